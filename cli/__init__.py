@@ -1,0 +1,1 @@
+"""The `shopwindow` command: one file a subcommand."""

@@ -1,0 +1,43 @@
+"""What several subcommands share: default places and common options."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+CHECKPOINT = ROOT / "demo" / "checkpoint"
+REPOSITORY = Path("build/model_repository")
+INDEX = Path("build/index")
+SHOP = Path("build/demo/shop")
+GRPC_URL = "localhost:8001"
+
+
+def add_repository(parser: argparse.ArgumentParser) -> None:
+    """The option --repository."""
+    parser.add_argument(
+        "--repository", type=Path, default=REPOSITORY, metavar="DIR", help="model repository (default: %(default)s)"
+    )
+
+
+def add_index(parser: argparse.ArgumentParser, text: str = "index folder") -> None:
+    """The option --index."""
+    parser.add_argument("--index", type=Path, default=INDEX, metavar="DIR", help=f"{text} (default: %(default)s)")
+
+
+def add_url(parser: argparse.ArgumentParser) -> None:
+    """The options that reach a server."""
+    parser.add_argument("--url", default=GRPC_URL, help="host:port of the server's gRPC (default: %(default)s)")
+    parser.add_argument(
+        "--timeout", type=float, default=10.0, metavar="S", help="deadline in seconds (default: %(default)s)"
+    )
+
+
+def add_search(parser: argparse.ArgumentParser) -> None:
+    """The request parameters, and how to show what was found."""
+    parser.add_argument("--top-k", type=int, default=10, metavar="K", help="products wanted (default: %(default)s)")
+    parser.add_argument("--effort", type=int, metavar="1..10", help="search effort; 5 is the index's calibrated one")
+    parser.add_argument("--filter", metavar="JSON", help='such as \'{"colour": "red", "price": {"lt": 50}}\'')
+    parser.add_argument("--min-score", type=float, metavar="S", help="leave out products that score less")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="also write a page with the photos")
+    add_index(parser, "index folder to take titles and photos from, when there is one")

@@ -1,0 +1,68 @@
+"""Entry point of `shopwindow`: finds the subcommand, runs it, turns expected errors into one line."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+COMMANDS = {
+    "export": "a checkpoint to ONNX graphs and a complete Triton model repository",
+    "validate": "check a model repository for what Triton would only find at run time",
+    "index": "embed and index a catalogue",
+    "serve": "start Triton on a repository and its index, until Ctrl-C",
+    "retrieve": "products for a shopper's words, from a running server",
+    "similar": "products like a photo, a title, or a photo plus words, from a running server",
+    "embed": "embeddings of queries or products, from a running server",
+    "pretrain": "train the towers on a catalogue and its clicks",
+    "evaluate": "ranking quality of a repository and its index on judged queries",
+    "loadtest": "drive a running server with Locust and judge the latency",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: without the program's name; None takes the process's.
+
+    Returns:
+        0 when all went well, 1 on an expected error (told in one line on standard error); subcommands that judge
+        (validate, loadtest) document their own codes. Wrong usage exits with 2.
+    """
+    parser = argparse.ArgumentParser(prog="shopwindow", description="Product retrieval on NVIDIA Triton.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    for name, text in COMMANDS.items():
+        command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        # Only the chosen command's module is imported: torch alone takes seconds, and --help needs none of it.
+        if given[:1] == [name]:
+            importlib.import_module(f"cli.{name}").add_arguments(command)
+    options = parser.parse_args(given)
+    try:
+        code: int = importlib.import_module(f"cli.{options.command}").run(options)
+    except KeyboardInterrupt:
+        print(f"shopwindow {options.command}: interrupted", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if not _expected(error):
+            raise
+        print(f"shopwindow {options.command}: error: {error}", file=sys.stderr)
+        return 1
+    return code
+
+
+def _expected(error: Exception) -> bool:
+    """Whether an error is one that its message explains, so that a traceback would only hide it."""
+    from shopwindow_client import ShopwindowError
+
+    from export.errors import ExportError
+    from retrieval.errors import RetrievalError
+    from serving.errors import ServingError
+
+    return isinstance(error, (ExportError, RetrievalError, ServingError, ShopwindowError, OSError, ValueError))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

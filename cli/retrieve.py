@@ -1,0 +1,32 @@
+"""shopwindow retrieve"""
+
+from __future__ import annotations
+
+import argparse
+
+from cli.common import add_search, add_url
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("query", nargs="+", help="a shopper's words; several queries go in one request")
+    add_url(parser)
+    add_search(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Retrieve, print, and write the page."""
+    from shopwindow_client import RetrievalClient
+
+    from cli.show import show_results
+
+    with RetrievalClient(options.url, timeout_s=options.timeout) as client:
+        results = client.retrieve(
+            options.query,
+            top_k=options.top_k,
+            effort=options.effort,
+            filter=options.filter,
+            min_score=options.min_score,
+        )
+    show_results([f"“{query}”" for query in options.query], results, index=options.index, html=options.html)
+    return 0

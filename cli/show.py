@@ -1,0 +1,109 @@
+"""Showing results to people: a table in the terminal, a page with photos."""
+
+from __future__ import annotations
+
+import base64
+import html as escape
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from shopwindow_client import Results
+
+from retrieval.errors import IndexUnfit
+from retrieval.index_folder import read_manifest
+
+_STYLE = """
+body { font: 15px/1.4 system-ui, sans-serif; margin: 2rem auto; max-width: 1100px; color: #222; background: #fafafa }
+h2 { margin: 2rem 0 .6rem; font-weight: 600 } h2 small { color: #777; font-weight: 400 }
+.row { display: grid; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); gap: 12px }
+.card { background: #fff; border: 1px solid #e4e4e4; border-radius: 8px; padding: 10px; font-size: 13px }
+.card img, .blank { width: 100%; aspect-ratio: 1; object-fit: contain; background: #fff }
+.card b { display: block; margin: .3rem 0; font-weight: 500 } .card span { color: #777 }
+""".strip()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """What is known of a product for display."""
+
+    title: str
+    details: str
+    image: bytes
+
+
+def show_results(asked: Sequence[str], results: Results, *, index: Path, html: Path | None) -> None:
+    """Print results, and write the page when `html` names one.
+
+    Args:
+        asked: what each row of the results answers.
+        results: from the client.
+        index: index folder to look titles up in; may be missing.
+        html: page to write, or None.
+    """
+    products = look_up(index, {int(i) for row in results for i in row.ids}, images=html is not None)
+    print(table(asked, results, products))
+    if html is not None:
+        html.parent.mkdir(parents=True, exist_ok=True)
+        html.write_text(page(asked, results, products))
+        print(f"wrote {html}")
+
+
+def look_up(index: Path, product_ids: set[int], *, images: bool) -> dict[int, Shown]:
+    """Titles, attributes and photos of products, from an index folder and the catalogue it was built from.
+
+    Without an index folder the result is empty; without the catalogue there are no photos.
+    """
+    try:
+        manifest = read_manifest(index)
+    except IndexUnfit:
+        return {}
+    photos: dict[int, bytes] = {}
+    catalog = Path(manifest.catalog)
+    if images and catalog.exists() and "image" in pq.read_schema(catalog).names:
+        table = pq.read_table(
+            catalog, columns=["product_id", "image"], filters=pc.field("product_id").isin(list(product_ids))
+        )
+        photos = dict(zip(table["product_id"].to_pylist(), table["image"].to_pylist(), strict=True))
+    ids = np.load(index / "product_ids.npy")
+    rows = np.flatnonzero(np.isin(ids, list(product_ids)))
+    attributes = pq.read_table(index / "attributes.parquet").take(rows).to_pylist()
+    found = {}
+    for product_id, values in zip(ids[rows], attributes, strict=True):
+        title = values.pop("title", None) or ""
+        details = ", ".join(f"{name} {value}" for name, value in values.items() if value is not None)
+        found[int(product_id)] = Shown(title=title, details=details, image=photos.get(int(product_id)) or b"")
+    return found
+
+
+def table(asked: Sequence[str], results: Results, products: dict[int, Shown]) -> str:
+    """The results as text: rank, id, score, title."""
+    lines = []
+    for name, row in zip(asked, results, strict=True):
+        lines.append(name)
+        for rank, (product_id, score) in enumerate(zip(row.ids, row.scores, strict=True), 1):
+            shown = products.get(int(product_id))
+            lines.append(f"  {rank:>3}  {product_id:>10}  {score:6.3f}  {shown.title if shown else ''}".rstrip())
+        if len(row.ids) == 0:
+            lines.append("  nothing qualifies")
+    return "\n".join(lines)
+
+
+def page(asked: Sequence[str], results: Results, products: dict[int, Shown]) -> str:
+    """The results as one self-contained HTML page."""
+    parts = [f"<!doctype html><meta charset=utf-8><title>Shopwindow</title><style>{_STYLE}</style>"]
+    for name, row in zip(asked, results, strict=True):
+        parts.append(f"<h2>{escape.escape(name)} <small>{len(row.ids)} products</small></h2><div class=row>")
+        for product_id, score in zip(row.ids, row.scores, strict=True):
+            shown = products.get(int(product_id), Shown(title="", details="", image=b""))
+            photo = base64.b64encode(shown.image).decode()
+            picture = f'<img alt="" src="data:image;base64,{photo}">' if photo else "<div class=blank></div>"
+            parts.append(
+                f'<div class=card title="{escape.escape(shown.details)}">{picture}'
+                f"<b>{escape.escape(shown.title)}</b><span>{score:.3f} · {product_id}</span></div>"
+            )
+        parts.append("</div>")
+    return "\n".join(parts) + "\n"

@@ -1,0 +1,135 @@
+"""What the calls of the client return."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+PADDING_ID = -1
+
+_SHOWN_ROWS = 5
+_SHOWN_PRODUCTS = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """The products found for one query, best first, without padding.
+
+    Attributes:
+        ids: (count,) int64.
+        scores: (count,) float32.
+    """
+
+    ids: npt.NDArray[np.int64]
+    scores: npt.NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __repr__(self) -> str:
+        return f"Row({len(self)} products: {_best(self)})"
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """The products found for each query, in the order of the queries. Iterating gives a `Row` a query.
+
+    Attributes:
+        ids: (n, k) int64; a row with fewer than k products ends in -1.
+        scores: (n, k) float32; -inf where the id is -1.
+    """
+
+    ids: npt.NDArray[np.int64]
+    scores: npt.NDArray[np.float32]
+
+    @property
+    def counts(self) -> npt.NDArray[np.int64]:
+        """(n,) int64: how many products each query found."""
+        counts: npt.NDArray[np.int64] = (self.ids != PADDING_ID).sum(axis=1, dtype=np.int64)
+        return counts
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, row: int) -> Row:
+        found = self.ids[row] != PADDING_ID
+        return Row(self.ids[row][found], self.scores[row][found])
+
+    def __iter__(self) -> Iterator[Row]:
+        return (self[row] for row in range(len(self)))
+
+    def __repr__(self) -> str:
+        lines = [f"Results({len(self)} rows, k={self.ids.shape[1]})", "  row  found  best (id: score)"]
+        shown = [self[row] for row in range(min(len(self), _SHOWN_ROWS))]
+        lines += [f"{number:>5}  {len(row):>5}  {_best(row)}" for number, row in enumerate(shown)]
+        if len(self) > _SHOWN_ROWS:
+            lines.append(f"  ... {len(self) - _SHOWN_ROWS} more rows")
+        return "\n".join(lines)
+
+
+class ProductEmbeddings(NamedTuple):
+    """Embeddings of products.
+
+    Attributes:
+        embeddings: (n, d) float32, L2-normalised.
+        modality_weights: (n, 2) float32: how much title and image counted.
+    """
+
+    embeddings: npt.NDArray[np.float32]
+    modality_weights: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class ServerInfo:
+    """What the server says about itself; None where it doesn't say.
+
+    Attributes:
+        name: The server's name.
+        version: The server's version.
+        max_batch_size: Rows that `retrieve` takes in one request; the client splits what is longer.
+        max_top_k: The highest `top_k` accepted.
+        default_top_k: The `top_k` of a request that states none.
+        embedding_dim: The length of an embedding.
+        checkpoint: The checkpoint that the towers were exported from.
+        parameters: All parameters in the configurations of `retrieve` and `product_index`, as text.
+    """
+
+    name: str
+    version: str
+    max_batch_size: int | None = None
+    max_top_k: int | None = None
+    default_top_k: int | None = None
+    embedding_dim: int | None = None
+    checkpoint: str | None = None
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Health:
+    """How the server is doing, by its own account.
+
+    Attributes:
+        reachable: The server answered.
+        live: The server runs.
+        ready: The server and all its models are ready.
+        models: Model name -> ready, for the models that this client calls.
+        detail: Why it isn't reachable; empty when it is.
+    """
+
+    reachable: bool
+    live: bool = False
+    ready: bool = False
+    models: Mapping[str, bool] = field(default_factory=dict)
+    detail: str = ""
+
+
+def _best(row: Row) -> str:
+    if not len(row):
+        return "-"
+    shown = zip(row.ids[:_SHOWN_PRODUCTS], row.scores[:_SHOWN_PRODUCTS])
+    more = ", ..." if len(row) > _SHOWN_PRODUCTS else ""
+    return ", ".join(f"{product}: {score:.4f}" for product, score in shown) + more

@@ -1,0 +1,131 @@
+"""Reading a catalogue: parquet rows in, products worth embedding out, and a list of the rest with reasons."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from export.errors import CatalogError
+from retrieval.attributes import filterable
+from retrieval.errors import InvalidRequest
+from retrieval.products import ProductBatch, ProductPreprocessor, concatenate
+
+ID, TITLE, IMAGE = "product_id", "title", "image"
+
+
+@dataclass
+class Skipped:
+    """Rows left out, in catalogue order."""
+
+    rows: list[tuple[int, Any, str]] = field(default_factory=list)
+
+    def add(self, row: int, product_id: Any, reason: str) -> None:
+        """Note one row."""
+        self.rows.append((row, product_id, reason))
+
+    def to_csv(self) -> str:
+        """As text with the columns row (from 0), product_id, reason."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["row", "product_id", "reason"])
+        writer.writerows(self.rows)
+        return text.getvalue()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CatalogBatch:
+    """Some products, prepared for the product tower.
+
+    Attributes:
+        rows: catalogue rows read to get here, the skipped ones included.
+        product_ids: (products,) int64.
+        batch: the tower's inputs; None when every row was skipped.
+        attributes: title and the filterable columns, one row per product.
+    """
+
+    rows: int
+    product_ids: np.ndarray
+    batch: ProductBatch | None
+    attributes: pa.Table
+
+
+class Catalog:
+    """A parquet file with product_id, title and image (either may be absent) and any attribute columns.
+
+    Args:
+        file: the parquet file.
+
+    Raises:
+        CatalogError: unreadable, or a needed column is missing or of the wrong type.
+    """
+
+    def __init__(self, file: Path) -> None:
+        try:
+            self._parquet = pq.ParquetFile(file)
+        except (OSError, pa.ArrowException) as error:
+            raise CatalogError(f"catalog: cannot read {file} as parquet: {error}") from error
+        schema = self._parquet.schema_arrow
+        names = set(schema.names)
+        if ID not in names or not pa.types.is_integer(schema.field(ID).type):
+            raise CatalogError(f"catalog: {file} needs an integer column {ID!r}; it has {sorted(names)}")
+        if not names & {TITLE, IMAGE}:
+            raise CatalogError(f"catalog: {file} needs a column {TITLE!r} or {IMAGE!r}; it has {sorted(names)}")
+        self.file = file
+        self.rows: int = self._parquet.metadata.num_rows
+        self._columns = [f.name for f in schema if f.name in (ID, TITLE, IMAGE) or filterable(f.type)]
+
+    def batches(self, preprocess: ProductPreprocessor, size: int, skipped: Skipped) -> Iterator[CatalogBatch]:
+        """Read the whole catalogue in order.
+
+        Args:
+            preprocess: turns titles and photos into the tower's inputs.
+            size: rows read at a time.
+            skipped: receives the rows left out: no id, an id seen before, neither title nor photo, a broken photo.
+        """
+        seen: set[int] = set()
+        start = 0
+        for records in self._parquet.iter_batches(batch_size=size, columns=self._columns):
+            kept: list[int] = []
+            prepared: list[ProductBatch] = []
+            ids = records.column(ID).to_pylist()
+            titles = _values(records, TITLE, "")
+            images = _values(records, IMAGE, b"")
+            for position, (product_id, title, image) in enumerate(zip(ids, titles, images, strict=True)):
+                if product_id is None or product_id < 0:
+                    skipped.add(start + position, product_id, f"{ID}: must be 0 or more")
+                elif product_id in seen:
+                    skipped.add(start + position, product_id, f"{ID}: appears twice")
+                else:
+                    try:
+                        prepared.append(preprocess([title], [image]))
+                    except InvalidRequest as error:
+                        skipped.add(start + position, product_id, str(error).replace("[0]", ""))
+                    else:
+                        seen.add(product_id)
+                        kept.append(position)
+            table = pa.Table.from_batches([records]).take(pa.array(kept, pa.int64()))
+            yield CatalogBatch(
+                rows=records.num_rows,
+                product_ids=np.array([ids[position] for position in kept], dtype=np.int64),
+                batch=concatenate(prepared) if prepared else None,
+                attributes=table.drop_columns([name for name in (ID, IMAGE) if name in table.column_names]),
+            )
+            start += records.num_rows
+
+
+def _values(records: pa.RecordBatch, name: str, missing: Any) -> list[Any]:
+    if name not in records.schema.names:
+        return [missing] * records.num_rows
+    column = records.column(name)
+    # The Hugging Face layout of an image: a struct of bytes and path.
+    if pa.types.is_struct(column.type):
+        column = column.field("bytes")
+    return [missing if value is None else value for value in column.to_pylist()]

@@ -1,0 +1,15 @@
+"""The errors of exporting and indexing.
+
+ExportError
+└── CatalogError   a catalogue cannot be read, or holds nothing to index
+"""
+
+from __future__ import annotations
+
+
+class ExportError(Exception):
+    """Raised when what was exported would fail later, at build or run time; nothing is written."""
+
+
+class CatalogError(ExportError):
+    """Raised when a catalogue cannot be read at all; names the file and the column."""

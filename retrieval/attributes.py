@@ -1,0 +1,90 @@
+"""Attribute columns of the catalogue, held so that a filter turns into a row mask quickly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextColumn:
+    """A string column as dictionary codes.
+
+    Attributes:
+        codes: (rows,) int32, index into `values`; -1 where the value is missing.
+        values: value -> code.
+    """
+
+    codes: np.ndarray
+    values: dict[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NumberColumn:
+    """A numeric or boolean column.
+
+    Attributes:
+        numbers: (rows,) int64 or float64.
+        present: (rows,) bool, False where the value is missing.
+    """
+
+    numbers: np.ndarray
+    present: np.ndarray
+
+
+Column = TextColumn | NumberColumn
+
+TITLE = "title"  # kept for display; every product has its own, so as a filter it would only cost memory
+
+
+class AttributeTable:
+    """The columns that filters may name, one entry per indexed product, in index order."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self.rows: int = table.num_rows
+        self._columns: dict[str, Column] = {
+            name: column
+            for name in table.column_names
+            if name != TITLE and (column := _convert(table.column(name).combine_chunks())) is not None
+        }
+
+    @property
+    def names(self) -> list[str]:
+        """Column names in alphabetical order."""
+        return sorted(self._columns)
+
+    def get(self, name: str) -> Column | None:
+        """The column called `name`, or None when there is none."""
+        return self._columns.get(name)
+
+
+def filterable(kind: pa.DataType) -> bool:
+    """Whether a column of this Arrow type can be filtered on."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return bool(
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_integer(kind)
+        or pa.types.is_floating(kind)
+        or pa.types.is_boolean(kind)
+    )
+
+
+def _convert(array: pa.Array) -> Column | None:
+    if not filterable(array.type):
+        return None
+    if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
+        array = array.dictionary_encode()
+    if pa.types.is_dictionary(array.type):
+        codes = np.asarray(pc.fill_null(array.indices.cast(pa.int32()), -1))
+        return TextColumn(codes=codes, values={v: i for i, v in enumerate(array.dictionary.to_pylist())})
+    present = np.asarray(array.is_valid())
+    kind = pa.float64() if pa.types.is_floating(array.type) else pa.int64()
+    numbers = np.asarray(pc.fill_null(array.cast(kind), pa.scalar(0, kind)))
+    if kind == pa.float64():
+        present = present & ~np.isnan(numbers)
+    return NumberColumn(numbers=numbers, present=present)

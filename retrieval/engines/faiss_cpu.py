@@ -1,0 +1,81 @@
+"""FAISS on the CPU: flat (exact), HNSW and IVF behind the engine interface."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import faiss
+import numpy as np
+
+from retrieval.recipes import Recipe
+
+# Threads belong to the server's instances (one each), not to FAISS: spinning OpenMP teams halve the throughput
+# when several instances share the cores.
+SEARCH_THREADS = 1
+
+
+class FaissCpuEngine:
+    """One FAISS index held in memory.
+
+    Args:
+        index: a trained and filled FAISS index with the inner-product metric.
+        recipe: how it was built; its `search_breadth` is nprobe (IVF) or efSearch (HNSW) at effort 5.
+    """
+
+    def __init__(self, index: faiss.Index, recipe: Recipe) -> None:
+        self._index = index
+        self.recipe = recipe
+
+    @classmethod
+    def build(cls, vectors: np.ndarray, recipe: Recipe) -> FaissCpuEngine:
+        """Train and fill an index.
+
+        Args:
+            vectors: (rows, dim) float32, L2-normalised.
+            recipe: what to build.
+        """
+        index = faiss.index_factory(vectors.shape[1], recipe.factory, faiss.METRIC_INNER_PRODUCT)
+        if recipe.kind == "hnsw":
+            index.hnsw.efConstruction = recipe.construction
+        if not index.is_trained:
+            sample = vectors
+            if recipe.training_rows and recipe.training_rows < len(vectors):
+                chosen = np.random.default_rng(0).choice(len(vectors), recipe.training_rows, replace=False)
+                sample = vectors[np.sort(chosen)]
+            index.train(np.ascontiguousarray(sample, dtype=np.float32))
+        index.add(np.ascontiguousarray(vectors, dtype=np.float32))
+        return cls(index, recipe)
+
+    @classmethod
+    def read(cls, file: Path, recipe: Recipe) -> FaissCpuEngine:
+        """Load an index written by `write`."""
+        return cls(faiss.read_index(str(file)), recipe)
+
+    def write(self, file: Path) -> None:
+        """Write the FAISS index to `file`."""
+        faiss.write_index(self._index, str(file))
+
+    @property
+    def rows(self) -> int:
+        """Number of indexed vectors."""
+        return int(self._index.ntotal)
+
+    def search(
+        self, queries: np.ndarray, k: int, effort: int, mask: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """See `SearchEngine.search`."""
+        faiss.omp_set_num_threads(SEARCH_THREADS)
+        selector = None if mask is None else faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))
+        breadth = self.recipe.breadth_at(effort)
+        if self.recipe.kind == "ivf":
+            # Enough lists to hold k rows twice over, else a large top_k would come back short.
+            lists_for_k = -(-2 * k * self._index.nlist // max(self.rows, 1))
+            parameters = faiss.SearchParametersIVF(
+                sel=selector, nprobe=min(self._index.nlist, max(breadth, lists_for_k))
+            )
+        elif self.recipe.kind == "hnsw":
+            parameters = faiss.SearchParametersHNSW(sel=selector, efSearch=max(breadth, 2 * k))
+        else:
+            parameters = faiss.SearchParameters(sel=selector)
+        scores, rows = self._index.search(np.ascontiguousarray(queries, np.float32), k, params=parameters)
+        return scores, rows

@@ -1,0 +1,35 @@
+"""The errors of retrieval, in one tree.
+
+RetrievalError
+├── InvalidRequest   the caller's input is wrong; served as INVALID_ARGUMENT
+└── IndexUnfit       an index folder is missing, broken or belongs to other towers
+"""
+
+from __future__ import annotations
+
+
+class RetrievalError(Exception):
+    """Base of everything this package raises on purpose."""
+
+
+class InvalidRequest(RetrievalError, ValueError):
+    """Raised when a request cannot be answered as given.
+
+    Args:
+        field: what is wrong, as the caller wrote it (`top_k`, `query[3]`, `filter.price`).
+        message: the limit and the value given, in words.
+    """
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
+
+
+class IndexUnfit(RetrievalError):
+    """Raised when an index folder cannot be served: missing, incomplete, or built by another product tower."""
+
+
+def show(value: object, limit: int = 60) -> str:
+    """A value for an error message: `repr`, cut to `limit` characters so that bad input cannot flood a log."""
+    text = repr(value)
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"

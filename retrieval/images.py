@@ -1,0 +1,70 @@
+"""Product photos: encoded bytes in, the square RGB pixels that the product tower takes out."""
+
+from __future__ import annotations
+
+import io
+import warnings
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from retrieval.errors import InvalidRequest, show
+
+FORMATS = ("JPEG", "PNG", "WEBP")
+MAX_BYTES = 20 * 2**20
+MAX_SIDE = 16_000
+MAX_PIXELS = 50_000_000
+
+_WHITE = (255, 255, 255)
+
+
+def decode_image(field: str, data: bytes, size: int) -> np.ndarray:
+    """Decode a photo and fit it into a square, padded with white.
+
+    Of an animated image the first frame counts; transparency is laid on white; EXIF rotation is applied.
+
+    Args:
+        field: name used in errors (`image[3]`).
+        data: a JPEG, PNG or WebP file.
+        size: side of the square in pixels.
+
+    Returns:
+        (size, size, 3) uint8.
+
+    Raises:
+        InvalidRequest: too many bytes or pixels, another format, or broken data.
+    """
+    if len(data) > MAX_BYTES:
+        raise InvalidRequest(field, f"at most {MAX_BYTES} bytes, got {len(data)}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's own size warning: the limits below are ours
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+            width, height = image.size
+            if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
+                raise InvalidRequest(
+                    field, f"at most {MAX_SIDE} pixels a side and {MAX_PIXELS} in all, got {width} x {height}"
+                )
+            image.draft("RGB", (size, size))  # lets libjpeg skip work on large photos
+            image = _to_rgb(ImageOps.exif_transpose(image))
+            return np.asarray(ImageOps.pad(image, (size, size), Image.Resampling.BICUBIC, color=_WHITE))
+    except InvalidRequest:
+        raise
+    # Pillow's decoders raise many kinds of error on broken bytes; all of them mean the same to the caller.
+    except Exception as error:
+        problem = f"{type(error).__name__}: {error}".splitlines()[0][:120]
+        raise InvalidRequest(
+            field, f"not a readable {', '.join(FORMATS)} image ({problem}); {len(data)} bytes: {show(data[:16])}"
+        ) from None
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith(("I", "F")):  # 16-bit and wider greyscale; Pillow's own conversion would clip it
+        values = np.asarray(image).astype(np.float64)
+        top = 65_535 if image.mode.startswith("I") else max(float(values.max()), 1.0)
+        image = Image.fromarray((values * (255.0 / top)).clip(0, 255).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        background = Image.new("RGBA", image.size, (*_WHITE, 255))
+        image = Image.alpha_composite(background, image)
+    return image.convert("RGB")

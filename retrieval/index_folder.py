@@ -1,0 +1,148 @@
+"""Index folders: what is on disk between building an index and serving it.
+
+manifest.json        what it is, how it was built, how well it finds
+vectors.npy          (rows, dim) float32, for exact search and rebuilding
+product_ids.npy      (rows,) int64
+attributes.parquet   title and attribute columns, one row per product
+index.faiss          the FAISS index; absent for the flat recipe, whose index is vectors.npy
+skipped.csv          catalogue rows that could not be indexed, with reasons
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from retrieval.engines import FaissCpuEngine
+from retrieval.errors import IndexUnfit
+from retrieval.files import replacing
+from retrieval.recipes import Recipe
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What an index folder says of itself.
+
+    Attributes:
+        generation: counts up with every build into the same place; served beside the replies.
+        count: indexed products.
+        dim: vector length.
+        tower_hash: identifies the towers (and their tokenizer and preprocessor) that filled it.
+        recipe: see `Recipe`.
+        recall_at_100: against exact search, on a sample of the catalogue's own titles as queries; 0 to 1.
+        skipped: catalogue rows left out.
+        build_seconds: wall time of embedding and indexing.
+        catalog: the catalogue's file name.
+        created: UTC, ISO 8601.
+    """
+
+    generation: int
+    count: int
+    dim: int
+    tower_hash: str
+    recipe: Recipe
+    recall_at_100: float
+    skipped: int
+    build_seconds: float
+    catalog: str
+    created: str
+    metric: str = "inner_product"
+    format: int = FORMAT
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexFolder:
+    """An index folder in memory; `vectors` stays on disk until touched."""
+
+    manifest: Manifest
+    vectors: np.ndarray
+    product_ids: np.ndarray
+    attributes: pa.Table
+    engine: FaissCpuEngine
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read `manifest.json` alone.
+
+    Raises:
+        IndexUnfit: no index there, or a format this version does not know.
+    """
+    file = folder / "manifest.json"
+    if not file.is_file():
+        raise IndexUnfit(f"no index in {folder} (manifest.json is missing); build one with: shopwindow index")
+    try:
+        fields = json.loads(file.read_text())
+        if fields.get("format") != FORMAT:
+            raise IndexUnfit(f"{file}: format {fields.get('format')!r}, this version reads format {FORMAT}")
+        return Manifest(**{**fields, "recipe": Recipe(**fields["recipe"])})
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise IndexUnfit(f"{file}: not a manifest ({error!r})") from error
+
+
+def read_index(folder: Path) -> IndexFolder:
+    """Load an index folder and check that its parts belong together.
+
+    Raises:
+        IndexUnfit: a file is missing or unreadable, or counts and dimensions disagree.
+    """
+    manifest = read_manifest(folder)
+    try:
+        vectors = np.load(folder / "vectors.npy", mmap_mode="r")
+        product_ids = np.load(folder / "product_ids.npy")
+        attributes = pq.read_table(folder / "attributes.parquet")
+        if manifest.recipe.kind == "flat":
+            engine = FaissCpuEngine.build(vectors, manifest.recipe)
+        else:
+            engine = FaissCpuEngine.read(folder / "index.faiss", manifest.recipe)
+    except (OSError, ValueError, RuntimeError, pa.ArrowException) as error:
+        raise IndexUnfit(f"{folder}: {error}") from error
+    counts = {
+        "manifest.json": manifest.count,
+        "vectors.npy": len(vectors),
+        "product_ids.npy": len(product_ids),
+        "attributes.parquet": attributes.num_rows,
+        "index.faiss": engine.rows,
+    }
+    if len(set(counts.values())) != 1 or vectors.shape[1:] != (manifest.dim,):
+        raise IndexUnfit(f"{folder}: parts disagree: rows {counts}, vectors {vectors.shape}, dim {manifest.dim}")
+    return IndexFolder(
+        manifest=manifest, vectors=vectors, product_ids=product_ids, attributes=attributes, engine=engine
+    )
+
+
+def write_index(
+    folder: Path,
+    *,
+    manifest: Manifest,
+    vectors: np.ndarray,
+    product_ids: np.ndarray,
+    attributes: pa.Table,
+    engine: FaissCpuEngine,
+    skipped: str,
+) -> None:
+    """Write an index folder whole: a reader finds either the previous one or this one.
+
+    Args:
+        folder: where; an index that stands there already is replaced.
+        manifest: see `Manifest`.
+        vectors: (rows, dim) float32.
+        product_ids: (rows,) int64.
+        attributes: one row per product.
+        engine: the built engine.
+        skipped: the text of skipped.csv.
+    """
+    with replacing(folder) as new:
+        np.save(new / "vectors.npy", vectors)
+        np.save(new / "product_ids.npy", product_ids)
+        pq.write_table(attributes, new / "attributes.parquet")
+        if manifest.recipe.kind != "flat":
+            engine.write(new / "index.faiss")
+        (new / "skipped.csv").write_text(skipped)
+        (new / "manifest.json").write_text(json.dumps(asdict(manifest), indent=2) + "\n")

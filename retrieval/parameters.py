@@ -1,0 +1,91 @@
+"""Request parameters: what a caller may ask of a retrieving model, read and checked once."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from retrieval.errors import InvalidRequest, show
+from retrieval.filters import Filter, parse_filter
+
+DEFAULT_TOP_K = 100
+MAX_TOP_K = 10_000
+DEFAULT_EFFORT = 5
+MAX_EFFORT = 10
+
+_KNOWN = ("effort", "filter", "min_score", "top_k")
+# Triton hands these to the model beside the caller's own (request priority, HTTP headers, ...): not ours to judge.
+_RESERVED = ("binary_data_output", "headers", "priority", "timeout", "sequence_id", "sequence_start", "sequence_end")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestParameters:
+    """What a request asks for beside its input.
+
+    Attributes:
+        top_k: products wanted per row, 1 to MAX_TOP_K.
+        effort: search effort 1 to MAX_EFFORT; 5 is the setting the index was calibrated at when built, each step
+            up doubles the engine's work and each step down halves it. Exact engines ignore it.
+        filter: conditions over attribute columns that every returned product satisfies.
+        min_score: products scoring below are left out; None keeps all.
+    """
+
+    top_k: int = DEFAULT_TOP_K
+    effort: int = DEFAULT_EFFORT
+    filter: Filter = ()
+    min_score: float | None = None
+
+
+def parse_parameters(given: Mapping[str, Any]) -> RequestParameters:
+    """Check a request's parameters.
+
+    Numbers may come as decimal text, since not every gRPC client can send a floating-point parameter.
+
+    Args:
+        given: name -> value, as Triton or an in-process caller passes them. None stands for "not given".
+
+    Raises:
+        InvalidRequest: an unknown name, a wrong type, or a value outside its limits; names field, limit and value.
+    """
+    values: dict[str, Any] = {}
+    for name, value in given.items():
+        if name in _RESERVED or name.startswith("triton_") or value is None:
+            continue
+        if name == "top_k":
+            values[name] = _integer(name, value, 1, MAX_TOP_K)
+        elif name == "effort":
+            values[name] = _integer(name, value, 1, MAX_EFFORT)
+        elif name == "min_score":
+            values[name] = _number(name, value)
+        elif name == "filter":
+            values[name] = parse_filter(value)
+        else:
+            near = difflib.get_close_matches(name, _KNOWN, n=1)
+            hint = f" (did you mean {near[0]!r}?)" if near else ""
+            raise InvalidRequest(name[:60], f"unknown request parameter{hint}; known: {', '.join(_KNOWN)}")
+    return RequestParameters(**values)
+
+
+def _integer(field: str, value: Any, low: int, high: int) -> int:
+    number = value
+    if isinstance(value, str):
+        try:
+            number = int(value)
+        except ValueError:
+            number = None
+    if isinstance(number, bool) or not isinstance(number, int) or not low <= number <= high:
+        raise InvalidRequest(field, f"must be an integer from {low} to {high}, got {show(value)}")
+    return number
+
+
+def _number(field: str, value: Any) -> float:
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise InvalidRequest(field, f"must be a finite number, got {show(value)}")
+    return number

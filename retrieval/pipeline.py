@@ -1,0 +1,129 @@
+"""Every step in one process: the twin of the served ensembles, and what the fused CPU models run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from retrieval.bundle import Bundle
+from retrieval.onnx_towers import OnnxProductTower, OnnxQueryTower
+from retrieval.parameters import RequestParameters, parse_parameters
+from retrieval.product_index import ProductIndex, SearchResult
+from retrieval.products import ProductBatch, ProductPreprocessor, concatenate
+from retrieval.repository_layout import RepositoryLayout
+from retrieval.text import TextEncoder, clean_queries
+
+# Rows per tower call: beyond this a larger batch is no faster on a CPU and only costs memory.
+TOWER_ROWS = 64
+
+
+class InProcessPipeline:
+    """Tokeniser, towers and index without a server.
+
+    `prepare_*` check what one caller sent and raise InvalidRequest; `answer_*` take what was prepared for many
+    callers and compute it together. `retrieve`, `retrieve_similar` and `embed_*` do both for one caller.
+
+    Args:
+        repository: an exported model repository.
+        index: an index folder; None gives a pipeline that only embeds.
+        threads: ONNX Runtime threads per tower.
+
+    Raises:
+        FileNotFoundError: the repository is incomplete.
+        IndexUnfit: the index is unreadable or was filled by other towers.
+    """
+
+    def __init__(self, repository: Path, index: Path | None = None, *, threads: int = 1) -> None:
+        layout = RepositoryLayout(repository)
+        self.bundle = Bundle.read(repository)
+        self._queries = TextEncoder.read(layout.query_tokenizer, self.bundle.query_max_tokens)
+        titles = TextEncoder.read(layout.title_tokenizer, self.bundle.title_max_tokens)
+        self.preprocessor = ProductPreprocessor(titles, self.bundle.image_size)
+        self._query_tower = OnnxQueryTower(layout.query_tower, threads)
+        self._product_tower = OnnxProductTower(layout.product_tower, threads)
+        self._index = ProductIndex.open(index, tower_hash=self.bundle.tower_hash) if index else None
+
+    @property
+    def index(self) -> ProductIndex:
+        """The loaded index.
+
+        Raises:
+            ValueError: this pipeline was made without one.
+        """
+        if self._index is None:
+            raise ValueError("index: this pipeline was made without an index folder")
+        return self._index
+
+    def prepare_parameters(self, given: Mapping[str, Any]) -> RequestParameters:
+        """Check one request's parameters against the limits and this index's columns."""
+        parameters = parse_parameters(given)
+        self.index.check_parameters(parameters)
+        return parameters
+
+    def prepare_products(self, titles: Sequence[bytes | str], images: Sequence[bytes]) -> ProductBatch:
+        """Check and preprocess one request's products; see `ProductPreprocessor`."""
+        return self.preprocessor(titles, images)
+
+    def answer_queries(self, requests: Sequence[tuple[list[str], RequestParameters]]) -> list[SearchResult]:
+        """Retrieve for several prepared requests at once, each answered as if alone."""
+        embeddings = self._encode([query for queries, _ in requests for query in queries])
+        return self._search(embeddings, [(len(queries), wanted) for queries, wanted in requests])
+
+    def answer_products(self, requests: Sequence[tuple[ProductBatch, RequestParameters]]) -> list[SearchResult]:
+        """Retrieve similar products for several prepared requests at once, each answered as if alone."""
+        embeddings, _ = self.embed_prepared(concatenate([batch for batch, _ in requests]))
+        return self._search(embeddings, [(len(batch.pixels), wanted) for batch, wanted in requests])
+
+    def retrieve(self, queries: Sequence[bytes | str], **parameters: Any) -> SearchResult:
+        """Products for shoppers' words.
+
+        Args:
+            queries: (batch) texts.
+            **parameters: top_k, effort, filter, min_score.
+
+        Raises:
+            InvalidRequest: names field, limit and value.
+        """
+        return self.answer_queries([(clean_queries(queries), self.prepare_parameters(parameters))])[0]
+
+    def retrieve_similar(
+        self, titles: Sequence[bytes | str], images: Sequence[bytes], **parameters: Any
+    ) -> SearchResult:
+        """Products like the given ones; empty title or image = absent. Arguments else as `retrieve`."""
+        batch = self.prepare_products(titles, images)
+        return self.answer_products([(batch, self.prepare_parameters(parameters))])[0]
+
+    def embed_query(self, queries: Sequence[bytes | str]) -> np.ndarray:
+        """Query embeddings, (batch, dim) float32, L2-normalised."""
+        return self._encode(clean_queries(queries))
+
+    def embed_product(self, titles: Sequence[bytes | str], images: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
+        """Product embeddings (batch, dim) float32 and modality weights (batch, 2) float32 (title, image)."""
+        return self.embed_prepared(self.prepare_products(titles, images))
+
+    def _encode(self, queries: list[str]) -> np.ndarray:
+        ids, mask = self._queries.encode(queries)
+        parts = [
+            self._query_tower(ids[start : start + TOWER_ROWS], mask[start : start + TOWER_ROWS])
+            for start in range(0, len(ids), TOWER_ROWS)
+        ]
+        return np.concatenate(parts)
+
+    def embed_prepared(self, batch: ProductBatch) -> tuple[np.ndarray, np.ndarray]:
+        """Embed prepared products; returns as `embed_product`."""
+        parts = [
+            self._product_tower(
+                ProductBatch(**{name: array[start : start + TOWER_ROWS] for name, array in batch.tensors().items()})
+            )
+            for start in range(0, len(batch.pixels), TOWER_ROWS)
+        ]
+        return np.concatenate([embedding for embedding, _ in parts]), np.concatenate([weights for _, weights in parts])
+
+    def _search(self, embeddings: np.ndarray, sizes: list[tuple[int, RequestParameters]]) -> list[SearchResult]:
+        starts = np.cumsum([0, *(rows for rows, _ in sizes)])
+        return self.index.search_batch(
+            [(embeddings[start : start + rows], wanted) for start, (rows, wanted) in zip(starts, sizes, strict=False)]
+        )

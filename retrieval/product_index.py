@@ -1,0 +1,177 @@
+"""The retrieval step: embeddings and request parameters in, product ids and scores out."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from retrieval.attributes import AttributeTable
+from retrieval.errors import IndexUnfit, InvalidRequest
+from retrieval.filters import Filter, check_filter, filter_mask
+from retrieval.index_folder import IndexFolder, read_index
+from retrieval.parameters import RequestParameters
+
+PAD_ID = -1
+PAD_SCORE = -np.inf
+
+# With at most this many products left by a filter, scoring them all is faster than making an approximate engine
+# hunt for them, and exact.
+EXACT_ROWS = 20_000
+MASKS_KEPT = 64
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """Products found for the rows of one request.
+
+    Attributes:
+        product_ids: (batch, top_k) int64; -1 where fewer than top_k products qualify.
+        scores: (batch, top_k) float32, cosine similarity in falling order; -inf at the same places.
+    """
+
+    product_ids: np.ndarray
+    scores: np.ndarray
+
+
+class ProductIndex:
+    """A loaded index that answers batches of requests with mixed parameters. One instance serves one thread.
+
+    Args:
+        folder: a loaded index folder.
+    """
+
+    def __init__(self, folder: IndexFolder) -> None:
+        self.manifest = folder.manifest
+        self._folder = folder
+        self._table = AttributeTable(folder.attributes)
+        self._masks: OrderedDict[Filter, np.ndarray] = OrderedDict()
+
+    @classmethod
+    def open(cls, path: Path, *, tower_hash: str | None = None) -> ProductIndex:
+        """Load an index folder for serving.
+
+        Args:
+            path: the folder.
+            tower_hash: identity of the query tower that will search it; None skips the check.
+
+        Raises:
+            IndexUnfit: unreadable, or filled by another product tower.
+        """
+        folder = read_index(path)
+        if tower_hash is not None and folder.manifest.tower_hash != tower_hash:
+            raise IndexUnfit(
+                f"{path} was filled by towers {folder.manifest.tower_hash[:12]}, the repository serves towers "
+                f"{tower_hash[:12]}: run 'shopwindow index' again, or serve the repository that belongs to the index"
+            )
+        return cls(folder)
+
+    def check(self, embeddings: np.ndarray, parameters: RequestParameters) -> None:
+        """Raise InvalidRequest when this index cannot answer the request."""
+        if embeddings.ndim != 2 or embeddings.shape[1] != self.manifest.dim:
+            raise InvalidRequest("embedding", f"must be (batch, {self.manifest.dim}), got {embeddings.shape}")
+        if not np.isfinite(embeddings).all():
+            raise InvalidRequest("embedding", "must be finite, got NaN or infinity")
+        self.check_parameters(parameters)
+
+    def check_parameters(self, parameters: RequestParameters) -> None:
+        """Raise InvalidRequest when the filter does not fit this index's columns."""
+        check_filter(parameters.filter, self._table)
+
+    def search_batch(self, requests: Sequence[tuple[np.ndarray, RequestParameters]]) -> list[SearchResult]:
+        """Answer several requests at once, each as if it were alone.
+
+        Requests that agree in top_k, effort and filter are searched together.
+
+        Args:
+            requests: ((batch, dim) float32, parameters) pairs that `check` accepts.
+
+        Returns:
+            One result per request, in order.
+        """
+        groups: dict[tuple[int, int, Filter], list[int]] = {}
+        for position, (_, wanted) in enumerate(requests):
+            groups.setdefault((wanted.top_k, wanted.effort, wanted.filter), []).append(position)
+        results: list[SearchResult | None] = [None] * len(requests)
+        for (top_k, effort, conditions), members in groups.items():
+            queries = np.concatenate([requests[i][0] for i in members]).astype(np.float32, copy=False)
+            scores, rows = self._search(queries, top_k, effort, conditions)
+            start = 0
+            for i in members:
+                stop = start + len(requests[i][0])
+                results[i] = self._result(scores[start:stop], rows[start:stop], requests[i][1].min_score)
+                start = stop
+        return [result for result in results if result is not None]
+
+    def _search(
+        self, queries: np.ndarray, top_k: int, effort: int, conditions: Filter
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Scores (batch, top_k) and row numbers (batch, top_k), padded with -inf and -1."""
+        scores = np.full((len(queries), top_k), PAD_SCORE, dtype=np.float32)
+        rows = np.full((len(queries), top_k), -1, dtype=np.int64)
+        mask = self._mask(conditions) if conditions else None
+        allowed = self.manifest.count if mask is None else int(np.count_nonzero(mask))
+        k = min(top_k, allowed)
+        if k == 0 or len(queries) == 0:
+            return scores, rows
+        if mask is not None and allowed <= EXACT_ROWS:
+            scores[:, :k], rows[:, :k] = self._exact(queries, k, mask)
+            return scores, rows
+        scores[:, :k], rows[:, :k] = self._folder.engine.search(queries, k, effort, mask)
+        # An approximate engine may stop before it has k rows although k exist: search those queries exactly.
+        short = np.flatnonzero((rows[:, :k] < 0).any(axis=1))
+        if len(short):
+            scores[short, :k], rows[short, :k] = self._exact(queries[short], k, mask)
+        return scores, rows
+
+    def _exact(self, queries: np.ndarray, k: int, mask: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        candidates = np.arange(self.manifest.count) if mask is None else np.flatnonzero(mask)
+        return exact_search(queries, self._folder.vectors, candidates, k)
+
+    def _mask(self, conditions: Filter) -> np.ndarray:
+        mask = self._masks.get(conditions)
+        if mask is None:
+            mask = self._masks[conditions] = filter_mask(conditions, self._table)
+            if len(self._masks) > MASKS_KEPT:
+                self._masks.popitem(last=False)
+        self._masks.move_to_end(conditions)
+        return mask
+
+    def _result(self, scores: np.ndarray, rows: np.ndarray, min_score: float | None) -> SearchResult:
+        keep = rows >= 0
+        if min_score is not None:
+            keep &= scores >= min_score
+        ids = np.where(keep, self._folder.product_ids[rows], PAD_ID)
+        return SearchResult(ids, np.where(keep, scores, np.float32(PAD_SCORE)))
+
+
+def exact_search(
+    queries: np.ndarray, vectors: np.ndarray, candidates: np.ndarray, k: int, block: int = 65_536
+) -> tuple[np.ndarray, np.ndarray]:
+    """Exhaustive inner-product search over some rows, in blocks of bounded memory.
+
+    Args:
+        queries: (batch, dim) float32.
+        vectors: (rows, dim) float32, possibly memory-mapped.
+        candidates: row numbers to consider, at least k of them.
+        k: rows wanted.
+        block: rows scored at a time.
+
+    Returns:
+        scores (batch, k) float32 in falling order, rows (batch, k) int64; equal scores in row order.
+    """
+    best_scores = np.empty((len(queries), 0), dtype=np.float32)
+    best_rows = np.empty((len(queries), 0), dtype=np.int64)
+    for start in range(0, len(candidates), block):
+        some = candidates[start : start + block]
+        scores = np.concatenate([best_scores, queries @ vectors[some].T], axis=1)
+        rows = np.concatenate([best_rows, np.broadcast_to(some, (len(queries), len(some)))], axis=1)
+        if scores.shape[1] > k:
+            kept = np.sort(np.argpartition(-scores, k - 1, axis=1)[:, :k], axis=1)
+            scores, rows = np.take_along_axis(scores, kept, 1), np.take_along_axis(rows, kept, 1)
+        best_scores, best_rows = scores, rows
+    order = np.argsort(-best_scores, axis=1, kind="stable")
+    return np.take_along_axis(best_scores, order, 1), np.take_along_axis(best_rows, order, 1)

@@ -1,0 +1,72 @@
+"""Index recipes: which FAISS index fits how many products, and what searching it harder means."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+# Up to here exact search over 128 dimensions stays near a millisecond on one core; beyond, it grows with the count.
+FLAT_ROWS = 20_000
+KINDS = ("flat", "hnsw", "ivf")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How an index is built and searched.
+
+    Attributes:
+        kind: "flat" (exact), "hnsw" or "ivf".
+        factory: FAISS index_factory text.
+        search_breadth: nprobe (ivf) or efSearch (hnsw) at effort 5; 0 for flat.
+        max_breadth: largest useful breadth; 0 for flat.
+        construction: efConstruction (hnsw), else 0.
+        training_rows: rows sampled to train the coarse quantiser (ivf), else 0.
+    """
+
+    kind: str
+    factory: str
+    search_breadth: int = 0
+    max_breadth: int = 0
+    construction: int = 0
+    training_rows: int = 0
+
+    def breadth_at(self, effort: int) -> int:
+        """Search breadth at an effort of 1 to 10: `search_breadth` times 2 to the power of (effort - 5)."""
+        return max(1, min(self.max_breadth, round(self.search_breadth * 2.0 ** (effort - 5))))
+
+    def with_breadth(self, breadth: int) -> Recipe:
+        """The same recipe with another breadth at effort 5."""
+        return replace(self, search_breadth=min(breadth, self.max_breadth))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain fields, for the manifest."""
+        return asdict(self)
+
+
+def choose_recipe(rows: int, kind: str | None = None) -> Recipe:
+    """The recipe for a catalogue of `rows` products.
+
+    Args:
+        rows: number of vectors.
+        kind: "flat", "hnsw" or "ivf"; None picks flat up to FLAT_ROWS and ivf above.
+
+    Raises:
+        ValueError: unknown kind.
+    """
+    kind = kind or ("flat" if rows <= FLAT_ROWS else "ivf")
+    if kind == "flat":
+        return Recipe(kind="flat", factory="Flat")
+    if kind == "hnsw":
+        return Recipe(kind="hnsw", factory="HNSW32,Flat", search_breadth=64, max_breadth=4_096, construction=200)
+    if kind == "ivf":
+        # FAISS asks for at least 39 training rows a list; 4 * sqrt(rows) lists is its own rule of thumb.
+        lists = max(1, min(int(4 * math.sqrt(rows)), rows // 39))
+        return Recipe(
+            kind="ivf",
+            factory=f"IVF{lists},Flat",
+            search_breadth=min(lists, 16),
+            max_breadth=lists,
+            training_rows=min(rows, 64 * lists),
+        )
+    raise ValueError(f"recipe: must be one of {', '.join(KINDS)}, got {kind!r}")

@@ -1,0 +1,24 @@
+"""Where an exported model repository keeps the files that several of its models share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class RepositoryLayout:
+    """Paths inside a rendered repository.
+
+    Args:
+        repository: its root.
+    """
+
+    def __init__(self, repository: Path) -> None:
+        self.query_tokenizer = repository / "query_tokenizer" / "1" / "tokenizer.json"
+        self.title_tokenizer = repository / "product_preprocessor" / "1" / "tokenizer.json"
+        self.query_tower = repository / "query_tower" / "1" / "model.onnx"
+        self.product_tower = repository / "product_tower" / "1" / "model.onnx"
+
+
+def default_index(repository: Path) -> Path:
+    """The index folder beside a repository: `index`, next to `model_repository`."""
+    return repository.parent / "index"

@@ -1,0 +1,353 @@
+"""A tritonserver process: started, checked to be ours and ready, and stopped without leftovers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import Future
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+from tritonclient.grpc import InferenceServerClient
+from tritonclient.utils import InferenceServerException
+
+from serving.errors import ServerFailedToStart, ServingError
+from serving.install import TritonInstall, find_tritonserver
+from serving.log import fatal_lines, last_lines
+from serving.options import PLAIN_PROFILE, ServerOptions
+from serving.ports import choose_ports
+
+_TETHER = Path(__file__).with_name("_tether.py")
+_SHARED_MEMORY = Path("/dev/shm")
+_ALL_INTERFACES = {"0.0.0.0", "::", ""}
+
+_POLL_S = 0.1
+_CALL_TIMEOUT_S = 2.0
+# A server that logged a fatal line may hang instead of exiting; it gets this long to log the rest.
+_FATAL_GRACE_S = 3.0
+_KILL_GRACE_S = 3.0
+
+
+class TritonServer:
+    """One tritonserver on a model repository.
+
+    As a context manager it is ready inside the block and gone after it:
+
+        with TritonServer(ServerOptions(repository=Path("build/model_repository"))) as server:
+            client = tritonclient.grpc.InferenceServerClient(server.grpc_url)
+
+    The server ends with the Python process that started it, however that one ends.
+
+    Args:
+        options: What to serve, and how.
+    """
+
+    def __init__(self, options: ServerOptions) -> None:
+        self.options = options
+        self._id = ""
+        self._version = ""
+        self._ports: dict[str, int] = {}
+        self._log: BinaryIO | None = None
+        self._log_end = ""
+        self._process: subprocess.Popen[bytes] | None = None
+        self._keeper: threading.Thread | None = None
+
+    def __enter__(self) -> TritonServer:
+        self.start()
+        self.wait_until_ready()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def grpc_url(self) -> str:
+        """Address of the gRPC endpoint as tritonclient.grpc wants it, `localhost:8001`."""
+        return self._address("--grpc-port")
+
+    @property
+    def http_url(self) -> str:
+        """Address of the HTTP endpoint as tritonclient.http wants it, `localhost:8000`."""
+        return self._address("--http-port")
+
+    @property
+    def metrics_url(self) -> str:
+        """Where Prometheus scrapes, `http://localhost:8002/metrics`."""
+        return f"http://{self._address('--metrics-port')}/metrics"
+
+    @property
+    def pid(self) -> int:
+        """Process id of the server, which is also the id of the process group of its Python stubs."""
+        return self._started().pid
+
+    @property
+    def version(self) -> str:
+        """Version of the server, `2.51.0`, known once it is ready."""
+        return self._version
+
+    def start(self) -> None:
+        """Starts the server and returns at once; see `wait_until_ready`.
+
+        Raises:
+            TritonNotFound: No tritonserver is installed.
+            EnvironmentUnfit: This environment can't run it.
+            PortInUse: A requested port is taken.
+            ServerFailedToStart: The repository is not a folder with models in it.
+            ServingError: It is running already.
+        """
+        if self._process is not None:
+            raise ServingError(f"this server is running already (process {self.pid}); stop it first")
+        if not self._models():
+            raise ServerFailedToStart(f"repository: {self.options.repository} holds no model folders")
+        install = find_tritonserver()
+        self._ports = choose_ports(
+            self.options.host,
+            {
+                "--http-port": self.options.http_port,
+                "--grpc-port": self.options.grpc_port,
+                "--metrics-port": self.options.metrics_port,
+            },
+        )
+        self._id = f"shopwindow-{os.getpid()}-{uuid.uuid4().hex[:12]}"
+        self._log_end = ""
+        self._log = _open_log(self.options.log_file)
+
+        # The kernel ends a tethered process with the *thread* that started it, and start() may be called from
+        # one that ends soon. So a thread of its own starts the server and lives exactly as long as it does.
+        started: Future[subprocess.Popen[bytes]] = Future()
+        self._keeper = threading.Thread(
+            target=self._keep, args=(self._command(install), self._environment(install), started), daemon=True
+        )
+        self._keeper.start()
+        self._process = started.result()
+
+    def wait_until_ready(self) -> None:
+        """Waits until this very server answers and every model of the repository is ready.
+
+        A server that does not get there is stopped.
+
+        Raises:
+            ServerFailedToStart: It died, a model failed to load, or `ready_timeout_s` went by.
+        """
+        try:
+            self._wait_until_ready()
+        except BaseException:
+            self.stop()
+            raise
+
+    def poll(self) -> int | None:
+        """The exit status of the server, None while it runs; negative when a signal ended it."""
+        process = self._started()
+        return process.returncode if self._keeper is None or not self._keeper.is_alive() else None
+
+    def stop(self) -> None:
+        """Stops the server and its stubs and removes their shared memory; does nothing when none runs.
+
+        Requests in flight get `stop_timeout_s` to finish. What still lives a little after that is killed.
+        """
+        if self._process is None or self._keeper is None:
+            return
+        if self._keeper.is_alive():
+            self._process.terminate()
+            self._keeper.join(self.options.stop_timeout_s + _KILL_GRACE_S)
+        _kill_group(self._process.pid)
+        self._keeper.join()
+        for region in _SHARED_MEMORY.glob(f"{self._id}*"):
+            region.unlink(missing_ok=True)
+        self._log_end = self._read_log()
+        if self._log is not None:
+            self._log.close()
+        self._process = self._keeper = self._log = None
+
+    def log_tail(self, lines: int = 40) -> str:
+        """The last lines that the server wrote, also after it was stopped."""
+        return last_lines(self._read_log(), lines)
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + self.options.ready_timeout_s
+        fatal_since: float | None = None
+        keeper = self._keeper
+        assert keeper is not None, "start() comes first"
+        while True:
+            if (status := self.poll()) is not None:
+                raise self._failure(f"tritonserver exited with status {status} before it was ready")
+            missing = self._missing()
+            if not missing:
+                return
+            now = time.monotonic()
+            if fatal_since is None and fatal_lines(self._read_log()):
+                fatal_since = now
+            if fatal_since is not None and now - fatal_since > _FATAL_GRACE_S:
+                raise self._failure("tritonserver can't become ready")
+            if now > deadline:
+                timeout = f"ready_timeout_s={self.options.ready_timeout_s:g}"
+                raise self._failure(f"tritonserver was not ready after {timeout}: {missing}")
+            keeper.join(_POLL_S)
+
+    def _missing(self) -> str:
+        """What is not ready yet, empty when all is."""
+        for flag, port in self._ports.items():
+            if not _listens(self._reachable_host(), port):
+                return f"nothing listens on port {port} ({flag})"
+        try:
+            with InferenceServerClient(self.grpc_url) as client:
+                metadata = client.get_server_metadata(client_timeout=_CALL_TIMEOUT_S)
+                for flag, name in (("--grpc-port", metadata.name), ("--http-port", self._name_over_http())):
+                    if name != self._id:
+                        return f"another server, {name!r}, answers on port {self._ports[flag]} ({flag})"
+                index = client.get_model_repository_index(client_timeout=_CALL_TIMEOUT_S)
+                states = {model.name: model.state or "UNAVAILABLE" for model in index.models}
+                late = {name: states.get(name, "unknown to the server") for name in self._models()}
+                if waiting := [f"{name} is {state}" for name, state in late.items() if state != "READY"]:
+                    return ", ".join(waiting)
+                if not client.is_server_ready(client_timeout=_CALL_TIMEOUT_S):
+                    return "the server says that it is not ready"
+                self._version = metadata.version
+        except (InferenceServerException, HTTPException, OSError, ValueError) as error:
+            return f"it does not answer ({error})"
+        return ""
+
+    def _name_over_http(self) -> str:
+        # Not urllib, which would ask a proxy from the environment.
+        port = self._ports["--http-port"]
+        connection = HTTPConnection(self._reachable_host(), port, timeout=_CALL_TIMEOUT_S)
+        try:
+            connection.request("GET", "/v2")
+            return str(json.load(connection.getresponse()).get("name"))
+        finally:
+            connection.close()
+
+    def _failure(self, summary: str) -> ServerFailedToStart:
+        log = self._read_log()
+        return ServerFailedToStart(summary, fatal_lines(log) or [last_lines(log, 20)])
+
+    def _models(self) -> list[str]:
+        """Names of the model folders on disk."""
+        repository = self.options.repository
+        if not repository.is_dir():
+            return []
+        return sorted(folder.name for folder in repository.iterdir() if folder.is_dir())
+
+    def _keep(
+        self, command: list[str], environment: dict[str, str], started: Future[subprocess.Popen[bytes]]
+    ) -> None:
+        """Body of the keeper thread: starts the process, reports it, and waits for its end."""
+        try:
+            process = subprocess.Popen(
+                command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=self._log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # its own process group; Ctrl-C reaches us alone, and we stop it
+            )
+        except BaseException as error:
+            started.set_exception(error)
+            return
+        started.set_result(process)
+        process.wait()
+
+    def _command(self, install: TritonInstall) -> list[str]:
+        options = self.options
+        command = [sys.executable, "-I", "-S", str(_TETHER), str(os.getpid()), str(install.binary)]
+        command += [f"--id={self._id}", f"--model-repository={options.repository.resolve()}"]
+        command += [f"--{endpoint}-address={options.host}" for endpoint in ("http", "grpc", "metrics")]
+        command += [f"{flag}={port}" for flag, port in self._ports.items()]
+        command += [f"--exit-timeout-secs={max(1, int(options.stop_timeout_s))}"]
+        # Our own prefix tells our shared memory from that of other servers when it has to be removed.
+        command += [f"--backend-config=python,shm-region-prefix-name={self._id}-"]
+        if options.shm_default_byte_size is not None:
+            command += [f"--backend-config=python,shm-default-byte-size={options.shm_default_byte_size}"]
+        if options.profile != PLAIN_PROFILE:
+            command += [f"--model-config-name={options.profile}"]
+        if install.backend_directory is not None:
+            command += [f"--backend-directory={install.backend_directory}"]
+        return [*command, *options.extra_args]
+
+    def _environment(self, install: TritonInstall) -> dict[str, str]:
+        environment = dict(os.environ)
+        # Python stubs see the packages of the environment whose bin folder comes first.
+        _put_first(environment, "PATH", Path(sys.executable).parent)
+        _put_first(environment, "LD_LIBRARY_PATH", *install.library_path)
+        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+            environment.setdefault(name, str(self.options.threads))
+        if self.options.index is not None:
+            environment["SHOPWINDOW_INDEX"] = str(self.options.index.resolve())
+        return environment
+
+    def _read_log(self) -> str:
+        if self._log is None:
+            return self._log_end
+        descriptor = self._log.fileno()  # pread, as the file offset belongs to the server that writes
+        return os.pread(descriptor, os.fstat(descriptor).st_size, 0).decode(errors="replace")
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            raise ServingError("this server is not running; start() comes first")
+        return self._process
+
+    def _reachable_host(self) -> str:
+        return "localhost" if self.options.host in _ALL_INTERFACES else self.options.host
+
+    def _address(self, flag: str) -> str:
+        if not self._ports:
+            raise ServingError("the ports are known after start()")
+        host = self._reachable_host()
+        return f"[{host}]:{self._ports[flag]}" if ":" in host else f"{host}:{self._ports[flag]}"
+
+
+def _put_first(environment: dict[str, str], name: str, *folders: Path) -> None:
+    if folders:
+        environment[name] = os.pathsep.join([*map(str, folders), *filter(None, [environment.get(name)])])
+
+
+def _open_log(path: Path | None) -> BinaryIO:
+    """The file the server writes to; an unnamed one is gone when it is closed."""
+    if path is None:
+        return tempfile.TemporaryFile()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("w+b")
+
+
+def _listens(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), timeout=_CALL_TIMEOUT_S).close()
+    except OSError:
+        return False
+    return True
+
+
+def _kill_group(group: int) -> None:
+    """Kills what is left of a process group and waits until it is gone."""
+    deadline = time.monotonic() + _KILL_GRACE_S
+    while any(_members(group)) and time.monotonic() < deadline:
+        try:
+            os.killpg(group, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+        time.sleep(0.02)
+
+
+def _members(group: int) -> Iterator[int]:
+    """Process ids of a group. Zombies don't count: a container without an init process never reaps them."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                state, _, process_group = (entry / "stat").read_text().rpartition(")")[2].split()[:3]
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # it ended while we looked
+            if int(process_group) == group and state not in "ZX":
+                yield int(entry.name)

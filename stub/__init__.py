@@ -1,0 +1,99 @@
+"""What the Python models share inside Triton's stub process: reading requests, answering each alone."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import triton_python_backend_utils as pb_utils  # exists only inside the stub
+
+from retrieval.errors import InvalidRequest
+from retrieval.repository_layout import RepositoryLayout, default_index
+
+INDEX_VARIABLE = "SHOPWINDOW_INDEX"
+
+
+class Context:
+    """Where a model finds its files and settings.
+
+    Args:
+        args: what Triton passes to `initialize`.
+
+    Attributes:
+        repository: root of the model repository.
+        layout: paths of the shared files in it.
+        index: the index folder, from the environment variable SHOPWINDOW_INDEX, else `index` beside the repository.
+    """
+
+    def __init__(self, args: dict[str, str]) -> None:
+        self.repository = Path(args["model_repository"]).resolve().parent
+        self.layout = RepositoryLayout(self.repository)
+        named = os.environ.get(INDEX_VARIABLE)
+        self.index = Path(named) if named else default_index(self.repository)
+        self._parameters = json.loads(args["model_config"]).get("parameters", {})
+
+    def integer(self, name: str) -> int | None:
+        """A whole number from the config's `parameters`, or None when it is not set."""
+        value = self._parameters.get(name)
+        return None if value is None else int(value["string_value"])
+
+
+def array(request: Any, name: str) -> np.ndarray:
+    """An input tensor, batch axis first."""
+    tensor: np.ndarray = pb_utils.get_input_tensor_by_name(request, name).as_numpy()
+    return tensor
+
+
+def texts(request: Any, name: str) -> list[bytes]:
+    """A BYTES input of shape (batch, 1) as a list."""
+    return list(array(request, name).reshape(-1))
+
+
+def parameters(request: Any) -> dict[str, Any]:
+    """The request parameters by name."""
+    text = request.parameters()
+    return json.loads(text) if text else {}
+
+
+def split(rows: np.ndarray, sizes: Sequence[int]) -> list[np.ndarray]:
+    """Cut (total, ...) into consecutive parts of the given sizes."""
+    return np.split(rows, np.cumsum(sizes)[:-1])
+
+
+def answer(
+    requests: Sequence[Any],
+    prepare: Callable[[Any], Any],
+    compute: Callable[[list[Any]], Iterable[dict[str, np.ndarray]]],
+) -> list[Any]:
+    """Answer a batch so that a bad request spoils no other.
+
+    Args:
+        requests: what Triton hands to `execute`.
+        prepare: reads and checks one request; its InvalidRequest becomes that request's INVALID_ARGUMENT.
+        compute: answers everything that was prepared, together: output arrays by name, one dict per item, in order.
+
+    Returns:
+        One response per request, in order, holding the outputs which that request asked for.
+    """
+    prepared: list[tuple[int, Any]] = []
+    responses: list[Any] = [None] * len(requests)
+    for position, request in enumerate(requests):
+        try:
+            prepared.append((position, prepare(request)))
+        except InvalidRequest as error:
+            responses[position] = _refusal(error)
+    outputs: Iterator[dict[str, np.ndarray]] = iter(compute([item for _, item in prepared]) if prepared else ())
+    for (position, _), arrays in zip(prepared, outputs, strict=True):
+        wanted = requests[position].requested_output_names()
+        responses[position] = pb_utils.InferenceResponse(
+            [pb_utils.Tensor(name, arrays[name]) for name in arrays if name in wanted]
+        )
+    return responses
+
+
+def _refusal(error: InvalidRequest) -> Any:
+    return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG))

@@ -1,0 +1,128 @@
+"""Transformer blocks with explicit attention.
+
+`scaled_dot_product_attention` exports to twice as many ONNX layers; spelled out, the graph stays one that
+TensorRT fuses. Masks add -1e4 rather than -inf, which half precision and softmax over nothing both survive.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+MASKED = -1e4
+
+
+class Block(nn.Module):
+    """A pre-norm transformer block.
+
+    Args:
+        width: hidden size.
+        heads: attention heads.
+        mlp_ratio: feed-forward width over `width`.
+    """
+
+    def __init__(self, width: int, heads: int, mlp_ratio: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm_attention = nn.LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.project = nn.Linear(width, width)
+        self.norm_mlp = nn.LayerNorm(width)
+        self.mlp_in = nn.Linear(width, int(width * mlp_ratio))
+        self.mlp_out = nn.Linear(int(width * mlp_ratio), width)
+
+    def forward(self, states: Tensor, bias: Tensor) -> Tensor:
+        """Run the block.
+
+        Args:
+            states: (batch, tokens, width).
+            bias: (batch, 1, 1, tokens), added to the attention logits.
+
+        Returns:
+            (batch, tokens, width).
+        """
+        states = states + self._attend(self.norm_attention(states), bias)
+        return states + self.mlp_out(F.gelu(self.mlp_in(self.norm_mlp(states))))
+
+    def _attend(self, states: Tensor, bias: Tensor) -> Tensor:
+        batch, tokens, width = states.shape
+        qkv = self.qkv(states).view(batch, tokens, 3, self.heads, width // self.heads)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each [batch, heads, tokens, width / heads]
+        logits = query @ key.transpose(-1, -2) * (width // self.heads) ** -0.5 + bias
+        mixed = torch.softmax(logits, dim=-1) @ value
+        return self.project(mixed.transpose(1, 2).reshape(batch, tokens, width))
+
+
+class Encoder(nn.Module):
+    """A stack of blocks with a final norm. Arguments as `Block`, `layers` of them."""
+
+    def __init__(self, layers: int, width: int, heads: int, mlp_ratio: float) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(Block(width, heads, mlp_ratio) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
+        """Encode.
+
+        Args:
+            states: (batch, tokens, width).
+            mask: (batch, tokens) float, 1 at real tokens.
+
+        Returns:
+            (batch, tokens, width).
+        """
+        bias = ((1.0 - mask) * MASKED)[:, None, None, :]
+        for block in self.blocks:
+            states = block(states, bias)
+        normed: Tensor = self.norm(states)
+        return normed
+
+
+class TextEncoder(nn.Module):
+    """Token ids to token states, with learned positions.
+
+    Args:
+        vocab_size: tokens known.
+        max_tokens: size of the position table.
+        layers, width, heads, mlp_ratio: as `Encoder`.
+    """
+
+    def __init__(self, vocab_size: int, max_tokens: int, layers: int, width: int, heads: int, mlp_ratio: float) -> None:
+        super().__init__()
+        self.tokens = nn.Embedding(vocab_size, width)
+        self.positions = nn.Parameter(torch.randn(max_tokens, width) * 0.02)
+        self.encoder = Encoder(layers, width, heads, mlp_ratio)
+        nn.init.normal_(self.tokens.weight, std=0.5 * width**-0.5)
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Encode.
+
+        Args:
+            ids: (batch, tokens) integer.
+            mask: (batch, tokens) float, 1 at real tokens.
+
+        Returns:
+            (batch, tokens, width).
+        """
+        states = self.tokens(ids) + self.positions[: ids.shape[1]]
+        encoded: Tensor = self.encoder(states, mask)
+        return encoded
+
+
+def masked_mean(states: Tensor, mask: Tensor) -> Tensor:
+    """Mean over real tokens, the pooling that BLOG-A7 found best.
+
+    Args:
+        states: (batch, tokens, width).
+        mask: (batch, tokens) float.
+
+    Returns:
+        (batch, width); zeros where no token is real.
+    """
+    return (states * mask[..., None]).sum(1) / mask.sum(1, keepdim=True).clamp(min=1.0)
+
+
+def unit(vectors: Tensor) -> Tensor:
+    """L2-normalise (batch, dim) vectors; the norm is floored at 1e-6."""
+    return vectors / (vectors * vectors).sum(-1, keepdim=True).clamp(min=1e-12).sqrt()

@@ -1,0 +1,206 @@
+"""Training both towers on clicks."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+from tqdm import tqdm
+
+from retrieval.text import TextEncoder
+from towers.augment import drop_words, jitter, recolour, some_words
+from towers.checkpoint import save_checkpoint
+from towers.config import TowerConfig, read_json
+from towers.data import Clicks, TrainingCatalog, load_catalog, load_clicks
+from towers.losses import am_softmax
+from towers.model import Towers
+from towers.tokenizer import train_tokenizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """How to train.
+
+    Attributes:
+        steps: optimiser steps.
+        batch_size: click pairs per step; each pair's product is the others' negative.
+        learning_rate: peak, after 5 % of the steps; cosine decay to zero.
+        weight_decay: AdamW.
+        scale, margin: of the AM-Softmax.
+        form_weight: weight of the title-only and of the photo-only form beside the full one's 1.
+        word_dropout: share of title words left out.
+        composed_share: share of products whose title is replaced by words of the query.
+        recolour_share: share of photos recoloured.
+        seed: of everything random.
+    """
+
+    steps: int
+    batch_size: int = 256
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.02
+    scale: float = 20.0
+    margin: float = 0.2
+    form_weight: float = 0.5
+    word_dropout: float = 0.15
+    composed_share: float = 0.25
+    recolour_share: float = 0.15
+    seed: int = 7
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> TrainingConfig:
+        """From the `training` part of a config file; unknown keys are refused."""
+        unknown = values.keys() - {field.name for field in fields(cls)}
+        if unknown:
+            raise ValueError(f"training: unknown keys {sorted(unknown)}; known: {[f.name for f in fields(cls)]}")
+        return cls(**values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextEncoders:
+    """The tokeniser at each tower's maximum length."""
+
+    query: TextEncoder
+    title: TextEncoder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """One training step's inputs.
+
+    Attributes:
+        query: ids and mask, (batch, tokens).
+        title: ids and mask, (batch, tokens).
+        pixels: (batch, size, size, 3) uint8.
+        has_image: (batch,) bool.
+        true_photo: (batch,) bool, False where the photo was recoloured, so that alone it would teach a wrong colour.
+        known_positives: (batch, batch) bool, product j is known to answer query i.
+    """
+
+    query: tuple[Tensor, Tensor]
+    title: tuple[Tensor, Tensor]
+    pixels: Tensor
+    has_image: Tensor
+    true_photo: Tensor
+    known_positives: Tensor
+
+
+def pretrain(config_file: Path, *, catalog_file: Path, clicks_file: Path, out: Path, seed: int | None = None) -> None:
+    """Train from scratch and write a checkpoint folder.
+
+    Args:
+        config_file: JSON with `towers` (see TowerConfig, without vocab_size), `vocab_size` and `training`.
+        catalog_file: parquet with product_id, title, image.
+        clicks_file: parquet with query, product_id and optionally count.
+        out: checkpoint folder to write.
+        seed: replaces the config's.
+    """
+    settings = read_json(config_file)
+    training = TrainingConfig.from_json({**settings["training"], **({} if seed is None else {"seed": seed})})
+    torch.manual_seed(training.seed)
+    image_size = settings["towers"].get("image_size", TowerConfig.image_size)
+    catalog = load_catalog(catalog_file, image_size)
+    clicks = load_clicks(clicks_file, catalog)
+    tokenizer = train_tokenizer([*catalog.titles, *clicks.queries], settings["vocab_size"])
+    towers = Towers(TowerConfig.from_json({"vocab_size": tokenizer.get_vocab_size(), **settings["towers"]}))
+    fit(towers, tokenizer, catalog, clicks, training)
+    save_checkpoint(out, towers, tokenizer)
+
+
+def fit(
+    towers: Towers, tokenizer: Tokenizer, catalog: TrainingCatalog, clicks: Clicks, training: TrainingConfig
+) -> None:
+    """Train the towers in place."""
+    rng = np.random.default_rng(training.seed)
+    texts = TextEncoders(
+        query=TextEncoder(tokenizer, towers.config.query_max_tokens),
+        title=TextEncoder(tokenizer, towers.config.title_max_tokens),
+    )
+    probability = clicks.weight / clicks.weight.sum()
+    optimizer = torch.optim.AdamW(towers.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay)
+    warmup = max(1, training.steps // 20)
+
+    def rate(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / warmup
+        return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, training.steps - warmup)))
+
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
+    towers.train()
+    with tqdm(total=training.steps, desc="training", unit="step", disable=None) as bar:
+        for _ in range(training.steps):
+            pairs = rng.choice(len(probability), training.batch_size, p=probability)
+            loss = step_loss(towers, make_batch(texts, catalog, clicks, pairs, training, rng), training)
+            optimizer.zero_grad(set_to_none=True)
+            torch.autograd.backward(loss)
+            torch.nn.utils.clip_grad_norm_(towers.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+            bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
+            bar.update()
+    towers.eval()
+
+
+def make_batch(
+    texts: TextEncoders,
+    catalog: TrainingCatalog,
+    clicks: Clicks,
+    pairs: np.ndarray,
+    training: TrainingConfig,
+    rng: np.random.Generator,
+) -> Batch:
+    """Turn drawn click pairs into tensors, augmented."""
+    queries, products = clicks.query[pairs], clicks.product[pairs]
+    titles, photos, true_photo = [], [], []
+    for query, product in zip(queries, products, strict=True):
+        pixels = jitter(catalog.pixels[product], rng)
+        recoloured = rng.random() < training.recolour_share
+        photos.append(recolour(pixels, rng) if recoloured else pixels)
+        true_photo.append(not recoloured)
+        if rng.random() < training.composed_share:
+            titles.append(some_words(clicks.queries[query], rng))
+        elif recoloured:  # the words must be able to tell the colour
+            titles.append(catalog.titles[product])
+        else:
+            titles.append(drop_words(catalog.titles[product], rng, training.word_dropout))
+    same_product = products[:, None] == products[None, :]
+    clicked = np.array([[p in clicks.clicked[q] for p in products] for q in queries])
+    return Batch(
+        query=_tensors(texts.query.encode([clicks.queries[q] for q in queries])),
+        title=_tensors(texts.title.encode(titles)),
+        pixels=torch.from_numpy(np.stack(photos)),
+        has_image=torch.from_numpy(catalog.has_image[products]),
+        true_photo=torch.tensor(true_photo),
+        known_positives=torch.from_numpy(same_product | clicked),
+    )
+
+
+def step_loss(towers: Towers, batch: Batch, training: TrainingConfig) -> Tensor:
+    """Query-product contrast for the full, the title-only and the photo-only form of the products, both ways."""
+    queries = towers.query(*batch.query)
+    ids, mask = batch.title
+    tower = towers.product
+    title, patches = tower.title(ids, mask.float()), tower.image(batch.pixels)
+    has_image = batch.has_image.float()
+    has_title = torch.ones_like(has_image)
+
+    def contrast(modalities: Tensor, rows: Tensor) -> Tensor:
+        products, _ = tower.fuse(title, mask.float(), patches, modalities)
+        forward = am_softmax(queries, products, batch.known_positives, scale=training.scale, margin=training.margin)
+        backward = am_softmax(products, queries, batch.known_positives.T, scale=training.scale, margin=training.margin)
+        both = (forward + backward) * rows
+        return both.sum() / rows.sum().clamp(min=1.0)
+
+    full = contrast(torch.stack([has_title, has_image], 1), has_title)
+    title_only = contrast(torch.stack([has_title, torch.zeros_like(has_title)], 1), has_title)
+    photo_only = contrast(torch.stack([1 - has_image, has_image], 1), has_image * batch.true_photo.float())
+    return full + training.form_weight * (title_only + photo_only)
+
+
+def _tensors(arrays: tuple[np.ndarray, np.ndarray]) -> tuple[Tensor, Tensor]:
+    return torch.from_numpy(arrays[0]), torch.from_numpy(arrays[1])

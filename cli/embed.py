@@ -20,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Embed, print a summary, and write the array."""
     import numpy as np
+
     from shopwindow_client import RetrievalClient
 
     product = options.image is not None or options.title is not None
@@ -28,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
     with RetrievalClient(options.url, timeout_s=options.timeout) as client:
         if product:
             embedded = client.embed_product(title=options.title, image=options.image)
-            vectors = embedded.embedding
+            vectors = embedded.embeddings
             title, photo = embedded.modality_weights[0]
             print(f"modality weights: title {title:.3f}, photo {photo:.3f}")
         else:

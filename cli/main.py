@@ -55,11 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _expected(error: Exception) -> bool:
     """Whether an error is one that its message explains, so that a traceback would only hide it."""
-    from shopwindow_client import ShopwindowError
-
     from export.errors import ExportError
     from retrieval.errors import RetrievalError
     from serving.errors import ServingError
+    from shopwindow_client import ShopwindowError
 
     return isinstance(error, (ExportError, RetrievalError, ServingError, ShopwindowError, OSError, ValueError))
 

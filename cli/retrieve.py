@@ -16,9 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Retrieve, print, and write the page."""
-    from shopwindow_client import RetrievalClient
-
     from cli.show import show_results
+    from shopwindow_client import RetrievalClient
 
     with RetrievalClient(options.url, timeout_s=options.timeout) as client:
         results = client.retrieve(
@@ -28,5 +27,5 @@ def run(options: argparse.Namespace) -> int:
             filter=options.filter,
             min_score=options.min_score,
         )
-    show_results([f"“{query}”" for query in options.query], results, index=options.index, html=options.html)
+    show_results([f"“{query}”" for query in options.query], results, index=options.index, page_file=options.html)
     return 0

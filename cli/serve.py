@@ -33,6 +33,7 @@ def run(options: argparse.Namespace) -> int:
     from retrieval.bundle import Bundle
     from retrieval.product_index import ProductIndex
     from serving import ServerOptions, TritonServer
+    from shopwindow_client import RetrievalClient
 
     # Said here in a second, rather than by every Python model in its own words.
     manifest = ProductIndex.open(options.index, tower_hash=Bundle.read(options.repository).tower_hash).manifest
@@ -57,6 +58,9 @@ def run(options: argparse.Namespace) -> int:
     server.start()
     try:
         server.wait_until_ready()
+        # Ready is what Triton says of itself; a real answer is the proof.
+        with RetrievalClient(server.grpc_url, timeout_s=30.0) as client:
+            client.retrieve("canary", top_k=1)
         signal.signal(signal.SIGTERM, stop)
         signal.signal(signal.SIGINT, stop)
         print(

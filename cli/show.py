@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-import html as escape
+import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from shopwindow_client import Results
 
 from retrieval.errors import IndexUnfit
 from retrieval.index_folder import read_manifest
+from shopwindow_client import Results
 
 _STYLE = """
 body { font: 15px/1.4 system-ui, sans-serif; margin: 2rem auto; max-width: 1100px; color: #222; background: #fafafa }
@@ -35,21 +35,21 @@ class Shown:
     image: bytes
 
 
-def show_results(asked: Sequence[str], results: Results, *, index: Path, html: Path | None) -> None:
-    """Print results, and write the page when `html` names one.
+def show_results(asked: Sequence[str], results: Results, *, index: Path, page_file: Path | None) -> None:
+    """Print results, and write the page when `page_file` names one.
 
     Args:
         asked: what each row of the results answers.
         results: from the client.
         index: index folder to look titles up in; may be missing.
-        html: page to write, or None.
+        page_file: HTML page to write, or None.
     """
-    products = look_up(index, {int(i) for row in results for i in row.ids}, images=html is not None)
+    products = look_up(index, {int(i) for row in results for i in row.ids}, images=page_file is not None)
     print(table(asked, results, products))
-    if html is not None:
-        html.parent.mkdir(parents=True, exist_ok=True)
-        html.write_text(page(asked, results, products))
-        print(f"wrote {html}")
+    if page_file is not None:
+        page_file.parent.mkdir(parents=True, exist_ok=True)
+        page_file.write_text(page([section(asked, results, products)]))
+        print(f"wrote {page_file}")
 
 
 def look_up(index: Path, product_ids: set[int], *, images: bool) -> dict[int, Shown]:
@@ -92,18 +92,24 @@ def table(asked: Sequence[str], results: Results, products: dict[int, Shown]) ->
     return "\n".join(lines)
 
 
-def page(asked: Sequence[str], results: Results, products: dict[int, Shown]) -> str:
-    """The results as one self-contained HTML page."""
-    parts = [f"<!doctype html><meta charset=utf-8><title>Shopwindow</title><style>{_STYLE}</style>"]
+def page(sections: Sequence[str]) -> str:
+    """One self-contained HTML page of `section`s."""
+    head = f"<!doctype html><meta charset=utf-8><title>Shopwindow</title><style>{_STYLE}</style>"
+    return "\n".join([head, *sections]) + "\n"
+
+
+def section(asked: Sequence[str], results: Results, products: dict[int, Shown]) -> str:
+    """The results as HTML: a heading and a row of cards for each row."""
+    parts = []
     for name, row in zip(asked, results, strict=True):
-        parts.append(f"<h2>{escape.escape(name)} <small>{len(row.ids)} products</small></h2><div class=row>")
+        parts.append(f"<h2>{html.escape(name)} <small>{len(row.ids)} products</small></h2><div class=row>")
         for product_id, score in zip(row.ids, row.scores, strict=True):
             shown = products.get(int(product_id), Shown(title="", details="", image=b""))
             photo = base64.b64encode(shown.image).decode()
             picture = f'<img alt="" src="data:image;base64,{photo}">' if photo else "<div class=blank></div>"
             parts.append(
-                f'<div class=card title="{escape.escape(shown.details)}">{picture}'
-                f"<b>{escape.escape(shown.title)}</b><span>{score:.3f} · {product_id}</span></div>"
+                f'<div class=card title="{html.escape(shown.details)}">{picture}'
+                f"<b>{html.escape(shown.title)}</b><span>{score:.3f} · {product_id}</span></div>"
             )
         parts.append("</div>")
-    return "\n".join(parts) + "\n"
+    return "\n".join(parts)

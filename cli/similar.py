@@ -18,9 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Retrieve, print, and write the page."""
-    from shopwindow_client import RetrievalClient
-
     from cli.show import show_results
+    from shopwindow_client import RetrievalClient
 
     with RetrievalClient(options.url, timeout_s=options.timeout) as client:
         results = client.retrieve_similar(
@@ -34,5 +33,5 @@ def run(options: argparse.Namespace) -> int:
     asked = " + ".join(
         part for part in (options.image and options.image.name, options.title and f"“{options.title}”") if part
     )
-    show_results([asked], results, index=options.index, html=options.html)
+    show_results([asked], results, index=options.index, page_file=options.html)
     return 0

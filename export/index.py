@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from tqdm import tqdm
 
 from export.catalog import TITLE, Catalog, Skipped
 from export.errors import CatalogError
@@ -19,6 +18,7 @@ from retrieval.index_folder import Manifest, read_manifest, write_index
 from retrieval.parameters import DEFAULT_EFFORT
 from retrieval.pipeline import TOWER_ROWS, InProcessPipeline
 from retrieval.product_index import exact_search
+from retrieval.progress import progress_bar
 from retrieval.recipes import Recipe, choose_recipe
 
 RECALL_AT = 100
@@ -55,7 +55,7 @@ def build_index(
     ids: list[np.ndarray] = []
     vectors: list[np.ndarray] = []
     attributes: list[pa.Table] = []
-    with tqdm(total=catalog.rows, desc="embedding", unit="product", disable=None if progress else True) as bar:
+    with progress_bar(total=catalog.rows, desc="embedding", unit="product", enabled=progress) as bar:
         for batch in catalog.batches(pipeline.preprocessor, TOWER_ROWS, skipped):
             if batch.batch is not None:
                 embeddings, _ = pipeline.embed_prepared(batch.batch)

@@ -7,8 +7,6 @@ import os
 import shutil
 from pathlib import Path
 
-from tqdm import tqdm
-
 from export.errors import ExportError
 from export.onnx_export import export_product_tower, export_query_tower
 from export.parity import ParityReport, ParitySample, measure_parity
@@ -17,6 +15,7 @@ from export.validate import validate_repository
 from retrieval.bundle import Bundle
 from retrieval.files import replacing
 from retrieval.pipeline import InProcessPipeline
+from retrieval.progress import progress_bar
 from retrieval.repository_layout import RepositoryLayout
 from towers.checkpoint import load_checkpoint
 
@@ -48,7 +47,7 @@ def export_repository(
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision: must be one of {', '.join(PRECISIONS)}, got {precision!r}")
-    with tqdm(total=5, desc="export", unit="step", disable=None) as bar, replacing(repository) as target:
+    with progress_bar(total=5, desc="export", unit="step") as bar, replacing(repository) as target:
         checkpoint = load_checkpoint(checkpoint_folder)
         config = checkpoint.towers.config
         bundle = Bundle(

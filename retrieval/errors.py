@@ -21,7 +21,9 @@ class InvalidRequest(RetrievalError, ValueError):
     """
 
     def __init__(self, field: str, message: str) -> None:
-        super().__init__(f"{field}: {message}")
+        # Half a surrogate pair in the caller's input must not make the error itself impossible to send, nor a NUL
+        # cut it short.
+        super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in f"{field}: {message}"))
         self.field = field
 
 
@@ -31,5 +33,8 @@ class IndexUnfit(RetrievalError):
 
 def show(value: object, limit: int = 60) -> str:
     """A value for an error message: `repr`, cut to `limit` characters so that bad input cannot flood a log."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # Python refuses to print an integer of more than 4300 digits
+        text = "an integer of thousands of digits"
     return text if len(text) <= limit else f"{text[: limit - 1]}…"

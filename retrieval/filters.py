@@ -59,11 +59,14 @@ def parse_filter(text: str | Mapping[str, Any]) -> Filter:
         InvalidRequest: not JSON, not an object, an unknown operator, or a value of the wrong form.
     """
     if isinstance(text, str):
-        if len(text.encode()) > MAX_FILTER_BYTES:
-            raise InvalidRequest("filter", f"at most {MAX_FILTER_BYTES} bytes of JSON, got {len(text.encode())}")
+        size = len(text.encode("utf-8", "surrogatepass"))
+        if size > MAX_FILTER_BYTES:
+            raise InvalidRequest("filter", f"at most {MAX_FILTER_BYTES} bytes of JSON, got {size}")
         try:
-            text = json.loads(text)
-        except (json.JSONDecodeError, RecursionError) as error:
+            text = json.loads(text, object_pairs_hook=_no_repeats)
+        except InvalidRequest:
+            raise
+        except (ValueError, RecursionError) as error:  # ValueError: malformed, or an integer of thousands of digits
             raise InvalidRequest("filter", f"not valid JSON ({error}): {show(text)}") from None
     if not isinstance(text, Mapping):
         raise InvalidRequest("filter", f"must be a JSON object of column: condition, got {show(text)}")
@@ -74,8 +77,18 @@ def parse_filter(text: str | Mapping[str, Any]) -> Filter:
     return tuple(sorted(conditions, key=lambda c: (c.column, c.operator, repr(c.values))))
 
 
+def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object's pairs as a dict; plain `json` would silently drop all but the last condition on a column."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise InvalidRequest("filter", f"{show(name)} appears twice; one condition may have both sides of a range")
+        found[name] = value
+    return found
+
+
 def _conditions(column: str, condition: Any) -> list[Condition]:
-    field = f"filter.{column}"
+    field = f"filter.{column}"[:60]
     if not isinstance(condition, Mapping):
         return [Condition(column, "eq", (_scalar(field, condition),))]
     if not condition:
@@ -106,7 +119,7 @@ def _scalar(field: str, value: Any) -> Scalar:
 def check_filter(conditions: Filter, table: AttributeTable) -> None:
     """Raise InvalidRequest when a condition names an unknown column or a value of the wrong type for its column."""
     for condition in conditions:
-        field = f"filter.{condition.column}"
+        field = f"filter.{condition.column}"[:60]
         column = table.get(condition.column)
         if column is None:
             near = difflib.get_close_matches(condition.column, table.names, n=1)
@@ -141,6 +154,6 @@ def filter_mask(conditions: Filter, table: AttributeTable) -> np.ndarray:
             if condition.operator in _RANGES:
                 mask &= _RANGES[condition.operator](column.numbers, condition.values[0])
             else:
-                mask &= np.logical_or.reduce([column.numbers == v for v in condition.values])
+                mask &= np.isin(column.numbers, condition.values)
             mask &= column.present
     return mask

@@ -15,6 +15,7 @@ MAX_BYTES = 20 * 2**20
 MAX_SIDE = 16_000
 MAX_PIXELS = 50_000_000
 
+_LIMITS = f"at most {MAX_SIDE} pixels a side and {MAX_PIXELS} in all"
 _WHITE = (255, 255, 255)
 
 
@@ -39,17 +40,17 @@ def decode_image(field: str, data: bytes, size: int) -> np.ndarray:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's own size warning: the limits below are ours
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
+            image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
             width, height = image.size
             if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
-                raise InvalidRequest(
-                    field, f"at most {MAX_SIDE} pixels a side and {MAX_PIXELS} in all, got {width} x {height}"
-                )
+                raise InvalidRequest(field, f"{_LIMITS}, got {width} x {height}")
             image.draft("RGB", (size, size))  # lets libjpeg skip work on large photos
             image = _to_rgb(ImageOps.exif_transpose(image))
             return np.asarray(ImageOps.pad(image, (size, size), Image.Resampling.BICUBIC, color=_WHITE))
     except InvalidRequest:
         raise
+    except Image.DecompressionBombError as error:  # Pillow refuses the largest before their sides are known
+        raise InvalidRequest(field, f"{_LIMITS}, got {str(error).partition(' exceeds')[0]}") from None
     # Pillow's decoders raise many kinds of error on broken bytes; all of them mean the same to the caller.
     except Exception as error:
         problem = f"{type(error).__name__}: {error}".splitlines()[0][:120]

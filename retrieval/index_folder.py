@@ -11,6 +11,8 @@ skipped.csv          catalogue rows that could not be indexed, with reasons
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -82,7 +84,7 @@ def read_manifest(folder: Path) -> Manifest:
         if fields.get("format") != FORMAT:
             raise IndexUnfit(f"{file}: format {fields.get('format')!r}, this version reads format {FORMAT}")
         return Manifest(**{**fields, "recipe": Recipe(**fields["recipe"])})
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise IndexUnfit(f"{file}: not a manifest ({error!r})") from error
 
 
@@ -93,16 +95,17 @@ def read_index(folder: Path) -> IndexFolder:
         IndexUnfit: a file is missing or unreadable, or counts and dimensions disagree.
     """
     manifest = read_manifest(folder)
-    try:
-        vectors = np.load(folder / "vectors.npy", mmap_mode="r")
-        product_ids = np.load(folder / "product_ids.npy")
-        attributes = pq.read_table(folder / "attributes.parquet")
-        if manifest.recipe.kind == "flat":
-            engine = FaissCpuEngine.build(vectors, manifest.recipe)
-        else:
-            engine = FaissCpuEngine.read(folder / "index.faiss", manifest.recipe)
-    except (OSError, ValueError, RuntimeError, pa.ArrowException) as error:
-        raise IndexUnfit(f"{folder}: {error}") from error
+    with _reading(folder / "vectors.npy") as file:
+        vectors = np.load(file, mmap_mode="r")
+    with _reading(folder / "product_ids.npy") as file:
+        product_ids = np.load(file)
+    with _reading(folder / "attributes.parquet") as file:
+        attributes = pq.read_table(file)
+    if manifest.recipe.kind == "flat":
+        engine = FaissCpuEngine.build(vectors, manifest.recipe)
+    else:
+        with _reading(folder / "index.faiss") as file:
+            engine = FaissCpuEngine.read(file, manifest.recipe)
     counts = {
         "manifest.json": manifest.count,
         "vectors.npy": len(vectors),
@@ -110,11 +113,20 @@ def read_index(folder: Path) -> IndexFolder:
         "attributes.parquet": attributes.num_rows,
         "index.faiss": engine.rows,
     }
-    if len(set(counts.values())) != 1 or vectors.shape[1:] != (manifest.dim,):
-        raise IndexUnfit(f"{folder}: parts disagree: rows {counts}, vectors {vectors.shape}, dim {manifest.dim}")
+    dims = {"manifest.json": manifest.dim, "vectors.npy": vectors.shape[1], "index.faiss": engine.dim}
+    if len(set(counts.values())) != 1 or len(set(dims.values())) != 1:
+        raise IndexUnfit(f"{folder}: parts disagree: rows {counts}, dimensions {dims}")
     return IndexFolder(
         manifest=manifest, vectors=vectors, product_ids=product_ids, attributes=attributes, engine=engine
     )
+
+
+@contextmanager
+def _reading(file: Path) -> Iterator[Path]:
+    try:
+        yield file
+    except (OSError, EOFError, ValueError, RuntimeError, pa.ArrowException) as error:
+        raise IndexUnfit(f"{file}: {error}") from error
 
 
 def write_index(

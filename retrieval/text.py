@@ -19,14 +19,14 @@ def clean_text(field: str, raw: bytes | str) -> str:
     Raises:
         InvalidRequest: not UTF-8, or longer than MAX_CHARACTERS.
     """
-    if isinstance(raw, bytes):
-        try:
-            raw = raw.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise InvalidRequest(field, f"must be UTF-8; byte {error.start} of {show(error.object)} is not") from None
-    if len(raw) > MAX_CHARACTERS:
-        raise InvalidRequest(field, f"at most {MAX_CHARACTERS} characters, got {len(raw)}")
-    return raw.strip()
+    try:
+        text = raw.decode("utf-8") if isinstance(raw, bytes) else raw
+        text.encode("utf-8")  # a str may hold half a surrogate pair, which no tokeniser takes
+    except (UnicodeDecodeError, UnicodeEncodeError) as error:
+        raise InvalidRequest(field, f"must be UTF-8; position {error.start} of {show(error.object)} is not") from None
+    if len(text) > MAX_CHARACTERS:
+        raise InvalidRequest(field, f"at most {MAX_CHARACTERS} characters, got {len(text)}")
+    return text.strip()
 
 
 def clean_queries(raw: Sequence[bytes | str]) -> list[str]:

@@ -11,7 +11,7 @@ _USAGE = "Usage: tritonserver"
 # machine without a GPU logs harmless errors at each start, and a missing model.py is logged as information.
 _FATAL = re.compile(
     r"Poll failed for model directory"
-    r"|failed to load '[^']*' version"
+    r"|failed to load (?:'[^']*' version|model '[^']*':)"
     r"|Failed to preinitialize Python stub"
     r"|which has no loaded version"
     r"|failed to start \w+ service"

@@ -151,20 +151,20 @@ class TritonServer:
     def poll(self) -> int | None:
         """The exit status of the server, None while it runs; negative when a signal ended it."""
         process = self._started()
-        return process.returncode if self._keeper is None or not self._keeper.is_alive() else None
+        return process.returncode if self._wait_for_end(0) else None
 
     def stop(self) -> None:
         """Stops the server and its stubs and removes their shared memory; does nothing when none runs.
 
         Requests in flight get `stop_timeout_s` to finish. What still lives a little after that is killed.
         """
-        if self._process is None or self._keeper is None:
+        if self._process is None:
             return
-        if self._keeper.is_alive():
+        if self.poll() is None:
             self._process.terminate()
-            self._keeper.join(self.options.stop_timeout_s + _KILL_GRACE_S)
+            self._wait_for_end(self.options.stop_timeout_s + _KILL_GRACE_S)
         _kill_group(self._process.pid)
-        self._keeper.join()
+        self._wait_for_end(None)
         for region in _SHARED_MEMORY.glob(f"{self._id}*"):
             region.unlink(missing_ok=True)
         self._log_end = self._read_log()
@@ -179,8 +179,6 @@ class TritonServer:
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + self.options.ready_timeout_s
         fatal_since: float | None = None
-        keeper = self._keeper
-        assert keeper is not None, "start() comes first"
         while True:
             if (status := self.poll()) is not None:
                 raise self._failure(f"tritonserver exited with status {status} before it was ready")
@@ -195,7 +193,7 @@ class TritonServer:
             if now > deadline:
                 timeout = f"ready_timeout_s={self.options.ready_timeout_s:g}"
                 raise self._failure(f"tritonserver was not ready after {timeout}: {missing}")
-            keeper.join(_POLL_S)
+            self._wait_for_end(_POLL_S)
 
     def _missing(self) -> str:
         """What is not ready yet, empty when all is."""
@@ -241,9 +239,7 @@ class TritonServer:
             return []
         return sorted(folder.name for folder in repository.iterdir() if folder.is_dir())
 
-    def _keep(
-        self, command: list[str], environment: dict[str, str], started: Future[subprocess.Popen[bytes]]
-    ) -> None:
+    def _keep(self, command: list[str], environment: dict[str, str], started: Future[subprocess.Popen[bytes]]) -> None:
         """Body of the keeper thread: starts the process, reports it, and waits for its end."""
         try:
             process = subprocess.Popen(
@@ -259,6 +255,12 @@ class TritonServer:
             return
         started.set_result(process)
         process.wait()
+
+    def _wait_for_end(self, timeout_s: float | None) -> bool:
+        """Whether the server has ended, after waiting for that at most so long; None waits without end."""
+        if self._keeper is not None:
+            self._keeper.join(timeout_s)
+        return self._keeper is None or not self._keeper.is_alive()
 
     def _command(self, install: TritonInstall) -> list[str]:
         options = self.options

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils  # exists only inside the stub
 
-from retrieval.errors import InvalidRequest
+from retrieval.errors import InvalidRequest, show
 from retrieval.repository_layout import RepositoryLayout, default_index
 
 INDEX_VARIABLE = "SHOPWINDOW_INDEX"
@@ -54,9 +54,18 @@ def texts(request: Any, name: str) -> list[bytes]:
 
 
 def parameters(request: Any) -> dict[str, Any]:
-    """The request parameters by name."""
-    text = request.parameters()
-    return json.loads(text) if text else {}
+    """The request parameters by name.
+
+    Raises:
+        InvalidRequest: one is not UTF-8, which HTTP lets through.
+    """
+    try:
+        text = request.parameters()
+        return json.loads(text) if text else {}
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(
+            "parameters", f"must be UTF-8; byte {error.start} of {show(error.object)} is not"
+        ) from None
 
 
 def split(rows: np.ndarray, sizes: Sequence[int]) -> list[np.ndarray]:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
-from tqdm import tqdm
 
 from retrieval.errors import InvalidRequest
 from retrieval.images import decode_image
+from retrieval.progress import progress_bar
 from retrieval.text import clean_text
 
 
@@ -60,8 +60,8 @@ def load_catalog(file: Path, image_size: int) -> TrainingCatalog:
     titles = [clean_text("title", title or "") for title in table["title"].to_pylist()]
     pixels = np.full((len(ids), image_size, image_size, 3), 255, dtype=np.uint8)
     has_image = np.zeros(len(ids), dtype=bool)
-    for row, image in enumerate(tqdm(table["image"], desc="photos", unit="photo", leave=False, disable=None)):
-        data = image.as_py()
+    images = progress_bar(table["image"], total=len(ids), desc="photos", unit="photo")
+    for row, data in enumerate(image.as_py() for image in images):
         if data:
             try:
                 pixels[row] = decode_image("image", data, image_size)

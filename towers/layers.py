@@ -43,7 +43,8 @@ class Block(nn.Module):
             (batch, tokens, width).
         """
         states = states + self._attend(self.norm_attention(states), bias)
-        return states + self.mlp_out(F.gelu(self.mlp_in(self.norm_mlp(states))))
+        widened: Tensor = self.mlp_out(F.gelu(self.mlp_in(self.norm_mlp(states))))
+        return states + widened
 
     def _attend(self, states: Tensor, bias: Tensor) -> Tensor:
         batch, tokens, width = states.shape
@@ -51,7 +52,8 @@ class Block(nn.Module):
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each [batch, heads, tokens, width / heads]
         logits = query @ key.transpose(-1, -2) * (width // self.heads) ** -0.5 + bias
         mixed = torch.softmax(logits, dim=-1) @ value
-        return self.project(mixed.transpose(1, 2).reshape(batch, tokens, width))
+        projected: Tensor = self.project(mixed.transpose(1, 2).reshape(batch, tokens, width))
+        return projected
 
 
 class Encoder(nn.Module):

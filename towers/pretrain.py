@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
-from tqdm import tqdm
 
+from retrieval.progress import progress_bar
 from retrieval.text import TextEncoder
 from towers.augment import drop_words, jitter, recolour, some_words
 from towers.checkpoint import save_checkpoint
@@ -132,7 +132,7 @@ def fit(
 
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
     towers.train()
-    with tqdm(total=training.steps, desc="training", unit="step", disable=None) as bar:
+    with progress_bar(total=training.steps, desc="training", unit="step") as bar:
         for _ in range(training.steps):
             pairs = rng.choice(len(probability), training.batch_size, p=probability)
             loss = step_loss(towers, make_batch(texts, catalog, clicks, pairs, training, rng), training)

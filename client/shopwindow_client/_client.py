@@ -326,7 +326,7 @@ def server_info(name: str, version: str, retrieve: ModelConfig | None, index: Mo
         max_top_k=number("max_top_k"),
         default_top_k=number("default_top_k"),
         embedding_dim=number("embedding_dim") or next((width for width in widths if width > 0), None),
-        checkpoint=parameters.get("checkpoint"),
+        tower_hash=parameters.get("tower_hash"),
         parameters=parameters,
     )
 

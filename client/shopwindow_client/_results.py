@@ -94,7 +94,7 @@ class ServerInfo:
         max_top_k: The highest `top_k` accepted.
         default_top_k: The `top_k` of a request that states none.
         embedding_dim: The length of an embedding.
-        checkpoint: The checkpoint that the towers were exported from.
+        tower_hash: Identifies the towers that the server runs, hexadecimal.
         parameters: All parameters in the configurations of `retrieve` and `product_index`, as text.
     """
 
@@ -104,7 +104,7 @@ class ServerInfo:
     max_top_k: int | None = None
     default_top_k: int | None = None
     embedding_dim: int | None = None
-    checkpoint: str | None = None
+    tower_hash: str | None = None
     parameters: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import faiss
@@ -60,16 +61,24 @@ class FaissCpuEngine:
         """Number of indexed vectors."""
         return int(self._index.ntotal)
 
+    @property
+    def dim(self) -> int:
+        """Length of an indexed vector."""
+        return int(self._index.d)
+
     def search(
         self, queries: np.ndarray, k: int, effort: int, mask: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray]:
         """See `SearchEngine.search`."""
         faiss.omp_set_num_threads(SEARCH_THREADS)
         selector = None if mask is None else faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))
-        breadth = self.recipe.breadth_at(effort)
+        # A filter thins out what each list or neighbourhood holds: look as much further as it leaves fewer rows,
+        # else recall falls with the share of rows it leaves.
+        share = 1.0 if mask is None else max(np.count_nonzero(mask), 1) / len(mask)
+        breadth = min(math.ceil(self.recipe.breadth_at(effort) / share), max(self.rows, 1))
         if self.recipe.kind == "ivf":
             # Enough lists to hold k rows twice over, else a large top_k would come back short.
-            lists_for_k = -(-2 * k * self._index.nlist // max(self.rows, 1))
+            lists_for_k = math.ceil(2 * k * self._index.nlist / max(self.rows, 1) / share)
             parameters = faiss.SearchParametersIVF(
                 sel=selector, nprobe=min(self._index.nlist, max(breadth, lists_for_k))
             )

@@ -4,10 +4,10 @@ import time
 
 import numpy as np
 
+import stub
 from retrieval.bundle import Bundle
 from retrieval.parameters import parse_parameters
 from retrieval.product_index import ProductIndex
-import stub
 
 
 class TritonPythonModel:

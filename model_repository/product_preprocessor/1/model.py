@@ -1,9 +1,9 @@
 """product_preprocessor: titles and encoded photos to the product tower's inputs."""
 
+import stub
 from retrieval.bundle import Bundle
 from retrieval.products import ProductPreprocessor
 from retrieval.text import TextEncoder
-import stub
 
 
 class TritonPythonModel:

@@ -1,8 +1,8 @@
 """product_tower on a CPU: prepared products to embeddings, by ONNX Runtime. On a GPU, model.plan does it."""
 
+import stub
 from retrieval.onnx_towers import OnnxProductTower
 from retrieval.products import ProductBatch, concatenate
-import stub
 
 
 class TritonPythonModel:
@@ -19,5 +19,5 @@ class TritonPythonModel:
     def _encode(self, batches):
         embeddings, weights = self.tower(concatenate(batches))
         sizes = [len(batch.pixels) for batch in batches]
-        for embedding, weight in zip(stub.split(embeddings, sizes), stub.split(weights, sizes)):
+        for embedding, weight in zip(stub.split(embeddings, sizes), stub.split(weights, sizes), strict=True):
             yield {"product_embedding": embedding, "modality_weights": weight}

@@ -1,8 +1,8 @@
 """query_tokenizer: shoppers' words to token ids."""
 
+import stub
 from retrieval.bundle import Bundle
 from retrieval.text import TextEncoder, clean_queries
-import stub
 
 
 class TritonPythonModel:

@@ -2,9 +2,9 @@
 
 import numpy as np
 
+import stub
 from retrieval.onnx_towers import OnnxQueryTower
 from retrieval.products import pad_columns
-import stub
 
 
 class TritonPythonModel:

@@ -1,8 +1,8 @@
 """retrieve on a CPU: tokeniser, query tower and index in one model. On a GPU the ensemble does it."""
 
+import stub
 from retrieval.pipeline import InProcessPipeline
 from retrieval.text import clean_queries
-import stub
 
 
 class TritonPythonModel:

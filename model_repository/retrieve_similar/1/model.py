@@ -1,7 +1,7 @@
 """retrieve_similar on a CPU: preprocessor, product tower and index in one model. On a GPU the ensemble does it."""
 
-from retrieval.pipeline import InProcessPipeline
 import stub
+from retrieval.pipeline import InProcessPipeline
 
 
 class TritonPythonModel:

@@ -1,0 +1,49 @@
+# Everything runs in .venv in this checkout; each target makes it when it is missing or out of date.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed
+SHOP := build/demo/shop
+REPOSITORY := build/model_repository
+INDEX := build/index
+
+.PHONY: install demo serve test lint format clean
+
+install: $(READY)
+
+$(READY): requirements.txt pyproject.toml client/pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --requirement requirements.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable client --editable .
+	touch $@
+
+# What the demo and the server need on disk. Each step is kept, so a second run starts at once.
+$(SHOP)/products.parquet: $(wildcard demo/shop/*.py) | $(READY)
+	$(BIN)/python -m demo.shop --out $(SHOP)
+
+$(REPOSITORY)/bundle.json: $(SHOP)/products.parquet $(wildcard demo/checkpoint/*) $(wildcard model_repository/*/*.pbtxt model_repository/*/*/*) $(wildcard ensemble_configs/*) $(wildcard export/*.py towers/*.py) | $(READY)
+	$(BIN)/shopwindow export --repository $(REPOSITORY)
+
+$(INDEX)/manifest.json: $(REPOSITORY)/bundle.json $(SHOP)/products.parquet
+	$(BIN)/shopwindow index --repository $(REPOSITORY) --out $(INDEX)
+
+demo: $(INDEX)/manifest.json
+	$(BIN)/python -m demo.run
+
+serve: $(INDEX)/manifest.json
+	$(BIN)/shopwindow serve --repository $(REPOSITORY) --index $(INDEX)
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf build

@@ -1,0 +1,1 @@
+"""What `make demo` stands on: a shop made up from scratch."""

@@ -1,0 +1,100 @@
+"""`make demo`: start Triton on the demo shop, search it in five ways, measure 500 requests, stop."""
+
+from __future__ import annotations
+
+import platform
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from cli.common import INDEX, REPOSITORY, SHOP
+from cli.show import look_up, page, section, table
+from demo.photos import photo
+from serving import ServerOptions, TritonServer
+from shopwindow_client import Product, RetrievalClient
+
+TOP_K = 5
+REQUESTS = 500
+PAGE = Path("build/demo/results.html")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """One search of the demo: words, or a product; and its parameters."""
+
+    asked: str
+    query: str | None = None
+    product: Product | None = None
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+def searches() -> list[Search]:
+    """What the demo asks for."""
+    cheap = {"price": {"lt": 60}, "stock": {"gte": 1}}
+    return [
+        Search(asked="“red floral dress”", query="red floral dress"),
+        Search(asked="“polka dot tea pot”", query="polka dot tea pot"),
+        Search(asked="“navy trainers”", query="navy trainers"),
+        Search(
+            asked="a photo of a green checked backpack",
+            product=Product(image=photo("backpack", "green", "checked")),
+        ),
+        Search(
+            asked="a photo of a blue plain mug + the word “red”",
+            product=Product(title="red", image=photo("mug", "blue", "plain")),
+        ),
+        Search(
+            asked="“leather handbag”, filter: price below 60 and in stock",
+            query="leather handbag",
+            parameters={"filter": cheap},
+        ),
+    ]
+
+
+def main() -> None:
+    """Run the demo."""
+    started = time.perf_counter()
+    options = ServerOptions(
+        repository=REPOSITORY, index=INDEX, host="127.0.0.1", http_port=0, grpc_port=0, metrics_port=0
+    )
+    print("starting Triton ...", flush=True)
+    with TritonServer(options) as server, RetrievalClient(server.grpc_url) as client:
+        print(f"Triton {server.version} was ready after {time.perf_counter() - started:.1f} s\n")
+        PAGE.write_text(page([_show(client, search) for search in searches()]))
+        print(f"the same with photos: {PAGE}\n")
+        latencies = _measure(client)
+    p50, p99 = np.percentile(latencies, [50, 99])
+    print(
+        f"{REQUESTS} requests, one query each, top 100, one caller: p50 {p50:.2f} ms, p99 {p99:.2f} ms "
+        f"({platform.machine()}, {platform.system()})\nTriton is stopped."
+    )
+
+
+def _show(client: RetrievalClient, search: Search) -> str:
+    """Search, print what was found, and return it as a section of the page."""
+    if search.product is not None:
+        results = client.retrieve_similar(search.product, top_k=TOP_K, **search.parameters)
+    else:
+        results = client.retrieve([str(search.query)], top_k=TOP_K, **search.parameters)
+    products = look_up(INDEX, {int(product_id) for row in results for product_id in row.ids}, images=True)
+    print(table([search.asked], results, products) + "\n")
+    return section([search.asked], results, products)
+
+
+def _measure(client: RetrievalClient) -> list[float]:
+    """Milliseconds that each of REQUESTS requests took."""
+    texts = pq.read_table(SHOP / "queries.parquet")["text"].to_pylist()
+    latencies = []
+    for number in range(REQUESTS):
+        started = time.perf_counter()
+        client.retrieve(texts[number % len(texts)])
+        latencies.append(1e3 * (time.perf_counter() - started))
+    return latencies
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""Finds in a rendered model repository what Triton would find late, or report obscurely. Needs no Triton and no GPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from export.validation.checks import PINNED_SERVER, check_model
+from export.validation.ensembles import check_ensembles
+from export.validation.parsing import read_repository
+from export.validation.report import Problem, format_json, format_report
+
+__all__ = ["Problem", "format_json", "format_report", "validate_repository"]
+
+
+def validate_repository(
+    repository: Path, *, profile: str = "cpu", max_version: tuple[int, int] | None = None
+) -> list[Problem]:
+    """Check a repository as it would be served.
+
+    Every config in it has to parse; the other checks look at the one config of each model that the profile picks.
+
+    Args:
+        repository: root of the rendered repository.
+        profile: "gpu" serves config.pbtxt; "cpu" and any other name serve configs/<name>.pbtxt of the models that
+            have one, as --model-config-name does.
+        max_version: configs may use nothing newer than this Triton (major, minor). Default: the CPU wheel's 2.51 for
+            "cpu" and "cpu-...", no limit for other profiles.
+
+    Returns:
+        What was found, in the order of the models; empty when all is well.
+    """
+    if not repository.is_dir():
+        return [Problem("error", "", str(repository), "no such folder: make one with 'shopwindow export'")]
+    if max_version is None and profile.split("-")[0] == "cpu":
+        max_version = PINNED_SERVER
+    models, problems = read_repository(repository, profile)
+    if not models:
+        problems.append(Problem("error", "", ".", "holds no model folders: make them with 'shopwindow export'"))
+    for model in models.values():
+        if model is not None:
+            problems += check_model(model, profile, max_version)
+    problems += check_ensembles(models)
+    return sorted(problems, key=lambda problem: problem.model)

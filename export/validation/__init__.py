@@ -1,0 +1,1 @@
+"""The checks behind `export.validate`, by what they look at."""

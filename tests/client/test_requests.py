@@ -1,0 +1,214 @@
+"""What goes over the wire: encoding, checks before sending, splitting, decoding. No server."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from tritonclient.grpc import InferResult
+from tritonclient.grpc.model_config_pb2 import ModelConfig
+from tritonclient.grpc.service_pb2 import ModelInferResponse
+
+from shopwindow_client import InvalidRequest, Product, RetrievalClient, ServerFault
+from shopwindow_client import _requests as wire
+from shopwindow_client._client import server_info
+
+
+def request(queries: list[str], **parameters: Any) -> wire.ModelRequest:
+    inputs = wire.encode_queries(queries)
+    return wire.ModelRequest("retrieve", inputs, wire.RESULT_OUTPUTS, wire.encode_parameters(**parameters))
+
+
+def reply(ids: Any, scores: Any) -> InferResult:
+    """A reply as it comes from the wire."""
+    message = ModelInferResponse()
+    for name, datatype, array in (
+        ("product_ids", "INT64", np.asarray(ids, np.int64)),
+        ("scores", "FP32", np.asarray(scores, np.float32)),
+    ):
+        message.outputs.add(name=name, datatype=datatype, shape=array.shape)
+        message.raw_output_contents.append(array.tobytes())
+    return InferResult(message)
+
+
+def test_queries_become_a_column_of_utf8() -> None:
+    column = wire.encode_queries(["red dress", "größe 38\x00"])["query"]
+    assert column.shape == (2, 1)
+    assert column.tolist() == [[b"red dress"], ["größe 38\x00".encode()]]
+    assert wire.encode_queries("one")["query"].tolist() == [[b"one"]]
+
+
+@pytest.mark.parametrize(
+    ("queries", "named"),
+    [
+        ([], "queries must hold at least one row"),
+        (["fine", ""], r"queries\[1\].*got ''"),
+        (["fine", "  \t"], r"queries\[1\]"),
+        (["fine", 7], r"queries\[1\].*got 7"),
+        (b"bytes", "queries must be a string or a list of strings, got bytes"),
+        (7, "queries must be a string or a list of strings, got int"),
+        (["\ud800"], r"queries\[0\] can't be written as UTF-8"),
+    ],
+)
+def test_bad_queries_are_named(queries: Any, named: str) -> None:
+    with pytest.raises(InvalidRequest, match=named):
+        wire.encode_queries(queries)
+
+
+def test_products_carry_what_they_have_and_empty_for_the_rest(tmp_path: Path) -> None:
+    photo = tmp_path / "mug.jpg"
+    Image.new("RGB", (4, 4), "red").save(photo)
+    inputs = wire.encode_products(
+        [Product(title="mug"), Product(image=photo), Product("mug", str(photo)), Product(image=photo.read_bytes())]
+    )
+    jpeg = photo.read_bytes()
+    assert inputs["title"].tolist() == [[b"mug"], [b""], [b"mug"], [b""]]
+    assert inputs["image"].tolist() == [[b""], [jpeg], [jpeg], [jpeg]]
+
+
+def test_a_pil_image_keeps_its_pixels() -> None:
+    image = Image.effect_noise((8, 6), 50).convert("RGB")
+    sent = wire.encode_products(Product(image=image))["image"][0, 0]
+    assert Image.open(io.BytesIO(sent)).tobytes() == image.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("products", "named"),
+    [
+        ([], "products must hold at least one row"),
+        ([Product("mug"), Product()], r"products\[1\] must have a title or an image"),
+        (Product(" "), r"products\[0\] must have a title or an image"),
+        (Product("mug", b""), r"products\[0\]\.image.*got 0 bytes"),
+        (Product(image="no/such/file.jpg"), r"products\[0\]\.image: cannot read 'no/such/file\.jpg'"),
+        (Product(image=3.5), r"products\[0\]\.image must be .*got float"),  # type: ignore[arg-type]
+        (Product(title=7), r"products\[0\]\.title must be a string, got int"),  # type: ignore[arg-type]
+        (["mug"], r"products\[0\] must be a Product, got str"),
+        (Product(image=Image.new("CMYK", (2, 2))), r"products\[0\]\.image can't be saved as PNG"),
+    ],
+)
+def test_bad_products_are_named(products: Any, named: str) -> None:
+    with pytest.raises(InvalidRequest, match=named):
+        wire.encode_products(products)
+
+
+def test_embeddings_of_one_or_many() -> None:
+    assert wire.encode_embeddings([0.5, 0.25])["embedding"].tolist() == [[0.5, 0.25]]
+    many = wire.encode_embeddings(np.ones((3, 2), np.float64))["embedding"]
+    assert many.shape == (3, 2)
+    assert many.dtype == np.float32
+
+
+@pytest.mark.parametrize("embeddings", [[], np.zeros((0, 4)), np.zeros((2, 2, 2)), [1.0, np.nan], ["a"], [[1], [1, 2]]])
+def test_bad_embeddings_are_named(embeddings: Any) -> None:
+    with pytest.raises(InvalidRequest, match="embeddings must"):
+        wire.encode_embeddings(embeddings)
+
+
+def test_only_parameters_that_were_given_are_sent() -> None:
+    assert wire.encode_parameters() == {}
+    sent = wire.encode_parameters(top_k=np.int32(10), effort=3, filter={"price": {"lt": 50}}, min_score=0)  # type: ignore[arg-type]
+    assert json.loads(str(sent.pop("filter"))) == {"price": {"lt": 50}}
+    assert sent == {"top_k": 10, "effort": 3, "min_score": 0.0}
+    assert [type(value) for value in sent.values()] == [int, int, float]
+    assert wire.encode_parameters(filter='{"colour": "red"}') == {"filter": '{"colour": "red"}'}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "named"),
+    [
+        ({"top_k": 2.5}, "top_k must be a whole number, got 2.5"),
+        ({"top_k": True}, "top_k must be a whole number, got True"),
+        ({"top_k": 10**30}, "top_k must fit into 64 bits"),
+        ({"effort": "5"}, "effort must be a whole number, got '5'"),
+        ({"min_score": float("nan")}, "min_score must be a finite number, got nan"),
+        ({"filter": ["red"]}, "filter must be a mapping or a JSON string, got list"),
+        ({"filter": {"colour": {1, 2}}}, "filter can't be written as JSON"),
+        ({"filter": {"price": {"lt": float("inf")}}}, "filter can't be written as JSON"),
+    ],
+)
+def test_bad_parameters_are_named(parameters: dict[str, Any], named: str) -> None:
+    with pytest.raises(InvalidRequest, match=named):
+        wire.encode_parameters(**parameters)
+
+
+@pytest.mark.parametrize(("rows", "limit", "sizes"), [(1, 4, [1]), (4, 4, [4]), (5, 4, [4, 1]), (9, 3, [3, 3, 3])])
+def test_a_split_keeps_order_and_parameters(rows: int, limit: int, sizes: list[int]) -> None:
+    whole = request([f"query {row}" for row in range(rows)], top_k=7)
+    parts = whole.split(limit)
+    assert [part.rows for part in parts] == sizes
+    assert np.concatenate([part.inputs["query"] for part in parts]).tolist() == whole.inputs["query"].tolist()
+    assert all(part.parameters == {"top_k": 7} for part in parts)
+
+
+def test_both_inputs_of_products_are_split_alike() -> None:
+    inputs = wire.encode_products([Product(f"title {row}", b"image %d" % row) for row in range(5)])
+    for part in wire.ModelRequest("retrieve_similar", inputs, wire.RESULT_OUTPUTS, {}).split(2):
+        for title, image in zip(part.inputs["title"][:, 0], part.inputs["image"][:, 0], strict=True):
+            assert title.split()[1] == image.split()[1]
+
+
+def test_tensors_hold_the_exact_bytes() -> None:
+    product = wire.encode_products(Product(image=b"\xff\xd8 jpeg \x00\x00"))
+    (title, image), outputs = wire.to_triton(wire.ModelRequest("embed_product", product, ("embedding",), {}))
+    assert (title.name(), title.datatype(), list(title.shape())) == ("title", "BYTES", [1, 1])
+    assert image._get_content() == (10).to_bytes(4, "little") + b"\xff\xd8 jpeg \x00\x00"
+    assert [output.name() for output in outputs] == ["embedding"]
+
+
+def test_replies_are_put_together_in_order() -> None:
+    first = wire.from_triton(reply([[1, 2], [3, 4]], [[0.9, 0.8], [0.7, 0.6]]), request(["a", "b"]))
+    second = wire.from_triton(reply([[5, -1]], [[0.5, -np.inf]]), request(["c"]))
+    joined = wire.join([first, second])
+    assert joined["product_ids"].tolist() == [[1, 2], [3, 4], [5, -1]]
+    assert joined["product_ids"].dtype == np.int64
+    assert joined["scores"].dtype == np.float32
+
+
+@pytest.mark.parametrize("ids", [np.zeros((0, 2)), np.zeros((1, 2)), np.zeros(2)])
+def test_a_reply_with_other_rows_than_the_request_is_a_fault(ids: Any) -> None:
+    with pytest.raises(ServerFault, match="retrieve answered 2 rows with shape"):
+        wire.from_triton(reply(ids, np.zeros((2, 2))), request(["a", "b"]))
+
+
+def test_a_reply_without_an_output_is_a_fault() -> None:
+    with pytest.raises(ServerFault, match="with nothing in product_ids"):
+        wire.from_triton(InferResult(ModelInferResponse()), request(["a"]))
+
+
+def test_info_reads_the_limits_and_tolerates_absent_ones() -> None:
+    retrieve = ModelConfig(name="retrieve", max_batch_size=32)
+    index = ModelConfig(name="product_index", max_batch_size=64)
+    index.input.add(name="embedding", dims=[128])
+    for key, value in (("max_top_k", "10000"), ("tower_hash", "abc"), ("default_top_k", "${unrendered}")):
+        index.parameters[key].string_value = value
+    info = server_info("triton", "2.51.0", retrieve, index)
+    assert (info.max_batch_size, info.max_top_k, info.embedding_dim, info.tower_hash) == (32, 10000, 128, "abc")
+    assert info.default_top_k is None
+    assert info.parameters["default_top_k"] == "${unrendered}"
+    bare = server_info("triton", "2.51.0", None, None)
+    assert (bare.max_batch_size, bare.max_top_k, bare.embedding_dim) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"url": "http://localhost:8000"}, "url must be host:port"),
+        ({"timeout_s": 0}, "timeout_s must be .* above 0, got 0"),
+        ({"timeout_s": float("inf")}, "timeout_s must be a finite number"),
+        ({"timeout_s": None}, "timeout_s must be .*got None"),
+        ({"max_concurrent": 0}, "max_concurrent must be at least 1, got 0"),
+    ],
+)
+def test_a_client_is_checked_when_it_is_made(arguments: dict[str, Any], named: str) -> None:
+    with pytest.raises(InvalidRequest, match=named):
+        RetrievalClient(**arguments)
+
+
+def test_one_product_is_said_in_one_way() -> None:
+    with RetrievalClient() as client, pytest.raises(InvalidRequest, match="either products, or title and image"):
+        client.retrieve_similar(Product("mug"), title="red")

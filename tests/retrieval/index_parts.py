@@ -1,0 +1,71 @@
+"""A small index over clustered unit vectors, and its rows in plain Python, for several tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from retrieval.engines import FaissCpuEngine
+from retrieval.index_folder import IndexFolder, Manifest
+from retrieval.recipes import choose_recipe
+
+DIM = 24
+TOWERS = "a" * 64
+
+
+def unit_vectors(rows: int, *, clusters: int = 40, seed: int = 0) -> np.ndarray:
+    """(rows, DIM) float32 L2-normalised vectors around random centres; the last ten repeat the first ten."""
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(clusters, DIM))
+    vectors = centres[rng.integers(clusters, size=rows)] + 0.5 * rng.normal(size=(rows, DIM))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors[-10:] = vectors[:10]
+    return vectors.astype(np.float32)
+
+
+def attribute_rows(rows: int, *, seed: int = 1) -> list[dict[str, Any]]:
+    """One dict a product: colour (mostly red, gold is rare, some missing), price (some missing), in_stock."""
+    rng = np.random.default_rng(seed)
+    colours = rng.choice(["red", "blue", "gold", "none"], size=rows, p=[0.6, 0.35, 0.01, 0.04])
+    return [
+        {
+            "title": f"product {row}",
+            "colour": None if colours[row] == "none" else str(colours[row]),
+            "price": None if rng.random() < 0.1 else float(rng.integers(1, 1_000)),
+            "in_stock": bool(rng.random() < 0.7),
+        }
+        for row in range(rows)
+    ]
+
+
+def make_index(kind: str, rows: int, **changes: Any) -> IndexFolder:
+    """An index folder in memory. Product ids need 64 bits and are in no order.
+
+    Args:
+        kind: recipe.
+        rows: products.
+        **changes: manifest fields to set.
+    """
+    vectors = unit_vectors(rows)
+    recipe = choose_recipe(rows, kind)
+    fields: dict[str, Any] = {
+        "generation": 1,
+        "count": rows,
+        "dim": DIM,
+        "tower_hash": TOWERS,
+        "recipe": recipe,
+        "recall_at_100": 1.0,
+        "skipped": 0,
+        "build_seconds": 0.1,
+        "catalog": "products.parquet",
+        "created": "2026-01-01T00:00:00+00:00",
+    }
+    return IndexFolder(
+        manifest=Manifest(**{**fields, **changes}),
+        vectors=vectors,
+        product_ids=np.random.default_rng(2).permutation(rows) + 2**40,
+        attributes=pa.Table.from_pylist(attribute_rows(rows)),
+        engine=FaissCpuEngine.build(vectors, recipe),
+    )

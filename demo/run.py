@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import re
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,7 +72,7 @@ def main() -> None:
     p50, p99 = np.percentile(latencies, [50, 99])
     print(
         f"{REQUESTS} requests, one query each, top 100, one caller: p50 {p50:.2f} ms, p99 {p99:.2f} ms "
-        f"({platform.machine()}, {platform.system()})\nTriton is stopped."
+        f"({_machine()})\nTriton is stopped."
     )
 
 
@@ -94,6 +96,13 @@ def _measure(client: RetrievalClient) -> list[float]:
         client.retrieve(texts[number % len(texts)])
         latencies.append(1e3 * (time.perf_counter() - started))
     return latencies
+
+
+def _machine() -> str:
+    """Cores and processor, for beside a figure."""
+    cpuinfo = Path("/proc/cpuinfo")
+    named = re.search(r"^model name\s*: (.*)$", cpuinfo.read_text(), re.MULTILINE) if cpuinfo.exists() else None
+    return f"{os.cpu_count()} cores, {named[1] if named else platform.machine()}"
 
 
 if __name__ == "__main__":

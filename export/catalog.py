@@ -78,6 +78,13 @@ class Catalog:
             raise CatalogError(f"catalog: {file} needs an integer column {ID!r}; it has {sorted(names)}")
         if not names & {TITLE, IMAGE}:
             raise CatalogError(f"catalog: {file} needs a column {TITLE!r} or {IMAGE!r}; it has {sorted(names)}")
+        if TITLE in names and not _holds_text(schema.field(TITLE).type):
+            raise CatalogError(f"catalog: column {TITLE!r} of {file} must be text, got {schema.field(TITLE).type}")
+        if IMAGE in names and not _holds_files(schema.field(IMAGE).type):
+            raise CatalogError(
+                f"catalog: column {IMAGE!r} of {file} must hold encoded photos (binary, or a struct with a binary "
+                f"field 'bytes'), got {schema.field(IMAGE).type}"
+            )
         self.file = file
         self.rows: int = self._parquet.metadata.num_rows
         self._columns = [f.name for f in schema if f.name in (ID, TITLE, IMAGE) or filterable(f.type)]
@@ -99,8 +106,8 @@ class Catalog:
             titles = _values(records, TITLE, "")
             images = _values(records, IMAGE, b"")
             for position, (product_id, title, image) in enumerate(zip(ids, titles, images, strict=True)):
-                if product_id is None or product_id < 0:
-                    skipped.add(start + position, product_id, f"{ID}: must be 0 or more")
+                if product_id is None or not 0 <= product_id < 2**63:
+                    skipped.add(start + position, product_id, f"{ID}: must be from 0 to 2^63 - 1")
                 elif product_id in seen:
                     skipped.add(start + position, product_id, f"{ID}: appears twice")
                 else:
@@ -119,6 +126,18 @@ class Catalog:
                 attributes=table.drop_columns([name for name in (ID, IMAGE) if name in table.column_names]),
             )
             start += records.num_rows
+
+
+def _holds_text(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind))
+
+
+def _holds_files(kind: pa.DataType) -> bool:
+    if pa.types.is_struct(kind):
+        return kind.get_field_index("bytes") >= 0 and _holds_files(kind.field("bytes").type)
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_null(kind))
 
 
 def _values(records: pa.RecordBatch, name: str, missing: Any) -> list[Any]:

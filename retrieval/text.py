@@ -14,7 +14,7 @@ MAX_CHARACTERS = 1_000
 
 
 def clean_text(field: str, raw: bytes | str) -> str:
-    """Decode one text and strip it; empty stays empty.
+    """Decode one text and strip it; a text of nothing but spaces and invisible characters is empty.
 
     Raises:
         InvalidRequest: not UTF-8, or longer than MAX_CHARACTERS.
@@ -26,7 +26,7 @@ def clean_text(field: str, raw: bytes | str) -> str:
         raise InvalidRequest(field, f"must be UTF-8; position {error.start} of {show(error.object)} is not") from None
     if len(text) > MAX_CHARACTERS:
         raise InvalidRequest(field, f"at most {MAX_CHARACTERS} characters, got {len(text)}")
-    return text.strip()
+    return text.strip() if any(c.isprintable() and not c.isspace() for c in text) else ""
 
 
 def clean_queries(raw: Sequence[bytes | str]) -> list[str]:

@@ -8,18 +8,26 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import signal
 import sys
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
+# Triton before 25.07 puts two bytes on a thread's stack for each byte of an HTTP body: with the usual 8 MB one body
+# of 4 MB ends the server (CVE-2025-23310). This much carries the 64 MB at which later versions refuse a body.
+_STACK_BYTES = 192 * 2**20
+
 
 def main(parent_pid: int, program: list[str]) -> None:
-    """Ties this process to its parent and turns it into `program`; SIGTERM lets the server clean up."""
+    """Ties this process to its parent, deepens its stacks and turns it into `program`; SIGTERM lets it clean up."""
     if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
     if os.getppid() != parent_pid:  # the parent died before the line above could tie us to it
         sys.exit("the process that started this server is gone")
+    _, hard = resource.getrlimit(resource.RLIMIT_STACK)
+    soft = _STACK_BYTES if hard == resource.RLIM_INFINITY else min(_STACK_BYTES, hard)
+    resource.setrlimit(resource.RLIMIT_STACK, (soft, hard))
     os.execv(program[0], program)
 
 

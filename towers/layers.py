@@ -126,5 +126,6 @@ def masked_mean(states: Tensor, mask: Tensor) -> Tensor:
 
 
 def unit(vectors: Tensor) -> Tensor:
-    """L2-normalise (batch, dim) vectors; the norm is floored at 1e-6."""
+    """L2-normalise (batch, dim) vectors to float32; the norm is floored at 1e-6."""
+    vectors = vectors.float()
     return vectors / (vectors * vectors).sum(-1, keepdim=True).clamp(min=1e-12).sqrt()

@@ -19,10 +19,29 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
     Returns:
         A tokeniser with [PAD] = 0, [UNK] = 1, [MASK] = 2.
     """
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]", max_input_chars_per_word=64))
+    texts = list(texts)
+    tokenizer = _tokenizer(models.WordPiece(unk_token="[UNK]"))
+    # The trainer numbers the letters inside words in hash order, and ties between merges follow those numbers: the
+    # same texts would give another vocabulary every time. Named up front, the letters have a fixed order.
+    words = {word for text in texts for word in _words(tokenizer, text)}
+    inner = sorted({f"##{letter}" for word in words for letter in word[1:]})
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=vocab_size, special_tokens=[*SPECIAL_TOKENS, *inner], show_progress=False
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    # A fresh one, in which those letters are ordinary entries of the vocabulary again.
+    trained = _tokenizer(models.WordPiece(tokenizer.get_vocab(), unk_token="[UNK]", max_input_chars_per_word=64))
+    trained.add_special_tokens(SPECIAL_TOKENS)
+    return trained
+
+
+def _tokenizer(model: models.WordPiece) -> Tokenizer:
+    tokenizer = Tokenizer(model)
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True, strip_accents=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
-    trainer = trainers.WordPieceTrainer(vocab_size=vocab_size, special_tokens=SPECIAL_TOKENS, show_progress=False)
-    tokenizer.train_from_iterator(texts, trainer)
     return tokenizer
+
+
+def _words(tokenizer: Tokenizer, text: str) -> list[str]:
+    return [word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(tokenizer.normalizer.normalize_str(text))]

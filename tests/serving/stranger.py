@@ -117,6 +117,12 @@ def post(server: Any, model: str, body: bytes, headers: Mapping[str, str] | None
             raise Refused(str(error.code), json.load(error)["error"]) from None
 
 
+def get(server: Any, path: str) -> Any:
+    """The JSON at http://SERVER/PATH."""
+    with _http.open(f"http://{server.http_url}/{path}", timeout=60) as reply:
+        return json.load(reply)
+
+
 def executions(server: Any, model: str) -> service_pb2.ModelStatistics:
     """Triton's own counts for a model."""
     return grpc_client(server.grpc_url).get_inference_statistics(model).model_stats[0]

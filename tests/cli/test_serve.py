@@ -1,0 +1,227 @@
+"""`shopwindow serve` as a process: it answers, stops on either signal, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from retrieval import InProcessPipeline
+from shopwindow_client import RetrievalClient
+
+ROOT = Path(__file__).parents[2]
+TIMEOUT_S = 120
+ANY_PORTS = ("--http-port", "0", "--grpc-port", "0", "--metrics-port", "0")
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "cli.main", "serve", "--host", "127.0.0.1", *map(str, arguments)]
+
+
+@contextmanager
+def serving(*arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """The command running; killed at the end of the block if it still does."""
+    process = subprocess.Popen(
+        command(*arguments), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    family: list[int] = []
+    try:
+        yield process
+        family = descendants(process.pid)
+    finally:
+        for pid in (process.pid, *family):
+            if alive(pid):
+                os.kill(pid, signal.SIGKILL)
+        process.communicate()
+
+
+def read_until(process: subprocess.Popen[str], end: str) -> list[str]:
+    """The lines of standard output up to the one that contains `end`."""
+    assert process.stdout is not None
+    lines: list[str] = []
+    deadline = time.monotonic() + TIMEOUT_S
+    while not lines or end not in lines[-1]:
+        readable, _, _ = select.select([process.stdout], [], [], max(0, deadline - time.monotonic()))
+        assert readable, f"not within {TIMEOUT_S} s: {end!r}, only {lines}"
+        line = process.stdout.readline()
+        assert line, f"ended after {lines}: {process.communicate()}"
+        lines.append(line.rstrip("\n"))
+    return lines
+
+
+def descendants(pid: int) -> list[int]:
+    """The live processes that a process started, and those started by them."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and (parent := _parent(int(entry.name))) is not None:
+            children.setdefault(parent, []).append(int(entry.name))
+    found = [pid]
+    for member in found:
+        found.extend(children.get(member, []))
+    return found[1:]
+
+
+def _parent(pid: int) -> int | None:
+    """The parent of a live process; None for one that has ended, be it a zombie still."""
+    try:
+        state, parent = (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[:2]
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if state in "ZX" else int(parent)
+
+
+def alive(pid: int) -> bool:
+    return _parent(pid) is not None
+
+
+def gone_in_time(pids: Sequence[int]) -> bool:
+    """Whether all these processes end soon, being waited for with no polling."""
+    deadline = time.monotonic() + TIMEOUT_S
+    for pid in pids:
+        try:
+            descriptor = os.pidfd_open(pid)
+        except ProcessLookupError:
+            continue
+        try:
+            readable, _, _ = select.select([descriptor], [], [], max(0, deadline - time.monotonic()))
+        finally:
+            os.close(descriptor)
+        if not readable:
+            return False
+    return True
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def addresses(lines: Sequence[str]) -> dict[str, str]:
+    """What is printed behind gRPC, HTTP and metrics."""
+    found = (re.fullmatch(r" +(gRPC|HTTP|metrics) +(\S+)", line) for line in lines)
+    return {match[1]: match[2] for match in found if match}
+
+
+@pytest.mark.parametrize(("number", "profile"), [(signal.SIGINT, "cpu"), (signal.SIGTERM, "cpu-ensemble")])
+def test_serve_prints_its_addresses_answers_and_stops_on_a_signal(
+    repository: Path, index: Path, pipeline: InProcessPipeline, tmp_path: Path, number: signal.Signals, profile: str
+) -> None:
+    log = tmp_path / "triton.log"
+    arguments = ("--repository", repository, "--index", index, "--profile", profile, "--log", log, *ANY_PORTS)
+    with serving(*arguments) as process:
+        lines = read_until(process, "Ctrl-C stops it.")
+        found = addresses(lines)
+        assert set(found) == {"gRPC", "HTTP", "metrics"}
+        assert any(f"serves {pipeline.index.manifest.count} products" in line for line in lines)
+
+        with RetrievalClient(found["gRPC"], timeout_s=30.0) as client:
+            assert client.retrieve("red dress", top_k=3).ids.tolist() == (
+                pipeline.retrieve(["red dress"], top_k=3).product_ids.tolist()
+            )
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with direct.open(f"{found['HTTP']}/v2/health/ready", timeout=30) as reply:
+            assert reply.status == 200
+        with direct.open(found["metrics"], timeout=30) as reply:
+            assert b"nv_inference_request_success" in reply.read()
+
+        family = descendants(process.pid)
+        assert len(family) > 1  # the server and its Python stubs
+        process.send_signal(number)
+        printed, errors = process.communicate(timeout=TIMEOUT_S)
+        assert process.returncode == 0, errors
+        assert "Traceback" not in errors
+        assert printed.splitlines() == ["stopping ..."]
+        assert [pid for pid in family if alive(pid)] == []
+    ports = [int(re.findall(r":(\d+)", address)[0]) for address in found.values()]
+    assert [port for port in ports if not is_free(port)] == []
+    assert "GRPCInferenceService" in log.read_text()
+
+
+def test_a_server_stopped_while_it_starts_leaves_no_process(repository: Path, index: Path) -> None:
+    with serving("--repository", repository, "--index", index, *ANY_PORTS) as process:
+        read_until(process, "starting Triton")
+        while not (family := descendants(process.pid)):
+            assert process.poll() is None, process.communicate()
+        process.terminate()
+        process.communicate(timeout=TIMEOUT_S)
+        assert process.returncode != 0
+        assert gone_in_time(family)
+
+
+def test_a_server_killed_under_it_is_noticed(repository: Path, index: Path) -> None:
+    with serving("--repository", repository, "--index", index, *ANY_PORTS) as process:
+        read_until(process, "Ctrl-C stops it.")
+        family = descendants(process.pid)
+        [triton] = [pid for pid in family if _parent(pid) == process.pid]
+        os.kill(triton, signal.SIGKILL)
+        printed, errors = process.communicate(timeout=TIMEOUT_S)
+        assert process.returncode == 1, errors
+        assert "Triton ended by itself with status -9" in printed
+        assert [pid for pid in family if alive(pid)] == []
+
+
+@pytest.mark.parametrize("flag", ["--http-port", "--grpc-port", "--metrics-port"])
+def test_a_taken_port_is_one_line(repository: Path, index: Path, flag: str) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        ports = [*ANY_PORTS]
+        ports[ports.index(flag) + 1] = str(port)
+        done = subprocess.run(
+            command("--repository", repository, "--index", index, *ports),
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert line.startswith("shopwindow serve: error: ")
+    assert flag in line
+    assert str(port) in line
+    assert "already in use" in line
+
+
+def test_an_index_of_other_towers_is_refused_before_triton_starts(
+    repository: Path, index: Path, pipeline: InProcessPipeline, tmp_path: Path
+) -> None:
+    other = tmp_path / "other-index"
+    shutil.copytree(index, other)
+    manifest = json.loads((other / "manifest.json").read_text())
+    (other / "manifest.json").write_text(json.dumps({**manifest, "tower_hash": "f00d" * 16}))
+    log = tmp_path / "triton.log"
+    done = subprocess.run(
+        command("--repository", repository, "--index", other, "--log", log, *ANY_PORTS),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert line.startswith("shopwindow serve: error: ")
+    assert "f00d" * 3 in line
+    assert pipeline.bundle.tower_hash[:12] in line
+    assert done.stdout == ""
+    assert not log.exists()  # Triton never started

@@ -1,0 +1,203 @@
+"""Index folders: written whole or not at all, read only when every part fits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from retrieval import IndexUnfit, ProductIndex, RequestParameters
+from retrieval.engines import FaissCpuEngine
+from retrieval.index_folder import IndexFolder, read_index, read_manifest, write_index
+from retrieval.recipes import choose_recipe
+from tests.retrieval.index_parts import TOWERS, make_index, unit_vectors
+
+ROWS = 200
+SERVED = ("manifest.json", "vectors.npy", "product_ids.npy", "attributes.parquet", "index.faiss")
+
+
+def write(folder: Path, index: IndexFolder) -> None:
+    write_index(
+        folder,
+        manifest=index.manifest,
+        vectors=index.vectors,
+        product_ids=index.product_ids,
+        attributes=index.attributes,
+        engine=index.engine,
+        skipped="row,product_id,reason\n",
+    )
+
+
+@pytest.fixture
+def hnsw(tmp_path: Path) -> Path:
+    """A written index folder with every file there is."""
+    write(tmp_path / "index", make_index("hnsw", ROWS))
+    return tmp_path / "index"
+
+
+@pytest.mark.parametrize("kind", ["flat", "hnsw", "ivf"])
+def test_what_is_written_is_read_back(tmp_path: Path, kind: str) -> None:
+    written = make_index(kind, ROWS, generation=7, skipped=3)
+    write(tmp_path / "index", written)
+    found = read_index(tmp_path / "index")
+    assert found.manifest == written.manifest
+    assert read_manifest(tmp_path / "index") == written.manifest
+    assert np.array_equal(found.vectors, written.vectors)
+    assert np.array_equal(found.product_ids, written.product_ids)
+    assert found.attributes.equals(written.attributes)
+    expected = written.engine.search(written.vectors[:9], 5, 5, None)
+    assert np.array_equal(found.engine.search(written.vectors[:9], 5, 5, None), expected)
+    files = {file.name for file in (tmp_path / "index").iterdir()}
+    assert files == {*SERVED, "skipped.csv"} - ({"index.faiss"} if kind == "flat" else set())
+
+
+def test_the_vectors_stay_on_disk_until_touched(hnsw: Path) -> None:
+    assert isinstance(read_index(hnsw).vectors, np.memmap)
+
+
+@pytest.mark.parametrize("name", SERVED)
+@pytest.mark.parametrize("share", [None, 0.0, 0.5, 0.97], ids=["missing", "empty", "half", "nearly whole"])
+def test_a_missing_or_truncated_file_is_named(hnsw: Path, name: str, share: float | None) -> None:
+    data = (hnsw / name).read_bytes()
+    (hnsw / name).unlink()
+    if share is not None:
+        (hnsw / name).write_bytes(data[: int(share * len(data))])
+    with pytest.raises(IndexUnfit, match=name.replace(".", r"\.")):
+        read_index(hnsw)
+
+
+@pytest.mark.parametrize("name", SERVED)
+def test_a_file_of_other_bytes_is_named(hnsw: Path, name: str) -> None:
+    (hnsw / name).write_bytes(b"\xff\xfenot what it was" * 100)
+    with pytest.raises(IndexUnfit, match=name.replace(".", r"\.")):
+        read_index(hnsw)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("[]", "not a manifest"),
+        ("{}", "format None, this version reads format 1"),
+        ('{"format": 2}', "format 2, this version reads format 1"),
+        ('{"format": 1}', "not a manifest .*recipe"),
+        ('{"format": 1, "recipe": {"kind": "flat", "factory": "Flat"}, "colour": 1}', "not a manifest .*colour"),
+    ],
+)
+def test_a_manifest_of_another_shape_is_refused(hnsw: Path, text: str, named: str) -> None:
+    (hnsw / "manifest.json").write_text(text)
+    with pytest.raises(IndexUnfit, match=rf"manifest\.json: {named}"):
+        read_index(hnsw)
+
+
+def test_a_folder_without_an_index_says_how_to_build_one(tmp_path: Path) -> None:
+    with pytest.raises(IndexUnfit, match=rf"no index in {tmp_path} .*shopwindow index"):
+        read_index(tmp_path)
+
+
+def other_vectors(folder: Path) -> None:
+    np.save(folder / "vectors.npy", unit_vectors(ROWS - 1))
+
+
+def other_ids(folder: Path) -> None:
+    np.save(folder / "product_ids.npy", np.arange(ROWS - 1))
+
+
+def other_attributes(folder: Path) -> None:
+    pq.write_table(pa.table({"colour": ["red"] * (ROWS - 1)}), folder / "attributes.parquet")
+
+
+def other_engine(folder: Path) -> None:
+    FaissCpuEngine.build(unit_vectors(ROWS - 1), choose_recipe(ROWS, "hnsw")).write(folder / "index.faiss")
+
+
+def other_count(folder: Path) -> None:
+    fields = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({**fields, "count": ROWS - 1}))
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        (other_vectors, "vectors.npy"),
+        (other_ids, "product_ids.npy"),
+        (other_attributes, "attributes.parquet"),
+        (other_engine, "index.faiss"),
+        (other_count, "manifest.json"),
+    ],
+)
+def test_counts_that_disagree_are_refused_with_every_count(
+    hnsw: Path, change: Callable[[Path], None], name: str
+) -> None:
+    change(hnsw)
+    with pytest.raises(IndexUnfit, match="parts disagree") as caught:
+        read_index(hnsw)
+    assert f"'{name}': {ROWS - 1}" in str(caught.value)
+    assert str(caught.value).count(f": {ROWS}") >= 4
+
+
+@pytest.mark.parametrize("name", ["vectors.npy", "index.faiss", "manifest.json"])
+def test_dimensions_that_disagree_are_refused(hnsw: Path, name: str) -> None:
+    narrow = np.ascontiguousarray(unit_vectors(ROWS)[:, :16])
+    if name == "vectors.npy":
+        np.save(hnsw / name, narrow)
+    elif name == "index.faiss":
+        FaissCpuEngine.build(narrow, choose_recipe(ROWS, "hnsw")).write(hnsw / name)
+    else:
+        fields = json.loads((hnsw / name).read_text())
+        (hnsw / name).write_text(json.dumps({**fields, "dim": 16}))
+    with pytest.raises(IndexUnfit, match="parts disagree") as caught:
+        read_index(hnsw)
+    assert f"'{name}': 16" in str(caught.value)
+
+
+def test_an_index_of_other_towers_is_refused_naming_both(hnsw: Path) -> None:
+    with pytest.raises(IndexUnfit, match="filled by towers aaaaaaaaaaaa, the repository serves towers bbbbbbbbbbbb"):
+        ProductIndex.open(hnsw, tower_hash="b" * 64)
+    index = ProductIndex.open(hnsw, tower_hash=TOWERS)
+    result = index.search_batch([(np.array(unit_vectors(ROWS)[20:21]), RequestParameters(top_k=1))])[0]
+    assert result.product_ids.tolist() == [[int(make_index("flat", ROWS).product_ids[20])]]
+
+
+def test_a_new_index_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
+    write(tmp_path / "index", make_index("hnsw", ROWS))
+    write(tmp_path / "index", make_index("flat", 50, generation=2))
+    assert read_index(tmp_path / "index").manifest.generation == 2
+    assert not (tmp_path / "index" / "index.faiss").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["index"]
+
+
+def test_a_write_that_fails_leaves_the_old_index_and_nothing_else(hnsw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {file.name: file.read_bytes() for file in hnsw.iterdir()}
+
+    def disk_full(engine: FaissCpuEngine, file: Path) -> None:
+        file.write_bytes(b"half of it")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(FaissCpuEngine, "write", disk_full)
+    with pytest.raises(OSError, match="no space left"):
+        write(hnsw, make_index("hnsw", ROWS, generation=2))
+    assert {file.name: file.read_bytes() for file in hnsw.iterdir()} == before
+    assert read_index(hnsw).manifest.generation == 1
+    assert [path.name for path in hnsw.parent.iterdir()] == ["index"]
+
+
+def test_a_swap_that_fails_at_the_last_step_puts_the_old_index_back(
+    hnsw: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace = Path.replace
+
+    def refused(self: Path, target: Path) -> Path:
+        if ".new-" in self.name:
+            raise OSError("busy")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", refused)
+    with pytest.raises(OSError, match="busy"):
+        write(hnsw, make_index("hnsw", ROWS, generation=2))
+    assert read_index(hnsw).manifest.generation == 1
+    assert [path.name for path in hnsw.parent.iterdir()] == ["index"]

@@ -1,0 +1,137 @@
+"""Pre-training on a catalogue of coloured squares: it learns, and the seed decides everything."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from retrieval.text import TextEncoder
+from tests.towers.small import SIZES, small_towers, write_catalog, write_clicks
+from towers.checkpoint import hash_checkpoint, load_checkpoint
+from towers.data import load_catalog, load_clicks
+from towers.pretrain import TextEncoders, TrainingConfig, fit, make_batch, pretrain, step_loss
+from towers.tokenizer import train_tokenizer
+
+
+def write_config(folder: Path, **training: Any) -> Path:
+    settings = {"vocab_size": 60, "towers": SIZES, "training": {"steps": 3, "batch_size": 8, **training}}
+    (folder / "config.json").write_text(json.dumps(settings))
+    return folder / "config.json"
+
+
+def run(folder: Path, out: str, *, seed: int | None = None, configured: int = 7) -> Path:
+    pretrain(
+        write_config(folder, seed=configured),
+        catalog_file=write_catalog(folder),
+        clicks_file=write_clicks(folder),
+        out=folder / out,
+        seed=seed,
+    )
+    return folder / out
+
+
+def test_training_lowers_the_loss(tmp_path: Path) -> None:
+    catalog = load_catalog(write_catalog(tmp_path), 16)
+    clicks = load_clicks(write_clicks(tmp_path), catalog)
+    tokenizer = train_tokenizer([*catalog.titles, *clicks.queries], 60)
+    texts = TextEncoders(query=TextEncoder(tokenizer, 6), title=TextEncoder(tokenizer, 9))
+    towers = small_towers(vocab_size=tokenizer.get_vocab_size())
+    training = TrainingConfig(steps=40, batch_size=32, learning_rate=5e-3)
+
+    def loss() -> float:
+        rng = np.random.default_rng(99)
+        with torch.inference_mode():
+            batch = make_batch(texts, catalog, clicks, np.arange(len(clicks.query)), training, rng)
+            return float(step_loss(towers, batch, training))
+
+    before = loss()
+    fit(towers, tokenizer, catalog, clicks, training)
+    assert loss() < 0.6 * before
+    assert not towers.training
+
+
+def test_the_same_seed_gives_the_same_checkpoint_and_another_seed_another(tmp_path: Path) -> None:
+    first, again, other = run(tmp_path, "a"), run(tmp_path, "b"), run(tmp_path, "c", seed=8)
+    assert hash_checkpoint(first) == hash_checkpoint(again)
+    weights = [load_checkpoint(folder).towers.state_dict() for folder in (first, other)]
+    assert not torch.equal(weights[0]["query.head.weight"], weights[1]["query.head.weight"])
+    assert (first / "tokenizer.json").read_bytes() == (other / "tokenizer.json").read_bytes()
+
+
+def test_a_given_seed_stands_over_the_config(tmp_path: Path) -> None:
+    configured, given = run(tmp_path, "a", configured=8), run(tmp_path, "b", seed=8)
+    assert hash_checkpoint(configured) == hash_checkpoint(given)
+
+
+def test_the_catalogue_keeps_products_whose_photo_is_missing_or_broken(tmp_path: Path) -> None:
+    catalog = load_catalog(write_catalog(tmp_path), 16)
+    assert catalog.product_ids.tolist() == list(range(100, 116))
+    assert np.flatnonzero(~catalog.has_image).tolist() == [3, 4]
+    assert (catalog.pixels[[3, 4]] == 255).all()
+    assert catalog.pixels[0, 0, 0].tolist() == [220, 30, 60]
+    assert catalog.row_of[104] == 4
+
+
+def test_a_click_on_an_unknown_product_is_left_out(tmp_path: Path) -> None:
+    catalog = load_catalog(write_catalog(tmp_path), 16)
+    strangers = [{"query": "red mug", "product_id": 7, "count": 9}, {"query": "boat", "product_id": 8, "count": 9}]
+    clicks = load_clicks(write_clicks(tmp_path, *strangers), catalog)
+    assert len(clicks.query) == 32
+    assert "boat" not in clicks.queries
+    assert clicks.clicked[clicks.queries.index("red mug")] == {0}
+    assert clicks.clicked[clicks.queries.index("mug")] == {0, 4, 8, 12}
+    assert clicks.weight[:2].tolist() == [2.0, 1.0]  # square roots of the counts
+
+
+def test_clicks_without_counts_weigh_the_same(tmp_path: Path) -> None:
+    catalog = load_catalog(write_catalog(tmp_path), 16)
+    pq.write_table(pa.table({"query": ["mug", "lamp"], "product_id": [100, 101]}), tmp_path / "clicks.parquet")
+    assert load_clicks(tmp_path / "clicks.parquet", catalog).weight.tolist() == [1.0, 1.0]
+
+
+def test_clicks_on_unknown_products_alone_are_an_error(tmp_path: Path) -> None:
+    catalog = load_catalog(write_catalog(tmp_path), 16)
+    pq.write_table(pa.table({"query": ["mug"], "product_id": [7]}), tmp_path / "clicks.parquet")
+    with pytest.raises(ValueError, match=r"clicks\.parquet: no click names a product of the catalogue"):
+        load_clicks(tmp_path / "clicks.parquet", catalog)
+
+
+def test_a_batch_knows_its_positives_and_which_photos_tell_the_truth(tmp_path: Path) -> None:
+    catalog = load_catalog(write_catalog(tmp_path), 16)
+    clicks = load_clicks(write_clicks(tmp_path), catalog)
+    tokenizer = train_tokenizer([*catalog.titles, *clicks.queries], 60)
+    texts = TextEncoders(query=TextEncoder(tokenizer, 6), title=TextEncoder(tokenizer, 9))
+    pairs = np.array([0, 1, 3, 9])  # red mug -> 0, mug -> 0, lamp -> 1, mug -> 4 (green)
+    training = TrainingConfig(steps=1, recolour_share=1.0, composed_share=0.0, word_dropout=0.9)
+    batch = make_batch(texts, catalog, clicks, pairs, training, np.random.default_rng(0))
+    assert batch.known_positives.tolist() == [
+        [True, True, False, False],
+        [True, True, False, True],
+        [False, False, True, False],
+        [True, True, False, True],
+    ]
+    assert batch.has_image.tolist() == [True, True, True, False]
+    assert batch.true_photo.tolist() == [False] * 4
+    assert batch.pixels[0, 0, 0].tolist() != [220, 30, 60]
+    # A recoloured photo keeps its whole title: the words are all that still tell the colour.
+    ids, mask = texts.title.encode(["red mug", "red mug", "red lamp", "green mug"])
+    assert batch.title[0].tolist() == ids.tolist()
+    assert batch.title[1].tolist() == mask.tolist()
+
+
+@pytest.mark.parametrize("part", ["training", "towers"])
+def test_an_unknown_setting_is_refused(tmp_path: Path, part: str) -> None:
+    config = write_config(tmp_path)
+    settings = json.loads(config.read_text())
+    settings[part]["speed"] = 5
+    config.write_text(json.dumps(settings))
+    with pytest.raises(ValueError, match=rf"{part}: unknown keys \['speed'\]"):
+        pretrain(config, catalog_file=write_catalog(tmp_path), clicks_file=write_clicks(tmp_path), out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -14,10 +14,11 @@ from torch import Tensor
 
 from retrieval.progress import progress_bar
 from retrieval.text import TextEncoder
-from towers.augment import drop_words, jitter, recolour, some_words
+from towers.augment import drop_words, jitter, some_words
 from towers.checkpoint import save_checkpoint
 from towers.config import TowerConfig, read_json
 from towers.data import Clicks, TrainingCatalog, load_catalog, load_clicks
+from towers.edits import QueryEdits
 from towers.losses import am_softmax
 from towers.model import Towers
 from towers.tokenizer import train_tokenizer
@@ -35,8 +36,9 @@ class TrainingConfig:
         scale, margin: of the AM-Softmax.
         form_weight: weight of the title-only and of the photo-only form beside the full one's 1.
         word_dropout: share of title words left out.
-        composed_share: share of products whose title is replaced by words of the query.
-        recolour_share: share of photos recoloured.
+        composed_share: share of products that become a composed query: half of them the photo of something else and
+            the word that leads from it to the query (see `QueryEdits`), half the product's photo and some words of
+            the query.
         bf16: matrix products in bfloat16, ten times as fast on processors that have it; losses stay in float32.
         seed: of everything random.
     """
@@ -49,8 +51,7 @@ class TrainingConfig:
     margin: float = 0.2
     form_weight: float = 0.5
     word_dropout: float = 0.15
-    composed_share: float = 0.25
-    recolour_share: float = 0.15
+    composed_share: float = 0.3
     bf16: bool = True
     seed: int = 7
 
@@ -80,7 +81,8 @@ class Batch:
         title: ids and mask, (batch, tokens).
         pixels: (batch, size, size, 3) uint8.
         has_image: (batch,) bool.
-        true_photo: (batch,) bool, False where the photo was recoloured, so that alone it would teach a wrong colour.
+        whole: (batch,) bool, False where title and photo answer the query only together, so that neither may be
+            trained on alone.
         known_positives: (batch, batch) bool, product j is known to answer query i.
     """
 
@@ -88,7 +90,7 @@ class Batch:
     title: tuple[Tensor, Tensor]
     pixels: Tensor
     has_image: Tensor
-    true_photo: Tensor
+    whole: Tensor
     known_positives: Tensor
 
 
@@ -123,6 +125,7 @@ def fit(
         query=TextEncoder(tokenizer, towers.config.query_max_tokens),
         title=TextEncoder(tokenizer, towers.config.title_max_tokens),
     )
+    edits = QueryEdits(clicks.queries)
     probability = clicks.weight / clicks.weight.sum()
     optimizer = torch.optim.AdamW(towers.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay)
     warmup = max(1, training.steps // 20)
@@ -137,7 +140,7 @@ def fit(
     with progress_bar(total=training.steps, desc="training", unit="step") as bar:
         for _ in range(training.steps):
             pairs = rng.choice(len(probability), training.batch_size, p=probability)
-            batch = make_batch(texts, catalog, clicks, pairs, training, rng)
+            batch = make_batch(texts, catalog, clicks, edits, pairs, training, rng)
             loss = step_loss(towers, batch, training)
             optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)
@@ -153,32 +156,32 @@ def make_batch(
     texts: TextEncoders,
     catalog: TrainingCatalog,
     clicks: Clicks,
+    edits: QueryEdits,
     pairs: np.ndarray,
     training: TrainingConfig,
     rng: np.random.Generator,
 ) -> Batch:
     """Turn drawn click pairs into tensors, augmented."""
     queries, products = clicks.query[pairs], clicks.product[pairs]
-    titles, photos, true_photo = [], [], []
-    for query, product in zip(queries, products, strict=True):
-        pixels = jitter(catalog.pixels[product], rng)
-        recoloured = rng.random() < training.recolour_share
-        photos.append(recolour(pixels, rng) if recoloured else pixels)
-        true_photo.append(not recoloured)
-        if rng.random() < training.composed_share:
-            titles.append(some_words(clicks.queries[query], rng))
-        elif recoloured:  # the words must be able to tell the colour
-            titles.append(catalog.titles[product])
-        else:
+    titles, shown, whole = [], products.copy(), np.ones(len(pairs), dtype=bool)
+    for row, (query, product) in enumerate(zip(queries, products, strict=True)):
+        if rng.random() >= training.composed_share:
             titles.append(drop_words(catalog.titles[product], rng, training.word_dropout))
+        elif rng.random() < 0.5 and (edit := edits.draw(query, rng)) is not None:
+            other, word = edit
+            titles.append(word)
+            shown[row] = rng.choice(sorted(clicks.clicked[other]))
+            whole[row] = False
+        else:
+            titles.append(some_words(clicks.queries[query], rng))
     same_product = products[:, None] == products[None, :]
     clicked = np.array([[p in clicks.clicked[q] for p in products] for q in queries])
     return Batch(
         query=_tensors(texts.query.encode([clicks.queries[q] for q in queries])),
         title=_tensors(texts.title.encode(titles)),
-        pixels=torch.from_numpy(np.stack(photos)),
-        has_image=torch.from_numpy(catalog.has_image[products]),
-        true_photo=torch.tensor(true_photo),
+        pixels=torch.from_numpy(np.stack([jitter(catalog.pixels[product], rng) for product in shown])),
+        has_image=torch.from_numpy(catalog.has_image[shown]),
+        whole=torch.from_numpy(whole),
         known_positives=torch.from_numpy(same_product | clicked),
     )
 
@@ -186,12 +189,12 @@ def make_batch(
 def step_loss(towers: Towers, batch: Batch, training: TrainingConfig) -> Tensor:
     """Query-product contrast for the full, the title-only and the photo-only form of the products, both ways."""
     has_image = batch.has_image.float()
-    has_title, absent = torch.ones_like(has_image), torch.zeros_like(has_image)
+    has_title, absent, whole = torch.ones_like(has_image), torch.zeros_like(has_image), batch.whole.float()
     forms = (
         # weight, which modalities count, which rows count
         (1.0, torch.stack([has_title, has_image], 1), has_title),
-        (training.form_weight, torch.stack([has_title, absent], 1), has_title),
-        (training.form_weight, torch.stack([1 - has_image, has_image], 1), has_image * batch.true_photo.float()),
+        (training.form_weight, torch.stack([has_title, absent], 1), whole),
+        (training.form_weight, torch.stack([1 - has_image, has_image], 1), has_image * whole),
     )
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=training.bf16):
         ids, mask = batch.title
@@ -200,7 +203,9 @@ def step_loss(towers: Towers, batch: Batch, training: TrainingConfig) -> Tensor:
         products = [towers.product.fuse(title, mask.float(), patches, modalities)[0] for _, modalities, _ in forms]
     total = torch.zeros(())
     for (weight, _, rows), embedded in zip(forms, products, strict=True):
-        forward = am_softmax(queries, embedded, batch.known_positives, scale=training.scale, margin=training.margin)
+        # A form that tells another story than its product is no negative either.
+        ignored = batch.known_positives | (rows == 0)
+        forward = am_softmax(queries, embedded, ignored, scale=training.scale, margin=training.margin)
         backward = am_softmax(embedded, queries, batch.known_positives.T, scale=training.scale, margin=training.margin)
         total = total + weight * ((forward + backward) * rows).sum() / rows.sum().clamp(min=1.0)
     return total

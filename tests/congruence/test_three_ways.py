@@ -18,9 +18,9 @@ from tests.ranking import TOLERANCE, assert_same_ranking
 
 SEED = 20
 WORD_REQUESTS = 70
-PRODUCT_REQUESTS = 40
-EMBEDDING_REQUESTS = 30
-ROWS = (1, 1, 1, 2, 3, 8, 17, 32, 64)
+PRODUCT_REQUESTS = 35
+EMBEDDING_REQUESTS = 15
+ROWS = (1, 1, 1, 1, 2, 2, 3, 3, 8, 8, 17, 64)
 TOP_K = (1, 2, 10, 37, 100, 100, 899, 900, 901, 10_000)
 
 Products = list[dict[str, Any]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -221,8 +222,6 @@ def png_header_of(width: int, height: int) -> bytes:
     """A PNG that says it is this large, and ends there."""
     small = encoded(Image.new("RGB", (1, 1)))
     head = small[:16] + width.to_bytes(4, "big") + height.to_bytes(4, "big") + small[24:29]
-    import zlib
-
     return head + zlib.crc32(head[12:]).to_bytes(4, "big") + small[33:]
 
 

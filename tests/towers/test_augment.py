@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from towers.augment import drop_words, jitter, recolour, some_words
+from towers.augment import drop_words, jitter, some_words
 
 SEEDS = st.integers(0, 2**32 - 1)
 TEXTS = st.lists(st.text("abc", min_size=1, max_size=3), min_size=1, max_size=8).map(" ".join)
@@ -46,23 +46,6 @@ def test_some_words_of_a_query_are_never_none(text: str, seed: int) -> None:
 
 
 @given(seed=SEEDS)
-def test_recolouring_reorders_the_channels_and_leaves_grey_alone(seed: int) -> None:
-    photo = np.full((4, 4, 3), (10, 20, 30), np.uint8)
-    photo[0] = 255
-    photo[1] = 77
-    changed = recolour(photo, np.random.default_rng(seed))
-    assert (changed[:2] == photo[:2]).all()
-    assert sorted(changed[2, 0].tolist()) == [10, 20, 30]
-    assert changed[2, 0].tolist() != [10, 20, 30]
-
-
-def test_recolouring_reaches_every_other_order_of_channels() -> None:
-    rng = np.random.default_rng(0)
-    photo = np.full((1, 1, 3), (10, 20, 30), np.uint8)
-    assert len({tuple(recolour(photo, rng)[0, 0].tolist()) for _ in range(100)}) == 5
-
-
-@given(seed=SEEDS)
 def test_jitter_only_mirrors_and_shifts(seed: int) -> None:
     photo = np.arange(12 * 12 * 3, dtype=np.uint16).reshape(12, 12, 3)
     changed = jitter(photo, np.random.default_rng(seed))
@@ -80,5 +63,5 @@ def test_the_given_photo_is_not_changed_in_place() -> None:
     photo = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     before = photo.copy()
     for seed in range(10):
-        recolour(jitter(photo, np.random.default_rng(seed)), np.random.default_rng(seed))
+        jitter(photo, np.random.default_rng(seed))
     assert np.array_equal(photo, before)

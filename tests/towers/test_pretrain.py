@@ -16,6 +16,7 @@ from retrieval.text import TextEncoder
 from tests.towers.small import SIZES, small_towers, write_catalog, write_clicks
 from towers.checkpoint import hash_checkpoint, load_checkpoint
 from towers.data import load_catalog, load_clicks
+from towers.edits import QueryEdits
 from towers.pretrain import TextEncoders, TrainingConfig, fit, make_batch, pretrain, step_loss
 from towers.tokenizer import train_tokenizer
 
@@ -48,7 +49,8 @@ def test_training_lowers_the_loss(tmp_path: Path) -> None:
     def loss() -> float:
         rng = np.random.default_rng(99)
         with torch.inference_mode():
-            batch = make_batch(texts, catalog, clicks, np.arange(len(clicks.query)), training, rng)
+            pairs = np.arange(len(clicks.query))
+            batch = make_batch(texts, catalog, clicks, QueryEdits(clicks.queries), pairs, training, rng)
             return float(step_loss(towers, batch, training))
 
     before = loss()
@@ -103,14 +105,15 @@ def test_clicks_on_unknown_products_alone_are_an_error(tmp_path: Path) -> None:
         load_clicks(tmp_path / "clicks.parquet", catalog)
 
 
-def test_a_batch_knows_its_positives_and_which_photos_tell_the_truth(tmp_path: Path) -> None:
+def test_a_batch_knows_its_positives(tmp_path: Path) -> None:
     catalog = load_catalog(write_catalog(tmp_path), 16)
     clicks = load_clicks(write_clicks(tmp_path), catalog)
     tokenizer = train_tokenizer([*catalog.titles, *clicks.queries], 60)
     texts = TextEncoders(query=TextEncoder(tokenizer, 6), title=TextEncoder(tokenizer, 9))
     pairs = np.array([0, 1, 3, 9])  # red mug -> 0, mug -> 0, lamp -> 1, mug -> 4 (green)
-    training = TrainingConfig(steps=1, recolour_share=1.0, composed_share=0.0, word_dropout=0.9)
-    batch = make_batch(texts, catalog, clicks, pairs, training, np.random.default_rng(0))
+    training = TrainingConfig(steps=1, composed_share=0.0, word_dropout=0.0)
+    edits = QueryEdits(clicks.queries)
+    batch = make_batch(texts, catalog, clicks, edits, pairs, training, np.random.default_rng(0))
     assert batch.known_positives.tolist() == [
         [True, True, False, False],
         [True, True, False, True],
@@ -118,12 +121,32 @@ def test_a_batch_knows_its_positives_and_which_photos_tell_the_truth(tmp_path: P
         [True, True, False, True],
     ]
     assert batch.has_image.tolist() == [True, True, True, False]
-    assert batch.true_photo.tolist() == [False] * 4
-    assert batch.pixels[0, 0, 0].tolist() != [220, 30, 60]
-    # A recoloured photo keeps its whole title: the words are all that still tell the colour.
+    assert batch.whole.tolist() == [True] * 4
     ids, mask = texts.title.encode(["red mug", "red mug", "red lamp", "green mug"])
     assert batch.title[0].tolist() == ids.tolist()
     assert batch.title[1].tolist() == mask.tolist()
+
+
+def test_a_composed_query_shows_something_else_and_says_what_to_change(tmp_path: Path) -> None:
+    catalog = load_catalog(write_catalog(tmp_path), 16)
+    clicks = load_clicks(write_clicks(tmp_path), catalog)
+    tokenizer = train_tokenizer([*catalog.titles, *clicks.queries], 60)
+    texts = TextEncoders(query=TextEncoder(tokenizer, 6), title=TextEncoder(tokenizer, 9))
+    pairs = np.zeros(200, dtype=np.int64)  # red mug -> 0
+    training = TrainingConfig(steps=1, composed_share=1.0)
+    edits = QueryEdits(clicks.queries)
+    batch = make_batch(texts, catalog, clicks, edits, pairs, training, np.random.default_rng(0))
+    changed = ~batch.whole.numpy()
+    assert 60 < changed.sum() < 140  # about half; the rest keeps its photo beside words of the query
+    red, mug = (tokenizer.encode(word, add_special_tokens=False).ids for word in ("red", "mug"))
+    for row in np.flatnonzero(changed):
+        said = [token for token, real in zip(*(part[row].tolist() for part in batch.title), strict=True) if real]
+        colour = batch.pixels[row, 8, 8].tolist()
+        if said == red:  # from another mug: neither red nor a photo of something else
+            assert colour in ([255, 255, 255], [30, 60, 220], [10, 10, 10])  # green has a broken photo: white
+        else:  # from another red thing
+            assert said == mug
+            assert colour in ([220, 30, 60], [255, 255, 255])  # one red thing has no photo: white
 
 
 @pytest.mark.parametrize("part", ["training", "towers"])

@@ -6,8 +6,10 @@ from pathlib import Path
 
 from export.validation.checks import PINNED_SERVER, check_model
 from export.validation.ensembles import check_ensembles
-from export.validation.parsing import read_repository
+from export.validation.parsing import PLAIN_PROFILE, read_repository
 from export.validation.report import Problem, format_json, format_report
+from retrieval.bundle import FILE as BUNDLE
+from retrieval.repository_layout import RepositoryLayout
 
 __all__ = ["Problem", "format_json", "format_report", "validate_repository"]
 
@@ -40,4 +42,20 @@ def validate_repository(
         if model is not None:
             problems += check_model(model, profile, max_version)
     problems += check_ensembles(models)
+    problems += _check_shared_files(repository, profile)
     return sorted(problems, key=lambda problem: problem.model)
+
+
+def _check_shared_files(repository: Path, profile: str) -> list[Problem]:
+    """The files that the Python models of an exported repository load, which no config names."""
+    if not (repository / BUNDLE).exists():
+        return []  # not made by 'shopwindow export'
+    layout = RepositoryLayout(repository)
+    needed = [layout.query_tokenizer, layout.title_tokenizer]
+    if profile != PLAIN_PROFILE:
+        needed += [layout.query_tower, layout.product_tower]
+    return [
+        Problem("error", file.parent.parent.name, str(file.relative_to(repository)), "missing or empty: export again")
+        for file in needed
+        if not file.is_file() or not file.stat().st_size
+    ]

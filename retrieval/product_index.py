@@ -73,8 +73,9 @@ class ProductIndex:
         """Raise InvalidRequest when this index cannot answer the request."""
         if embeddings.ndim != 2 or embeddings.shape[1] != self.manifest.dim:
             raise InvalidRequest("embedding", f"must be (batch, {self.manifest.dim}), got {embeddings.shape}")
-        if not np.isfinite(embeddings).all():
-            raise InvalidRequest("embedding", "must be finite, got NaN or infinity")
+        # A sum of squares that overflows would give infinite scores.
+        if not np.isfinite(np.einsum("ij,ij->i", embeddings, embeddings)).all():
+            raise InvalidRequest("embedding", "must be finite with a finite norm, got NaN, infinity or huge values")
         self.check_parameters(parameters)
 
     def check_parameters(self, parameters: RequestParameters) -> None:

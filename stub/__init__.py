@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,10 @@ def answer(
         try:
             prepared.append((position, prepare(request)))
         except InvalidRequest as error:
-            responses[position] = _refusal(error)
+            responses[position] = _failure(str(error), pb_utils.TritonError.INVALID_ARG)
+        except Exception as error:  # a fault of ours; the neighbours are answered all the same
+            pb_utils.Logger.log_error(f"preparing a request failed: {traceback.format_exc()}")
+            responses[position] = _failure(f"{type(error).__name__}: {error}", pb_utils.TritonError.INTERNAL)
     outputs: Iterator[dict[str, np.ndarray]] = iter(compute([item for _, item in prepared]) if prepared else ())
     for (position, _), arrays in zip(prepared, outputs, strict=True):
         wanted = requests[position].requested_output_names()
@@ -104,5 +108,5 @@ def answer(
     return responses
 
 
-def _refusal(error: InvalidRequest) -> Any:
-    return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG))
+def _failure(message: str, code: Any) -> Any:
+    return pb_utils.InferenceResponse(error=pb_utils.TritonError(message, code))

@@ -50,15 +50,11 @@ def vocabulary() -> dict[str, tuple[str, str]]:
     phrases: dict[str, tuple[str, str]] = {}
     for name, article in ARTICLES.items():
         for words in (name, article.plural, *article.synonyms):
-            assert phrases.setdefault(words, ("article", name)) == ("article", name), (
-                f"{words!r} means two things"
-            )
+            assert phrases.setdefault(words, ("article", name)) == ("article", name), f"{words!r} means two things"
     for column, synonyms in (("colour", COLOUR_SYNONYMS), ("pattern", PATTERN_SYNONYMS)):
         for name, others in synonyms.items():
             for words in (name, *others):
-                assert phrases.setdefault(words, (column, name)) == (column, name), (
-                    f"{words!r} means two things"
-                )
+                assert phrases.setdefault(words, (column, name)) == (column, name), f"{words!r} means two things"
     for name, words in PATTERN_TAILS.items():
         phrases[words] = ("pattern", name)
     for name, words in CATEGORY_WORDS.items():
@@ -70,9 +66,7 @@ def vocabulary() -> dict[str, tuple[str, str]]:
 
 PHRASES = vocabulary()
 PHRASE = re.compile(
-    r"(?<!\w)(?:"
-    + "|".join(re.escape(words) for words in sorted(PHRASES, key=len, reverse=True))
-    + r")(?!\w)"
+    r"(?<!\w)(?:" + "|".join(re.escape(words) for words in sorted(PHRASES, key=len, reverse=True)) + r")(?!\w)"
 )
 
 
@@ -127,15 +121,9 @@ def test_columns_have_the_promised_types(shop: Path) -> None:
     }  # fmt: skip
     assert dict(zip(schema["products"].names, schema["products"].types, strict=True)) == expected
     assert schema["queries"] == pa.schema({"query_id": pa.int64(), "text": pa.string(), "kind": pa.string()})
-    assert schema["qrels"] == pa.schema(
-        {"query_id": pa.int64(), "product_id": pa.int64(), "relevance": pa.int32()}
-    )
-    assert schema["clicks"] == pa.schema(
-        {"query": pa.string(), "product_id": pa.int64(), "count": pa.int32()}
-    )
-    assert schema["same_style"] == pa.schema(
-        {"trigger_id": pa.int64(), "recall_id": pa.int64(), "kind": pa.string()}
-    )
+    assert schema["qrels"] == pa.schema({"query_id": pa.int64(), "product_id": pa.int64(), "relevance": pa.int32()})
+    assert schema["clicks"] == pa.schema({"query": pa.string(), "product_id": pa.int64(), "count": pa.int32()})
+    assert schema["same_style"] == pa.schema({"trigger_id": pa.int64(), "recall_id": pa.int64(), "kind": pa.string()})
 
 
 def test_products_are_plausible(products: dict[int, dict]) -> None:
@@ -220,9 +208,7 @@ def test_same_style_pairs(shop: Path, products: dict[int, dict]) -> None:
         assert trigger["image"] != recall["image"], "each offer has a photograph of its own"
 
 
-def test_photos_of_one_style_are_nearer_than_others_of_its_kind(
-    shop: Path, products: dict[int, dict]
-) -> None:
+def test_photos_of_one_style_are_nearer_than_others_of_its_kind(shop: Path, products: dict[int, dict]) -> None:
     seen = {product_id: pixels(product) for product_id, product in products.items()}
     same, other = [], []
     for pair in read(shop, "same_style"):
@@ -233,10 +219,7 @@ def test_photos_of_one_style_are_nearer_than_others_of_its_kind(
             for product in products.values()
             if product["article"] == trigger["article"] and product["colour"] != trigger["colour"]
         ]
-        other += [
-            np.abs(seen[pair["trigger_id"]] - seen[stranger["product_id"]]).mean()
-            for stranger in strangers[:3]
-        ]
+        other += [np.abs(seen[pair["trigger_id"]] - seen[stranger["product_id"]]).mean() for stranger in strangers[:3]]
     assert np.median(same) < 0.7 * np.median(other)
 
 
@@ -248,8 +231,7 @@ def test_some_titles_leave_colour_and_pattern_to_the_photo(products: dict[int, d
         product
         for product in patterned
         if not any(
-            words in product["title"].lower()
-            for words in (product["pattern"], *PATTERN_SYNONYMS[product["pattern"]])
+            words in product["title"].lower() for words in (product["pattern"], *PATTERN_SYNONYMS[product["pattern"]])
         )
     ]
     assert 0.18 < len(unsaid) / len(patterned) < 0.42
@@ -266,8 +248,6 @@ def test_the_colour_drawn_is_the_colour_named(products: dict[int, dict]) -> None
         seen = np.median(pixels(product)[40:60, 40:56].reshape(-1, 3), axis=0)
         distance = {name: float(np.linalg.norm(seen - rgb)) for name, rgb in COLOURS.items()}
         ranked = sorted(distance, key=distance.__getitem__)
-        assert product["colour"] in ranked[:2], (
-            f"{product['title']}: looks {ranked[0]}, is {product['colour']}"
-        )
+        assert product["colour"] in ranked[:2], f"{product['title']}: looks {ranked[0]}, is {product['colour']}"
         checked += ranked[0] == product["colour"]
     assert checked >= 20

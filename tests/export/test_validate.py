@@ -134,7 +134,7 @@ def write_repository(root: Path) -> Path:
     for model in ("query_tokenizer", "query_tower", "product_index"):
         (root / model / "1" / "model.py").write_text(PYTHON_MODEL)
     (root / "query_tower" / "1" / "model.plan").write_bytes(b"plan")
-    (root / "bundle.json").write_text("{}")  # plain files in the root are none of Triton's business
+    (root / "notes.json").write_text("{}")  # plain files in the root are none of Triton's business
     return root
 
 
@@ -722,3 +722,27 @@ def is_live(client: grpcclient.InferenceServerClient) -> bool:
         return bool(client.is_server_live(client_timeout=1))
     except InferenceServerException:
         return False
+
+
+@pytest.mark.parametrize(
+    ("profile", "file", "found"),
+    [
+        ("cpu", "query_tower/1/model.onnx", True),
+        ("cpu", "product_preprocessor/1/tokenizer.json", True),
+        ("gpu", "query_tokenizer/1/tokenizer.json", True),
+        ("gpu", "product_tower/1/model.onnx", False),  # a plan stands in for it
+    ],
+)
+def test_files_that_python_models_share_are_checked_in_an_exported_repository(
+    repository: Path, profile: str, file: str, found: bool
+) -> None:
+    (repository / "bundle.json").write_text("{}")
+    for name in ("query_tower/1/model.onnx", "product_tower/1/model.onnx"):
+        (repository / name).parent.mkdir(parents=True, exist_ok=True)
+        (repository / name).write_bytes(b"graph")
+    for name in ("query_tokenizer/1/tokenizer.json", "product_preprocessor/1/tokenizer.json"):
+        (repository / name).parent.mkdir(parents=True, exist_ok=True)
+        (repository / name).write_text("{}")
+    (repository / file).unlink()
+    problems = [problem.file for problem in validate_repository(repository, profile=profile)]
+    assert (file in problems) is found

@@ -7,6 +7,7 @@ SHOP := build/demo/shop
 REPOSITORY := build/model_repository
 INDEX := build/index
 
+.DELETE_ON_ERROR:
 .PHONY: install demo serve test lint format clean
 
 install: $(READY)
@@ -21,7 +22,7 @@ $(READY): requirements.txt pyproject.toml client/pyproject.toml
 $(SHOP)/products.parquet: $(wildcard demo/shop/*.py) | $(READY)
 	$(BIN)/python -m demo.shop --out $(SHOP)
 
-$(REPOSITORY)/bundle.json: $(SHOP)/products.parquet $(wildcard demo/checkpoint/*) $(wildcard model_repository/*/*.pbtxt model_repository/*/*/*) $(wildcard ensemble_configs/*) $(wildcard export/*.py towers/*.py) | $(READY)
+$(REPOSITORY)/bundle.json: $(SHOP)/products.parquet $(wildcard demo/checkpoint/*) $(wildcard model_repository/*/*.pbtxt model_repository/*/*/*) $(wildcard ensemble_configs/*) $(wildcard export/*.py export/*/*.py towers/*.py retrieval/*.py retrieval/*/*.py) | $(READY)
 	$(BIN)/shopwindow export --repository $(REPOSITORY)
 
 $(INDEX)/manifest.json: $(REPOSITORY)/bundle.json $(SHOP)/products.parquet

@@ -20,9 +20,11 @@ def add_repository(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_index(parser: argparse.ArgumentParser, text: str = "index folder") -> None:
+def add_index(parser: argparse.ArgumentParser) -> None:
     """The option --index."""
-    parser.add_argument("--index", type=Path, default=INDEX, metavar="DIR", help=f"{text} (default: %(default)s)")
+    parser.add_argument(
+        "--index", type=Path, metavar="DIR", help="index folder (default: `index` beside the repository)"
+    )
 
 
 def add_url(parser: argparse.ArgumentParser) -> None:
@@ -40,4 +42,10 @@ def add_search(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--filter", metavar="JSON", help='such as \'{"colour": "red", "price": {"lt": 50}}\'')
     parser.add_argument("--min-score", type=float, metavar="S", help="leave out products that score less")
     parser.add_argument("--html", type=Path, metavar="FILE", help="also write a page with the photos")
-    add_index(parser, "index folder to take titles and photos from, when there is one")
+    parser.add_argument(
+        "--index",
+        type=Path,
+        default=INDEX,
+        metavar="DIR",
+        help="the served index's folder, to take titles and photos from when it is at hand (default: %(default)s)",
+    )

@@ -31,9 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Evaluate in process and print the figures."""
     from retrieval import InProcessPipeline
+    from retrieval.repository_layout import default_index
     from towers.evaluate import evaluate, read_judgements
 
-    pipeline = InProcessPipeline(options.repository, options.index)
+    pipeline = InProcessPipeline(options.repository, options.index or default_index(options.repository))
     quality = evaluate(pipeline, read_judgements(options.queries, options.qrels))
     print(
         f"{quality.queries} judged queries over {pipeline.index.manifest.count} products: "

@@ -34,13 +34,14 @@ def run(options: argparse.Namespace) -> int:
     """Export, and print the parity report."""
     from export.repository import PARITY_FILE, export_repository
 
-    report = export_repository(
-        options.checkpoint,
-        options.repository,
-        _sample(options.sample),
-        precision=options.precision,
-        cpu_instances=options.cpu_instances,
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        report = export_repository(
+            options.checkpoint,
+            options.repository,
+            options.sample or _demo_sample(Path(folder)),
+            precision=options.precision,
+            cpu_instances=options.cpu_instances,
+        )
     print(
         f"parity with PyTorch on {report.products} products and {report.queries} queries:\n"
         f"  query tower    max abs diff {report.query_max_abs_diff:.1e}, min cosine {report.query_min_cosine:.7f}\n"
@@ -51,19 +52,12 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _sample(file: Path | None):  # type: ignore[no-untyped-def]  # export.parity pulls in torch: imported late
-    import pyarrow.parquet as pq
-
+def _demo_sample(folder: Path) -> Path:
+    """The demo shop's catalogue; a small one is drawn when it has not been made yet."""
     from demo.shop import generate
-    from export.parity import ParitySample
 
-    with tempfile.TemporaryDirectory() as folder:
-        if file is None and not (file := SHOP / "products.parquet").exists():
-            generate(Path(folder), products=SAMPLE_PRODUCTS, progress=False)
-            file = Path(folder) / "products.parquet"
-        products = pq.read_table(file, columns=["title", "image"]).slice(0, SAMPLE_PRODUCTS).to_pylist()
-    usable = [product for product in products if product["title"] and product["image"]]
-    titles = [product["title"] for product in usable]
-    # Shoppers' words are fewer than a title's: its second half stands in for a query.
-    queries = [" ".join(title.split()[len(title.split()) // 2 :]) for title in titles]
-    return ParitySample(titles=titles, images=[product["image"] for product in usable], queries=queries)
+    made = SHOP / "products.parquet"
+    if made.exists():
+        return made
+    generate(folder, products=SAMPLE_PRODUCTS, progress=False)
+    return folder / "products.parquet"

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
+
+DEBUG = "SHOPWINDOW_DEBUG"  # set: expected errors keep their traceback too
 
 COMMANDS = {
     "export": "a checkpoint to ONNX graphs and a complete Triton model repository",
@@ -46,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"shopwindow {options.command}: interrupted", file=sys.stderr)
         return 130
     except Exception as error:
-        if not _expected(error):
+        if DEBUG in os.environ or not _expected(error):
             raise
         print(f"shopwindow {options.command}: error: {error}", file=sys.stderr)
         return 1

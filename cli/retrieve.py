@@ -27,5 +27,8 @@ def run(options: argparse.Namespace) -> int:
             filter=options.filter,
             min_score=options.min_score,
         )
-    show_results([f"“{query}”" for query in options.query], results, index=options.index, page_file=options.html)
+        served = client.info().tower_hash
+    show_results(
+        [f"“{query}”" for query in options.query], results, index=options.index, served=served, page_file=options.html
+    )
     return 0

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 import signal
-import threading
+import time
 from pathlib import Path
-from types import FrameType
 
 from cli.common import add_index, add_repository
 
@@ -25,18 +24,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             f"--{name}-port", type=int, default=port, metavar="N", help="0 picks a free one (default: %(default)s)"
         )
     parser.add_argument("--host", default="0.0.0.0", help="address to bind (default: %(default)s)")
-    parser.add_argument("--log", type=Path, metavar="FILE", help="keep the server's log here")
+    parser.add_argument(
+        "--log", type=Path, metavar="FILE", help="Triton's log (default: triton.log beside the repository)"
+    )
+    parser.add_argument(
+        "--ready-timeout", type=float, default=120.0, metavar="S", help="seconds to become ready (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--triton", action="append", default=[], metavar="ARG", help="a further argument of tritonserver, repeatable"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Serve until Ctrl-C or SIGTERM; 1 when the server dies by itself."""
     from retrieval.bundle import Bundle
     from retrieval.product_index import ProductIndex
+    from retrieval.repository_layout import default_index
     from serving import ServerOptions, TritonServer
-    from shopwindow_client import RetrievalClient
 
+    index = options.index or default_index(options.repository)
+    log = options.log or options.repository.resolve().parent / "triton.log"
     # Said here in a second, rather than by every Python model in its own words.
-    manifest = ProductIndex.open(options.index, tower_hash=Bundle.read(options.repository).tower_hash).manifest
+    manifest = ProductIndex.open(index, tower_hash=Bundle.read(options.repository).tower_hash).manifest
     server = TritonServer(
         ServerOptions(
             repository=options.repository,
@@ -45,24 +54,18 @@ def run(options: argparse.Namespace) -> int:
             grpc_port=options.grpc_port,
             metrics_port=options.metrics_port,
             host=options.host,
-            index=options.index,
-            log_file=options.log,
+            index=index,
+            ready_timeout_s=options.ready_timeout,
+            log_file=log,
+            extra_args=tuple(options.triton),
         )
     )
-    stopping = threading.Event()
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        stopping.set()
-
-    print(f"starting Triton (profile {options.profile}) ...", flush=True)
-    server.start()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # both raise KeyboardInterrupt, at any moment
+    print(f"starting Triton (profile {options.profile}, log {log}) ...", flush=True)
     try:
+        server.start()
         server.wait_until_ready()
-        # Ready is what Triton says of itself; a real answer is the proof.
-        with RetrievalClient(server.grpc_url, timeout_s=30.0) as client:
-            client.retrieve("canary", top_k=1)
-        signal.signal(signal.SIGTERM, stop)
-        signal.signal(signal.SIGINT, stop)
+        _prove(server.grpc_url)
         print(
             f"Triton {server.version} serves {manifest.count} products (index generation {manifest.generation})\n"
             f"  gRPC     {server.grpc_url}\n"
@@ -71,11 +74,25 @@ def run(options: argparse.Namespace) -> int:
             "Ctrl-C stops it.",
             flush=True,
         )
-        while not stopping.wait(0.5):
-            if (status := server.poll()) is not None:
-                print(f"Triton ended by itself with status {status}; the end of its log:\n{server.log_tail()}")
-                return 1
+        while (status := server.poll()) is None:
+            time.sleep(0.5)
+        print(f"Triton ended by itself with status {status}; the end of its log:\n{server.log_tail()}")
+        return 1
+    except KeyboardInterrupt:
         print("stopping ...", flush=True)
+        return 0
     finally:
+        for number in (signal.SIGINT, signal.SIGTERM):  # a second one must not leave the stop half done
+            signal.signal(number, signal.SIG_IGN)
         server.stop()
-    return 0
+
+
+def _prove(url: str) -> None:
+    """Ask every pipeline for an answer: ready is only what Triton says of itself."""
+    from shopwindow_client import RetrievalClient
+
+    with RetrievalClient(url, timeout_s=30.0) as client:
+        client.retrieve("canary", top_k=1)
+        client.retrieve_similar(title="canary", top_k=1)
+        client.embed_query("canary")
+        client.embed_product(title="canary")

@@ -35,16 +35,19 @@ class Shown:
     image: bytes
 
 
-def show_results(asked: Sequence[str], results: Results, *, index: Path, page_file: Path | None) -> None:
+def show_results(
+    asked: Sequence[str], results: Results, *, index: Path, served: str | None, page_file: Path | None
+) -> None:
     """Print results, and write the page when `page_file` names one.
 
     Args:
         asked: what each row of the results answers.
         results: from the client.
         index: index folder to look titles up in; may be missing.
+        served: hash of the towers that answered; an index of others is not looked into.
         page_file: HTML page to write, or None.
     """
-    products = look_up(index, {int(i) for row in results for i in row.ids}, images=page_file is not None)
+    products = look_up(index, served, {int(i) for row in results for i in row.ids}, images=page_file is not None)
     print(table(asked, results, products))
     if page_file is not None:
         page_file.parent.mkdir(parents=True, exist_ok=True)
@@ -52,14 +55,18 @@ def show_results(asked: Sequence[str], results: Results, *, index: Path, page_fi
         print(f"wrote {page_file}")
 
 
-def look_up(index: Path, product_ids: set[int], *, images: bool) -> dict[int, Shown]:
+def look_up(index: Path, served: str | None, product_ids: set[int], *, images: bool) -> dict[int, Shown]:
     """Titles, attributes and photos of products, from an index folder and the catalogue it was built from.
 
-    Without an index folder the result is empty; without the catalogue there are no photos.
+    Without an index folder, or with one of other towers than those `served`, the result is empty: ids would be given
+    the titles of another catalogue. Without the catalogue there are no photos.
     """
     try:
         manifest = read_manifest(index)
     except IndexUnfit:
+        return {}
+    if served != manifest.tower_hash:
+        print(f"no titles: {index} is not the index that the server searches; name its folder with --index")
         return {}
     photos: dict[int, bytes] = {}
     catalog = Path(manifest.catalog)

@@ -30,8 +30,9 @@ def run(options: argparse.Namespace) -> int:
             filter=options.filter,
             min_score=options.min_score,
         )
+        served = client.info().tower_hash
     asked = " + ".join(
         part for part in (options.image and options.image.name, options.title and f"“{options.title}”") if part
     )
-    show_results([asked], results, index=options.index, page_file=options.html)
+    show_results([asked], results, index=options.index, served=served, page_file=options.html)
     return 0

@@ -45,7 +45,7 @@ class CatalogBatch:
     """Some products, prepared for the product tower.
 
     Attributes:
-        rows: catalogue rows read to get here, the skipped ones included.
+        rows: catalogue rows read for it, the skipped ones included.
         product_ids: (products,) int64.
         batch: the tower's inputs; None when every row was skipped.
         attributes: title and the filterable columns, one row per product.
@@ -88,6 +88,7 @@ class Catalog:
         self.file = file
         self.rows: int = self._parquet.metadata.num_rows
         self._columns = [f.name for f in schema if f.name in (ID, TITLE, IMAGE) or filterable(f.type)]
+        self.unfilterable = tuple(f.name for f in schema if f.name not in self._columns)
 
     def batches(self, preprocess: ProductPreprocessor, size: int, skipped: Skipped) -> Iterator[CatalogBatch]:
         """Read the whole catalogue in order.
@@ -103,10 +104,13 @@ class Catalog:
             kept: list[int] = []
             prepared: list[ProductBatch] = []
             ids = records.column(ID).to_pylist()
+            broken = _broken_text(records)
             titles = _values(records, TITLE, "")
             images = _values(records, IMAGE, b"")
             for position, (product_id, title, image) in enumerate(zip(ids, titles, images, strict=True)):
-                if product_id is None or not 0 <= product_id < 2**63:
+                if position in broken:
+                    skipped.add(start + position, product_id, broken[position])
+                elif product_id is None or not 0 <= product_id < 2**63:
                     skipped.add(start + position, product_id, f"{ID}: must be from 0 to 2^63 - 1")
                 elif product_id in seen:
                     skipped.add(start + position, product_id, f"{ID}: appears twice")
@@ -140,6 +144,22 @@ def _holds_files(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_null(kind))
 
 
+def _broken_text(records: pa.RecordBatch) -> dict[int, str]:
+    """Positions whose text is not UTF-8, which parquet lets pass, with the reason."""
+    try:
+        records.validate(full=True)
+        return {}
+    except pa.ArrowInvalid:
+        broken = {}
+        for position in range(records.num_rows):
+            try:
+                # take, and not slice, which would still look at the neighbours' bytes
+                records.take([position]).validate(full=True)
+            except pa.ArrowInvalid as error:
+                broken[position] = f"text that is not UTF-8: {error}".splitlines()[0]
+        return broken
+
+
 def _values(records: pa.RecordBatch, name: str, missing: Any) -> list[Any]:
     if name not in records.schema.names:
         return [missing] * records.num_rows
@@ -147,4 +167,11 @@ def _values(records: pa.RecordBatch, name: str, missing: Any) -> list[Any]:
     # The Hugging Face layout of an image: a struct of bytes and path.
     if pa.types.is_struct(column.type):
         column = column.field("bytes")
-    return [missing if value is None else value for value in column.to_pylist()]
+    values = []
+    for value in column:
+        try:
+            plain = value.as_py()
+        except UnicodeDecodeError:
+            plain = None  # its row is left out by `_broken_text`
+        values.append(missing if plain is None else plain)
+    return values

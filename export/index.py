@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,19 +11,24 @@ import pyarrow as pa
 
 from export.catalog import TITLE, Catalog, Skipped
 from export.errors import CatalogError
+from retrieval.attributes import AttributeTable
+from retrieval.cores import usable_cores
 from retrieval.engines import FaissCpuEngine
 from retrieval.errors import IndexUnfit
-from retrieval.index_folder import Manifest, read_manifest, write_index
+from retrieval.files import check_replaceable
+from retrieval.index_folder import MANIFEST, Manifest, read_manifest, write_index
 from retrieval.parameters import DEFAULT_EFFORT
 from retrieval.pipeline import TOWER_ROWS, InProcessPipeline
 from retrieval.product_index import exact_search
 from retrieval.progress import progress_bar
 from retrieval.recipes import Recipe, choose_recipe
+from retrieval.text import clean_text
 
 RECALL_AT = 100
 RECALL_QUERIES = 500
-# Calibration widens the search until the sample's recall reaches this: above what is promised (0.97), since
-# other queries will do a little worse than the sample.
+PROMISED_RECALL = 0.97
+# Calibration widens the search until the sample's recall reaches this: above what is promised, since other queries
+# will do a little worse than the sample.
 RECALL_TARGET = 0.98
 
 
@@ -45,12 +49,14 @@ def build_index(
 
     Raises:
         CatalogError: the file is not a catalogue, or none of its rows can be indexed.
+        FileExistsError: `out` holds something that is not an index.
         FileNotFoundError: the repository is incomplete.
         ValueError: unknown recipe.
     """
     started = time.perf_counter()
+    check_replaceable(out, MANIFEST)
     catalog = Catalog(catalog_file)
-    pipeline = InProcessPipeline(repository, threads=os.cpu_count() or 1)
+    pipeline = InProcessPipeline(repository, threads=usable_cores())
     skipped = Skipped()
     ids: list[np.ndarray] = []
     vectors: list[np.ndarray] = []
@@ -68,6 +74,7 @@ def build_index(
         first = f"; the first reason: {skipped.rows[0][2]}" if skipped.rows else ""
         raise CatalogError(f"catalog: none of the {catalog.rows} rows of {catalog_file} can be indexed{first}")
     matrix, table = np.concatenate(vectors), pa.concat_tables(attributes)
+    AttributeTable(table)  # what could not be served must not be written
     chosen = choose_recipe(len(matrix), recipe)
     engine, recall = calibrate(FaissCpuEngine.build(matrix, chosen), matrix, _sample_queries(pipeline, table, matrix))
     manifest = Manifest(
@@ -80,6 +87,7 @@ def build_index(
         skipped=len(skipped.rows),
         build_seconds=round(time.perf_counter() - started, 1),
         catalog=str(catalog_file.resolve()),
+        unfilterable=catalog.unfilterable,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     write_index(
@@ -106,10 +114,12 @@ def calibrate(engine: FaissCpuEngine, vectors: np.ndarray, queries: np.ndarray) 
         The engine with its calibrated recipe, and the recall@100 reached, 0 to 1.
     """
     k = min(RECALL_AT, len(vectors))
-    _, expected = exact_search(queries, vectors, np.arange(len(vectors)), k)
+    expected, _ = exact_search(queries, vectors, np.arange(len(vectors)), k)
+    # Judged by score: of products with equal vectors, which abound in real catalogues, any may be found.
+    worst = expected[:, -1:] - 1e-6
     while True:
-        _, found = engine.search(queries, k, DEFAULT_EFFORT, None)
-        recall = float(np.mean([len(np.intersect1d(a, b)) / k for a, b in zip(found, expected, strict=True)]))
+        scores, rows = engine.search(queries, k, DEFAULT_EFFORT, None)
+        recall = float(np.mean((scores >= worst) & (rows >= 0)))
         recipe: Recipe = engine.recipe
         if recall >= RECALL_TARGET or recipe.search_breadth >= recipe.max_breadth:
             return engine, recall
@@ -121,7 +131,8 @@ def _sample_queries(pipeline: InProcessPipeline, attributes: pa.Table, vectors: 
     chosen = np.sort(np.random.default_rng(0).permutation(len(vectors))[:RECALL_QUERIES])
     if TITLE not in attributes.column_names:
         return vectors[chosen]
-    titles = [title for title in attributes[TITLE].take(pa.array(chosen)).to_pylist() if title and title.strip()]
+    titles = [clean_text(TITLE, title or "") for title in attributes[TITLE].take(pa.array(chosen)).to_pylist()]
+    titles = [title for title in titles if title]
     return pipeline.embed_query(titles) if titles else vectors[chosen]
 
 

@@ -36,6 +36,8 @@ def validate_repository(
     if max_version is None and profile.split("-")[0] == "cpu":
         max_version = PINNED_SERVER
     models, problems = read_repository(repository, profile)
+    if profile not in (PLAIN_PROFILE, "cpu") and not any(repository.glob(f"*/configs/{profile}.pbtxt")):
+        problems.append(Problem("error", "", ".", f"profile: no model has a configs/{profile}.pbtxt"))
     if not models:
         problems.append(Problem("error", "", ".", "holds no model folders: make them with 'shopwindow export'"))
     for model in models.values():

@@ -65,26 +65,33 @@ def filterable(kind: pa.DataType) -> bool:
     """Whether a column of this Arrow type can be filtered on."""
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
-    return bool(
-        pa.types.is_string(kind)
-        or pa.types.is_large_string(kind)
-        or pa.types.is_integer(kind)
+    return _is_text(kind) or bool(
+        pa.types.is_integer(kind)
         or pa.types.is_floating(kind)
+        or pa.types.is_decimal(kind)
         or pa.types.is_boolean(kind)
     )
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _convert(array: pa.Array) -> Column | None:
     if not filterable(array.type):
         return None
-    if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
+    if pa.types.is_dictionary(array.type) and not _is_text(array.type.value_type):
+        array = array.dictionary_decode()
+    if _is_text(array.type):
         array = array.dictionary_encode()
     if pa.types.is_dictionary(array.type):
         codes = np.asarray(pc.fill_null(array.indices.cast(pa.int32()), -1))
         return TextColumn(codes=codes, values={v: i for i, v in enumerate(array.dictionary.to_pylist())})
     present = np.asarray(array.is_valid())
-    kind = pa.float64() if pa.types.is_floating(array.type) else pa.int64()
-    numbers = np.asarray(pc.fill_null(array.cast(kind), pa.scalar(0, kind)))
+    whole = pa.types.is_boolean(array.type) or (pa.types.is_integer(array.type) and array.type != pa.uint64())
+    kind = pa.int64() if whole else pa.float64()
+    # Unchecked: a decimal or an unsigned 64-bit number may lose digits that no filter needs.
+    numbers = np.asarray(pc.fill_null(array.cast(kind, safe=False), pa.scalar(0, kind)))
     if kind == pa.float64():
         present = present & ~np.isnan(numbers)
     return NumberColumn(numbers=numbers, present=present)

@@ -45,7 +45,7 @@ def decode_image(field: str, data: bytes, size: int) -> np.ndarray:
             if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
                 raise InvalidRequest(field, f"{_LIMITS}, got {width} x {height}")
             image.draft("RGB", (size, size))  # lets libjpeg skip work on large photos
-            image = _to_rgb(ImageOps.exif_transpose(image))
+            image = _to_rgb(ImageOps.exif_transpose(image), size)
             return np.asarray(ImageOps.pad(image, (size, size), Image.Resampling.BICUBIC, color=_WHITE))
     except InvalidRequest:
         raise
@@ -59,13 +59,12 @@ def decode_image(field: str, data: bytes, size: int) -> np.ndarray:
         ) from None
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith(("I", "F")):  # 16-bit and wider greyscale; Pillow's own conversion would clip it
-        values = np.asarray(image).astype(np.float64)
-        top = 65_535 if image.mode.startswith("I") else max(float(values.max()), 1.0)
-        image = Image.fromarray((values * (255.0 / top)).clip(0, 255).astype(np.uint8))
+def _to_rgb(image: Image.Image, size: int) -> Image.Image:
+    if image.mode.startswith("I"):  # 16-bit greyscale; Pillow's own conversion would clip it
+        image = Image.fromarray((np.asarray(image).clip(0, 65_535) >> 8).astype(np.uint8))
     if image.has_transparency_data:
-        image = image.convert("RGBA")
+        # Shrunk first: a large photo in four channels, twice, is too much memory for one request.
+        image = ImageOps.contain(image.convert("RGBA"), (size, size), Image.Resampling.BICUBIC)
         background = Image.new("RGBA", image.size, (*_WHITE, 255))
         image = Image.alpha_composite(background, image)
     return image.convert("RGB")

@@ -26,6 +26,7 @@ from retrieval.files import replacing
 from retrieval.recipes import Recipe
 
 FORMAT = 1
+MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +42,8 @@ class Manifest:
         recall_at_100: against exact search, on a sample of the catalogue's own titles as queries; 0 to 1.
         skipped: catalogue rows left out.
         build_seconds: wall time of embedding and indexing.
-        catalog: the catalogue's file name.
+        catalog: path of the catalogue, from which photos are shown.
+        unfilterable: columns of the catalogue whose types cannot be filtered on.
         created: UTC, ISO 8601.
     """
 
@@ -55,6 +57,7 @@ class Manifest:
     build_seconds: float
     catalog: str
     created: str
+    unfilterable: tuple[str, ...] = ()
     metric: str = "inner_product"
     format: int = FORMAT
 
@@ -83,6 +86,7 @@ def read_manifest(folder: Path) -> Manifest:
         fields = json.loads(file.read_text())
         if fields.get("format") != FORMAT:
             raise IndexUnfit(f"{file}: format {fields.get('format')!r}, this version reads format {FORMAT}")
+        fields["unfilterable"] = tuple(fields.get("unfilterable", ()))
         return Manifest(**{**fields, "recipe": Recipe(**fields["recipe"])})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise IndexUnfit(f"{file}: not a manifest ({error!r})") from error
@@ -116,6 +120,8 @@ def read_index(folder: Path) -> IndexFolder:
     dims = {"manifest.json": manifest.dim, "vectors.npy": vectors.shape[1], "index.faiss": engine.dim}
     if len(set(counts.values())) != 1 or len(set(dims.values())) != 1:
         raise IndexUnfit(f"{folder}: parts disagree: rows {counts}, dimensions {dims}")
+    if read_manifest(folder) != manifest:
+        raise IndexUnfit(f"{folder}: was replaced while it was being read; read it again")
     return IndexFolder(
         manifest=manifest, vectors=vectors, product_ids=product_ids, attributes=attributes, engine=engine
     )
@@ -150,7 +156,7 @@ def write_index(
         engine: the built engine.
         skipped: the text of skipped.csv.
     """
-    with replacing(folder) as new:
+    with replacing(folder, MANIFEST) as new:
         np.save(new / "vectors.npy", vectors)
         np.save(new / "product_ids.npy", product_ids)
         pq.write_table(attributes, new / "attributes.parquet")

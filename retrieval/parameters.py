@@ -28,7 +28,7 @@ class RequestParameters:
     Attributes:
         top_k: products wanted per row, 1 to MAX_TOP_K.
         effort: search effort 1 to MAX_EFFORT; 5 is the setting the index was calibrated at when built, each step
-            up doubles the engine's work and each step down halves it. Exact engines ignore it.
+            doubles or halves how many candidates it looks at. Exact engines ignore it.
         filter: conditions over attribute columns that every returned product satisfies.
         min_score: products scoring below are left out; None keeps all.
     """

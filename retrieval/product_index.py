@@ -22,6 +22,7 @@ PAD_SCORE = -np.inf
 # hunt for them, and exact.
 EXACT_ROWS = 20_000
 MASKS_KEPT = 64
+MASK_BYTES = 64 * 2**20  # of all kept masks together, in each serving process
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ class ProductIndex:
         mask = self._masks.get(conditions)
         if mask is None:
             mask = self._masks[conditions] = filter_mask(conditions, self._table)
-            if len(self._masks) > MASKS_KEPT:
+            if len(self._masks) > max(1, min(MASKS_KEPT, MASK_BYTES // max(1, mask.nbytes))):
                 self._masks.popitem(last=False)
         self._masks.move_to_end(conditions)
         return mask

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 # Up to here exact search over 128 dimensions stays near a millisecond on one core; beyond, it grows with the count.
 FLAT_ROWS = 20_000
@@ -38,10 +37,6 @@ class Recipe:
     def with_breadth(self, breadth: int) -> Recipe:
         """The same recipe with another breadth at effort 5."""
         return replace(self, search_breadth=min(breadth, self.max_breadth))
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain fields, for the manifest."""
-        return asdict(self)
 
 
 def choose_recipe(rows: int, kind: str | None = None) -> Recipe:

@@ -14,8 +14,9 @@ import sys
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
-# Triton before 25.07 puts two bytes on a thread's stack for each byte of an HTTP body: with the usual 8 MB one body
-# of 4 MB ends the server (CVE-2025-23310). This much carries the 64 MB at which later versions refuse a body.
+# Triton before 25.07 puts each chunk of an HTTP body on a thread's stack: with the usual 8 MB one body of 4 MB ends the
+# server (CVE-2025-23310). This much carries plain bodies of 64 MB, at which later versions refuse them, and some twelve
+# million chunks; a caller who means harm can still send more, so HTTP is not for strangers on such a version.
 _STACK_BYTES = 192 * 2**20
 
 

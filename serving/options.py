@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+DEFAULT_PROFILE = "cpu"
 PLAIN_PROFILE = "gpu"  # its configuration is config.pbtxt itself, so it has no --model-config-name
 
 
@@ -27,13 +28,13 @@ class ServerOptions:
             Triton's default. Containers often have 64 MB of /dev/shm altogether.
         ready_timeout_s: Seconds until every model has to be ready.
         stop_timeout_s: Seconds that requests in flight get to finish before the server is killed.
-        log_file: Where the server's output goes, overwritten at each start; None keeps it in an unnamed
+        log_file: Where the server's output goes, the last one kept beside it as *.1; None keeps it in an unnamed
             temporary file, readable through `TritonServer.log_tail()`.
         extra_args: Further tritonserver arguments, added last. They can't turn an endpoint or a model off.
     """
 
     repository: Path
-    profile: str = "cpu"
+    profile: str = DEFAULT_PROFILE
     http_port: int = 8000
     grpc_port: int = 8001
     metrics_port: int = 8002

@@ -25,12 +25,15 @@ from tritonclient.utils import InferenceServerException
 from serving.errors import ServerFailedToStart, ServingError
 from serving.install import TritonInstall, find_tritonserver
 from serving.log import fatal_lines, last_lines
-from serving.options import PLAIN_PROFILE, ServerOptions
+from serving.options import DEFAULT_PROFILE, PLAIN_PROFILE, ServerOptions
 from serving.ports import choose_ports
 
 _TETHER = Path(__file__).with_name("_tether.py")
 _SHARED_MEMORY = Path("/dev/shm")
 _ALL_INTERFACES = {"0.0.0.0", "::", ""}
+
+# gRPC would ask a proxy from the environment even for this machine's own ports.
+_DIRECT = [("grpc.enable_http_proxy", 0)]
 
 _POLL_S = 0.1
 _CALL_TIMEOUT_S = 2.0
@@ -112,6 +115,11 @@ class TritonServer:
             raise ServingError(f"this server is running already (process {self.pid}); stop it first")
         if not self._models():
             raise ServerFailedToStart(f"repository: {self.options.repository} holds no model folders")
+        if not self._has_profile():
+            raise ServerFailedToStart(
+                f"profile: no model of {self.options.repository} has a configs/{self.options.profile}.pbtxt"
+            )
+        _sweep_shared_memory()
         install = find_tritonserver()
         self._ports = choose_ports(
             self.options.host,
@@ -201,7 +209,7 @@ class TritonServer:
             if not _listens(self._reachable_host(), port):
                 return f"nothing listens on port {port} ({flag})"
         try:
-            with InferenceServerClient(self.grpc_url) as client:
+            with InferenceServerClient(self.grpc_url, channel_args=_DIRECT) as client:
                 metadata = client.get_server_metadata(client_timeout=_CALL_TIMEOUT_S)
                 for flag, name in (("--grpc-port", metadata.name), ("--http-port", self._name_over_http())):
                     if name != self._id:
@@ -238,6 +246,13 @@ class TritonServer:
         if not repository.is_dir():
             return []
         return sorted(folder.name for folder in repository.iterdir() if folder.is_dir())
+
+    def _has_profile(self) -> bool:
+        """Whether the profile exists; Triton would serve the plain configuration under a misspelt one."""
+        profile = self.options.profile
+        return profile in (PLAIN_PROFILE, DEFAULT_PROFILE) or any(
+            self.options.repository.glob(f"*/configs/{profile}.pbtxt")
+        )
 
     def _keep(self, command: list[str], environment: dict[str, str], started: Future[subprocess.Popen[bytes]]) -> None:
         """Body of the keeper thread: starts the process, reports it, and waits for its end."""
@@ -321,7 +336,17 @@ def _open_log(path: Path | None) -> BinaryIO:
     if path is None:
         return tempfile.TemporaryFile()
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists():  # a restart must not erase what the last server said before it died
+        path.replace(path.with_name(f"{path.name}.1"))
     return path.open("w+b")
+
+
+def _sweep_shared_memory() -> None:
+    """Remove regions whose starting process was killed before it could."""
+    for region in _SHARED_MEMORY.glob("shopwindow-*"):
+        pid = region.name.split("-")[1]
+        if pid.isdecimal() and not Path(f"/proc/{pid}").exists():
+            region.unlink(missing_ok=True)
 
 
 def _listens(host: str, port: int) -> bool:

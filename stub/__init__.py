@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +92,9 @@ def answer(
     prepared: list[tuple[int, Any]] = []
     responses: list[Any] = [None] * len(requests)
     for position, request in enumerate(requests):
+        if request.is_cancelled():  # its caller gave up: no work for nobody
+            responses[position] = _failure("the caller cancelled the request", pb_utils.TritonError.CANCELLED)
+            continue
         try:
             prepared.append((position, prepare(request)))
         except InvalidRequest as error:
@@ -99,13 +102,31 @@ def answer(
         except Exception as error:  # a fault of ours; the neighbours are answered all the same
             pb_utils.Logger.log_error(f"preparing a request failed: {traceback.format_exc()}")
             responses[position] = _failure(f"{type(error).__name__}: {error}", pb_utils.TritonError.INTERNAL)
-    outputs: Iterator[dict[str, np.ndarray]] = iter(compute([item for _, item in prepared]) if prepared else ())
-    for (position, _), arrays in zip(prepared, outputs, strict=True):
-        wanted = requests[position].requested_output_names()
-        responses[position] = pb_utils.InferenceResponse(
-            [pb_utils.Tensor(name, arrays[name]) for name in arrays if name in wanted]
-        )
+    outcomes = _compute(compute, [item for _, item in prepared])
+    for (position, _), outcome in zip(prepared, outcomes, strict=True):
+        if isinstance(outcome, Exception):
+            message = f"{type(outcome).__name__}: {outcome}"
+            responses[position] = _failure(message, pb_utils.TritonError.INTERNAL)
+        else:
+            wanted = requests[position].requested_output_names()
+            tensors = [pb_utils.Tensor(name, array) for name, array in outcome.items() if name in wanted]
+            responses[position] = pb_utils.InferenceResponse(tensors)
     return responses
+
+
+def _compute(
+    compute: Callable[[list[Any]], Iterable[dict[str, np.ndarray]]], items: list[Any]
+) -> list[dict[str, np.ndarray] | Exception]:
+    """Everything together; when that fails, one by one, so that what fails fails alone."""
+    if not items:
+        return []
+    try:
+        return list(compute(items))
+    except Exception as error:
+        if len(items) == 1:
+            pb_utils.Logger.log_error(f"answering a request failed: {traceback.format_exc()}")
+            return [error]
+        return [outcome for item in items for outcome in _compute(compute, [item])]
 
 
 def _failure(message: str, code: Any) -> Any:

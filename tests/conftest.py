@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 
 from demo.shop import generate
 from export.index import build_index
-from export.parity import ParitySample
 from export.repository import export_repository
 from retrieval import InProcessPipeline
 from serving import ServerOptions, TritonServer
@@ -30,18 +28,10 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def sample(shop: Path) -> ParitySample:
-    """200 products of the shop, their titles as queries."""
-    rows = pq.read_table(shop / "products.parquet", columns=["title", "image"]).slice(0, 200).to_pylist()
-    titles = [row["title"] for row in rows]
-    return ParitySample(titles=titles, images=[row["image"] for row in rows], queries=titles)
-
-
-@pytest.fixture(scope="session")
-def repository(tmp_path_factory: pytest.TempPathFactory, sample: ParitySample) -> Path:
+def repository(tmp_path_factory: pytest.TempPathFactory, shop: Path) -> Path:
     """The demo checkpoint, exported."""
     folder = tmp_path_factory.mktemp("export") / "model_repository"
-    export_repository(CHECKPOINT, folder, sample, cpu_instances=2)
+    export_repository(CHECKPOINT, folder, shop / "products.parquet", cpu_instances=2)
     return folder
 
 

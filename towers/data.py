@@ -57,7 +57,7 @@ def load_catalog(file: Path, image_size: int) -> TrainingCatalog:
     """Read products.parquet (product_id, title, image) and decode every photo once."""
     table = pq.read_table(file, columns=["product_id", "title", "image"])
     ids = np.asarray(table["product_id"], dtype=np.int64)
-    titles = [clean_text("title", title or "") for title in table["title"].to_pylist()]
+    titles = [_usable(title or "") for title in table["title"].to_pylist()]
     pixels = np.full((len(ids), image_size, image_size, 3), 255, dtype=np.uint8)
     has_image = np.zeros(len(ids), dtype=bool)
     images = progress_bar(table["image"], total=len(ids), desc="photos", unit="photo")
@@ -77,6 +77,13 @@ def load_catalog(file: Path, image_size: int) -> TrainingCatalog:
     )
 
 
+def _usable(title: str) -> str:
+    try:
+        return clean_text("title", title)
+    except InvalidRequest:
+        return ""  # trained on by its photo alone
+
+
 def load_clicks(file: Path, catalog: TrainingCatalog) -> Clicks:
     """Read clicks.parquet (query, product_id, and optionally count); pairs of unknown products are left out."""
     table = pq.read_table(file)
@@ -86,7 +93,7 @@ def load_clicks(file: Path, catalog: TrainingCatalog) -> Clicks:
     clicked: defaultdict[int, set[int]] = defaultdict(set)
     for text, product, count in zip(table["query"].to_pylist(), table["product_id"].to_pylist(), counts, strict=True):
         row = catalog.row_of.get(product)
-        if row is not None:
+        if row is not None and text and text.strip():
             query = index.setdefault(text, len(index))
             pairs.append((query, row, count))
             clicked[query].add(row)

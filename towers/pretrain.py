@@ -81,6 +81,7 @@ class Batch:
         title: ids and mask, (batch, tokens).
         pixels: (batch, size, size, 3) uint8.
         has_image: (batch,) bool.
+        has_title: (batch,) bool.
         whole: (batch,) bool, False where title and photo answer the query only together, so that neither may be
             trained on alone.
         known_positives: (batch, batch) bool, product j is known to answer query i.
@@ -90,6 +91,7 @@ class Batch:
     title: tuple[Tensor, Tensor]
     pixels: Tensor
     has_image: Tensor
+    has_title: Tensor
     whole: Tensor
     known_positives: Tensor
 
@@ -112,6 +114,7 @@ def pretrain(config_file: Path, *, catalog_file: Path, clicks_file: Path, out: P
     clicks = load_clicks(clicks_file, catalog)
     tokenizer = train_tokenizer([*catalog.titles, *clicks.queries], settings["vocab_size"])
     towers = Towers(TowerConfig.from_json({"vocab_size": tokenizer.get_vocab_size(), **settings["towers"]}))
+    out.mkdir(parents=True, exist_ok=True)  # found out now, not after the training, if it cannot be
     fit(towers, tokenizer, catalog, clicks, training)
     save_checkpoint(out, towers, tokenizer)
 
@@ -181,6 +184,7 @@ def make_batch(
         title=_tensors(texts.title.encode(titles)),
         pixels=torch.from_numpy(np.stack([jitter(catalog.pixels[product], rng) for product in shown])),
         has_image=torch.from_numpy(catalog.has_image[shown]),
+        has_title=torch.tensor([bool(title) for title in titles]),
         whole=torch.from_numpy(whole),
         known_positives=torch.from_numpy(same_product | clicked),
     )
@@ -188,13 +192,13 @@ def make_batch(
 
 def step_loss(towers: Towers, batch: Batch, training: TrainingConfig) -> Tensor:
     """Query-product contrast for the full, the title-only and the photo-only form of the products, both ways."""
-    has_image = batch.has_image.float()
-    has_title, absent, whole = torch.ones_like(has_image), torch.zeros_like(has_image), batch.whole.float()
+    has_title, has_image, whole = batch.has_title.float(), batch.has_image.float(), batch.whole.float()
+    absent = torch.zeros_like(has_title)
     forms = (
         # weight, which modalities count, which rows count
-        (1.0, torch.stack([has_title, has_image], 1), has_title),
-        (training.form_weight, torch.stack([has_title, absent], 1), whole),
-        (training.form_weight, torch.stack([1 - has_image, has_image], 1), has_image * whole),
+        (1.0, torch.stack([has_title, has_image], 1), torch.maximum(has_title, has_image)),
+        (training.form_weight, torch.stack([has_title, absent], 1), has_title * whole),
+        (training.form_weight, torch.stack([absent, has_image], 1), has_image * whole),
     )
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=training.bf16):
         ids, mask = batch.title

@@ -104,12 +104,13 @@ def generate(folder: Path, *, products: int = 3600, seed: int = 7, progress: boo
     )
     folder.mkdir(parents=True, exist_ok=True)
     qrels = _qrels_table(queries)
-    _write(_products_table(offers, titles, seed=seed, progress=progress), folder / "products.parquet")
+    products_table = _products_table(offers, titles, seed=seed, progress=progress)
     _write(_queries_table(queries), folder / "queries.parquet")
     _write(qrels, folder / "qrels.parquet")
     _write(_clicks_table(clicks), folder / "clicks.parquet")
     groups, duplicates = _groups(offers)
     _write(_same_style_table(groups, duplicates), folder / "same_style.parquet")
+    _write(products_table, folder / "products.parquet")  # last: where it is, the others are
     return ShopSummary(
         folder=folder,
         products=len(offers),

@@ -1,13 +1,27 @@
 """product_tower on a CPU: prepared products to embeddings, by ONNX Runtime. On a GPU, model.plan does it."""
 
+import numpy as np
+
 import stub
+from retrieval.bundle import Bundle
 from retrieval.onnx_towers import OnnxProductTower
 from retrieval.products import ProductBatch, concatenate
 
 
 class TritonPythonModel:
     def initialize(self, args):
-        self.tower = OnnxProductTower(stub.Context(args).layout.product_tower)
+        context = stub.Context(args)
+        self.tower = OnnxProductTower(context.layout.product_tower)
+        size = Bundle.read(context.repository).image_size
+        token = np.zeros((1, 1), np.int32)  # the first call allocates: not a caller's
+        self.tower(
+            ProductBatch(
+                title_ids=token,
+                title_mask=token + 1,
+                pixels=np.zeros((1, size, size, 3), np.uint8),
+                modality_mask=np.ones((1, 2), np.float32),
+            )
+        )
 
     def execute(self, requests):
         return stub.answer(requests, self._prepare, self._encode)

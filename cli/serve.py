@@ -60,9 +60,10 @@ def run(options: argparse.Namespace) -> int:
             extra_args=tuple(options.triton),
         )
     )
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # both raise KeyboardInterrupt, at any moment
-    print(f"starting Triton (profile {options.profile}, log {log}) ...", flush=True)
     try:
+        for number in (signal.SIGINT, signal.SIGTERM):  # both raise KeyboardInterrupt, at any moment
+            signal.signal(number, signal.default_int_handler)
+        print(f"starting Triton (profile {options.profile}, log {log}) ...", flush=True)
         server.start()
         server.wait_until_ready()
         _prove(server.grpc_url)

@@ -101,6 +101,7 @@ class Catalog:
         seen: set[int] = set()
         start = 0
         for records in self._parquet.iter_batches(batch_size=size, columns=self._columns):
+            records = _plain(records)
             kept: list[int] = []
             prepared: list[ProductBatch] = []
             ids = records.column(ID).to_pylist()
@@ -142,6 +143,12 @@ def _holds_files(kind: pa.DataType) -> bool:
     if pa.types.is_struct(kind):
         return kind.get_field_index("bytes") >= 0 and _holds_files(kind.field("bytes").type)
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_null(kind))
+
+
+def _plain(records: pa.RecordBatch) -> pa.RecordBatch:
+    """Dictionary columns decoded, as one broken entry of a dictionary would seem to break every row."""
+    columns = [c.dictionary_decode() if pa.types.is_dictionary(c.type) else c for c in records.columns]
+    return pa.RecordBatch.from_arrays(columns, names=records.schema.names)
 
 
 def _broken_text(records: pa.RecordBatch) -> dict[int, str]:

@@ -90,7 +90,9 @@ def _convert(array: pa.Array) -> Column | None:
     present = np.asarray(array.is_valid())
     whole = pa.types.is_boolean(array.type) or (pa.types.is_integer(array.type) and array.type != pa.uint64())
     kind = pa.int64() if whole else pa.float64()
-    # Unchecked: a decimal or an unsigned 64-bit number may lose digits that no filter needs.
+    if pa.types.is_decimal(array.type):
+        array = array.cast(pa.string())  # Arrow's own cast makes 19.99 a neighbour of the float that a filter gives
+    # Unchecked: an unsigned 64-bit number may lose digits that no filter needs.
     numbers = np.asarray(pc.fill_null(array.cast(kind, safe=False), pa.scalar(0, kind)))
     if kind == pa.float64():
         present = present & ~np.isnan(numbers)

@@ -21,7 +21,7 @@ class TrainingCatalog:
 
     Attributes:
         product_ids: (products,) int64.
-        titles: one text per product.
+        titles: one text per product, empty where there is none that serving would take.
         pixels: (products, size, size, 3) uint8; white where there is no readable photo.
         has_image: (products,) bool.
         row_of: product id -> row.
@@ -77,15 +77,16 @@ def load_catalog(file: Path, image_size: int) -> TrainingCatalog:
     )
 
 
-def _usable(title: str) -> str:
+def _usable(text: str) -> str:
+    """The text as serving cleans it; empty when serving would refuse it."""
     try:
-        return clean_text("title", title)
+        return clean_text("text", text)
     except InvalidRequest:
-        return ""  # trained on by its photo alone
+        return ""
 
 
 def load_clicks(file: Path, catalog: TrainingCatalog) -> Clicks:
-    """Read clicks.parquet (query, product_id, and optionally count); pairs of unknown products are left out."""
+    """Read clicks.parquet (query, product_id, and optionally count) but pairs of unknown products or blank queries."""
     table = pq.read_table(file)
     counts = table["count"].to_pylist() if "count" in table.column_names else [1] * table.num_rows
     index: dict[str, int] = {}
@@ -93,7 +94,7 @@ def load_clicks(file: Path, catalog: TrainingCatalog) -> Clicks:
     clicked: defaultdict[int, set[int]] = defaultdict(set)
     for text, product, count in zip(table["query"].to_pylist(), table["product_id"].to_pylist(), counts, strict=True):
         row = catalog.row_of.get(product)
-        if row is not None and text and text.strip():
+        if row is not None and _usable(text or ""):
             query = index.setdefault(text, len(index))
             pairs.append((query, row, count))
             clicked[query].add(row)

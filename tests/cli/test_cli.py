@@ -163,6 +163,15 @@ def test_retrieve_needs_no_index_folder_to_print_ids(served: Any, tmp_path: Path
     assert [(rank, title) for rank, _, _, title in printed["“mug”"]] == [(1, ""), (2, ""), (3, "")]
 
 
+def test_retrieve_shows_no_titles_of_an_index_of_other_towers(
+    served: Any, client: RetrievalClient, index_of_other_towers: Path
+) -> None:
+    printed = succeeds("retrieve", "mug", "--url", served.grpc_url, "--top-k", 3, "--index", index_of_other_towers)
+    assert f"no titles: {index_of_other_towers} is not the index that the server searches" in printed
+    found = [(product, title) for _, product, _, title in tables(printed)["“mug”"]]
+    assert found == [(product, "") for product in client.retrieve("mug", top_k=3).ids[0].tolist()]
+
+
 class Page(HTMLParser):
     """The pictures and the text of a page."""
 
@@ -313,6 +322,12 @@ def test_validate_fails_where_there_is_no_repository(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_validate_fails_a_profile_that_no_model_has(repository: Path) -> None:
+    done = shopwindow("validate", repository, "--profile", "cpuu")
+    assert done.returncode == 1
+    assert "profile: no model has a configs/cpuu.pbtxt" in done.stdout
+
+
 def test_index_lists_the_rows_it_skipped(repository: Path, products: dict[int, dict[str, Any]], tmp_path: Path) -> None:
     good = list(products.values())[:8]
     rows = [{name: product[name] for name in ("product_id", "title", "image", "colour")} for product in good]
@@ -352,6 +367,13 @@ def test_a_missing_repository_is_one_line(index: Path, shop: Path, tmp_path: Pat
         assert str(nowhere / "bundle.json") in line
         assert "shopwindow export" in line
     assert not (tmp_path / "index").exists()
+
+
+def test_an_expected_error_keeps_its_traceback_when_asked_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHOPWINDOW_DEBUG", "1")
+    done = shopwindow("serve", "--repository", tmp_path / "nowhere", "--index", tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Traceback (most recent call last):")
 
 
 def test_a_missing_index_is_one_line(repository: Path, shop: Path, tmp_path: Path) -> None:

@@ -84,6 +84,16 @@ def processes() -> dict[int, tuple[int, int]]:
     return found
 
 
+def named_in_commands(text: str) -> list[int]:
+    """The live processes whose command line contains a text."""
+    found = []
+    for pid in processes():
+        with suppress(FileNotFoundError, ProcessLookupError):
+            if text.encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.append(pid)
+    return found
+
+
 def gone_in_time(pids: Sequence[int]) -> bool:
     """Whether all these processes end soon, being waited for with no polling."""
     deadline = time.monotonic() + TIMEOUT_S
@@ -155,14 +165,27 @@ def test_serve_prints_its_addresses_answers_and_stops_on_a_signal(
 def test_a_server_stopped_while_it_starts_leaves_no_process(repository: Path, index: Path) -> None:
     with serving("--repository", repository, "--index", index, *ANY_PORTS) as process:
         read_until(process, "starting Triton")
-        while len(family := descendants(process.pid)) < 3:  # the server and some of its Python stubs
+        while len(descendants(process.pid)) < 3:  # the server and some of its Python stubs
             assert process.poll() is None, process.communicate()
-        [triton] = [pid for pid in family if processes()[pid][0] == process.pid]
+        [triton] = [pid for pid, (parent, _) in processes().items() if parent == process.pid]
         process.terminate()
         process.communicate(timeout=TIMEOUT_S)
-        assert process.returncode != 0
+        assert process.returncode == 0
         assert gone_in_time([triton])
         assert gone_in_time([pid for pid, (_, group) in processes().items() if group == triton])
+
+
+def test_a_server_stopped_before_triton_is_up_leaves_nothing(repository: Path, index: Path) -> None:
+    with serving("--repository", repository, "--index", index, *ANY_PORTS) as process:
+        read_until(process, "starting Triton")
+        process.terminate()
+        printed, errors = process.communicate(timeout=TIMEOUT_S)
+        assert process.returncode == 0, errors
+        assert "Traceback" not in errors
+        assert printed.splitlines() == ["stopping ..."]
+        # Triton leads a session of its own; its id, and so its stubs' shared memory, names who started it.
+        assert gone_in_time(named_in_commands(f"shopwindow-{process.pid}-"))
+        assert list(Path("/dev/shm").glob(f"shopwindow-{process.pid}-*")) == []
 
 
 def test_a_server_killed_under_it_is_noticed(repository: Path, index: Path) -> None:

@@ -152,6 +152,36 @@ def test_an_id_beyond_64_bits_signed_is_listed(tmp_path: Path, preprocess: Produ
     assert [(row, product) for row, product, _ in skipped.rows] == [(0, 2**63)]
 
 
+@pytest.mark.parametrize("column", ["title", "colour"])
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())], ids=str)
+def test_text_that_is_not_utf8_costs_its_own_row_alone(
+    tmp_path: Path, preprocess: ProductPreprocessor, column: str, kind: pa.DataType
+) -> None:
+    columns = {"title": ["red mug", "mug", "red"], "colour": ["red", None, "grün"]}
+    table = pa.table({"product_id": [1, 2, 3], **columns})
+    values = [value.encode() if value else None for value in columns[column]]
+    values[1] = b"caf\xe9"  # Latin-1
+    broken = pa.array(values, pa.binary()).view(pa.string())
+    if kind == pa.large_string():
+        broken = pa.array(values, pa.large_binary()).view(kind)
+    elif pa.types.is_dictionary(kind):
+        broken = pa.DictionaryArray.from_arrays(pa.array([0, 1, 2], pa.int32()), broken)
+    file = tmp_path / "products.parquet"
+    pq.write_table(table.set_column(table.column_names.index(column), column, broken), file)
+    (batch,), skipped = read(file, preprocess)
+    assert batch.product_ids.tolist() == [1, 3]
+    assert batch.attributes["title"].to_pylist() == ["red mug", "red"]
+    assert batch.attributes["colour"].to_pylist() == ["red", "grün"]
+    [(row, product, reason)] = skipped.rows
+    assert (row, product) == (1, 2)
+    assert "UTF-8" in reason
+
+
+def test_columns_that_cannot_be_filtered_on_are_listed(tmp_path: Path) -> None:
+    schema = SCHEMA.append(pa.field("made", pa.date32()))
+    assert Catalog(write(tmp_path, [{"product_id": 1, "title": "mug"}], schema)).unfilterable == ("tags", "made")
+
+
 @pytest.mark.parametrize(
     ("columns", "named"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,14 @@ def test_a_tiny_catalogue_is_searched_whole(kind: str, rows: int) -> None:
     engine, reported = calibrate(FaissCpuEngine.build(vectors, choose_recipe(rows, kind)), vectors, clustered(5, 2))
     assert reported == 1.0
     assert recall(engine, vectors, clustered(5, 3), rows) == 1.0
+
+
+def test_calibration_of_an_exact_index_is_not_misled_by_equal_products() -> None:
+    vectors = clustered(5_000, 1)
+    vectors[np.random.default_rng(4).permutation(5_000)[:3_000]] = vectors[0]
+    near = vectors[:1] + 0.01 * clustered(20, 2)
+    _, reported = calibrate(FaissCpuEngine.build(vectors, choose_recipe(5_000, "flat")), vectors, near)
+    assert reported == 1.0
 
 
 @pytest.fixture(scope="module")
@@ -171,3 +180,28 @@ def test_a_catalogue_without_titles_is_calibrated_on_the_products_themselves(
     file = write(tmp_path, [{"product_id": row["product_id"], "image": row["image"]} for row in rows])
     manifest = build_index(file, repository, tmp_path / "index", recipe="hnsw", progress=False)
     assert (manifest.count, manifest.recall_at_100) == (40, 1.0)
+
+
+def test_a_title_of_invisible_characters_does_not_stop_the_build(
+    tmp_path: Path, repository: Path, rows: list[dict[str, Any]]
+) -> None:
+    file = write(tmp_path, [{**rows[0], "title": "\u200b\u200d"}, *rows[1:5]])
+    manifest = build_index(file, repository, tmp_path / "index", progress=False)
+    assert (manifest.count, manifest.skipped) == (5, 0)
+    expected, _ = InProcessPipeline(repository).embed_product([""], [rows[0]["image"]])
+    assert np.abs(read_index(tmp_path / "index").vectors[0] - expected[0]).max() < 1e-5
+
+
+def test_the_manifest_lists_the_columns_that_cannot_be_filtered_on(
+    tmp_path: Path, repository: Path, rows: list[dict[str, Any]]
+) -> None:
+    file = write(tmp_path, [{**row, "made": date(2024, 5, 1), "tags": ["new"]} for row in rows[:3]])
+    build_index(file, repository, tmp_path / "index", progress=False)
+    assert read_index(tmp_path / "index").manifest.unfilterable == ("made", "tags")
+
+
+def test_a_folder_of_other_things_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(FileExistsError, match=r"holds other things \(it has no manifest\.json\)"):
+        build_index(tmp_path / "none.parquet", tmp_path / "nowhere", tmp_path, progress=False)
+    assert contents(tmp_path) == {"thesis.tex": b"years of work"}

@@ -263,8 +263,9 @@ def test_filters_beyond_the_cache_stay_right(shelves: dict[str, Shelf], monkeypa
 @pytest.mark.parametrize(
     ("embedding", "named"),
     [
-        (np.full((1, DIM), np.nan, np.float32), "embedding: must be finite, got NaN"),
-        (np.full((1, DIM), np.inf, np.float32), "embedding: must be finite"),
+        (np.full((1, DIM), np.nan, np.float32), "finite norm, got NaN, infinity or huge values"),
+        (np.full((1, DIM), np.inf, np.float32), "embedding: must be finite with a finite norm"),
+        (np.full((1, DIM), 3e38, np.float32), "embedding: must be finite with a finite norm"),
         (np.zeros((1, DIM + 1), np.float32), rf"embedding: must be \(batch, {DIM}\), got \(1, {DIM + 1}\)"),
         (np.zeros(DIM, np.float32), rf"embedding: must be \(batch, {DIM}\), got \({DIM},\)"),
     ],

@@ -260,6 +260,52 @@ def test_a_folder_without_models_is_refused(tmp_path: Path) -> None:
         TritonServer(options(tmp_path)).start()
 
 
+def test_an_unknown_profile_is_refused(tmp_path: Path) -> None:
+    write_model(tmp_path / "models")
+    with pytest.raises(ServerFailedToStart, match=r"profile: no model of .* has a configs/cpuu\.pbtxt"):
+        TritonServer(options(tmp_path / "models", profile="cpuu")).start()
+
+
+def test_the_log_of_the_last_run_is_kept(tmp_path: Path) -> None:
+    write_model(tmp_path / "models")
+    log_file = tmp_path / "server.log"
+    log_file.write_text("the last run's end")
+    with TritonServer(options(tmp_path / "models", log_file=log_file)):
+        pass
+    assert (tmp_path / "server.log.1").read_text() == "the last run's end"
+    assert "Started GRPCInferenceService" in log_file.read_text()
+
+
+def test_shared_memory_of_dead_starters_is_removed_and_of_living_ones_kept(tmp_path: Path) -> None:
+    write_model(tmp_path / "models")
+    with subprocess.Popen(["true"]) as dead:
+        dead.wait()
+    stale, living = (Path(f"/dev/shm/shopwindow-{pid}-x") for pid in (dead.pid, os.getpid()))
+    try:
+        stale.touch()
+        living.touch()
+        with TritonServer(options(tmp_path / "models")):
+            pass
+        assert not stale.exists()
+        assert living.exists()
+    finally:
+        stale.unlink(missing_ok=True)
+        living.unlink(missing_ok=True)
+
+
+def test_a_proxy_in_the_environment_is_not_asked_for_its_own_ports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_model(tmp_path / "models")
+    [port] = choose_ports("127.0.0.1", {"--proxy": 0}).values()  # nothing listens there
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{port}")
+    for name in ("no_proxy", "NO_PROXY", "no_grpc_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with TritonServer(options(tmp_path / "models")) as server:
+        assert server.version
+
+
 def test_another_server_on_its_ports_does_not_count_as_ready(tmp_path: Path) -> None:
     """While one server still loads, another takes its ports and serves a model of the same name."""
     write_model(tmp_path / "other")

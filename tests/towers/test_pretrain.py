@@ -105,6 +105,32 @@ def test_clicks_on_unknown_products_alone_are_an_error(tmp_path: Path) -> None:
         load_clicks(tmp_path / "clicks.parquet", catalog)
 
 
+def test_a_click_on_a_blank_query_is_left_out(tmp_path: Path) -> None:
+    catalog = load_catalog(write_catalog(tmp_path), 16)
+    blank = [{"query": query, "product_id": 100, "count": 9} for query in ("", "  \t", "\u200b", None)]
+    clicks = load_clicks(write_clicks(tmp_path, *blank), catalog)
+    assert len(clicks.query) == 32
+    assert all(query.strip().isprintable() for query in clicks.queries)
+
+
+@pytest.mark.parametrize("title", [None, "", " \u200b", "mug " * 300], ids=["none", "empty", "invisible", "too long"])
+def test_a_product_without_a_usable_title_trains_without_it(tmp_path: Path, title: str | None) -> None:
+    table = pq.read_table(write_catalog(tmp_path))
+    titles = pa.array([title, *table["title"].to_pylist()[1:]], pa.string())
+    pq.write_table(table.set_column(table.column_names.index("title"), "title", titles), tmp_path / "products.parquet")
+    catalog = load_catalog(tmp_path / "products.parquet", 16)
+    clicks = load_clicks(write_clicks(tmp_path), catalog)
+    tokenizer = train_tokenizer([*catalog.titles, *clicks.queries], 60)
+    texts = TextEncoders(query=TextEncoder(tokenizer, 6), title=TextEncoder(tokenizer, 9))
+    training = TrainingConfig(steps=1, composed_share=0.0, word_dropout=0.0)
+    pairs = np.array([0, 2])  # red mug -> 0, red lamp -> 1
+    batch = make_batch(texts, catalog, clicks, QueryEdits(clicks.queries), pairs, training, np.random.default_rng(0))
+    assert batch.has_title.tolist() == [False, True]
+    assert batch.has_image.tolist() == [True, True]
+    assert batch.title[1].sum(1).tolist()[0] == 0
+    assert torch.isfinite(step_loss(small_towers(vocab_size=tokenizer.get_vocab_size()), batch, training))
+
+
 def test_a_batch_knows_its_positives(tmp_path: Path) -> None:
     catalog = load_catalog(write_catalog(tmp_path), 16)
     clicks = load_clicks(write_clicks(tmp_path), catalog)

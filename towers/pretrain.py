@@ -19,8 +19,8 @@ from towers.checkpoint import save_checkpoint
 from towers.config import TowerConfig, read_json
 from towers.data import Clicks, TrainingCatalog, load_catalog, load_clicks
 from towers.edits import QueryEdits
-from towers.losses import am_softmax
 from towers.model import Towers
+from towers.objectives.contrast import contrast
 from towers.tokenizer import train_tokenizer
 
 
@@ -205,12 +205,14 @@ def step_loss(towers: Towers, batch: Batch, training: TrainingConfig) -> Tensor:
         queries = towers.query(*batch.query)
         title, patches = towers.product.title(ids, mask.float()), towers.product.image(batch.pixels)
         products = [towers.product.fuse(title, mask.float(), patches, modalities)[0] for _, modalities, _ in forms]
+    own = torch.eye(len(queries), dtype=torch.bool)
     total = torch.zeros(())
     for (weight, _, rows), embedded in zip(forms, products, strict=True):
         # A form that tells another story than its product is no negative either.
         ignored = batch.known_positives | (rows == 0)
-        forward = am_softmax(queries, embedded, ignored, scale=training.scale, margin=training.margin)
-        backward = am_softmax(embedded, queries, batch.known_positives.T, scale=training.scale, margin=training.margin)
+        cosine = queries @ embedded.T
+        forward = contrast(cosine, own, ignored, scale=training.scale, margin=training.margin)
+        backward = contrast(cosine.T, own, batch.known_positives.T, scale=training.scale, margin=training.margin)
         total = total + weight * ((forward + backward) * rows).sum() / rows.sum().clamp(min=1.0)
     return total
 

@@ -1,0 +1,1 @@
+"""Training objectives, each a small function or module of its own."""

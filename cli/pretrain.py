@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train and write the checkpoint."""
-    from towers.pretrain import pretrain
+    from towers.training.pretrain import pretrain
 
     pretrain(
         options.config, catalog_file=options.catalog, clicks_file=options.clicks, out=options.out, seed=options.seed

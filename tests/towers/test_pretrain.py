@@ -15,10 +15,13 @@ import torch
 from retrieval.text import TextEncoder
 from tests.towers.small import SIZES, small_towers, write_catalog, write_clicks
 from towers.checkpoint import hash_checkpoint, load_checkpoint
+from towers.config import TowerConfig
 from towers.data import load_catalog, load_clicks
-from towers.edits import QueryEdits
-from towers.pretrain import TextEncoders, TrainingConfig, fit, make_batch, pretrain, step_loss
 from towers.tokenizer import train_tokenizer
+from towers.training.batches import ClickBatches
+from towers.training.config import TrainingConfig
+from towers.training.objective import step_loss
+from towers.training.pretrain import LOG, STATE, fit, pretrain
 
 
 def write_config(folder: Path, **training: Any) -> Path:
@@ -42,7 +45,6 @@ def test_training_lowers_the_loss(tmp_path: Path) -> None:
     catalog = load_catalog(write_catalog(tmp_path), 16)
     clicks = load_clicks(write_clicks(tmp_path), catalog)
     tokenizer = train_tokenizer([*catalog.titles, *clicks.queries], 60)
-    texts = TextEncoders(query=TextEncoder(tokenizer, 6), title=TextEncoder(tokenizer, 9))
     towers = small_towers(vocab_size=tokenizer.get_vocab_size())
     training = TrainingConfig(steps=40, batch_size=32, learning_rate=5e-3)
 
@@ -50,7 +52,7 @@ def test_training_lowers_the_loss(tmp_path: Path) -> None:
         rng = np.random.default_rng(99)
         with torch.inference_mode():
             pairs = np.arange(len(clicks.query))
-            batch = make_batch(texts, catalog, clicks, QueryEdits(clicks.queries), pairs, training, rng)
+            batch = ClickBatches(towers.config, tokenizer, catalog, clicks, training).make(pairs, rng)
             return float(step_loss(towers, batch, training))
 
     before = loss()
@@ -121,10 +123,10 @@ def test_a_product_without_a_usable_title_trains_without_it(tmp_path: Path, titl
     catalog = load_catalog(tmp_path / "products.parquet", 16)
     clicks = load_clicks(write_clicks(tmp_path), catalog)
     tokenizer = train_tokenizer([*catalog.titles, *clicks.queries], 60)
-    texts = TextEncoders(query=TextEncoder(tokenizer, 6), title=TextEncoder(tokenizer, 9))
     training = TrainingConfig(steps=1, composed_share=0.0, word_dropout=0.0)
     pairs = np.array([0, 2])  # red mug -> 0, red lamp -> 1
-    batch = make_batch(texts, catalog, clicks, QueryEdits(clicks.queries), pairs, training, np.random.default_rng(0))
+    config = TowerConfig(vocab_size=60, **SIZES)
+    batch = ClickBatches(config, tokenizer, catalog, clicks, training).make(pairs, np.random.default_rng(0))
     assert batch.has_title.tolist() == [False, True]
     assert batch.has_image.tolist() == [True, True]
     assert batch.title[1].sum(1).tolist()[0] == 0
@@ -135,11 +137,10 @@ def test_a_batch_knows_its_positives(tmp_path: Path) -> None:
     catalog = load_catalog(write_catalog(tmp_path), 16)
     clicks = load_clicks(write_clicks(tmp_path), catalog)
     tokenizer = train_tokenizer([*catalog.titles, *clicks.queries], 60)
-    texts = TextEncoders(query=TextEncoder(tokenizer, 6), title=TextEncoder(tokenizer, 9))
     pairs = np.array([0, 1, 3, 9])  # red mug -> 0, mug -> 0, lamp -> 1, mug -> 4 (green)
     training = TrainingConfig(steps=1, composed_share=0.0, word_dropout=0.0)
-    edits = QueryEdits(clicks.queries)
-    batch = make_batch(texts, catalog, clicks, edits, pairs, training, np.random.default_rng(0))
+    config = TowerConfig(vocab_size=60, **SIZES)
+    batch = ClickBatches(config, tokenizer, catalog, clicks, training).make(pairs, np.random.default_rng(0))
     assert batch.known_positives.tolist() == [
         [True, True, False, False],
         [True, True, False, True],
@@ -148,7 +149,7 @@ def test_a_batch_knows_its_positives(tmp_path: Path) -> None:
     ]
     assert batch.has_image.tolist() == [True, True, True, False]
     assert batch.whole.tolist() == [True] * 4
-    ids, mask = texts.title.encode(["red mug", "red mug", "red lamp", "green mug"])
+    ids, mask = TextEncoder(tokenizer, 9).encode(["red mug", "red mug", "red lamp", "green mug"])
     assert batch.title[0].tolist() == ids.tolist()
     assert batch.title[1].tolist() == mask.tolist()
 
@@ -157,11 +158,10 @@ def test_a_composed_query_shows_something_else_and_says_what_to_change(tmp_path:
     catalog = load_catalog(write_catalog(tmp_path), 16)
     clicks = load_clicks(write_clicks(tmp_path), catalog)
     tokenizer = train_tokenizer([*catalog.titles, *clicks.queries], 60)
-    texts = TextEncoders(query=TextEncoder(tokenizer, 6), title=TextEncoder(tokenizer, 9))
     pairs = np.zeros(200, dtype=np.int64)  # red mug -> 0
     training = TrainingConfig(steps=1, composed_share=1.0)
-    edits = QueryEdits(clicks.queries)
-    batch = make_batch(texts, catalog, clicks, edits, pairs, training, np.random.default_rng(0))
+    config = TowerConfig(vocab_size=60, **SIZES)
+    batch = ClickBatches(config, tokenizer, catalog, clicks, training).make(pairs, np.random.default_rng(0))
     changed = ~batch.whole.numpy()
     assert 60 < changed.sum() < 140  # about half; the rest keeps its photo beside words of the query
     red, mug = (tokenizer.encode(word, add_special_tokens=False).ids for word in ("red", "mug"))
@@ -184,3 +184,84 @@ def test_an_unknown_setting_is_refused(tmp_path: Path, part: str) -> None:
     with pytest.raises(ValueError, match=rf"{part}: unknown keys \['speed'\]"):
         pretrain(config, catalog_file=write_catalog(tmp_path), clicks_file=write_clicks(tmp_path), out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_keyword_queries_are_further_positives_and_never_negatives(tmp_path: Path) -> None:
+    catalog = load_catalog(write_catalog(tmp_path), 16)
+    clicks = load_clicks(write_clicks(tmp_path), catalog)
+    tokenizer = train_tokenizer([*catalog.titles, *clicks.queries], 60)
+    training = TrainingConfig(steps=1, composed_share=0.0, word_dropout=0.0, keyword_queries=True)
+    config = TowerConfig(vocab_size=60, **SIZES)
+    pairs = np.array([0, 2, 8])  # red mug -> 0, red lamp -> 1, green mug -> 4
+    batches = ClickBatches(config, tokenizer, catalog, clicks, training)
+    batch = batches.make(pairs, np.random.default_rng(0))
+    # "red mug" and "mug" share one click of 1 and 4: cosine 1 / 2. So do "red lamp" and "lamp", "green mug" and "mug".
+    words = [[tokenizer.id_to_token(int(i)) for i in row if i] for row in batch.query[0]]
+    assert words[3:] == [["mug"], ["lamp"], ["mug"]]
+    assert batch.positive.tolist() == [[row == answer for row in range(3)] for answer in (0, 1, 2, 0, 1, 2)]
+    mug, lamp = [True, False, True], [False, True, False]
+    assert batch.known_positives.tolist() == [
+        [True, False, False],
+        lamp,
+        [False, False, True],
+        mug,
+        lamp,
+        mug,
+    ]
+
+
+class Killed(Exception):
+    """Stands for whatever stops a training."""
+
+
+def test_a_stopped_training_goes_on_as_if_it_had_never_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings: dict[str, Any] = {"steps": 7, "save_every": 2}
+
+    def train(out: str, **changed: Any) -> None:
+        config = write_config(tmp_path, **{**settings, **changed})
+        pretrain(config, catalog_file=write_catalog(tmp_path), clicks_file=write_clicks(tmp_path), out=tmp_path / out)
+
+    train("whole")
+
+    def until_the_sixth(*given: Any) -> torch.Tensor:
+        calls.append(given)
+        if len(calls) == 6:
+            raise Killed
+        return step_loss(*given)
+
+    calls: list[Any] = []
+    with monkeypatch.context() as patch:
+        patch.setattr("towers.training.pretrain.step_loss", until_the_sixth)
+        with pytest.raises(Killed):
+            train("stopped")
+    assert (tmp_path / "stopped" / STATE).is_dir()
+    assert not (tmp_path / "stopped" / "model.safetensors").exists()
+
+    counted: list[Any] = []
+    with monkeypatch.context() as patch:
+        patch.setattr("towers.training.pretrain.step_loss", lambda *given: counted.append(given) or step_loss(*given))
+        train("stopped")
+    assert len(counted) == 3  # the fifth step, lost since the state after the fourth, and the two that were to come
+    assert hash_checkpoint(tmp_path / "stopped") == hash_checkpoint(tmp_path / "whole")
+    assert not (tmp_path / "stopped" / STATE).exists()
+    logs = [(tmp_path / out / LOG).read_text() for out in ("whole", "stopped")]
+    assert logs[0] == logs[1]
+
+
+def test_the_state_of_another_run_is_not_gone_on_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {"catalog_file": write_catalog(tmp_path), "clicks_file": write_clicks(tmp_path)}
+    calls: list[Any] = []
+
+    def until_the_third(*given: Any) -> torch.Tensor:
+        calls.append(given)
+        if len(calls) == 3:
+            raise Killed
+        return step_loss(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("towers.training.pretrain.step_loss", until_the_third)
+        with pytest.raises(Killed):
+            pretrain(write_config(tmp_path, steps=4, save_every=1), out=tmp_path / "out", **files)
+    pretrain(write_config(tmp_path, steps=4, save_every=1, seed=8), out=tmp_path / "out", **files)
+    pretrain(write_config(tmp_path, steps=4, save_every=1, seed=8), out=tmp_path / "fresh", **files)
+    assert hash_checkpoint(tmp_path / "out") == hash_checkpoint(tmp_path / "fresh")

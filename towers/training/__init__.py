@@ -1,0 +1,1 @@
+"""Training the towers: batches of clicks, the loss of a step, and a loop that can stop and go on."""

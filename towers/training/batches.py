@@ -1,0 +1,121 @@
+"""Click pairs to a step's tensors, augmented."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from retrieval.text import TextEncoder
+from towers.augment import drop_words, jitter, some_words
+from towers.config import TowerConfig
+from towers.data import Clicks, TrainingCatalog
+from towers.edits import QueryEdits
+from towers.mining import keyword_sets
+from towers.training.config import TrainingConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """One training step's inputs.
+
+    Attributes:
+        query: ids and mask, (queries, tokens): the query of each row, then keyword queries.
+        title: ids and mask, (batch, tokens).
+        pixels: (batch, size, size, 3) uint8.
+        has_image: (batch,) bool.
+        has_title: (batch,) bool.
+        whole: (batch,) bool, False where title and photo answer the query only together, so that neither may be
+            trained on alone.
+        positive: (queries, batch) bool, the product that a query is trained towards.
+        known_positives: (queries, batch) bool, product j is known or likely to answer query i: never a negative.
+    """
+
+    query: tuple[Tensor, Tensor]
+    title: tuple[Tensor, Tensor]
+    pixels: Tensor
+    has_image: Tensor
+    has_title: Tensor
+    whole: Tensor
+    positive: Tensor
+    known_positives: Tensor
+
+
+class ClickBatches:
+    """Draws training batches from a click log.
+
+    Args:
+        config: of the towers; their maximum text lengths.
+        tokenizer: of both towers.
+        catalog: what can be clicked.
+        clicks: the log.
+        training: batch size and augmentation.
+    """
+
+    def __init__(
+        self,
+        config: TowerConfig,
+        tokenizer: Tokenizer,
+        catalog: TrainingCatalog,
+        clicks: Clicks,
+        training: TrainingConfig,
+    ) -> None:
+        self._queries = TextEncoder(tokenizer, config.query_max_tokens)
+        self._titles = TextEncoder(tokenizer, config.title_max_tokens)
+        self._catalog = catalog
+        self._clicks = clicks
+        self._edits = QueryEdits(clicks.queries)
+        self._probability = clicks.weight / clicks.weight.sum()
+        self._training = training
+        self._keywords = [set(similar) for similar in keyword_sets(clicks)] if training.keyword_queries else None
+
+    def draw(self, rng: np.random.Generator) -> Batch:
+        """A batch of click pairs, drawn by weight."""
+        return self.make(rng.choice(len(self._probability), self._training.batch_size, p=self._probability), rng)
+
+    def make(self, pairs: np.ndarray, rng: np.random.Generator) -> Batch:
+        """The batch of given click pairs, (batch,) integer, augmented at random."""
+        catalog, clicks, training = self._catalog, self._clicks, self._training
+        queries, products = clicks.query[pairs], clicks.product[pairs]
+        titles, shown, whole = [], products.copy(), np.ones(len(pairs), dtype=bool)
+        for row, (query, product) in enumerate(zip(queries, products, strict=True)):
+            if rng.random() >= training.composed_share:
+                titles.append(drop_words(catalog.titles[product], rng, training.word_dropout))
+            elif rng.random() < 0.5 and (edit := self._edits.draw(query, rng)) is not None:
+                other, word = edit
+                titles.append(word)
+                shown[row] = rng.choice(sorted(clicks.clicked[other]))
+                whole[row] = False
+            else:
+                titles.append(some_words(clicks.queries[query], rng))
+        asked, answer = self._with_keywords(queries, rng)
+        known = products[answer][:, None] == products[None, :]
+        known |= np.array([[product in clicks.clicked[query] for product in products] for query in asked])
+        if self._keywords is not None:
+            known |= np.array([[query in self._keywords[other] for other in queries] for query in asked])
+        return Batch(
+            query=_tensors(self._queries.encode([clicks.queries[query] for query in asked])),
+            title=_tensors(self._titles.encode(titles)),
+            pixels=torch.from_numpy(np.stack([jitter(catalog.pixels[product], rng) for product in shown])),
+            has_image=torch.from_numpy(catalog.has_image[shown]),
+            has_title=torch.tensor([bool(title) for title in titles]),
+            whole=torch.from_numpy(whole),
+            positive=torch.from_numpy(answer[:, None] == np.arange(len(pairs))[None, :]),
+            known_positives=torch.from_numpy(known),
+        )
+
+    def _with_keywords(self, queries: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """The queries and, behind them, one of each query's keyword set; and the row that each is trained towards."""
+        rows = np.arange(len(queries))
+        if self._keywords is None:
+            return queries, rows
+        having = [row for row in rows if self._keywords[queries[row]]]
+        similar = [rng.choice(sorted(self._keywords[queries[row]])) for row in having]
+        return np.array([*queries, *similar]), np.array([*rows, *having])
+
+
+def _tensors(arrays: tuple[np.ndarray, np.ndarray]) -> tuple[Tensor, Tensor]:
+    return torch.from_numpy(arrays[0]), torch.from_numpy(arrays[1])

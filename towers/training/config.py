@@ -1,0 +1,51 @@
+"""How to train, read from the `training` part of a config file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """How to train.
+
+    Attributes:
+        steps: optimiser steps.
+        batch_size: click pairs per step; each pair's product is the others' negative.
+        learning_rate: peak, after 5 % of the steps; cosine decay to zero.
+        weight_decay: AdamW.
+        scale, margin: of the AM-Softmax.
+        form_weight: weight of the title-only and of the photo-only form beside the full one's 1.
+        word_dropout: share of title words left out.
+        composed_share: share of products that become a composed query: half of them the photo of something else and
+            the word that leads from it to the query (see `QueryEdits`), half the product's photo and some words of
+            the query.
+        keyword_queries: Keyword Enhancement (MAKE, our reading): each product is also trained towards by a query that
+            shares clicks with its own, and such queries are never its negatives.
+        bf16: matrix products in bfloat16, ten times as fast on processors that have it; losses stay in float32.
+        save_every: steps between two states that a stopped training goes on from; 0 saves none.
+        seed: of everything random.
+    """
+
+    steps: int
+    batch_size: int = 256
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.02
+    scale: float = 20.0
+    margin: float = 0.2
+    form_weight: float = 0.5
+    word_dropout: float = 0.15
+    composed_share: float = 0.3
+    keyword_queries: bool = False
+    bf16: bool = True
+    save_every: int = 200
+    seed: int = 7
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> TrainingConfig:
+        """From the `training` part of a config file; unknown keys are refused."""
+        unknown = values.keys() - {field.name for field in fields(cls)}
+        if unknown:
+            raise ValueError(f"training: unknown keys {sorted(unknown)}; known: {[f.name for f in fields(cls)]}")
+        return cls(**values)

@@ -20,7 +20,7 @@ from towers.data import load_catalog, load_clicks
 from towers.tokenizer import train_tokenizer
 from towers.training.batches import ClickBatches
 from towers.training.config import TrainingConfig
-from towers.training.objective import step_loss
+from towers.training.objective import Objective
 from towers.training.pretrain import LOG, STATE, fit, pretrain
 
 
@@ -53,7 +53,7 @@ def test_training_lowers_the_loss(tmp_path: Path) -> None:
         with torch.inference_mode():
             pairs = np.arange(len(clicks.query))
             batch = ClickBatches(towers.config, tokenizer, catalog, clicks, training).make(pairs, rng)
-            return float(step_loss(towers, batch, training))
+            return float(Objective(towers, training)(batch, 0))
 
     before = loss()
     fit(towers, tokenizer, catalog, clicks, training)
@@ -130,7 +130,7 @@ def test_a_product_without_a_usable_title_trains_without_it(tmp_path: Path, titl
     assert batch.has_title.tolist() == [False, True]
     assert batch.has_image.tolist() == [True, True]
     assert batch.title[1].sum(1).tolist()[0] == 0
-    assert torch.isfinite(step_loss(small_towers(vocab_size=tokenizer.get_vocab_size()), batch, training))
+    assert torch.isfinite(Objective(small_towers(vocab_size=tokenizer.get_vocab_size()), training)(batch, 0))
 
 
 def test_a_batch_knows_its_positives(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_a_batch_knows_its_positives(tmp_path: Path) -> None:
     training = TrainingConfig(steps=1, composed_share=0.0, word_dropout=0.0)
     config = TowerConfig(vocab_size=60, **SIZES)
     batch = ClickBatches(config, tokenizer, catalog, clicks, training).make(pairs, np.random.default_rng(0))
-    assert batch.known_positives.tolist() == [
+    assert batch.known_among(batch.products).tolist() == [
         [True, True, False, False],
         [True, True, False, True],
         [False, False, True, False],
@@ -200,7 +200,7 @@ def test_keyword_queries_are_further_positives_and_never_negatives(tmp_path: Pat
     assert words[3:] == [["mug"], ["lamp"], ["mug"]]
     assert batch.positive.tolist() == [[row == answer for row in range(3)] for answer in (0, 1, 2, 0, 1, 2)]
     mug, lamp = [True, False, True], [False, True, False]
-    assert batch.known_positives.tolist() == [
+    assert batch.known_among(batch.products).tolist() == [
         [True, False, False],
         lamp,
         [False, False, True],
@@ -215,7 +215,15 @@ class Killed(Exception):
 
 
 def test_a_stopped_training_goes_on_as_if_it_had_never_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings: dict[str, Any] = {"steps": 7, "save_every": 2}
+    settings: dict[str, Any] = {
+        "steps": 7,
+        "save_every": 2,
+        "keyword_queries": True,
+        "masked_words": 0.5,
+        "masked_patches": 0.5,
+        "memory_bank": 20,
+        "memory_warmup": 1,
+    }
 
     def train(out: str, **changed: Any) -> None:
         config = write_config(tmp_path, **{**settings, **changed})
@@ -223,15 +231,17 @@ def test_a_stopped_training_goes_on_as_if_it_had_never_stopped(tmp_path: Path, m
 
     train("whole")
 
+    forward = Objective.forward
+
     def until_the_sixth(*given: Any) -> torch.Tensor:
         calls.append(given)
         if len(calls) == 6:
             raise Killed
-        return step_loss(*given)
+        return forward(*given)
 
     calls: list[Any] = []
     with monkeypatch.context() as patch:
-        patch.setattr("towers.training.pretrain.step_loss", until_the_sixth)
+        patch.setattr(Objective, "forward", until_the_sixth)
         with pytest.raises(Killed):
             train("stopped")
     assert (tmp_path / "stopped" / STATE).is_dir()
@@ -239,7 +249,7 @@ def test_a_stopped_training_goes_on_as_if_it_had_never_stopped(tmp_path: Path, m
 
     counted: list[Any] = []
     with monkeypatch.context() as patch:
-        patch.setattr("towers.training.pretrain.step_loss", lambda *given: counted.append(given) or step_loss(*given))
+        patch.setattr(Objective, "forward", lambda *given: counted.append(given) or forward(*given))
         train("stopped")
     assert len(counted) == 3  # the fifth step, lost since the state after the fourth, and the two that were to come
     assert hash_checkpoint(tmp_path / "stopped") == hash_checkpoint(tmp_path / "whole")
@@ -252,14 +262,16 @@ def test_the_state_of_another_run_is_not_gone_on_from(tmp_path: Path, monkeypatc
     files = {"catalog_file": write_catalog(tmp_path), "clicks_file": write_clicks(tmp_path)}
     calls: list[Any] = []
 
+    forward = Objective.forward
+
     def until_the_third(*given: Any) -> torch.Tensor:
         calls.append(given)
         if len(calls) == 3:
             raise Killed
-        return step_loss(*given)
+        return forward(*given)
 
     with monkeypatch.context() as patch:
-        patch.setattr("towers.training.pretrain.step_loss", until_the_third)
+        patch.setattr(Objective, "forward", until_the_third)
         with pytest.raises(Killed):
             pretrain(write_config(tmp_path, steps=4, save_every=1), out=tmp_path / "out", **files)
     pretrain(write_config(tmp_path, steps=4, save_every=1, seed=8), out=tmp_path / "out", **files)

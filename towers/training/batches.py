@@ -31,7 +31,8 @@ class Batch:
         whole: (batch,) bool, False where title and photo answer the query only together, so that neither may be
             trained on alone.
         positive: (queries, batch) bool, the product that a query is trained towards.
-        known_positives: (queries, batch) bool, product j is known or likely to answer query i: never a negative.
+        products: (batch,) int64, the catalogue rows trained on.
+        known_products: for each query, the catalogue rows known or likely to answer it: never negatives.
     """
 
     query: tuple[Tensor, Tensor]
@@ -41,7 +42,12 @@ class Batch:
     has_title: Tensor
     whole: Tensor
     positive: Tensor
-    known_positives: Tensor
+    products: Tensor
+    known_products: list[Tensor]
+
+    def known_among(self, products: Tensor) -> Tensor:
+        """Which of some catalogue rows, (rows,) int64, are known to answer each query: (queries, rows) bool."""
+        return torch.stack([torch.isin(products, known) for known in self.known_products])
 
 
 class ClickBatches:
@@ -70,7 +76,7 @@ class ClickBatches:
         self._edits = QueryEdits(clicks.queries)
         self._probability = clicks.weight / clicks.weight.sum()
         self._training = training
-        self._keywords = [set(similar) for similar in keyword_sets(clicks)] if training.keyword_queries else None
+        self._keywords = keyword_sets(clicks) if training.keyword_queries else [[] for _ in clicks.queries]
 
     def draw(self, rng: np.random.Generator) -> Batch:
         """A batch of click pairs, drawn by weight."""
@@ -91,11 +97,8 @@ class ClickBatches:
                 whole[row] = False
             else:
                 titles.append(some_words(clicks.queries[query], rng))
-        asked, answer = self._with_keywords(queries, rng)
-        known = products[answer][:, None] == products[None, :]
-        known |= np.array([[product in clicks.clicked[query] for product in products] for query in asked])
-        if self._keywords is not None:
-            known |= np.array([[query in self._keywords[other] for other in queries] for query in asked])
+        asked, answer = self._with_keywords(queries, products, rng)
+        known = [clicks.clicked[query] | {products[row]} for query, row in zip(asked, answer, strict=True)]
         return Batch(
             query=_tensors(self._queries.encode([clicks.queries[query] for query in asked])),
             title=_tensors(self._titles.encode(titles)),
@@ -104,17 +107,25 @@ class ClickBatches:
             has_title=torch.tensor([bool(title) for title in titles]),
             whole=torch.from_numpy(whole),
             positive=torch.from_numpy(answer[:, None] == np.arange(len(pairs))[None, :]),
-            known_positives=torch.from_numpy(known),
+            products=torch.from_numpy(products),
+            known_products=[torch.tensor(sorted(rows)) for rows in known],
         )
 
-    def _with_keywords(self, queries: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """The queries and, behind them, one of each query's keyword set; and the row that each is trained towards."""
-        rows = np.arange(len(queries))
-        if self._keywords is None:
-            return queries, rows
-        having = [row for row in rows if self._keywords[queries[row]]]
-        similar = [rng.choice(sorted(self._keywords[queries[row]])) for row in having]
-        return np.array([*queries, *similar]), np.array([*rows, *having])
+    def _with_keywords(
+        self, queries: np.ndarray, products: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The queries and, behind them, keyword queries; and the row that each is trained towards.
+
+        The keyword queries of a click are those of its query's set that clicked the product too: "red mug" and "mug"
+        share clicks, but only on red mugs do they mean the same.
+        """
+        asked, answer = list(queries), list(range(len(queries)))
+        for row, (query, product) in enumerate(zip(queries, products, strict=True)):
+            similar = [other for other in self._keywords[query] if product in self._clicks.clicked[other]]
+            if similar:
+                asked.append(similar[rng.integers(len(similar))])
+                answer.append(row)
+        return np.array(asked, np.int64), np.array(answer, np.int64)
 
 
 def _tensors(arrays: tuple[np.ndarray, np.ndarray]) -> tuple[Tensor, Tensor]:

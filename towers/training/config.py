@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
+PATCH_OBJECTIVES = ("contrastive", "regression")
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
@@ -23,6 +25,12 @@ class TrainingConfig:
             the query.
         keyword_queries: Keyword Enhancement (MAKE, our reading): each product is also trained towards by a query that
             shares clicks with its own, and such queries are never its negatives.
+        masked_words: weight of masked language modelling on query and title words.
+        masked_patches: weight of masked patch modelling.
+        patch_objective: "contrastive" (MPM_R, paper 2) or "regression" (MPM), for the ablation.
+        mask_share: share of words or patches that are hidden.
+        memory_bank: products of earlier steps kept as further negatives (MBNS); 0 keeps none.
+        memory_warmup: steps before the bank is used: its first products come from towers that know nothing.
         bf16: matrix products in bfloat16, ten times as fast on processors that have it; losses stay in float32.
         save_every: steps between two states that a stopped training goes on from; 0 saves none.
         seed: of everything random.
@@ -38,6 +46,12 @@ class TrainingConfig:
     word_dropout: float = 0.15
     composed_share: float = 0.3
     keyword_queries: bool = False
+    masked_words: float = 0.0
+    masked_patches: float = 0.0
+    patch_objective: str = "contrastive"
+    mask_share: float = 0.15
+    memory_bank: int = 0
+    memory_warmup: int = 200
     bf16: bool = True
     save_every: int = 200
     seed: int = 7
@@ -49,3 +63,9 @@ class TrainingConfig:
         if unknown:
             raise ValueError(f"training: unknown keys {sorted(unknown)}; known: {[f.name for f in fields(cls)]}")
         return cls(**values)
+
+    def __post_init__(self) -> None:
+        if self.patch_objective not in PATCH_OBJECTIVES:
+            raise ValueError(
+                f"patch_objective: must be one of {', '.join(PATCH_OBJECTIVES)}, got {self.patch_objective!r}"
+            )

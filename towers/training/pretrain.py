@@ -20,7 +20,7 @@ from towers.model import Towers
 from towers.tokenizer import train_tokenizer
 from towers.training.batches import ClickBatches
 from towers.training.config import TrainingConfig
-from towers.training.objective import step_loss
+from towers.training.objective import Objective
 from towers.training.state import load_state, save_state
 
 STATE = "training_state"
@@ -74,22 +74,23 @@ def fit(
     """
     rng = np.random.default_rng(training.seed)
     batches = ClickBatches(towers.config, tokenizer, catalog, clicks, training)
-    optimizer = torch.optim.AdamW(towers.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay)
+    objective = Objective(towers, training)
+    optimizer = torch.optim.AdamW(objective.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay)
     fingerprint = _fingerprint(towers, tokenizer, catalog, clicks, training)
     first = 0
     if folder is not None:
-        first = load_state(folder / STATE, fingerprint=fingerprint, model=towers, optimizer=optimizer, rng=rng)
+        first = load_state(folder / STATE, fingerprint=fingerprint, model=objective, optimizer=optimizer, rng=rng)
         _cut_log(folder / LOG, first)
-    towers.train()
+    objective.train()
     with progress_bar(total=training.steps, desc="training", unit="step") as bar:
         bar.update(first)
         for step in range(first, training.steps):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, training)
-            loss = step_loss(towers, batches.draw(rng), training)
+            loss = objective(batches.draw(rng), step)
             optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)
-            torch.nn.utils.clip_grad_norm_(towers.parameters(), 1.0)
+            torch.nn.utils.clip_grad_norm_(objective.parameters(), 1.0)
             optimizer.step()
             bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
             bar.update()
@@ -101,7 +102,7 @@ def fit(
                         folder / STATE,
                         step=step + 1,
                         fingerprint=fingerprint,
-                        model=towers,
+                        model=objective,
                         optimizer=optimizer,
                         rng=rng,
                     )

@@ -31,6 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="parquet with query, product_id and optionally count (default: the demo shop's)",
     )
+    parser.add_argument(
+        "--pairs", type=Path, metavar="FILE", help="parquet with trigger_id, recall_id, for the same-style losses"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="checkpoint folder to write")
     parser.add_argument("--seed", type=int, help="instead of the config's")
 
@@ -40,7 +43,12 @@ def run(options: argparse.Namespace) -> int:
     from towers.training.pretrain import pretrain
 
     pretrain(
-        options.config, catalog_file=options.catalog, clicks_file=options.clicks, out=options.out, seed=options.seed
+        options.config,
+        catalog_file=options.catalog,
+        clicks_file=options.clicks,
+        pairs_file=options.pairs,
+        out=options.out,
+        seed=options.seed,
     )
     print(f"wrote {options.out}")
     return 0

@@ -31,6 +31,10 @@ class TrainingConfig:
         mask_share: share of words or patches that are hidden.
         memory_bank: products of earlier steps kept as further negatives (MBNS); 0 keeps none.
         memory_warmup: steps before the bank is used: its first products come from towers that know nothing.
+        same_style: weight of eSSPR's losses over same-style pairs (three PPM, two PDC, two LC), when pairs are given.
+        self_distinctiveness, locality: weights of PDC and LC beside PPM's 1.
+        pair_batch_size: pairs per step.
+        hinge_margin, locality_margin: of PPM and PDC, and of LC; the published code leaves their values open.
         bf16: matrix products in bfloat16, ten times as fast on processors that have it; losses stay in float32.
         save_every: steps between two states that a stopped training goes on from; 0 saves none.
         seed: of everything random.
@@ -52,6 +56,12 @@ class TrainingConfig:
     mask_share: float = 0.15
     memory_bank: int = 0
     memory_warmup: int = 200
+    same_style: float = 0.0
+    self_distinctiveness: float = 1.0
+    locality: float = 1.0
+    pair_batch_size: int = 64
+    hinge_margin: float = 0.2
+    locality_margin: float = 0.01
     bf16: bool = True
     save_every: int = 200
     seed: int = 7

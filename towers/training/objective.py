@@ -10,9 +10,11 @@ from towers.objectives import masked_patches
 from towers.objectives.contrast import contrast
 from towers.objectives.masked_words import WordHead, hide_words, word_loss
 from towers.objectives.memory_bank import MemoryBank
+from towers.objectives.same_style import locality_consistency, product_matching, self_distinctiveness
 from towers.tokenizer import SPECIAL_TOKENS
 from towers.training.batches import Batch
 from towers.training.config import TrainingConfig
+from towers.training.pairs import Products
 
 _MASK_ID = SPECIAL_TOKENS.index("[MASK]")
 
@@ -86,6 +88,33 @@ class Objective(nn.Module):
         told = batch.whole & (forms[0][2] > 0)
         self.bank.push(products[0][told], batch.products[told])
         return total
+
+    def same_style(self, trigger: Products, partner: Products) -> Tensor:
+        """eSSPR's losses over pairs, weighted, a scalar: PPM of the full, the title-only and the photo-only form of the
+        trigger with the full partner; PDC and LC of the two masked forms.
+
+        A form counts where the trigger has both modalities; without both it would be the full form itself.
+        """
+        training, tower = self.training_config, self.towers.product
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=training.bf16):
+            mask = trigger.title_mask.float()
+            title, patches = tower.title(trigger.title_ids, mask), tower.image(trigger.pixels)
+            full = tower.fuse(title, mask, patches, trigger.modality_mask)[0]
+            masked = [
+                tower.fuse(title, mask, patches, trigger.modality_mask * kept)[0] for kept in torch.eye(2)[:, None, :]
+            ]
+            offer = tower(**vars(partner))[0]
+        margin = training.hinge_margin
+        loss = product_matching(full, offer, margin=margin).mean()
+        both = trigger.modality_mask.prod(1)
+        for form in masked:
+            each = product_matching(form, offer, margin=margin)
+            each = each + training.self_distinctiveness * self_distinctiveness(full, form, margin=margin)
+            if training.locality:
+                drift = locality_consistency(full, form, offer, margin=training.locality_margin)
+                each = each + training.locality * drift
+            loss = loss + _mean(each, both)
+        return training.same_style * loss
 
     def _words(self, batch: Batch) -> Tensor:
         """Masked language modelling in both text encoders."""

@@ -21,6 +21,7 @@ from towers.tokenizer import train_tokenizer
 from towers.training.batches import ClickBatches
 from towers.training.config import TrainingConfig
 from towers.training.objective import Objective
+from towers.training.pairs import PairBatches
 from towers.training.state import load_state, save_state
 
 STATE = "training_state"
@@ -29,13 +30,22 @@ _WARMUP_SHARE = 0.05
 _LOG_EVERY = 20
 
 
-def pretrain(config_file: Path, *, catalog_file: Path, clicks_file: Path, out: Path, seed: int | None = None) -> None:
+def pretrain(
+    config_file: Path,
+    *,
+    catalog_file: Path,
+    clicks_file: Path,
+    out: Path,
+    pairs_file: Path | None = None,
+    seed: int | None = None,
+) -> None:
     """Train from scratch, or go on where a stopped run of the same settings was, and write a checkpoint folder.
 
     Args:
         config_file: JSON with `towers` (see TowerConfig, without vocab_size), `vocab_size` and `training`.
         catalog_file: parquet with product_id, title, image.
         clicks_file: parquet with query, product_id and optionally count.
+        pairs_file: parquet with trigger_id and recall_id, for the same-style losses; None leaves them out.
         out: checkpoint folder to write; while training it also holds the state to go on from.
         seed: replaces the config's.
     """
@@ -48,7 +58,8 @@ def pretrain(config_file: Path, *, catalog_file: Path, clicks_file: Path, out: P
     tokenizer = train_tokenizer([*catalog.titles, *clicks.queries], settings["vocab_size"])
     towers = Towers(TowerConfig.from_json({"vocab_size": tokenizer.get_vocab_size(), **settings["towers"]}))
     out.mkdir(parents=True, exist_ok=True)  # found out now, not after the training, if it cannot be
-    fit(towers, tokenizer, catalog, clicks, training, folder=out)
+    pairs = PairBatches(towers.config, tokenizer, catalog, pairs_file) if pairs_file else None
+    fit(towers, tokenizer, catalog, clicks, training, pairs=pairs, folder=out)
     save_checkpoint(out, towers, tokenizer)
     shutil.rmtree(out / STATE, ignore_errors=True)
 
@@ -60,6 +71,7 @@ def fit(
     clicks: Clicks,
     training: TrainingConfig,
     *,
+    pairs: PairBatches | None = None,
     folder: Path | None = None,
 ) -> None:
     """Train the towers in place.
@@ -70,13 +82,14 @@ def fit(
         catalog: what can be clicked.
         clicks: the click log.
         training: how.
+        pairs: for the same-style losses, which `training` must give a weight.
         folder: keeps the state to go on from, and training_log.jsonl with the loss; None keeps neither.
     """
     rng = np.random.default_rng(training.seed)
     batches = ClickBatches(towers.config, tokenizer, catalog, clicks, training)
     objective = Objective(towers, training)
     optimizer = torch.optim.AdamW(objective.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay)
-    fingerprint = _fingerprint(towers, tokenizer, catalog, clicks, training)
+    fingerprint = _fingerprint(towers, tokenizer, catalog, clicks, training, pairs)
     first = 0
     if folder is not None:
         first = load_state(folder / STATE, fingerprint=fingerprint, model=objective, optimizer=optimizer, rng=rng)
@@ -88,6 +101,8 @@ def fit(
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, training)
             loss = objective(batches.draw(rng), step)
+            if pairs is not None and training.same_style:
+                loss = loss + objective.same_style(*pairs.draw(training.pair_batch_size, rng))
             optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)
             torch.nn.utils.clip_grad_norm_(objective.parameters(), 1.0)
@@ -119,7 +134,12 @@ def learning_rate(step: int, training: TrainingConfig) -> float:
 
 
 def _fingerprint(
-    towers: Towers, tokenizer: Tokenizer, catalog: TrainingCatalog, clicks: Clicks, training: TrainingConfig
+    towers: Towers,
+    tokenizer: Tokenizer,
+    catalog: TrainingCatalog,
+    clicks: Clicks,
+    training: TrainingConfig,
+    pairs: PairBatches | None,
 ) -> str:
     """Identifies a run: sizes, settings, vocabulary and data."""
     digest = hashlib.sha256()
@@ -127,6 +147,8 @@ def _fingerprint(
     digest.update(tokenizer.to_str().encode())
     for array in (catalog.product_ids, catalog.pixels, clicks.query, clicks.product, clicks.weight):
         digest.update(np.ascontiguousarray(array).tobytes())
+    if pairs is not None:
+        digest.update(pairs.identity)
     return digest.hexdigest()
 
 

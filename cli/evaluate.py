@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from cli.common import SHOP, add_index, add_repository
@@ -17,7 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=SHOP / "queries.parquet",
         metavar="FILE",
-        help="parquet with query_id, text (default: the demo shop's)",
+        help="parquet with query_id, text; further columns, or a query_meta.parquet beside it, give slices "
+        "(default: the demo shop's)",
     )
     parser.add_argument(
         "--qrels",
@@ -26,18 +28,71 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="parquet with query_id, product_id, relevance (default: the demo shop's)",
     )
+    parser.add_argument(
+        "--catalog",
+        type=Path,
+        default=SHOP / "products.parquet",
+        metavar="FILE",
+        help="the parquet that the index was built from, for all but the headline (default: the demo shop's)",
+    )
+    parser.add_argument(
+        "--same-style",
+        type=Path,
+        metavar="FILE",
+        help="parquet with trigger_id, recall_id (default: same_style.parquet beside the catalogue)",
+    )
+    parser.add_argument("--category-column", metavar="NAME", help="default: category or master_category")
+    parser.add_argument("--colour-column", metavar="NAME", help="default: colour or base_colour")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("build/evaluation"),
+        metavar="DIR",
+        help="where report.json, report.md and the plots go (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of intervals and samples (default: %(default)s)"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Evaluate in process and print the figures."""
+    """Evaluate in process, print the headline, write the report."""
+    import numpy as np
+
     from retrieval import InProcessPipeline
     from retrieval.repository_layout import default_index
-    from towers.evaluate import evaluate, read_judgements
+    from towers.evaluation.judgements import read_judgements
+    from towers.evaluation.report import write_report
+    from towers.evaluation.retrieval_quality import NDCG, RECALL, score_pipeline
+    from towers.evaluation.sections import Inputs, make_sections
 
-    pipeline = InProcessPipeline(options.repository, options.index or default_index(options.repository))
-    quality = evaluate(pipeline, read_judgements(options.queries, options.qrels))
+    index = options.index or default_index(options.repository)
+    pipeline = InProcessPipeline(options.repository, index)
+    judgements = read_judgements(options.queries, options.qrels)
+    scores = score_pipeline(pipeline, judgements)
+    headline = {
+        "judged queries": len(judgements.queries),
+        "products": pipeline.index.manifest.count,
+        NDCG: float(scores[NDCG].mean()),
+        RECALL: float(scores[RECALL].mean()),
+    }
     print(
-        f"{quality.queries} judged queries over {pipeline.index.manifest.count} products: "
-        f"nDCG@10 {quality.ndcg_at_10:.4f}, recall@100 {quality.recall_at_100:.4f}"
+        f"{len(judgements.queries)} judged queries over {pipeline.index.manifest.count} products: "
+        f"{NDCG} {headline[NDCG]:.4f}, {RECALL} {headline[RECALL]:.4f}",
+        flush=True,
     )
+    inputs = Inputs(
+        catalog=options.catalog,
+        same_style=options.same_style or options.catalog.parent / "same_style.parquet",
+        product_ids=np.load(index / "product_ids.npy"),
+        category=options.category_column,
+        colour=options.colour_column,
+        seed=options.seed,
+    )
+    tables, left_out = make_sections(pipeline, judgements, scores, inputs)
+    files = write_report(options.out, headline, tables, left_out)
+    # On standard error, so that standard output stays the headline alone.
+    for name, reason in left_out.items():
+        print(f"left out: {name}: {reason}", file=sys.stderr)
+    print(f"wrote {', '.join(map(str, files))}", file=sys.stderr)
     return 0

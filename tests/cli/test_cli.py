@@ -262,7 +262,7 @@ def test_evaluate_prints_the_figures_that_the_formulas_give(
         recalls.append(sum(product in relevant for product in ranked) / len(relevant))
 
     files = ("--queries", tmp_path / "queries.parquet", "--qrels", tmp_path / "qrels.parquet")
-    printed = succeeds("evaluate", "--repository", repository, "--index", index, *files)
+    printed = succeeds("evaluate", "--repository", repository, "--index", index, "--out", tmp_path, *files)
     figures = re.fullmatch(
         r"40 judged queries over 900 products: nDCG@10 (\d\.\d{4}), recall@100 (\d\.\d{4})\n", printed
     )

@@ -1,0 +1,85 @@
+"""`shopwindow evaluate` over a real repository and index."""
+
+from __future__ import annotations
+
+import json
+import re
+from math import log2
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cli.main import main
+from retrieval import InProcessPipeline
+from towers.evaluation.judgements import read_judgements
+
+SECTIONS = ["retrieval", "visual", "same_style", "composed", "gates"]
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def evaluate(repository: Path, index: Path, shop: Path, out: Path, *more: str) -> int:
+    files = ("--queries", str(shop / "queries.parquet"), "--qrels", str(shop / "qrels.parquet"))
+    return main(["evaluate", "--repository", str(repository), "--index", str(index), *files, "--out", str(out), *more])
+
+
+def test_the_report_holds_every_section_and_an_independently_computed_headline(
+    repository: Path,
+    index: Path,
+    pipeline: InProcessPipeline,
+    shop: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert evaluate(repository, index, shop, tmp_path, "--catalog", str(shop / "products.parquet")) == 0
+    judged = read_judgements(shop / "queries.parquet", shop / "qrels.parquet")
+    vectors, ids = np.load(index / "vectors.npy"), np.load(index / "product_ids.npy")
+    gains = []
+    for vector, relevant in zip(pipeline.embed_query(judged.queries), judged.relevant, strict=True):
+        best = ids[np.argsort(-(vectors @ vector))[:10]].tolist()
+        gain = sum(1 / log2(place + 2) for place, product in enumerate(best) if product in relevant)
+        gains.append(gain / sum(1 / log2(place + 2) for place in range(min(10, len(relevant)))))
+
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["headline"]["nDCG@10"] == pytest.approx(np.mean(gains), abs=1e-3)
+    assert report["left_out"] == {}
+    assert list(report["sections"]) == SECTIONS
+    first = report["sections"]["retrieval"]["rows"][0]
+    assert (first["slice"], first["system"]) == ("all", "towers")
+    assert first["nDCG@10"]["mean"] == pytest.approx(report["headline"]["nDCG@10"])
+    whole = report["sections"]["visual"]["rows"][0]  # titles as they are, with photos, ranked exactly
+    assert whole["nDCG@10"]["mean"] == pytest.approx(np.mean(gains), abs=1e-3)
+    assert [row["direction"] for row in report["sections"]["same_style"]["rows"]] == (
+        ["i-i", "i-t", "i-m", "t-i", "t-t", "t-m", "m-m"]
+    )
+
+    line = capsys.readouterr().out.splitlines()[0]
+    figure = re.fullmatch(rf"{len(gains)} judged queries over 900 products: nDCG@10 (\S+), recall@100 \S+", line)
+    assert figure and float(figure[1]) == pytest.approx(report["headline"]["nDCG@10"], abs=6e-5)
+    text = (tmp_path / "report.md").read_text()
+    assert all(f"## {report['sections'][name]['title']}" in text for name in SECTIONS)
+    assert f"{first['nDCG@10']['mean']:.4f} [{first['nDCG@10']['low']:.4f}, " in text
+    assert all((tmp_path / name).read_bytes().startswith(PNG) for name in ("directions.png", "gates.png"))
+
+
+def test_another_catalogue_leaves_its_sections_out_and_says_so(
+    repository: Path, index: Path, shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "gates.png").write_bytes(b"of an earlier run")
+    nowhere = tmp_path / "nowhere.parquet"
+    assert evaluate(repository, index, shop, tmp_path, "--catalog", str(nowhere)) == 0
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert list(report["sections"]) == ["retrieval"]
+    assert {row["system"] for row in report["sections"]["retrieval"]["rows"]} == {"towers"}
+    assert {"visual", "same_style", "composed", "gates"} < set(report["left_out"])
+    assert f"left out: visual: catalog: there is no {nowhere}" in capsys.readouterr().err
+    assert not (tmp_path / "gates.png").exists()
+
+
+def test_a_column_that_the_catalogue_lacks_is_named(
+    repository: Path, index: Path, shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = ("--catalog", str(shop / "products.parquet"), "--colour-column", "hue")
+    assert evaluate(repository, index, shop, tmp_path, *more) == 1
+    error = capsys.readouterr().err
+    assert "colour-column: must be a text column" in error and "'hue'" in error

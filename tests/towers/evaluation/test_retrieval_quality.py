@@ -1,0 +1,80 @@
+"""Scores of the pipeline and of BM25, and the slices."""
+
+from __future__ import annotations
+
+from math import log2
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from retrieval import InProcessPipeline
+from towers.evaluation.corpus import Corpus
+from towers.evaluation.judgements import Judgements, read_judgements
+from towers.evaluation.metrics import Estimate
+from towers.evaluation.retrieval_quality import NDCG, RECALL, quality_table, score_bm25, score_pipeline, slices
+
+CORPUS = Corpus(
+    product_ids=np.array([50, 60, 70]),
+    titles=["red mug", "blue mug with a blue spoon", "oak table"],
+    images=[b""] * 3,
+    columns={"category": ["kitchen", "kitchen", "furniture"]},
+)
+
+
+def test_scores_are_those_of_each_query_asked_alone(pipeline: InProcessPipeline, shop: Path) -> None:
+    judged = read_judgements(shop / "queries.parquet", shop / "qrels.parquet")
+    scores = score_pipeline(pipeline, judged)
+    gains, recalls, ranks = [], [], []
+    for query, relevant in zip(judged.queries, judged.relevant, strict=True):
+        ranked = pipeline.retrieve([query], top_k=100).product_ids[0].tolist()
+        gain = sum(1 / log2(place + 2) for place, product in enumerate(ranked[:10]) if product in relevant)
+        gains.append(gain / sum(1 / log2(place + 2) for place in range(min(10, len(relevant)))))
+        recalls.append(sum(product in relevant for product in ranked) / len(relevant))
+        ranks.append(max((1 / place for place, product in enumerate(ranked, 1) if product in relevant), default=0))
+    assert len(scores[NDCG]) == len(judged.queries) > 0
+    assert scores[NDCG].mean() == pytest.approx(np.mean(gains), abs=1e-3)  # ties may change places
+    assert scores[RECALL].mean() == pytest.approx(np.mean(recalls), abs=1e-3)
+    assert scores["MRR"].mean() == pytest.approx(np.mean(ranks), abs=1e-3)
+
+
+def test_bm25_finds_titles_by_their_words_and_nothing_without_them() -> None:
+    judged = Judgements(queries=["blue mug", "Table", "sofa"], relevant=[{60}, {70}, {70}])
+    scores = score_bm25(CORPUS, judged)
+    assert scores["MRR"].tolist() == [1.0, 1.0, 0.0]
+    assert scores[RECALL].tolist() == [1.0, 1.0, 0.0]
+
+
+def test_bm25_knows_plurals_possessives_and_hyphens() -> None:
+    titles = ["Men's T-Shirt", "women tshirts", "oak table"]
+    corpus = Corpus(product_ids=CORPUS.product_ids, titles=titles, images=[b""] * 3, columns={})
+    judged = Judgements(queries=["mens tshirt", "t-shirts for women", "oak-tables"], relevant=[{50}, {60}, {70}])
+    assert score_bm25(corpus, judged)["MRR"].tolist() == [1.0, 1.0, 0.0]
+
+
+def test_queries_fall_into_slices_by_group_number_of_answers_and_category() -> None:
+    judged = Judgements(
+        queries=["mug", "table", "mugs and tables"],
+        relevant=[{50, 60}, {70}, {50, 60, 70}],
+        groups={"kind": ["plain", "plain", None]},
+    )
+    found = {name: mask.tolist() for name, mask in slices(judged, CORPUS, "category").items()}
+    assert found == {
+        "all": [True, True, True],
+        "kind: plain": [True, True, False],
+        "head (more than 2 relevant)": [False, False, True],
+        "tail (at most 2 relevant)": [True, True, False],
+        "category: furniture": [False, True, False],
+        "category: kitchen": [True, False, True],
+    }
+
+
+def test_the_table_holds_means_of_slices_and_the_paired_lead_over_bm25() -> None:
+    ours, floor = {NDCG: np.array([1.0, 0.5, 0.0])}, {NDCG: np.array([0.5, 0.0, 0.0])}
+    members = {"all": np.ones(3, dtype=bool), "first two": np.array([True, True, False])}
+    towers, bm25, towers_of_two, _ = quality_table(ours, floor, members, seed=0).rows
+    lead = towers_of_two[f"{NDCG} ahead of BM25"]
+    assert isinstance(towers[NDCG], Estimate) and towers[NDCG].mean == pytest.approx(0.5)
+    assert isinstance(bm25[NDCG], Estimate) and bm25[NDCG].mean == pytest.approx(1 / 6)
+    assert lead == Estimate(mean=0.5, low=0.5, high=0.5)
+    assert towers_of_two["queries"] == 2

@@ -18,6 +18,8 @@ COMMANDS = {
     "retrieve": "products for a shopper's words, from a running server",
     "similar": "products like a photo, a title, or a photo plus words, from a running server",
     "embed": "embeddings of queries or products, from a running server",
+    "convert": "a published data set to the parquet files that training and evaluation read",
+    "mine": "same-style pairs to train on, from a click log",
     "pretrain": "train the towers on a catalogue and its clicks",
     "evaluate": "ranking quality of a repository and its index on judged queries",
     "loadtest": "drive a running server with Locust and judge the latency",

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,27 +15,9 @@ from export.errors import CatalogError
 from retrieval.attributes import filterable
 from retrieval.errors import InvalidRequest
 from retrieval.products import ProductBatch, ProductPreprocessor, concatenate
+from retrieval.skipped import Skipped
 
 ID, TITLE, IMAGE = "product_id", "title", "image"
-
-
-@dataclass
-class Skipped:
-    """Rows left out, in catalogue order."""
-
-    rows: list[tuple[int, Any, str]] = field(default_factory=list)
-
-    def add(self, row: int, product_id: Any, reason: str) -> None:
-        """Note one row."""
-        self.rows.append((row, product_id, reason))
-
-    def to_csv(self) -> str:
-        """As text with the columns row (from 0), product_id, reason."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["row", "product_id", "reason"])
-        writer.writerows(self.rows)
-        return text.getvalue()
 
 
 @dataclass(frozen=True, kw_only=True)

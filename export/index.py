@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from export.catalog import TITLE, Catalog, Skipped
+from export.catalog import TITLE, Catalog
 from export.errors import CatalogError
 from retrieval.attributes import AttributeTable
 from retrieval.cores import usable_cores
@@ -22,6 +22,7 @@ from retrieval.pipeline import TOWER_ROWS, InProcessPipeline
 from retrieval.product_index import exact_search
 from retrieval.progress import progress_bar
 from retrieval.recipes import Recipe, choose_recipe
+from retrieval.skipped import Skipped
 from retrieval.text import clean_text
 
 RECALL_AT = 100

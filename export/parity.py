@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from export.catalog import TITLE, Catalog, Skipped
+from export.catalog import TITLE, Catalog
 from export.errors import CatalogError
 from retrieval.pipeline import InProcessPipeline
 from retrieval.products import ProductBatch, ProductPreprocessor, concatenate
+from retrieval.skipped import Skipped
 from retrieval.text import TextEncoder, clean_text
 from towers.checkpoint import Checkpoint
 

@@ -5,14 +5,24 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from retrieval.errors import InvalidRequest
 from retrieval.images import decode_image
 from retrieval.progress import progress_bar
 from retrieval.text import clean_text
+
+
+class HasRows(Protocol):
+    """Anything that knows the rows of a catalogue."""
+
+    @property
+    def row_of(self) -> dict[int, int]:
+        """Product id -> row."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,15 +64,22 @@ class Clicks:
 
 
 def load_catalog(file: Path, image_size: int) -> TrainingCatalog:
-    """Read products.parquet (product_id, title, image) and decode every photo once."""
-    table = pq.read_table(file, columns=["product_id", "title", "image"])
+    """Read products.parquet (product_id, and title or image or both) and decode every photo once.
+
+    Photos are encoded files: a binary column, or the Hugging Face struct {bytes, path}, of which only the bytes count.
+
+    Raises:
+        ValueError: no product_id, or neither titles nor photos.
+    """
+    table = read_columns(file, "product_id", optional=("title", "image"))
+    if table.num_columns == 1:
+        raise ValueError(f"{file}: needs a column title or image; it has {pq.read_schema(file).names}")
     ids = np.asarray(table["product_id"], dtype=np.int64)
-    titles = [_usable(title or "") for title in table["title"].to_pylist()]
     pixels = np.full((len(ids), image_size, image_size, 3), 255, dtype=np.uint8)
     has_image = np.zeros(len(ids), dtype=bool)
-    images = progress_bar(table["image"], total=len(ids), desc="photos", unit="photo")
-    for row, data in enumerate(image.as_py() for image in images):
-        if data:
+    images = table["image"] if "image" in table.column_names else []
+    for row, image in enumerate(progress_bar(images, total=len(images), desc="photos", unit="photo")):
+        if data := photo_of(image.as_py()):
             try:
                 pixels[row] = decode_image("image", data, image_size)
                 has_image[row] = True
@@ -70,11 +87,35 @@ def load_catalog(file: Path, image_size: int) -> TrainingCatalog:
                 continue  # trained on by its title alone
     return TrainingCatalog(
         product_ids=ids,
-        titles=titles,
+        titles=titles_of(table),
         pixels=pixels,
         has_image=has_image,
         row_of={int(product): row for row, product in enumerate(ids)},
     )
+
+
+def read_columns(file: Path, *needed: str, optional: tuple[str, ...] = ()) -> pa.Table:
+    """Some columns of a parquet file, those of `optional` that it has among them.
+
+    Raises:
+        ValueError: a needed column is missing.
+    """
+    names = pq.read_schema(file).names
+    if missing := [name for name in needed if name not in names]:
+        raise ValueError(f"{file}: has no column {', '.join(missing)}; it has {names}")
+    return pq.read_table(file, columns=[*needed, *(name for name in optional if name in names)])
+
+
+def titles_of(table: pa.Table) -> list[str]:
+    """The column title as serving cleans it; empty where serving would refuse it, or where there is no such column."""
+    if "title" not in table.column_names:
+        return [""] * table.num_rows
+    return [_usable(title or "") for title in table["title"].to_pylist()]
+
+
+def photo_of(value: bytes | dict[str, bytes | None] | None) -> bytes | None:
+    """The encoded photo in an image cell, which is the bytes themselves or Hugging Face's struct {bytes, path}."""
+    return value.get("bytes") if isinstance(value, dict) else value
 
 
 def _usable(text: str) -> str:
@@ -85,7 +126,7 @@ def _usable(text: str) -> str:
         return ""
 
 
-def load_clicks(file: Path, catalog: TrainingCatalog) -> Clicks:
+def load_clicks(file: Path, catalog: HasRows) -> Clicks:
     """Read clicks.parquet (query, product_id, and optionally count) but pairs of unknown products or blank queries."""
     table = pq.read_table(file)
     counts = table["count"].to_pylist() if "count" in table.column_names else [1] * table.num_rows

@@ -44,6 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--category-column", metavar="NAME", help="default: category or master_category")
     parser.add_argument("--colour-column", metavar="NAME", help="default: colour or base_colour")
     parser.add_argument(
+        "--unseen",
+        type=float,
+        metavar="SHARE",
+        help="the hold_out that the towers were trained with: also rank the products that training never saw",
+    )
+    parser.add_argument(
         "--out",
         type=Path,
         default=Path("build/evaluation"),
@@ -65,9 +71,12 @@ def run(options: argparse.Namespace) -> int:
     from towers.evaluation.report import write_report
     from towers.evaluation.retrieval_quality import NDCG, RECALL, score_pipeline
     from towers.evaluation.sections import Inputs, make_sections
+    from towers.holdout import held_out
 
     index = options.index or default_index(options.repository)
     pipeline = InProcessPipeline(options.repository, index)
+    product_ids = np.load(index / "product_ids.npy")
+    unseen = None if options.unseen is None else held_out(product_ids, options.unseen)
     judgements = read_judgements(options.queries, options.qrels)
     scores = score_pipeline(pipeline, judgements)
     headline = {
@@ -84,9 +93,10 @@ def run(options: argparse.Namespace) -> int:
     inputs = Inputs(
         catalog=options.catalog,
         same_style=options.same_style or options.catalog.parent / "same_style.parquet",
-        product_ids=np.load(index / "product_ids.npy"),
+        product_ids=product_ids,
         category=options.category_column,
         colour=options.colour_column,
+        unseen=unseen,
         seed=options.seed,
     )
     tables, left_out = make_sections(pipeline, judgements, scores, inputs)

@@ -20,8 +20,10 @@ COMMANDS = {
     "embed": "embeddings of queries or products, from a running server",
     "convert": "a published data set to the parquet files that training and evaluation read",
     "mine": "same-style pairs to train on, from a click log",
+    "adapt": "a Hugging Face folder of CLIP, Chinese-CLIP or SigLIP to a checkpoint",
     "pretrain": "train the towers on a catalogue and its clicks",
     "evaluate": "ranking quality of a repository and its index on judged queries",
+    "ablate": "trainings that differ in one thing each, and what each difference is worth",
     "loadtest": "drive a running server with Locust and judge the latency",
 }
 

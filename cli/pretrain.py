@@ -1,4 +1,7 @@
-"""shopwindow pretrain"""
+"""shopwindow pretrain
+
+On several GPUs, or as several processes: torchrun --nproc-per-node 2 -m cli.main pretrain --config ...
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,10 @@ from cli.common import ROOT, SHOP
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
+    parser.epilog = (
+        "Several GPUs or processes: torchrun --nproc-per-node 2 -m cli.main pretrain ... from the checkout, with the "
+        "same options. batch_size is per process. A run that was stopped goes on when it is started again."
+    )
     parser.add_argument(
         "--config",
         type=Path,
@@ -50,5 +57,4 @@ def run(options: argparse.Namespace) -> int:
         out=options.out,
         seed=options.seed,
     )
-    print(f"wrote {options.out}")
     return 0

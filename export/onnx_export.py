@@ -18,6 +18,7 @@ from torch.export import Dim
 
 from export.errors import ExportError
 from towers.config import TowerConfig
+from towers.dual_encoder import DualEncoder, DualEncoderConfig
 from towers.model import Towers
 
 OPSET = 20
@@ -27,7 +28,7 @@ PRODUCT_INPUTS = ("title_ids", "title_mask", "pixels", "modality_mask")
 PRODUCT_OUTPUTS = ("product_embedding", "modality_weights")
 
 
-def export_query_tower(towers: Towers, file: Path) -> None:
+def export_query_tower(towers: Towers | DualEncoder, file: Path) -> None:
     """Write the query tower's graph.
 
     Raises:
@@ -39,7 +40,7 @@ def export_query_tower(towers: Towers, file: Path) -> None:
     _export(towers.query, (ids, torch.ones_like(ids)), QUERY_INPUTS, QUERY_OUTPUTS, (shape, shape), file)
 
 
-def export_product_tower(towers: Towers, file: Path) -> None:
+def export_product_tower(towers: Towers | DualEncoder, file: Path) -> None:
     """Write the product tower's graph.
 
     Raises:
@@ -52,7 +53,7 @@ def export_product_tower(towers: Towers, file: Path) -> None:
     _export(towers.product, example, PRODUCT_INPUTS, PRODUCT_OUTPUTS, shapes, file)
 
 
-def _product_example(config: TowerConfig) -> tuple[Tensor, ...]:
+def _product_example(config: TowerConfig | DualEncoderConfig) -> tuple[Tensor, ...]:
     ids = torch.zeros(2, 5, dtype=torch.int32)
     pixels = torch.zeros(2, config.image_size, config.image_size, 3, dtype=torch.uint8)
     return ids, torch.ones_like(ids), pixels, torch.ones(2, 2)

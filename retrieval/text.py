@@ -46,16 +46,17 @@ class TextEncoder:
     """Text to token ids.
 
     Args:
-        tokenizer: a tokeniser with a `[PAD]` token; copied, not changed.
+        tokenizer: pads with the token that its padding section names, else with `[PAD]`; copied, not changed.
         max_tokens: longer texts are cut here.
 
     Raises:
-        ValueError: the tokeniser has no [PAD] token.
+        ValueError: the tokeniser names no padding and has no [PAD] token.
     """
 
     def __init__(self, tokenizer: Tokenizer, max_tokens: int) -> None:
         self._tokenizer = Tokenizer.from_str(tokenizer.to_str())
-        pad_id = self._tokenizer.token_to_id("[PAD]")
+        padding = self._tokenizer.padding
+        pad_id = padding["pad_id"] if padding else self._tokenizer.token_to_id("[PAD]")
         if pad_id is None:
             raise ValueError("tokenizer: has no [PAD] token")
         self.pad_id: int = pad_id
@@ -72,13 +73,13 @@ class TextEncoder:
         """Tokenise.
 
         Args:
-            texts: at least one; an empty text gives padding alone.
+            texts: at least one; an empty text gives padding alone, after the special tokens that the tokeniser adds.
             pad_to: width of the result; None pads to the longest text (at least 1).
 
         Returns:
             ids and mask, both (batch, tokens) int32; mask is 1 at real tokens.
         """
-        encoded = [e.ids for e in self._tokenizer.encode_batch(list(texts), add_special_tokens=False)]
+        encoded = [e.ids for e in self._tokenizer.encode_batch(list(texts))]
         width = pad_to or max(1, max(map(len, encoded)))
         ids = np.full((len(encoded), width), self.pad_id, dtype=np.int32)
         mask = np.zeros((len(encoded), width), dtype=np.int32)

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 
 from towers.config import TowerConfig, read_json
+from towers.dual_encoder import MODEL_TYPE, DualEncoder, DualEncoderConfig
 from towers.model import Towers
 
 FILES = ("config.json", "model.safetensors", "preprocessor_config.json", "tokenizer.json")
@@ -30,11 +31,11 @@ class Checkpoint:
     """
 
     folder: Path
-    towers: Towers
+    towers: Towers | DualEncoder
     tower_hash: str
 
 
-def save_checkpoint(folder: Path, towers: Towers, tokenizer: Tokenizer) -> None:
+def save_checkpoint(folder: Path, towers: Towers | DualEncoder, tokenizer: Tokenizer) -> None:
     """Write a checkpoint folder."""
     folder.mkdir(parents=True, exist_ok=True)
     values = towers.config.to_json()
@@ -58,22 +59,25 @@ def load_checkpoint(folder: Path) -> Checkpoint:
 
     Raises:
         FileNotFoundError: a file is missing; names it.
-        ValueError: config.json has unknown keys or sizes that do not fit.
+        ValueError: config.json has unknown keys or sizes that do not fit, or the towers were adapted and
+            transformers is not installed.
         RuntimeError: the weights do not fit the config.
     """
     for name in FILES:
         if not (folder / name).is_file():
             raise FileNotFoundError(f"checkpoint {folder}: {name} is missing")
     preprocessor = read_json(folder / "preprocessor_config.json")
-    config = TowerConfig.from_json(
-        {
-            **read_json(folder / "config.json"),
-            "image_size": preprocessor["size"]["height"],
-            "image_mean": preprocessor["image_mean"],
-            "image_std": preprocessor["image_std"],
-        }
-    )
-    towers = Towers(config)
+    values = {
+        **read_json(folder / "config.json"),
+        "image_size": preprocessor["size"]["height"],
+        "image_mean": preprocessor["image_mean"],
+        "image_std": preprocessor["image_std"],
+    }
+    towers: Towers | DualEncoder
+    if values.get("model_type") == MODEL_TYPE:
+        towers = DualEncoder(DualEncoderConfig.from_json(values))
+    else:
+        towers = Towers(TowerConfig.from_json(values))
     towers.load_state_dict(load_file(folder / "model.safetensors"))
     return Checkpoint(folder=folder, towers=towers.eval(), tower_hash=hash_checkpoint(folder))
 

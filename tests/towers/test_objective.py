@@ -11,6 +11,7 @@ import torch
 
 from tests.towers.small import small_towers, write_catalog, write_clicks
 from towers.data import load_catalog, load_clicks
+from towers.objectives.contrast import contrast
 from towers.tokenizer import train_tokenizer
 from towers.training.batches import Batch, ClickBatches
 from towers.training.config import TrainingConfig
@@ -37,7 +38,7 @@ def loss(batch: Batch, *, step: int = 1_000, fill: Any = None, **changes: Any) -
         objective.bank.push(*fill(objective))
     torch.manual_seed(0)
     with torch.inference_mode():
-        return float(objective(batch, step))
+        return float(sum(objective(batch, step).values()))
 
 
 def plausible(ids: list[int]) -> Any:
@@ -82,7 +83,7 @@ def test_a_masked_objective_adds_in_proportion_to_its_weight(batch: Batch, weigh
         objective.training_config = training(**{weight: value})
         torch.manual_seed(0)
         with torch.inference_mode():
-            return float(objective(batch, 0))
+            return float(sum(objective(batch, 0).values()))
 
     torch.manual_seed(1)
     plain = loss(batch)
@@ -105,3 +106,18 @@ def test_masked_patches_train_the_image_encoder(batch: Batch, kind: str) -> None
 def test_an_unknown_patch_objective_is_refused() -> None:
     with pytest.raises(ValueError, match="patch_objective: must be one of contrastive, regression, got 'guess'"):
         training(patch_objective="guess")
+
+
+@pytest.mark.parametrize("kind", ["am_softmax", "softmax", "sigmoid"])
+def test_the_configured_contrast_is_the_one_of_the_plain_form(batch: Batch, kind: str) -> None:
+    towers, settings = small_towers(), training(contrast=kind, form_weight=0.0, scale=7.0, margin=0.1)
+    with torch.inference_mode():
+        queries = towers.query(*batch.query)
+        present = torch.stack([batch.has_title, batch.has_image], 1).float()
+        cosine = queries @ towers.product(*batch.title, batch.pixels, present)[0].T
+        known = batch.known_among(batch.products)
+        expected = sum(
+            contrast(rows, positive, ignored, kind=kind, scale=7.0, margin=0.1).mean()
+            for rows, positive, ignored in ((cosine, batch.positive, known), (cosine.T, batch.positive.T, known.T))
+        )
+        assert float(Objective(towers, settings)(batch, 0)["contrast"]) == pytest.approx(float(expected), rel=1e-5)

@@ -20,8 +20,9 @@ from towers.data import load_catalog, load_clicks
 from towers.tokenizer import train_tokenizer
 from towers.training.batches import ClickBatches
 from towers.training.config import TrainingConfig
+from towers.training.fit import LOG, STATE, fit
 from towers.training.objective import Objective
-from towers.training.pretrain import LOG, STATE, fit, pretrain
+from towers.training.pretrain import pretrain
 
 
 def write_config(folder: Path, **training: Any) -> Path:
@@ -53,7 +54,7 @@ def test_training_lowers_the_loss(tmp_path: Path) -> None:
         with torch.inference_mode():
             pairs = np.arange(len(clicks.query))
             batch = ClickBatches(towers.config, tokenizer, catalog, clicks, training).make(pairs, rng)
-            return float(Objective(towers, training)(batch, 0))
+            return float(sum(Objective(towers, training)(batch, 0).values()))
 
     before = loss()
     fit(towers, tokenizer, catalog, clicks, training)
@@ -130,7 +131,8 @@ def test_a_product_without_a_usable_title_trains_without_it(tmp_path: Path, titl
     assert batch.has_title.tolist() == [False, True]
     assert batch.has_image.tolist() == [True, True]
     assert batch.title[1].sum(1).tolist()[0] == 0
-    assert torch.isfinite(Objective(small_towers(vocab_size=tokenizer.get_vocab_size()), training)(batch, 0))
+    parts = Objective(small_towers(vocab_size=tokenizer.get_vocab_size()), training)(batch, 0)
+    assert torch.isfinite(parts["contrast"])
 
 
 def test_a_batch_knows_its_positives(tmp_path: Path) -> None:
@@ -233,7 +235,7 @@ def test_a_stopped_training_goes_on_as_if_it_had_never_stopped(tmp_path: Path, m
 
     forward = Objective.forward
 
-    def until_the_sixth(*given: Any) -> torch.Tensor:
+    def until_the_sixth(*given: Any) -> dict[str, torch.Tensor]:
         calls.append(given)
         if len(calls) == 6:
             raise Killed
@@ -264,7 +266,7 @@ def test_the_state_of_another_run_is_not_gone_on_from(tmp_path: Path, monkeypatc
 
     forward = Objective.forward
 
-    def until_the_third(*given: Any) -> torch.Tensor:
+    def until_the_third(*given: Any) -> dict[str, torch.Tensor]:
         calls.append(given)
         if len(calls) == 3:
             raise Killed

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from retrieval.pipeline import InProcessPipeline
-from towers.evaluation.corpus import Corpus, Forms, embed
+from towers.evaluation.corpus import Corpus, Embedder, Forms, embed
 from towers.evaluation.metrics import estimate
 from towers.evaluation.ranking import rank
 from towers.evaluation.table import Cell, Table
 
 DEPTHS = (5, 10)
+TOGETHER = "photo and word together"
 SAMPLE = 500
 LEAST = 3
 
@@ -102,13 +102,46 @@ def shift(photos: np.ndarray, old: np.ndarray, new: np.ndarray) -> np.ndarray:
     return moved
 
 
-def composed_table(
-    pipeline: InProcessPipeline, corpus: Corpus, forms: Forms, article: str, colour: str, seed: int
-) -> Table | None:
-    """Judge both ways of composing, and the photo alone beside them; None where the catalogue allows no edit.
+def compose(
+    embedder: Embedder, corpus: Corpus, forms: Forms, edits: Sequence[Edit], colours: Sequence[str | None]
+) -> dict[str, np.ndarray]:
+    """Embed the edits in both ways of composing, and the photo alone beside them.
 
     Args:
-        pipeline: embeds the composed queries.
+        embedder: embeds the composed queries.
+        corpus: the products.
+        forms: their embeddings.
+        edits: what is asked.
+        colours: (products) colour.
+
+    Returns:
+        TOGETHER, arithmetic, photo alone -> (edits, dim) float32.
+    """
+    rows = np.array([edit.row for edit in edits])
+    new_words = [edit.colour.lower() for edit in edits]
+    old_words = [str(colours[row]).lower() for row in rows]
+    photos = [corpus.images[row] for row in rows]
+    together, _ = embed(embedder, new_words, photos, dim=forms.m.shape[1], what="embedding composed queries")
+    vocabulary = sorted({*new_words, *old_words})
+    vectors, _ = embedder.embed_product(vocabulary, [b""] * len(vocabulary))
+    vector_of = dict(zip(vocabulary, vectors, strict=True))
+    old, new = (np.stack([vector_of[word] for word in words]) for words in (old_words, new_words))
+    return {TOGETHER: together, "arithmetic": shift(forms.i[rows], old, new), "photo alone": forms.i[rows]}
+
+
+def find_edits(queries: np.ndarray, forms: Forms, edits: Sequence[Edit]) -> np.ndarray:
+    """Rows of the catalogue that composed queries find, (edits, deepest of DEPTHS); the product shown is left out."""
+    rows = np.array([edit.row for edit in edits])
+    return rank(queries, forms.m, np.arange(len(forms.m)), max(DEPTHS), exclude=rows)
+
+
+def composed_table(
+    embedder: Embedder, corpus: Corpus, forms: Forms, article: str, colour: str, seed: int
+) -> Table | None:
+    """Judge the ways of composing; None where the catalogue allows no edit.
+
+    Args:
+        embedder: embeds the composed queries.
         corpus: the products.
         forms: their embeddings.
         article: column with the kind of product.
@@ -119,22 +152,9 @@ def composed_table(
     edits = draw_edits(articles, colours, forms.i.any(axis=1), seed=seed)
     if not edits:
         return None
-    rows = np.array([edit.row for edit in edits])
-    new_words = [edit.colour.lower() for edit in edits]
-    old_words = [str(colours[row]).lower() for row in rows]
-    together, _ = embed(pipeline, new_words, [corpus.images[row] for row in rows], what="embedding composed queries")
-    vocabulary = sorted({*new_words, *old_words})
-    vectors, _ = pipeline.embed_product(vocabulary, [b""] * len(vocabulary))
-    vector_of = dict(zip(vocabulary, vectors, strict=True))
-    old, new = (np.stack([vector_of[word] for word in words]) for words in (old_words, new_words))
-    ways = {
-        "photo and word together": together,
-        "arithmetic": shift(forms.i[rows], old, new),
-        "photo alone": forms.i[rows],
-    }
     table: list[dict[str, Cell]] = []
-    for way, queries in ways.items():
-        found = rank(queries, forms.m, np.arange(len(forms.m)), max(DEPTHS), exclude=rows)
+    for way, queries in compose(embedder, corpus, forms, edits, colours).items():
+        found = find_edits(queries, forms, edits)
         for depth in DEPTHS:
             scores = score_edits(found[:, :depth], edits, articles, colours)
             line: dict[str, Cell] = {"query": way, "first": depth}

@@ -5,15 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from retrieval.pipeline import InProcessPipeline
 from retrieval.progress import progress_bar
 
 ROWS = 256
+
+
+class Embedder(Protocol):
+    """Both towers: `retrieval.InProcessPipeline`, or a checkpoint that was never exported."""
+
+    def embed_query(self, queries: Sequence[str]) -> np.ndarray:
+        """Query embeddings, (batch, dim) float32, L2-normalised."""
+
+    def embed_product(self, titles: Sequence[str], images: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
+        """Product embeddings (batch, dim) float32 and modality weights (batch, 2) float32; empty = absent."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,35 +106,36 @@ def read_corpus(catalog: Path, product_ids: np.ndarray) -> Corpus:
 
 
 def embed(
-    pipeline: InProcessPipeline, titles: Sequence[str], images: Sequence[bytes], *, what: str
+    embedder: Embedder, titles: Sequence[str], images: Sequence[bytes], *, dim: int, what: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Embed products with the product tower.
 
     Args:
-        pipeline: has the tower.
+        embedder: has the tower.
         titles: (products) texts, empty where absent.
         images: (products) encoded photos, empty where absent.
+        dim: length of an embedding.
         what: said by the progress bar.
 
     Returns:
         Embeddings (products, dim) float32 and modality weights (products, 2) float32; zeros where both are absent.
     """
     some = [row for row, (title, image) in enumerate(zip(titles, images, strict=True)) if title.strip() or image]
-    embeddings = np.zeros((len(titles), pipeline.index.manifest.dim), dtype=np.float32)
+    embeddings = np.zeros((len(titles), dim), dtype=np.float32)
     weights = np.zeros((len(titles), 2), dtype=np.float32)
     with progress_bar(total=len(some), desc=what, unit="product") as bar:
         for start in range(0, len(some), ROWS):
             rows = some[start : start + ROWS]
-            embeddings[rows], weights[rows] = pipeline.embed_product(
+            embeddings[rows], weights[rows] = embedder.embed_product(
                 [titles[row] for row in rows], [images[row] for row in rows]
             )
             bar.update(len(rows))
     return embeddings, weights
 
 
-def embed_forms(pipeline: InProcessPipeline, corpus: Corpus) -> Forms:
-    """Embed the whole corpus in its three forms."""
-    m, weights = embed(pipeline, corpus.titles, corpus.images, what="embedding title and photo")
-    t, _ = embed(pipeline, corpus.titles, [b""] * len(corpus.images), what="embedding titles")
-    i, _ = embed(pipeline, [""] * len(corpus.titles), corpus.images, what="embedding photos")
+def embed_forms(embedder: Embedder, corpus: Corpus, dim: int) -> Forms:
+    """Embed the whole corpus in its three forms; `dim` is the length of an embedding."""
+    m, weights = embed(embedder, corpus.titles, corpus.images, dim=dim, what="embedding title and photo")
+    t, _ = embed(embedder, corpus.titles, [b""] * len(corpus.images), dim=dim, what="embedding titles")
+    i, _ = embed(embedder, [""] * len(corpus.titles), corpus.images, dim=dim, what="embedding photos")
     return Forms(m=m, t=t, i=i, weights=weights)

@@ -39,7 +39,7 @@ def write_report(
     }
     files = [out / "report.json", out / "report.md"]
     files[0].write_text(json.dumps(content, indent=1) + "\n")
-    files[1].write_text(to_markdown(headline, tables, left_out))
+    files[1].write_text(to_markdown("Evaluation", headline, tables, left_out))
     if "same_style" in tables:
         files.append(_plot_directions(tables["same_style"], out / "directions.png"))
     if "gates" in tables:
@@ -47,15 +47,17 @@ def write_report(
     return files
 
 
-def to_markdown(headline: Mapping[str, Any], tables: Mapping[str, Table], left_out: Mapping[str, str]) -> str:
-    """The report as Markdown; an estimate reads as mean [low, high]."""
-    parts = ["# Evaluation", "\n".join(f"- {name}: {_show(value)}" for name, value in headline.items())]
+def to_markdown(
+    title: str, headline: Mapping[str, Any], tables: Mapping[str, Table], left_out: Mapping[str, str]
+) -> str:
+    """A report as Markdown; an estimate reads as mean [low, high]."""
+    parts = [f"# {title}", "\n".join(f"- {name}: {show_cell(value)}" for name, value in headline.items())]
     for table in tables.values():
         columns = list(table.rows[0])
         lines = [
             f"| {' | '.join(columns)} |",
             f"|{' --- |' * len(columns)}",
-            *(f"| {' | '.join(_show(row[column]) for column in columns)} |" for row in table.rows),
+            *(f"| {' | '.join(show_cell(row[column]) for column in columns)} |" for row in table.rows),
         ]
         parts += [f"## {table.title}", table.note, "\n".join(lines)]
     if left_out:
@@ -63,7 +65,8 @@ def to_markdown(headline: Mapping[str, Any], tables: Mapping[str, Table], left_o
     return "\n\n".join(parts) + "\n"
 
 
-def _show(cell: Cell) -> str:
+def show_cell(cell: Cell) -> str:
+    """A cell as text."""
     if cell is None:
         return ""
     if isinstance(cell, Estimate):
@@ -83,7 +86,7 @@ def _plot_directions(table: Table, file: Path) -> Path:
     axes = figure.subplots()
     axes.bar(names, means, yerr=(below, above), capsize=4)
     axes.set(title=table.title, xlabel="trigger - catalogue", ylabel="MRR", ylim=(0, 1))
-    return _save(figure, file)
+    return save_figure(figure, file)
 
 
 def _plot_gates(table: Table, file: Path) -> Path:
@@ -95,10 +98,11 @@ def _plot_gates(table: Table, file: Path) -> Path:
     axes.barh(names, means, xerr=spreads, capsize=3)  # type: ignore[arg-type]
     axes.invert_yaxis()
     axes.set(title=table.title, xlabel="weight of the photo", xlim=(0, 1))
-    return _save(figure, file)
+    return save_figure(figure, file)
 
 
-def _save(figure: Figure, file: Path) -> Path:
+def save_figure(figure: Figure, file: Path) -> Path:
+    """Write a figure as a picture."""
     FigureCanvasAgg(figure)  # draws without a screen
     figure.tight_layout()
     figure.savefig(file, dpi=120)

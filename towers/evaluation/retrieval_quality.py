@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-import bm25s  # type: ignore[import-untyped]
 import numpy as np
 
 from retrieval.pipeline import InProcessPipeline
+from towers.evaluation.bm25 import rank_bm25
 from towers.evaluation.corpus import Corpus
 from towers.evaluation.judgements import Judgements
 from towers.evaluation.metrics import difference, estimate, find_hits, ndcg, recall, reciprocal_rank
@@ -46,28 +46,7 @@ def score_pipeline(pipeline: InProcessPipeline, judgements: Judgements) -> Score
 
 def score_bm25(corpus: Corpus, judgements: Judgements) -> Scores:
     """BM25 over the titles, words alone: the floor."""
-    index = bm25s.BM25()
-    index.index(_words(corpus.titles), show_progress=False)
-    tokens = _words(judgements.queries)
-    k = min(PLACES, len(corpus.titles))
-    rows, scores = index.retrieve(tokens, k=k, show_progress=False)
-    ranked = np.full((len(tokens), PLACES), -1, dtype=np.int64)
-    # Titles that share no word with the query fill up its ranking with scores of 0.
-    ranked[:, :k] = np.where(scores > 0, corpus.product_ids[rows], -1)
-    return score(ranked, judgements)
-
-
-def _words(texts: Sequence[str]) -> list[list[str]]:
-    """Words in lower case; "men's", "t-shirts" count as "men", "tshirt": without that BM25 would be a straw man."""
-    joined = [text.lower().replace("'s", "").replace("-", "") for text in texts]
-    words: list[list[str]] = bm25s.tokenize(
-        joined, token_pattern=r"\w+", stopwords=[], stemmer=_singular, return_ids=False, show_progress=False
-    )
-    return words
-
-
-def _singular(words: Sequence[str]) -> list[str]:
-    return [word[:-1] if word.endswith("s") and len(word) > 3 else word for word in words]
+    return score(rank_bm25(corpus.titles, corpus.product_ids, judgements.queries, PLACES), judgements)
 
 
 def slices(judgements: Judgements, corpus: Corpus | None, category: str | None) -> dict[str, np.ndarray]:

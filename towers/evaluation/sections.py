@@ -15,7 +15,8 @@ from towers.evaluation.judgements import Judgements
 from towers.evaluation.retrieval_quality import Scores, quality_table, score_bm25, slices
 from towers.evaluation.same_style import read_same_style, same_style_table
 from towers.evaluation.table import Table
-from towers.evaluation.visual import colour_words, visual_table
+from towers.evaluation.unseen import unseen_table
+from towers.evaluation.visual import colour_words, score_catalogues, visual_table
 
 CATEGORY_COLUMNS = ("category", "master_category")
 COLOUR_COLUMNS = ("colour", "base_colour")
@@ -32,6 +33,7 @@ class Inputs:
         product_ids: (products,) int64, those of the index in its order.
         category: column of the catalogue; None takes the first of CATEGORY_COLUMNS that is there.
         colour: column of the catalogue; None takes the first of COLOUR_COLUMNS that is there.
+        unseen: (products,) bool, those that training never saw; None where that is not known.
         seed: of all draws and intervals.
     """
 
@@ -40,6 +42,7 @@ class Inputs:
     product_ids: np.ndarray
     category: str | None = None
     colour: str | None = None
+    unseen: np.ndarray | None = None
     seed: int = 0
 
 
@@ -66,7 +69,7 @@ def make_sections(
         corpus = read_corpus(inputs.catalog, inputs.product_ids)
     except (OSError, ValueError) as error:
         reason = str(error) if inputs.catalog.exists() else f"catalog: there is no {inputs.catalog}"
-        left_out = dict.fromkeys(("bm25", "by category", "visual", "same_style", "composed", "gates"), reason)
+        left_out = dict.fromkeys(("bm25", "by category", "unseen", "visual", "same_style", "composed", "gates"), reason)
         return {"retrieval": quality_table(scores, None, slices(judgements, None, None), seed)}, left_out
 
     category = _column(corpus, "category-column", inputs.category, CATEGORY_COLUMNS)
@@ -79,9 +82,22 @@ def make_sections(
     if floor is None:
         left_out["bm25"] = "catalog: no product has a title"
 
-    forms = embed_forms(pipeline, corpus)
+    forms = embed_forms(pipeline, corpus, pipeline.index.manifest.dim)
+    if inputs.unseen is None:
+        left_out["unseen"] = "unseen: give the hold_out that the towers were trained with (--unseen)"
+    else:
+        queries = pipeline.embed_query(judgements.queries)
+        unseen = unseen_table(queries, forms.m, corpus, judgements, inputs.unseen, seed)
+        if unseen:
+            tables["unseen"] = unseen
+        else:
+            left_out["unseen"] = (
+                f"unseen: no judged query has a relevant product among the {inputs.unseen.sum()} held out"
+            )
+
     words = colour_words(corpus.columns[colour] if colour else ())
-    tables["visual"] = visual_table(pipeline, corpus, forms, judgements, words, seed)
+    catalogues = score_catalogues(pipeline, corpus, forms, judgements, words)
+    tables["visual"] = visual_table(catalogues, corpus.titles, judgements, words, seed)
 
     same = read_same_style(inputs.same_style, inputs.product_ids) if inputs.same_style.exists() else None
     if same:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from retrieval.pipeline import InProcessPipeline
-from towers.evaluation.corpus import Corpus, Forms, embed
+from towers.evaluation.corpus import Corpus, Embedder, Forms, embed
 from towers.evaluation.judgements import Judgements
 from towers.evaluation.metrics import difference, estimate
 from towers.evaluation.ranking import rank
-from towers.evaluation.retrieval_quality import NDCG, PLACES, score
+from towers.evaluation.retrieval_quality import NDCG, PLACES, Scores, score
 from towers.evaluation.table import Cell, Table
 
 COLOUR_WORDS = frozenset(
@@ -26,6 +25,7 @@ COLOUR_WORDS = frozenset(
         """,
     )
 )
+AS_THEY_ARE, REMOVED = "as they are", "colour words removed"
 SHORTEST = 3  # letters: values such as "NA" are no colour
 
 
@@ -45,37 +45,53 @@ def without_words(titles: Sequence[str], words: Collection[str]) -> list[str]:
     return [" ".join(pattern.sub(" ", title).split()) for title in titles]
 
 
-def visual_table(
-    pipeline: InProcessPipeline,
-    corpus: Corpus,
-    forms: Forms,
-    judgements: Judgements,
-    words: Collection[str],
-    seed: int,
-) -> Table:
+def score_catalogues(
+    embedder: Embedder, corpus: Corpus, forms: Forms, judgements: Judgements, words: Collection[str]
+) -> dict[tuple[str, str], Scores]:
     """Rank all products exactly, with colour words in the titles and without, with photos and without.
 
     Args:
-        pipeline: embeds the queries and the changed titles.
+        embedder: embeds the queries and the changed titles.
         corpus: the products.
         forms: their embeddings as they are.
         judgements: the queries.
         words: colour words in lower case.
-        seed: of the intervals.
+
+    Returns:
+        (AS_THEY_ARE or REMOVED, photo "yes" or "no") -> scores.
     """
     titles = without_words(corpus.titles, words)
     no_photos = [b""] * len(titles)
+    dim = forms.m.shape[1]
     catalogues = {
-        ("as they are", "yes"): forms.m,
-        ("as they are", "no"): forms.t,
-        ("colour words removed", "yes"): embed(pipeline, titles, corpus.images, what="embedding without colours")[0],
-        ("colour words removed", "no"): embed(pipeline, titles, no_photos, what="embedding without photos too")[0],
+        (AS_THEY_ARE, "yes"): forms.m,
+        (AS_THEY_ARE, "no"): forms.t,
+        (REMOVED, "yes"): embed(embedder, titles, corpus.images, dim=dim, what="embedding without colours")[0],
+        (REMOVED, "no"): embed(embedder, titles, no_photos, dim=dim, what="embedding without photos too")[0],
     }
-    queries = pipeline.embed_query(judgements.queries)
-    scores = {
+    queries = embedder.embed_query(judgements.queries)
+    return {
         key: score(rank(queries, candidates, corpus.product_ids, PLACES), judgements)
         for key, candidates in catalogues.items()
     }
+
+
+def visual_table(
+    scores: Mapping[tuple[str, str], Scores],
+    titles: Sequence[str],
+    judgements: Judgements,
+    words: Collection[str],
+    seed: int,
+) -> Table:
+    """What `score_catalogues` found, over all queries and over those that name a colour.
+
+    Args:
+        scores: of `score_catalogues`.
+        titles: of the products, as they are.
+        judgements: the queries.
+        words: colour words in lower case.
+        seed: of the intervals.
+    """
     pattern = _pattern(words)
     named = np.array([bool(pattern.search(query)) for query in judgements.queries])
     rows: list[dict[str, Cell]] = []
@@ -88,7 +104,7 @@ def visual_table(
             gain = difference(ours[NDCG][mask], scores[shown, "no"][NDCG][mask], seed=seed)
             row[f"{NDCG} gained by the photo"] = gain if photo == "yes" else None
             rows.append(row)
-    changed = sum(new != old for new, old in zip(titles, corpus.titles, strict=True))
+    changed = sum(new != old for new, old in zip(without_words(titles, words), titles, strict=True))
     return Table(
         title="Visual slice: titles without colour words",
         note=f"{changed} of {len(titles)} titles lost a word; a word goes also where it is part of a brand or a "

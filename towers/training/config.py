@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
+from towers.objectives.contrast import KINDS
+
 PATCH_OBJECTIVES = ("contrastive", "regression")
+DEVICES = ("auto", "cpu", "cuda")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,10 +17,14 @@ class TrainingConfig:
 
     Attributes:
         steps: optimiser steps.
-        batch_size: click pairs per step; each pair's product is the others' negative.
+        batch_size: click pairs per step and process; each pair's product is the others' negative.
         learning_rate: peak, after 5 % of the steps; cosine decay to zero.
         weight_decay: AdamW.
-        scale, margin: of the AM-Softmax.
+        contrast: "am_softmax", "softmax" or "sigmoid"; see `towers.objectives.contrast`.
+        scale, margin: of the contrast; the softmax has no margin.
+        cross_device: contrast with the products and queries of all processes (CDNS), so that N processes train as one
+            with N times the batch; False contrasts each process's rows with one another only. The memory bank always
+            holds the products of all.
         form_weight: weight of the title-only and of the photo-only form beside the full one's 1.
         word_dropout: share of title words left out.
         composed_share: share of products that become a composed query: half of them the photo of something else and
@@ -33,8 +40,20 @@ class TrainingConfig:
         memory_warmup: steps before the bank is used: its first products come from towers that know nothing.
         same_style: weight of eSSPR's losses over same-style pairs (three PPM, two PDC, two LC), when pairs are given.
         self_distinctiveness, locality: weights of PDC and LC beside PPM's 1.
-        pair_batch_size: pairs per step.
+        pair_batch_size: pairs per step and process.
         hinge_margin, locality_margin: of PPM and PDC, and of LC; the published code leaves their values open.
+        hold_out: share of the products that training never sees, neither their titles, photos, clicks nor pairs; see
+            `towers.holdout`.
+        validation_share: share of the queries whose clicks are kept out of training, to validate with: their recall@10
+            is measured, and the weights with the best one are what is kept. 0 does not validate.
+        validate_every: steps between two validations; the last step is followed by one too.
+        validation_products: products that a validation ranks, drawn at random beside the clicked ones, which are
+            always among them.
+        patience: training stops after this many validations in a row without a better one; 0 never stops. The
+            learning rate still falls towards `steps`, so a run that stops early ends before it has come down.
+        device: "auto" (a GPU when there is one), "cpu" or "cuda".
+        compile: compile the transformer stacks with torch.compile, which takes minutes at the start and pays in long
+            runs on a GPU.
         bf16: matrix products in bfloat16, ten times as fast on processors that have it; losses stay in float32.
         save_every: steps between two states that a stopped training goes on from; 0 saves none.
         seed: of everything random.
@@ -44,8 +63,10 @@ class TrainingConfig:
     batch_size: int = 256
     learning_rate: float = 1e-3
     weight_decay: float = 0.02
+    contrast: str = "am_softmax"
     scale: float = 20.0
     margin: float = 0.2
+    cross_device: bool = True
     form_weight: float = 0.5
     word_dropout: float = 0.15
     composed_share: float = 0.3
@@ -62,6 +83,13 @@ class TrainingConfig:
     pair_batch_size: int = 64
     hinge_margin: float = 0.2
     locality_margin: float = 0.01
+    hold_out: float = 0.0
+    validation_share: float = 0.0
+    validate_every: int = 500
+    validation_products: int = 5_000
+    patience: int = 0
+    device: str = "auto"
+    compile: bool = False
     bf16: bool = True
     save_every: int = 200
     seed: int = 7
@@ -75,7 +103,14 @@ class TrainingConfig:
         return cls(**values)
 
     def __post_init__(self) -> None:
-        if self.patch_objective not in PATCH_OBJECTIVES:
-            raise ValueError(
-                f"patch_objective: must be one of {', '.join(PATCH_OBJECTIVES)}, got {self.patch_objective!r}"
-            )
+        for name, choices in (("contrast", KINDS), ("patch_objective", PATCH_OBJECTIVES), ("device", DEVICES)):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name}: must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
+        for name in ("hold_out", "validation_share"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name}: must be at least 0 and below 1, got {getattr(self, name)}")
+        for name, least in (("validate_every", 1), ("validation_products", 1), ("patience", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name}: must be at least {least}, got {getattr(self, name)}")
+        if self.patience and not self.validation_share:
+            raise ValueError(f"patience: {self.patience} validations need a validation_share above 0, got 0")

@@ -1,6 +1,7 @@
-"""A stopped training's state: weights, optimiser and random numbers, so that going on equals never having stopped.
+"""A stopped training's state: weights, optimiser and best validation, so that going on equals never having stopped.
 
-Safetensors and JSON, no pickle. The folder is written whole, so a kill at any moment leaves the previous state.
+The random numbers of a step follow from the seed, the process and the step, so none are kept. Safetensors and JSON, no
+pickle. The folder is written whole, so a kill at any moment leaves the previous state.
 """
 
 from __future__ import annotations
@@ -9,12 +10,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from retrieval.files import replacing
+from towers.training.validation import Best
 
 _TENSORS, _STATE = "state.safetensors", "state.json"
 
@@ -26,7 +27,7 @@ def save_state(
     fingerprint: str,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
-    rng: np.random.Generator,
+    best: Best,
 ) -> None:
     """Write the state after `step` steps.
 
@@ -36,15 +37,15 @@ def save_state(
         fingerprint: identifies the run; another run's state is never gone on from.
         model: everything that is trained, memory banks included.
         optimizer: its moments.
-        rng: what batches are drawn with; torch's own generator is saved too.
+        best: of the validations.
     """
     tensors: dict[str, Tensor] = {f"model.{name}": value for name, value in model.state_dict().items()}
     for number, moments in optimizer.state_dict()["state"].items():
         tensors.update({f"optimizer.{number}.{name}": value for name, value in moments.items()})
-    tensors["torch_rng"] = torch.get_rng_state()
+    tensors.update({f"best.{name}": value for name, value in best.weights.items()})
     with replacing(folder, _STATE) as new:
         save_file({name: value.contiguous().clone() for name, value in tensors.items()}, new / _TENSORS)
-        facts = {"step": step, "fingerprint": fingerprint, "numpy_rng": rng.bit_generator.state}
+        facts = {"step": step, "fingerprint": fingerprint, "recall": best.recall, "since": best.since}
         (new / _STATE).write_text(json.dumps(facts))
 
 
@@ -54,7 +55,7 @@ def load_state(
     fingerprint: str,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
-    rng: np.random.Generator,
+    best: Best,
 ) -> int:
     """Restore what `save_state` wrote; arguments as there.
 
@@ -67,15 +68,17 @@ def load_state(
     if facts["fingerprint"] != fingerprint:
         return 0
     tensors = load_file(folder / _TENSORS)
-    prefix = "model."
-    model.load_state_dict({name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)})
+    model.load_state_dict(_under("model.", tensors))
     state = optimizer.state_dict()
     state["state"] = {}
-    for name, value in tensors.items():
-        if name.startswith("optimizer."):
-            _, number, moment = name.split(".")
-            state["state"].setdefault(int(number), {})[moment] = value
+    for name, value in _under("optimizer.", tensors).items():
+        number, moment = name.split(".")
+        state["state"].setdefault(int(number), {})[moment] = value
     optimizer.load_state_dict(state)
-    torch.set_rng_state(tensors["torch_rng"])
-    rng.bit_generator.state = facts["numpy_rng"]
+    best.recall, best.since, best.weights = facts["recall"], facts["since"], _under("best.", tensors)
     return int(facts["step"])
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin with a prefix, without it."""
+    return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}

@@ -14,7 +14,7 @@ from cli.main import main
 from retrieval import InProcessPipeline
 from towers.evaluation.judgements import read_judgements
 
-SECTIONS = ["retrieval", "visual", "same_style", "composed", "gates"]
+SECTIONS = ["retrieval", "unseen", "visual", "same_style", "composed", "gates"]
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -31,7 +31,8 @@ def test_the_report_holds_every_section_and_an_independently_computed_headline(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert evaluate(repository, index, shop, tmp_path, "--catalog", str(shop / "products.parquet")) == 0
+    more = ("--catalog", str(shop / "products.parquet"), "--unseen", "0.2")
+    assert evaluate(repository, index, shop, tmp_path, *more) == 0
     judged = read_judgements(shop / "queries.parquet", shop / "qrels.parquet")
     vectors, ids = np.load(index / "vectors.npy"), np.load(index / "product_ids.npy")
     gains = []
@@ -47,6 +48,8 @@ def test_the_report_holds_every_section_and_an_independently_computed_headline(
     first = report["sections"]["retrieval"]["rows"][0]
     assert (first["slice"], first["system"]) == ("all", "towers")
     assert first["nDCG@10"]["mean"] == pytest.approx(report["headline"]["nDCG@10"])
+    names = [row["products"] for row in report["sections"]["unseen"]["rows"]]
+    assert names == ["never seen", "never seen", "seen", "seen"]
     whole = report["sections"]["visual"]["rows"][0]  # titles as they are, with photos, ranked exactly
     assert whole["nDCG@10"]["mean"] == pytest.approx(np.mean(gains), abs=1e-3)
     assert [row["direction"] for row in report["sections"]["same_style"]["rows"]] == (
@@ -71,7 +74,7 @@ def test_another_catalogue_leaves_its_sections_out_and_says_so(
     report = json.loads((tmp_path / "report.json").read_text())
     assert list(report["sections"]) == ["retrieval"]
     assert {row["system"] for row in report["sections"]["retrieval"]["rows"]} == {"towers"}
-    assert {"visual", "same_style", "composed", "gates"} < set(report["left_out"])
+    assert {"unseen", "visual", "same_style", "composed", "gates"} < set(report["left_out"])
     assert f"left out: visual: catalog: there is no {nowhere}" in capsys.readouterr().err
     assert not (tmp_path / "gates.png").exists()
 
@@ -83,3 +86,12 @@ def test_a_column_that_the_catalogue_lacks_is_named(
     assert evaluate(repository, index, shop, tmp_path, *more) == 1
     error = capsys.readouterr().err
     assert "colour-column: must be a text column" in error and "'hue'" in error
+
+
+def test_a_share_that_cannot_be_is_refused_before_anything_is_computed(
+    repository: Path, index: Path, shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate(repository, index, shop, tmp_path, "--unseen", "1.5") == 1
+    printed = capsys.readouterr()
+    assert "below 1, got 1.5" in printed.err
+    assert not printed.out

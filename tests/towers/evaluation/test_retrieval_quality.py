@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from retrieval import InProcessPipeline
+from towers.evaluation.bm25 import rank_bm25
 from towers.evaluation.corpus import Corpus
 from towers.evaluation.judgements import Judgements, read_judgements
 from towers.evaluation.metrics import Estimate
@@ -50,6 +51,25 @@ def test_bm25_knows_plurals_possessives_and_hyphens() -> None:
     corpus = Corpus(product_ids=CORPUS.product_ids, titles=titles, images=[b""] * 3, columns={})
     judged = Judgements(queries=["mens tshirt", "t-shirts for women", "oak-tables"], relevant=[{50}, {60}, {70}])
     assert score_bm25(corpus, judged)["MRR"].tolist() == [1.0, 1.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("query", "title"),
+    [
+        ("dress", "Summer Dresses"),
+        ("watches", "Oak Watch"),
+        ("accessory", "Accessories"),
+        ("t shirt", "Tshirts"),
+        ("men’s", "Men"),
+    ],
+)
+def test_bm25_takes_the_forms_of_a_word_for_one(query: str, title: str) -> None:
+    assert rank_bm25(["glass", title, "bus"], np.array([1, 2, 3]), [query], 3).tolist() == [[2, -1, -1]]
+
+
+def test_bm25_finds_nothing_by_stop_words_or_in_a_catalogue_without_words() -> None:
+    assert rank_bm25(["mug for the table"], np.array([1]), ["for", "mug for"], 2).tolist() == [[-1, -1], [1, -1]]
+    assert rank_bm25(["", "!"], np.array([1, 2]), ["mug"], 2).tolist() == [[-1, -1]]
 
 
 def test_queries_fall_into_slices_by_group_number_of_answers_and_category() -> None:

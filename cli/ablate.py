@@ -1,0 +1,79 @@
+"""shopwindow ablate"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from cli.common import SHOP
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "--spec",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help='JSON: {"base": config file or settings, "steps": N, "variants": {"full": {}, "no memory bank": '
+        '{"training": {"memory_bank": 0}}, ...}}; a variant may also have "processes" and "compare_with" (default: '
+        '"full")',
+    )
+    for name, default, text in (
+        ("catalog", "products.parquet", "parquet with product_id, title, image, to train on and to rank"),
+        ("clicks", "clicks.parquet", "parquet with query, product_id and optionally count, to train on"),
+        ("queries", "queries.parquet", "parquet with query_id, text, to evaluate on"),
+        ("qrels", "qrels.parquet", "parquet with query_id, product_id, relevance, to evaluate on"),
+    ):
+        parser.add_argument(
+            f"--{name}", type=Path, default=SHOP / default, metavar="FILE", help=f"{text} (default: the demo shop's)"
+        )
+    parser.add_argument(
+        "--pairs", type=Path, metavar="FILE", help="parquet with trigger_id, recall_id, for the same-style losses"
+    )
+    parser.add_argument(
+        "--same-style",
+        type=Path,
+        metavar="FILE",
+        help="parquet with trigger_id, recall_id, to evaluate on (default: same_style.parquet beside the catalogue)",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("build/ablation"),
+        metavar="DIR",
+        help="a folder for each variant, and the report; run again, finished variants are kept and a stopped training "
+        "goes on (default: %(default)s)",
+    )
+    parser.add_argument("--report", type=Path, metavar="DIR", help="write the report here too")
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of intervals and samples (default: %(default)s)"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train and score the variants, print a line for each, write the report."""
+    from towers.ablation.report import make_tables, write_ablation
+    from towers.ablation.run import ExamFiles, run_ablation
+    from towers.ablation.spec import read_spec
+    from towers.ablation.train import TrainingFiles
+
+    variants = read_spec(options.spec)
+    same_style = options.same_style or options.catalog.parent / "same_style.parquet"
+    results = run_ablation(
+        variants,
+        options.out,
+        TrainingFiles(catalog=options.catalog, clicks=options.clicks, pairs=options.pairs),
+        ExamFiles(
+            queries=options.queries,
+            qrels=options.qrels,
+            # One that was named must be there.
+            same_style=same_style if options.same_style or same_style.exists() else None,
+        ),
+        seed=options.seed,
+    )
+    folders = [options.out, *([options.report] if options.report else [])]
+    files = write_ablation(folders, make_tables(variants, results, seed=options.seed))
+    print(f"wrote {', '.join(map(str, files))}", file=sys.stderr)
+    return 0

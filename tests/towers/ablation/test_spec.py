@@ -1,0 +1,70 @@
+"""Specs of ablations: how settings merge, and what is refused before anything is trained."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.towers.small import SIZES
+from towers.ablation.spec import merge, read_spec
+
+BASE: dict[str, Any] = {"vocab_size": 60, "towers": SIZES, "training": {"steps": 9, "batch_size": 8}}
+
+
+def write(folder: Path, **spec: Any) -> Path:
+    (folder / "spec.json").write_text(json.dumps({"base": BASE, "variants": {"full": {}}, **spec}))
+    return folder / "spec.json"
+
+
+def test_a_variant_changes_its_own_keys_and_keeps_the_others(tmp_path: Path) -> None:
+    variants = {
+        "full": {},
+        "wide": {"towers": {"hidden_size": 32}, "training": {"steps": 2}, "vocab_size": 70, "processes": 2},
+        "flat": {"training": {"memory_bank": 0}, "compare_with": "wide"},
+    }
+    full, wide, flat = read_spec(write(tmp_path, steps=5, variants=variants))
+    training = {"steps": 5, "batch_size": 8}
+    assert full.settings == {"vocab_size": 60, "towers": SIZES, "training": training}
+    assert wide.settings == {
+        "vocab_size": 70,
+        "towers": {**SIZES, "hidden_size": 32},
+        "training": {"steps": 2, "batch_size": 8},
+    }
+    assert flat.settings == {"vocab_size": 60, "towers": SIZES, "training": {**training, "memory_bank": 0}}
+    assert [(v.processes, v.compare_with) for v in (full, wide, flat)] == [(1, "full"), (2, "full"), (1, "wide")]
+
+
+def test_merging_leaves_the_base_as_it_was() -> None:
+    merge(BASE, {"training": {"steps": 1}})["training"]["batch_size"] = 1
+    assert BASE["training"] == {"steps": 9, "batch_size": 8}
+
+
+def test_the_base_may_be_a_file_beside_the_spec(tmp_path: Path) -> None:
+    (tmp_path / "small.json").write_text(json.dumps(BASE))
+    assert read_spec(write(tmp_path, base="small.json"))[0].settings == BASE
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"speed": 5}, r"spec\.json: unknown keys \['speed'\]; known: \['base', 'steps', 'variants'\]"),
+        ({"variants": {}}, r"needs base and at least one of variants"),
+        ({"base": {**BASE, "speed": 5}}, r"variant 'full': base: unknown keys \['speed'\]"),
+        ({"base": {"towers": SIZES, "training": {}}}, r"variant 'full': its settings lack 'vocab_size'"),
+        ({"base": {"towers": SIZES, "training": {}, "vocab_size": 9}}, r"variant 'full': .*'steps'"),
+        ({"variants": {"full": {}, "x": {"speed": 5}}}, r"variant 'x': unknown keys \['speed'\]"),
+        ({"variants": {"full": {}, "x": {"towers": {"speed": 5}}}}, r"variant 'x': towers: unknown keys \['speed'\]"),
+        ({"variants": {"full": {}, "x": {"training": {"speed": 5}}}}, r"'x': training: unknown keys \['speed'\]"),
+        ({"variants": {"full": {}, "x": {"towers": {"heads": 5}}}}, r"variant 'x': heads: must divide"),
+        ({"variants": {"full": {}, "x": {"processes": 0}}}, r"variant 'x': processes must be a whole number from 1"),
+        ({"variants": {"x": {}}}, r"variant 'x': compare_with must be one of \['x'\]: 'full'"),
+        ({"variants": {"full": {}, "x": {"training": {"hold_out": 0.2}}}}, r"the same everywhere, .*: \[0\.0, 0\.2\]"),
+        ({"variants": {"full": {}, "../x": {}}}, r"variant '\.\./x': must be fit to name a folder"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(tmp_path: Path, spec: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_spec(write(tmp_path, **spec))

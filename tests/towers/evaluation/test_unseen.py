@@ -1,0 +1,101 @@
+"""The products that training never saw, ranked alone and beside as many that it did see."""
+
+from __future__ import annotations
+
+from math import log2
+
+import numpy as np
+import pytest
+
+from towers.evaluation.corpus import Corpus
+from towers.evaluation.judgements import Judgements
+from towers.evaluation.metrics import Estimate
+from towers.evaluation.unseen import restrict, unseen_table
+
+IDS = np.arange(10, 22)
+WORDS = ["red", "blue", "green"]
+THINGS = ["mug", "lamp", "chair", "shirt"]
+CORPUS = Corpus(
+    product_ids=IDS,
+    titles=[f"{word} {thing}" for thing in THINGS for word in WORDS],
+    images=[b""] * 12,
+    columns={},
+)
+JUDGED = Judgements(
+    queries=["red", "mug", "lamp", "green shirt"], relevant=[{10, 13, 16, 19}, {10, 11, 12}, {13, 14, 15}, {21}]
+)
+UNSEEN = np.isin(IDS, [10, 12, 13, 15, 19])
+RNG = np.random.default_rng(3)
+QUERIES, PRODUCTS = (RNG.normal(size=(rows, 5)).astype(np.float32) for rows in (4, 12))
+QUERIES /= np.linalg.norm(QUERIES, axis=1, keepdims=True)
+PRODUCTS /= np.linalg.norm(PRODUCTS, axis=1, keepdims=True)
+
+
+def mean_ndcg(among: set[int]) -> tuple[int, float]:
+    """Queries answered by these products, and their mean nDCG@10, by the definition."""
+    gains = []
+    for query, wanted in zip(QUERIES, JUDGED.relevant, strict=True):
+        answers = wanted & among
+        if not answers:
+            continue
+        similar = {int(product): float(vector @ query) for product, vector in zip(IDS, PRODUCTS, strict=True)}
+        ranked = sorted(among, key=lambda product: -similar[product])[:10]
+        gain = sum(1 / log2(place + 2) for place, product in enumerate(ranked) if product in answers)
+        gains.append(gain / sum(1 / log2(place + 2) for place in range(min(10, len(answers)))))
+    return len(gains), float(np.mean(gains))
+
+
+def mean(cell: object) -> float:
+    assert isinstance(cell, Estimate)
+    return cell.mean
+
+
+def test_towers_are_ranked_over_the_unseen_products_alone() -> None:
+    table = unseen_table(QUERIES, PRODUCTS, CORPUS, JUDGED, UNSEEN, seed=0)
+    assert table is not None
+    row = table.rows[0]
+    assert (row["products"], row["of"], row["system"]) == ("never seen", 5, "towers")
+    assert (row["queries"], mean(row["nDCG@10"])) == pytest.approx(mean_ndcg({10, 12, 13, 15, 19}))
+    assert row["queries"] == 3  # no unseen product answers the fourth
+
+
+def test_the_seen_ones_are_drawn_to_be_as_many_and_answer_their_own_queries() -> None:
+    seen = set(IDS[~UNSEEN].tolist())
+    found = set()
+    for seed in range(20):
+        table = unseen_table(QUERIES, PRODUCTS, CORPUS, JUDGED, UNSEEN, seed=seed)
+        assert table is not None
+        row = table.rows[2]
+        assert (row["products"], row["of"], row["system"]) == ("seen", 5, "towers")
+        drawn = set(np.random.default_rng(seed).permutation(sorted(seen))[:5].tolist())
+        assert drawn < seen
+        assert (row["queries"], mean(row["nDCG@10"])) == pytest.approx(mean_ndcg(drawn))
+        found.add(frozenset(drawn))
+    assert len(found) > 1
+
+
+def test_bm25_searches_the_same_products() -> None:
+    table = unseen_table(QUERIES, PRODUCTS, CORPUS, JUDGED, UNSEEN, seed=0)
+    assert table is not None
+    towers, floor = table.rows[:2]
+    assert (floor["products"], floor["of"], floor["queries"], floor["system"]) == ("never seen", 5, 3, "BM25")
+    # Among the unseen, titles name every answer: "red" finds 10, 13, 19, "mug" 10, 12 and "lamp" 13, 15.
+    assert mean(floor["nDCG@10"]) == mean(floor["recall@10"]) == mean(floor["MRR"]) == 1.0
+    assert mean(towers["nDCG@10 ahead of BM25"]) == pytest.approx(mean(towers["nDCG@10"]) - 1.0)
+
+
+def test_without_an_answer_among_the_unseen_there_is_no_table() -> None:
+    assert unseen_table(QUERIES, PRODUCTS, CORPUS, JUDGED, IDS == 17, seed=0) is None
+    assert unseen_table(QUERIES, PRODUCTS, CORPUS, JUDGED, np.zeros(12, dtype=bool), seed=0) is None
+
+
+def test_more_unseen_than_seen_compare_with_all_that_are_seen() -> None:
+    table = unseen_table(QUERIES, PRODUCTS, CORPUS, JUDGED, IDS > 12, seed=0)
+    assert table is not None
+    assert [(row["products"], row["of"]) for row in table.rows[::2]] == [("never seen", 9), ("seen", 3)]
+
+
+def test_restricted_judgements_know_no_other_products() -> None:
+    judged = restrict(JUDGED, np.array([12, 13]))
+    assert judged.queries == ["red", "mug", "lamp"]
+    assert judged.relevant == [{13}, {12}, {13}]

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from cli.common import SHOP
+from cli.common import add_data
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,18 +20,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '{"training": {"memory_bank": 0}}, ...}}; a variant may also have "processes" and "compare_with" (default: '
         '"full")',
     )
-    for name, default, text in (
-        ("catalog", "products.parquet", "parquet with product_id, title, image, to train on and to rank"),
-        ("clicks", "clicks.parquet", "parquet with query, product_id and optionally count, to train on"),
-        ("queries", "queries.parquet", "parquet with query_id, text, to evaluate on"),
-        ("qrels", "qrels.parquet", "parquet with query_id, product_id, relevance, to evaluate on"),
-    ):
-        parser.add_argument(
-            f"--{name}", type=Path, default=SHOP / default, metavar="FILE", help=f"{text} (default: the demo shop's)"
-        )
-    parser.add_argument(
-        "--pairs", type=Path, metavar="FILE", help="parquet with trigger_id, recall_id, for the same-style losses"
-    )
+    add_data(parser, "catalog", ", to train on and to rank")
+    add_data(parser, "clicks", ", to train on")
+    add_data(parser, "queries", ", to evaluate on")
+    add_data(parser, "qrels", ", to evaluate on")
+    add_data(parser, "pairs")
     parser.add_argument(
         "--same-style",
         type=Path,

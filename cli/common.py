@@ -12,6 +12,15 @@ INDEX = Path("build/index")
 SHOP = Path("build/demo/shop")
 GRPC_URL = "localhost:8001"
 
+# Option -> the demo shop's file that is its default, and what a file must hold.
+_DATA = {
+    "catalog": ("products.parquet", "parquet with product_id, title, image"),
+    "clicks": ("clicks.parquet", "parquet with query, product_id and optionally count"),
+    "pairs": (None, "parquet with trigger_id, recall_id, for the same-style losses"),
+    "queries": ("queries.parquet", "parquet with query_id, text"),
+    "qrels": ("qrels.parquet", "parquet with query_id, product_id, relevance"),
+}
+
 
 def add_repository(parser: argparse.ArgumentParser) -> None:
     """The option --repository."""
@@ -24,6 +33,25 @@ def add_index(parser: argparse.ArgumentParser) -> None:
     """The option --index."""
     parser.add_argument(
         "--index", type=Path, metavar="DIR", help="index folder (default: `index` beside the repository)"
+    )
+
+
+def add_data(parser: argparse.ArgumentParser, name: str, note: str = "", *, text: str | None = None) -> None:
+    """One of the options --catalog, --clicks, --pairs, --queries and --qrels.
+
+    Args:
+        parser: receives it.
+        name: of the option, without dashes.
+        note: what the help adds to what the file must hold.
+        text: what the help says instead of that.
+    """
+    file, columns = _DATA[name]
+    parser.add_argument(
+        f"--{name}",
+        type=Path,
+        default=SHOP / file if file else None,
+        metavar="FILE",
+        help=(text or columns) + note + (" (default: the demo shop's)" if file else ""),
     )
 
 

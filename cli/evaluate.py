@@ -6,35 +6,16 @@ import argparse
 import sys
 from pathlib import Path
 
-from cli.common import SHOP, add_index, add_repository
+from cli.common import add_data, add_index, add_repository
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_repository(parser)
     add_index(parser)
-    parser.add_argument(
-        "--queries",
-        type=Path,
-        default=SHOP / "queries.parquet",
-        metavar="FILE",
-        help="parquet with query_id, text; further columns, or a query_meta.parquet beside it, give slices "
-        "(default: the demo shop's)",
-    )
-    parser.add_argument(
-        "--qrels",
-        type=Path,
-        default=SHOP / "qrels.parquet",
-        metavar="FILE",
-        help="parquet with query_id, product_id, relevance (default: the demo shop's)",
-    )
-    parser.add_argument(
-        "--catalog",
-        type=Path,
-        default=SHOP / "products.parquet",
-        metavar="FILE",
-        help="the parquet that the index was built from, for all but the headline (default: the demo shop's)",
-    )
+    add_data(parser, "queries", "; further columns, or a query_meta.parquet beside it, give slices")
+    add_data(parser, "qrels")
+    add_data(parser, "catalog", text="the parquet that the index was built from, for all but the headline")
     parser.add_argument(
         "--same-style",
         type=Path,

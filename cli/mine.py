@@ -5,27 +5,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from cli.common import SHOP
+from cli.common import add_data
 from towers.mining_rules import MiningRules
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     rules = MiningRules()
-    parser.add_argument(
-        "--catalog",
-        type=Path,
-        default=SHOP / "products.parquet",
-        metavar="FILE",
-        help="parquet with product_id, a category, and title (default: the demo shop's)",
-    )
-    parser.add_argument(
-        "--clicks",
-        type=Path,
-        default=SHOP / "clicks.parquet",
-        metavar="FILE",
-        help="parquet with query, product_id and optionally count (default: the demo shop's)",
-    )
+    add_data(parser, "catalog", text="parquet with product_id, a category, and title")
+    add_data(parser, "clicks")
     parser.add_argument(
         "--category-column", required=True, metavar="NAME", help="leaf category, which both products of a pair share"
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from cli.common import ROOT, SHOP
+from cli.common import ROOT, add_data
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,23 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="sizes and training settings (default: the demo's)",
     )
-    parser.add_argument(
-        "--catalog",
-        type=Path,
-        default=SHOP / "products.parquet",
-        metavar="FILE",
-        help="parquet with product_id, title, image (default: the demo shop's)",
-    )
-    parser.add_argument(
-        "--clicks",
-        type=Path,
-        default=SHOP / "clicks.parquet",
-        metavar="FILE",
-        help="parquet with query, product_id and optionally count (default: the demo shop's)",
-    )
-    parser.add_argument(
-        "--pairs", type=Path, metavar="FILE", help="parquet with trigger_id, recall_id, for the same-style losses"
-    )
+    add_data(parser, "catalog")
+    add_data(parser, "clicks")
+    add_data(parser, "pairs")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="checkpoint folder to write")
     parser.add_argument("--seed", type=int, help="instead of the config's")
 

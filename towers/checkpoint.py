@@ -50,7 +50,10 @@ def save_checkpoint(folder: Path, towers: Towers | DualEncoder, tokenizer: Token
     _write_json(folder / "config.json", values)
     _write_json(folder / "preprocessor_config.json", preprocessor)
     tokenizer.save(str(folder / "tokenizer.json"))
-    save_file({name: tensor.contiguous() for name, tensor in towers.state_dict().items()}, folder / "model.safetensors")
+    save_file(
+        {name: tensor.clone().contiguous() for name, tensor in towers.state_dict().items()},
+        folder / "model.safetensors",
+    )
     (folder / "model.safetensors").chmod(0o644)  # it comes out readable by its writer alone
 
 

@@ -21,7 +21,10 @@ class TowerConfig:
         mlp_ratio: width of a block's feed-forward part over hidden_size.
         query_max_tokens, title_max_tokens: size of the position tables; longer texts are cut.
         image_size: side of the square photo, pixels.
-        patch_size: side of a patch, pixels; divides image_size.
+        patch_size: side of a patch, pixels, a power of two; divides image_size.
+        dropout: share of the values of word embeddings that training sets to zero.
+        modal_adaptation: weigh title and photo by what they say (MAKE); False weighs them alike, for the ablation.
+        share_text_encoder: one text encoder for queries and titles (BLOG-A7), for the ablation; MAKE has two.
         image_mean, image_std: per RGB channel, of pixel values scaled to 0..1.
     """
 
@@ -38,6 +41,9 @@ class TowerConfig:
     title_max_tokens: int = 64
     image_size: int = 64
     patch_size: int = 8
+    dropout: float = 0.1
+    modal_adaptation: bool = True
+    share_text_encoder: bool = False
     image_mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     image_std: tuple[float, float, float] = (0.5, 0.5, 0.5)
 
@@ -46,6 +52,16 @@ class TowerConfig:
             raise ValueError(f"heads: must divide hidden_size {self.hidden_size}, got {self.heads}")
         if self.image_size % self.patch_size:
             raise ValueError(f"patch_size: must divide image_size {self.image_size}, got {self.patch_size}")
+        if self.patch_size < 2 or self.patch_size & (self.patch_size - 1):
+            raise ValueError(f"patch_size: must be a power of two, at least 2, got {self.patch_size}")
+        if self.hidden_size % (self.patch_size // 2):
+            raise ValueError(
+                f"hidden_size: must be a multiple of half of patch_size {self.patch_size}, got {self.hidden_size}"
+            )
+        if self.share_text_encoder and self.query_layers != self.title_layers:
+            raise ValueError(
+                f"share_text_encoder: needs query_layers {self.query_layers} = title_layers {self.title_layers}"
+            )
 
     @property
     def patches(self) -> int:

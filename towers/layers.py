@@ -31,6 +31,11 @@ class Block(nn.Module):
         self.norm_mlp = nn.LayerNorm(width)
         self.mlp_in = nn.Linear(width, int(width * mlp_ratio))
         self.mlp_out = nn.Linear(int(width * mlp_ratio), width)
+        # A new block changes nothing. So a text starts as the mean of its words and a photo as the mean of its
+        # patches, which already retrieve well, and the blocks learn what that lacks.
+        for last in (self.project, self.mlp_out):
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
 
     def forward(self, states: Tensor, bias: Tensor) -> Tensor:
         """Run the block.
@@ -57,12 +62,14 @@ class Block(nn.Module):
 
 
 class Encoder(nn.Module):
-    """A stack of blocks with a final norm. Arguments as `Block`, `layers` of them."""
+    """A stack of blocks. Arguments as `Block`, `layers` of them.
+
+    No norm at the end: how long a word's state is says how much the word counts in the mean.
+    """
 
     def __init__(self, layers: int, width: int, heads: int, mlp_ratio: float) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(Block(width, heads, mlp_ratio) for _ in range(layers))
-        self.norm = nn.LayerNorm(width)
 
     def forward(self, states: Tensor, mask: Tensor) -> Tensor:
         """Encode.
@@ -77,8 +84,7 @@ class Encoder(nn.Module):
         bias = ((1.0 - mask) * MASKED)[:, None, None, :]
         for block in self.blocks:
             states = block(states, bias)
-        normed: Tensor = self.norm(states)
-        return normed
+        return states
 
 
 class TextEncoder(nn.Module):
@@ -88,12 +94,16 @@ class TextEncoder(nn.Module):
         vocab_size: tokens known.
         max_tokens: size of the position table.
         layers, width, heads, mlp_ratio: as `Encoder`.
+        dropout: share of the words' values set to zero in training.
     """
 
-    def __init__(self, vocab_size: int, max_tokens: int, layers: int, width: int, heads: int, mlp_ratio: float) -> None:
+    def __init__(
+        self, vocab_size: int, max_tokens: int, layers: int, width: int, heads: int, mlp_ratio: float, dropout: float
+    ) -> None:
         super().__init__()
         self.tokens = nn.Embedding(vocab_size, width)
         self.positions = nn.Parameter(torch.randn(max_tokens, width) * 0.02)
+        self.dropout = nn.Dropout(dropout)
         self.encoder = Encoder(layers, width, heads, mlp_ratio)
         nn.init.normal_(self.tokens.weight, std=0.5 * width**-0.5)
 
@@ -107,7 +117,7 @@ class TextEncoder(nn.Module):
         Returns:
             (batch, tokens, width).
         """
-        states = self.tokens(ids) + self.positions[: ids.shape[1]]
+        states = self.dropout(self.tokens(ids)) + self.positions[: ids.shape[1]]
         encoded: Tensor = self.encoder(states, mask)
         return encoded
 

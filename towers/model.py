@@ -10,7 +10,10 @@ from towers.query_tower import QueryTower
 
 
 class Towers(nn.Module):
-    """The query tower and the product tower, which share one embedding space and no weights.
+    """The query tower and the product tower, which share one embedding space.
+
+    Their weights are their own (unless `share_text_encoder`), but both texts start from the same words and projection:
+    a word that training saw too rarely to move still finds itself.
 
     Args:
         config: sizes.
@@ -21,3 +24,7 @@ class Towers(nn.Module):
         self.config = config
         self.query = QueryTower(config)
         self.product = ProductTower(config)
+        self.query.text.tokens.load_state_dict(self.product.title.tokens.state_dict())
+        self.query.head.load_state_dict(self.product.head.state_dict())
+        if config.share_text_encoder:
+            self.query.text = self.product.title

@@ -24,6 +24,7 @@ class QueryTower(nn.Module):
             config.hidden_size,
             config.heads,
             config.mlp_ratio,
+            config.dropout,
         )
         self.head = nn.Linear(config.hidden_size, config.embedding_dim)
 

@@ -40,6 +40,8 @@ def small_towers(seed: int = 0, **changes: Any) -> Towers:
         for name, parameter in towers.named_parameters():
             if name.endswith(("no_title", "no_image", "modality", "positions", "tokens.weight")):
                 parameter.normal_(std=0.5)
+            if name.endswith(("project.weight", "mlp_out.weight", "joint_norm.weight")):  # they start as nothing
+                parameter.normal_(std=0.3)
     return towers
 
 

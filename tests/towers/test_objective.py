@@ -19,7 +19,7 @@ from towers.training.objective import Objective
 
 
 def training(**changes: Any) -> TrainingConfig:
-    return TrainingConfig(steps=1, bf16=False, composed_share=0.0, word_dropout=0.0, **changes)
+    return TrainingConfig(steps=1, bf16=False, composed_share=0.0, colour_dropout=0.0, **changes)
 
 
 @pytest.fixture
@@ -110,7 +110,8 @@ def test_an_unknown_patch_objective_is_refused() -> None:
 
 @pytest.mark.parametrize("kind", ["am_softmax", "softmax", "sigmoid"])
 def test_the_configured_contrast_is_the_one_of_the_plain_form(batch: Batch, kind: str) -> None:
-    towers, settings = small_towers(), training(contrast=kind, form_weight=0.0, scale=7.0, margin=0.1)
+    towers = small_towers()
+    settings = training(contrast=kind, title_weight=0.0, photo_weight=0.0, scale=7.0, margin=0.1)
     with torch.inference_mode():
         queries = towers.query(*batch.query)
         present = torch.stack([batch.has_title, batch.has_image], 1).float()

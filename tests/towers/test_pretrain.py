@@ -124,7 +124,7 @@ def test_a_product_without_a_usable_title_trains_without_it(tmp_path: Path, titl
     catalog = load_catalog(tmp_path / "products.parquet", 16)
     clicks = load_clicks(write_clicks(tmp_path), catalog)
     tokenizer = train_tokenizer([*catalog.titles, *clicks.queries], 60)
-    training = TrainingConfig(steps=1, composed_share=0.0, word_dropout=0.0)
+    training = TrainingConfig(steps=1, composed_share=0.0, colour_dropout=0.0)
     pairs = np.array([0, 2])  # red mug -> 0, red lamp -> 1
     config = TowerConfig(vocab_size=60, **SIZES)
     batch = ClickBatches(config, tokenizer, catalog, clicks, training).make(pairs, np.random.default_rng(0))
@@ -140,7 +140,7 @@ def test_a_batch_knows_its_positives(tmp_path: Path) -> None:
     clicks = load_clicks(write_clicks(tmp_path), catalog)
     tokenizer = train_tokenizer([*catalog.titles, *clicks.queries], 60)
     pairs = np.array([0, 1, 3, 9])  # red mug -> 0, mug -> 0, lamp -> 1, mug -> 4 (green)
-    training = TrainingConfig(steps=1, composed_share=0.0, word_dropout=0.0)
+    training = TrainingConfig(steps=1, composed_share=0.0, colour_dropout=0.0)
     config = TowerConfig(vocab_size=60, **SIZES)
     batch = ClickBatches(config, tokenizer, catalog, clicks, training).make(pairs, np.random.default_rng(0))
     assert batch.known_among(batch.products).tolist() == [
@@ -154,6 +154,22 @@ def test_a_batch_knows_its_positives(tmp_path: Path) -> None:
     ids, mask = TextEncoder(tokenizer, 9).encode(["red mug", "red mug", "red lamp", "green mug"])
     assert batch.title[0].tolist() == ids.tolist()
     assert batch.title[1].tolist() == mask.tolist()
+
+
+def test_some_titles_lose_their_colour_and_are_not_trained_on_alone(tmp_path: Path) -> None:
+    catalog = load_catalog(write_catalog(tmp_path), 16)
+    clicks = load_clicks(write_clicks(tmp_path), catalog)
+    tokenizer = train_tokenizer([*catalog.titles, *clicks.queries], 60)
+    training = TrainingConfig(steps=1, composed_share=0.0, colour_dropout=0.5, title_weight=1.0, photo_weight=0.0)
+    config = TowerConfig(vocab_size=60, **SIZES)
+    batches = ClickBatches(config, tokenizer, catalog, clicks, training)
+    batch = batches.make(np.zeros(200, dtype=np.int64), np.random.default_rng(0))  # red mug -> 0
+    red, mug = (tokenizer.encode(word, add_special_tokens=False).ids for word in ("red", "mug"))
+    said = [[token for token, real in zip(*row, strict=True) if real] for row in zip(*batch.title, strict=True)]
+    assert {tuple(map(int, title)) for title in said} == {tuple(red + mug), tuple(mug)}
+    assert batch.title_tells.tolist() == [[int(token) for token in title] == red + mug for title in said]
+    assert 60 < int(batch.title_tells.sum()) < 140
+    assert batch.whole.all()
 
 
 def test_a_composed_query_shows_something_else_and_says_what_to_change(tmp_path: Path) -> None:
@@ -192,7 +208,7 @@ def test_keyword_queries_are_further_positives_and_never_negatives(tmp_path: Pat
     catalog = load_catalog(write_catalog(tmp_path), 16)
     clicks = load_clicks(write_clicks(tmp_path), catalog)
     tokenizer = train_tokenizer([*catalog.titles, *clicks.queries], 60)
-    training = TrainingConfig(steps=1, composed_share=0.0, word_dropout=0.0, keyword_queries=True)
+    training = TrainingConfig(steps=1, composed_share=0.0, colour_dropout=0.0, keyword_queries=True)
     config = TowerConfig(vocab_size=60, **SIZES)
     pairs = np.array([0, 2, 8])  # red mug -> 0, red lamp -> 1, green mug -> 4
     batches = ClickBatches(config, tokenizer, catalog, clicks, training)

@@ -57,7 +57,7 @@ def joined(first: Batch, second: Batch) -> Batch:
         )
         return ids, mask
 
-    names = ("pixels", "has_image", "has_title", "whole", "products")
+    names = ("pixels", "has_image", "has_title", "whole", "title_tells", "products")
     return Batch(
         query=texts(first.query, second.query),
         title=texts(first.title, second.title),

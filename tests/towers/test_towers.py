@@ -89,12 +89,26 @@ def test_the_order_of_words_matters(towers: Towers) -> None:
 
 
 @torch.inference_mode()
-def test_patches_are_cut_where_the_photo_has_them(towers: Towers) -> None:
-    pixels = torch.zeros(1, 16, 16, 3, dtype=torch.uint8)
-    pixels[0, :8, 8:] = torch.tensor([255, 0, 51], dtype=torch.uint8)
-    patches = towers.product.image.patches(pixels).reshape(4, 64, 3)  # top left, top right, bottom left, bottom right
-    assert patches[1, :].tolist() == [pytest.approx([1.0, -1.0, -0.6], abs=1e-6)] * 64
-    assert (patches[[0, 2, 3]] == -1).all()
+def test_patches_are_read_from_normalised_pixels_where_the_photo_has_them(towers: Towers) -> None:
+    image = towers.product.image
+    pixels = torch.full((1, 16, 16, 3), 90, dtype=torch.uint8)
+    before = image.patches(pixels)[0]  # top left, top right, bottom left, bottom right
+    pixels[0, 2, 13] = torch.tensor([255, 0, 51], dtype=torch.uint8)
+    after = image.patches(pixels)[0]
+    assert (before != after).any(dim=1).tolist() == [False, True, False, False]
+    normalised = ((pixels / 255 - 0.5) / 0.5).permute(0, 3, 1, 2)  # mean and deviation 0.5 of each channel
+    assert torch.allclose(image.embed(normalised)[0, :, 0, 1], after[1], atol=1e-6)
+
+
+@torch.inference_mode()
+def test_nothing_of_a_hidden_patch_is_seen_from_any_patch(towers: Towers) -> None:
+    image = towers.product.image
+    hidden = torch.tensor([[False, True, False, False]])
+    pixels = torch.randint(0, 256, (1, 16, 16, 3), dtype=torch.uint8)
+    other = pixels.clone()
+    other[:, :8, 8:] = 255 - other[:, :8, 8:]
+    assert torch.equal(image.patches(pixels, hidden), image.patches(other, hidden))
+    assert not torch.equal(image.patches(pixels), image.patches(other))
 
 
 @torch.inference_mode()

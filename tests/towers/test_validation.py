@@ -70,7 +70,8 @@ def test_the_recall_is_that_of_the_clicked_products_among_the_first_ten(tmp_path
     towers = small_towers(vocab_size=tokenizer.get_vocab_size()).train()
     validation = Validation(towers.config, tokenizer, catalog, clicks, products=16, seed=7)
     found = validation.recall(towers)
-    assert towers.training
+    assert towers.training  # as it was, but measured in evaluation mode
+    towers.eval()
 
     with torch.no_grad():
         ids, mask = (torch.from_numpy(a) for a in TextEncoder(tokenizer, 6).encode(clicks.queries))

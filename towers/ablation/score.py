@@ -10,6 +10,7 @@ import numpy as np
 
 from towers.ablation.embedder import TorchEmbedder
 from towers.checkpoint import load_checkpoint
+from towers.colours import colour_words
 from towers.data import load_catalog
 from towers.evaluation.composed import TOGETHER, compose, draw_edits, find_edits, score_edits
 from towers.evaluation.corpus import Corpus, embed_forms, read_corpus
@@ -18,7 +19,7 @@ from towers.evaluation.retrieval_quality import NDCG, RECALL, Scores
 from towers.evaluation.same_style import score_direction
 from towers.evaluation.sections import ARTICLE_COLUMNS, COLOUR_COLUMNS
 from towers.evaluation.unseen import answerable, score_among
-from towers.evaluation.visual import AS_THEY_ARE, REMOVED, colour_words, score_catalogues
+from towers.evaluation.visual import AS_THEY_ARE, REMOVED, score_catalogues
 from towers.holdout import held_out
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from retrieval.pipeline import InProcessPipeline
+from towers.colours import colour_words
 from towers.evaluation.composed import composed_table
 from towers.evaluation.corpus import Corpus, embed_forms, read_corpus
 from towers.evaluation.gates import gates_table
@@ -16,7 +17,7 @@ from towers.evaluation.retrieval_quality import Scores, quality_table, score_bm2
 from towers.evaluation.same_style import read_same_style, same_style_table
 from towers.evaluation.table import Table
 from towers.evaluation.unseen import unseen_table
-from towers.evaluation.visual import colour_words, score_catalogues, visual_table
+from towers.evaluation.visual import score_catalogues, visual_table
 
 CATEGORY_COLUMNS = ("category", "master_category")
 COLOUR_COLUMNS = ("colour", "base_colour")

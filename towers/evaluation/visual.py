@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
+from towers.colours import whole_words, without_words
 from towers.evaluation.corpus import Corpus, Embedder, Forms, embed
 from towers.evaluation.judgements import Judgements
 from towers.evaluation.metrics import difference, estimate
@@ -14,35 +14,7 @@ from towers.evaluation.ranking import rank
 from towers.evaluation.retrieval_quality import NDCG, PLACES, Scores, score
 from towers.evaluation.table import Cell, Table
 
-COLOUR_WORDS = frozenset(
-    re.findall(
-        r"\w+",
-        """
-        beige black blue bronze brown burgundy charcoal chocolate cobalt coffee copper coral cream crimson emerald
-        fuchsia gold golden gray green grey indigo ivory khaki lavender lemon lilac lime magenta maroon mauve mint
-        multi multicolor multicolored multicolour multicoloured mustard navy olive orange peach pink purple red rose
-        rust sand scarlet silver tan tangerine teal turquoise violet white yellow
-        """,
-    )
-)
 AS_THEY_ARE, REMOVED = "as they are", "colour words removed"
-SHORTEST = 3  # letters: values such as "NA" are no colour
-
-
-def colour_words(values: Collection[str | None] = ()) -> frozenset[str]:
-    """The common colour words, and every word of the values of a colour column, in lower case."""
-    words = {word for value in values if value for word in re.findall(r"[^\W\d_]+", value.lower())}
-    return COLOUR_WORDS | {word for word in words if len(word) >= SHORTEST}
-
-
-def _pattern(words: Collection[str]) -> re.Pattern[str]:
-    return re.compile(rf"\b(?:{'|'.join(map(re.escape, sorted(words)))})\b", re.IGNORECASE)
-
-
-def without_words(titles: Sequence[str], words: Collection[str]) -> list[str]:
-    """The titles without these words, whole words of any case."""
-    pattern = _pattern(words)
-    return [" ".join(pattern.sub(" ", title).split()) for title in titles]
 
 
 def score_catalogues(
@@ -92,7 +64,7 @@ def visual_table(
         words: colour words in lower case.
         seed: of the intervals.
     """
-    pattern = _pattern(words)
+    pattern = whole_words(words)
     named = np.array([bool(pattern.search(query)) for query in judgements.queries])
     rows: list[dict[str, Cell]] = []
     for name, mask in (("all", np.ones_like(named)), ("name a colour", named)):

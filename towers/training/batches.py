@@ -11,6 +11,7 @@ from torch import Tensor
 
 from retrieval.text import TextEncoder
 from towers.augment import drop_words, jitter, some_words
+from towers.colours import colour_words, without_words
 from towers.config import TowerConfig
 from towers.data import Clicks, TrainingCatalog
 from towers.edits import QueryEdits
@@ -30,6 +31,7 @@ class Batch:
         has_title: (batch,) bool.
         whole: (batch,) bool, False where title and photo answer the query only together, so that neither may be
             trained on alone.
+        title_tells: (batch,) bool, `whole`, and the title has kept its colour words.
         positive: (queries, batch) bool, the product that a query is trained towards.
         products: (batch,) int64, the catalogue rows trained on.
         known_products: for each query, the catalogue rows known or likely to answer it: never negatives.
@@ -41,6 +43,7 @@ class Batch:
     has_image: Tensor
     has_title: Tensor
     whole: Tensor
+    title_tells: Tensor
     positive: Tensor
     products: Tensor
     known_products: list[Tensor]
@@ -76,6 +79,9 @@ class ClickBatches:
         self._edits = QueryEdits(clicks.queries)
         self._probability = clicks.weight / clicks.weight.sum()
         self._training = training
+        self._colourless = without_words(catalog.titles, colour_words())
+        pairs = zip(catalog.titles, self._colourless, strict=True)
+        self._coloured = np.array([title != colourless for title, colourless in pairs])
         self._keywords = keyword_sets(clicks) if training.keyword_queries else [[] for _ in clicks.queries]
 
     def draw(self, rng: np.random.Generator) -> Batch:
@@ -87,14 +93,18 @@ class ClickBatches:
         catalog, clicks, training = self._catalog, self._clicks, self._training
         queries, products = clicks.query[pairs], clicks.product[pairs]
         titles, shown, whole = [], products.copy(), np.ones(len(pairs), dtype=bool)
+        title_tells = np.ones(len(pairs), dtype=bool)
         for row, (query, product) in enumerate(zip(queries, products, strict=True)):
             if rng.random() >= training.composed_share:
-                titles.append(drop_words(catalog.titles[product], rng, training.word_dropout))
+                colourless = self._coloured[product] and rng.random() < training.colour_dropout
+                title = self._colourless[product] if colourless else catalog.titles[product]
+                titles.append(drop_words(title, rng, training.word_dropout))
+                title_tells[row] = not colourless
             elif rng.random() < 0.5 and (edit := self._edits.draw(query, rng)) is not None:
                 other, word = edit
                 titles.append(word)
                 shown[row] = rng.choice(sorted(clicks.clicked[other]))
-                whole[row] = False
+                whole[row] = title_tells[row] = False
             else:
                 titles.append(some_words(clicks.queries[query], rng))
         asked, answer = self._with_keywords(queries, products, rng)
@@ -106,6 +116,7 @@ class ClickBatches:
             has_image=torch.from_numpy(catalog.has_image[shown]),
             has_title=torch.tensor([bool(title) for title in titles]),
             whole=torch.from_numpy(whole),
+            title_tells=torch.from_numpy(title_tells),
             positive=torch.from_numpy(answer[:, None] == np.arange(len(pairs))[None, :]),
             products=torch.from_numpy(products),
             known_products=[torch.tensor(sorted(rows)) for rows in known],

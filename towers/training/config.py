@@ -25,8 +25,9 @@ class TrainingConfig:
         cross_device: contrast with the products and queries of all processes (CDNS), so that N processes train as one
             with N times the batch; False contrasts each process's rows with one another only. The memory bank always
             holds the products of all.
-        form_weight: weight of the title-only and of the photo-only form beside the full one's 1.
+        title_weight, photo_weight: of the title-only and of the photo-only form (QIM) beside the full one's 1.
         word_dropout: share of title words left out.
+        colour_dropout: share of titles that lose all their colour words, so that the photo has to tell the colour.
         composed_share: share of products that become a composed query: half of them the photo of something else and
             the word that leads from it to the query (see `QueryEdits`), half the product's photo and some words of
             the query.
@@ -35,7 +36,7 @@ class TrainingConfig:
         masked_words: weight of masked language modelling on query and title words.
         masked_patches: weight of masked patch modelling.
         patch_objective: "contrastive" (MPM_R, paper 2) or "regression" (MPM), for the ablation.
-        mask_share: share of words or patches that are hidden.
+        mask_share, patch_mask_share: share of the words, of the patches, that are hidden.
         memory_bank: products of earlier steps kept as further negatives (MBNS); 0 keeps none.
         memory_warmup: steps before the bank is used: its first products come from towers that know nothing.
         same_style: weight of eSSPR's losses over same-style pairs (three PPM, two PDC, two LC), when pairs are given.
@@ -67,14 +68,17 @@ class TrainingConfig:
     scale: float = 20.0
     margin: float = 0.2
     cross_device: bool = True
-    form_weight: float = 0.5
-    word_dropout: float = 0.15
+    title_weight: float = 0.5
+    photo_weight: float = 1.0
+    word_dropout: float = 0.0
+    colour_dropout: float = 0.33
     composed_share: float = 0.3
     keyword_queries: bool = False
     masked_words: float = 0.0
     masked_patches: float = 0.0
     patch_objective: str = "contrastive"
     mask_share: float = 0.15
+    patch_mask_share: float = 0.25
     memory_bank: int = 0
     memory_warmup: int = 200
     same_style: float = 0.0

@@ -74,8 +74,8 @@ class Objective(nn.Module):
         forms = (
             # weight, which modalities count, which rows count
             (1.0, torch.stack([has_title, has_image], 1), torch.maximum(has_title, has_image)),
-            (training.form_weight, torch.stack([has_title, absent], 1), has_title * whole),
-            (training.form_weight, torch.stack([absent, has_image], 1), has_image * whole),
+            (training.title_weight, torch.stack([has_title, absent], 1), has_title * batch.title_tells.float()),
+            (training.photo_weight, torch.stack([absent, has_image], 1), has_image * whole),
         )
         with self._autocast(batch.pixels):
             ids, mask = batch.title
@@ -172,10 +172,13 @@ class Objective(nn.Module):
             return torch.zeros((), device=pixels.device)
         image = self.towers.product.image
         with self._autocast(pixels):
-            original = image.embed(image.patches(pixels))  # [photos, patches, width]
-            drawn = masked_patches.random_mask(original.shape[0], original.shape[1], self.training_config.mask_share)
+            original = image.patches(pixels)  # [photos, patches, width]
+            drawn = masked_patches.random_mask(
+                original.shape[0], original.shape[1], self.training_config.patch_mask_share
+            )
             hidden = drawn.to(pixels.device)
-            shown = torch.where(hidden[..., None], self.hidden_patch.to(original.dtype), original)
+            shown = image.patches(pixels, hidden)
+            shown = torch.where(hidden[..., None], self.hidden_patch.to(shown.dtype), shown)
             states = image.encoder(shown + image.positions, torch.ones_like(shown[..., 0]))
             predicted = self.patch_head(states[hidden])
         objective = getattr(masked_patches, self.training_config.patch_objective)

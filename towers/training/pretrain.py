@@ -50,6 +50,8 @@ def pretrain(
     """
     settings = read_json(config_file)
     training = TrainingConfig.from_json({**settings["training"], **({} if seed is None else {"seed": seed})})
+    if pairs_file is not None and not training.same_style:
+        raise ValueError(f"pairs: {pairs_file} would be of no use: same_style is 0; give it a weight in {config_file}")
     with join_processes(training.device) as device:
         torch.manual_seed(training.seed)
         image_size = settings["towers"].get("image_size", TowerConfig.image_size)

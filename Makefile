@@ -8,7 +8,7 @@ REPOSITORY := build/model_repository
 INDEX := build/index
 
 .DELETE_ON_ERROR:
-.PHONY: install demo serve test lint format clean
+.PHONY: install demo serve test gpu-check lint format clean
 
 install: $(READY)
 
@@ -36,6 +36,12 @@ serve: $(INDEX)/manifest.json
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+# On a machine with a GPU; docs/benchmarks.md gets the figures. GPU_PYTHON names an interpreter with libraries of its own,
+# where there is no internet to install any: see gpu_check/parts.py.
+GPU_PYTHON ?= $(BIN)/python
+gpu-check: $(if $(filter $(BIN)/python,$(GPU_PYTHON)),$(READY))
+	$(GPU_PYTHON) -m gpu_check $(GPU_CHECK_ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from cli.common import CHECKPOINT, SHOP, add_repository
+from export.precision.names import PRECISIONS
 
 SAMPLE_PRODUCTS = 300
 
@@ -16,14 +17,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--checkpoint", type=Path, default=CHECKPOINT, metavar="DIR", help="checkpoint folder (default: the demo's)"
     )
-    parser.add_argument("--precision", default="fp32", choices=["fp32"], help="of the graphs (default: %(default)s)")
+    parser.add_argument("--precision", default="fp32", choices=PRECISIONS, help="of the graphs (default: %(default)s)")
     add_repository(parser)
     parser.add_argument(
         "--sample",
         type=Path,
         metavar="FILE",
-        help="catalogue (parquet: title, image) whose products and titles the parity report is measured on "
+        help="catalogue (parquet: title, image) on whose products parity is measured, and 8-bit scales before that "
         "(default: the demo shop)",
+    )
+    parser.add_argument(
+        "--sample-size",
+        type=int,
+        metavar="N",
+        help=f"products of the sample at most (default: {SAMPLE_PRODUCTS} for fp32, else all)",
+    )
+    parser.add_argument(
+        "--queries", type=Path, metavar="FILE", help="parquet with query_id, text (default: the ends of the titles)"
+    )
+    parser.add_argument(
+        "--qrels", type=Path, metavar="FILE", help="parquet with query_id, product_id, relevance: compares recall too"
+    )
+    parser.add_argument(
+        "--report",
+        type=Path,
+        metavar="DIR",
+        help="where parity.json and parity.html go (default: `parity` beside the repository)",
     )
     parser.add_argument(
         "--cpu-instances", type=int, metavar="N", help="processes that answer retrieve on a CPU (default: one a core)"
@@ -32,8 +51,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Export, and print the parity report."""
-    from export.repository import PARITY_FILE, export_repository
+    from export.parity.pages import HTML_FILE, figures, verdict
+    from export.repository import UNMEASURED, export_repository
 
+    report_folder = options.report or options.repository.resolve().parent / "parity"
+    size = options.sample_size or (SAMPLE_PRODUCTS if options.precision == "fp32" else None)
     with tempfile.TemporaryDirectory() as folder:
         report = export_repository(
             options.checkpoint,
@@ -41,14 +63,18 @@ def run(options: argparse.Namespace) -> int:
             options.sample or _demo_sample(Path(folder)),
             precision=options.precision,
             cpu_instances=options.cpu_instances,
+            queries=options.queries,
+            qrels=options.qrels,
+            sample_size=size,
+            report_folder=report_folder,
         )
-    print(
-        f"parity with PyTorch on {report.products} products and {report.queries} queries:\n"
-        f"  query tower    max abs diff {report.query_max_abs_diff:.1e}, min cosine {report.query_min_cosine:.7f}\n"
-        f"  product tower  max abs diff {report.product_max_abs_diff:.1e}, min cosine {report.product_min_cosine:.7f}\n"
-        f"  ranking        overlap@10 {report.overlap_at_10:.4f}\n"
-        f"wrote {options.repository} (report: {options.repository / PARITY_FILE})"
-    )
+    if report is None:
+        print(f"parity with PyTorch: {options.precision} {UNMEASURED}\nwrote {options.repository}")
+        return 0
+    print("parity with PyTorch:")
+    for name, value in figures(report).items():
+        print(f"  {name:<31} {value}")
+    print(f"{verdict(report)}\nwrote {options.repository} (report: {report_folder / HTML_FILE})")
     return 0
 
 

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from cli.common import SHOP, add_repository
+from retrieval.recipes import KINDS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_repository(parser)
     parser.add_argument("--out", type=Path, metavar="DIR", help="index folder (default: `index` beside the repository)")
-    parser.add_argument("--recipe", choices=["flat", "hnsw", "ivf"], help="default: chosen by the number of products")
+    parser.add_argument("--recipe", choices=KINDS, help="default: chosen by the number of products")
 
 
 def run(options: argparse.Namespace) -> int:

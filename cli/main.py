@@ -12,6 +12,7 @@ DEBUG = "SHOPWINDOW_DEBUG"  # set: expected errors keep their traceback too
 
 COMMANDS = {
     "export": "a checkpoint to ONNX graphs and a complete Triton model repository",
+    "plans": "TensorRT plans of an exported repository's towers, or a check that they would compile",
     "validate": "check a model repository for what Triton would only find at run time",
     "index": "embed and index a catalogue",
     "serve": "start Triton on a repository and its index, until Ctrl-C",

@@ -1,7 +1,8 @@
 """The errors of exporting and indexing.
 
 ExportError
-└── CatalogError   a catalogue cannot be read, or holds nothing to index
+├── CatalogError   a catalogue cannot be read, or holds nothing to index
+└── PlanError      a TensorRT plan cannot be built, or is not what it should be
 """
 
 from __future__ import annotations
@@ -13,3 +14,7 @@ class ExportError(Exception):
 
 class CatalogError(ExportError):
     """Raised when a catalogue cannot be read at all; names the file and the column."""
+
+
+class PlanError(ExportError):
+    """Raised when TensorRT refuses a graph or a profile, with its reasons, or when a plan has no sound manifest."""

@@ -22,6 +22,7 @@ from retrieval.pipeline import TOWER_ROWS, InProcessPipeline
 from retrieval.product_index import exact_search
 from retrieval.progress import progress_bar
 from retrieval.recipes import Recipe, choose_recipe
+from retrieval.rescoring import search_rescored
 from retrieval.skipped import Skipped
 from retrieval.text import clean_text
 
@@ -42,7 +43,7 @@ def build_index(
         catalog_file: see `Catalog`.
         repository: an exported model repository.
         out: index folder; one that stands there is replaced when the new one is whole.
-        recipe: "flat", "hnsw" or "ivf"; None chooses by count.
+        recipe: one of `retrieval.recipes.KINDS`; None chooses by count.
         progress: show a bar.
 
     Returns:
@@ -119,7 +120,7 @@ def calibrate(engine: FaissCpuEngine, vectors: np.ndarray, queries: np.ndarray) 
     # Judged by score: of products with equal vectors, which abound in real catalogues, any may be found.
     worst = expected[:, -1:] - 1e-6
     while True:
-        scores, rows = engine.search(queries, k, DEFAULT_EFFORT, None)
+        scores, rows = search_rescored(engine, vectors, queries, k, DEFAULT_EFFORT, None)
         recall = float(np.mean((scores >= worst) & (rows >= 0)))
         recipe: Recipe = engine.recipe
         if recall >= RECALL_TARGET or recipe.search_breadth >= recipe.max_breadth:

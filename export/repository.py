@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
+import tempfile
 from pathlib import Path
 
+from export.calibration import product_feeds, query_feeds
 from export.errors import ExportError
 from export.onnx_export import export_product_tower, export_query_tower
-from export.parity import ParityReport, measure_parity, read_sample
+from export.parity import ParityReport, ParitySample, measure_parity, read_sample
+from export.parity.layers import SHOWN, LayerDrift, worst_layers
+from export.parity.pages import HTML_FILE, JSON_FILE, write_report
+from export.parity.sample import SAMPLE_PRODUCTS
+from export.precision.names import PRECISIONS, QUANTISED, RUNS_ON_CPU
 from export.render import ENSEMBLE_PROFILE, render_models
 from export.validate import validate_repository
 from retrieval.bundle import FILE as BUNDLE
@@ -16,14 +23,15 @@ from retrieval.bundle import Bundle
 from retrieval.cores import usable_cores
 from retrieval.files import replacing
 from retrieval.pipeline import InProcessPipeline
+from retrieval.products import ProductPreprocessor
 from retrieval.progress import progress_bar
 from retrieval.repository_layout import RepositoryLayout
-from towers.checkpoint import load_checkpoint
+from retrieval.text import TextEncoder
+from towers.checkpoint import Checkpoint, load_checkpoint
 
-PRECISIONS = ("fp32",)
-PARITY_FILE = "parity.json"
 PROFILES = ("cpu", ENSEMBLE_PROFILE, "gpu")
 PLAN = "model.plan"  # built on the GPU that serves it, not here
+UNMEASURED = "not measured: ONNX Runtime has no kernels for it on a CPU, so that its parity needs a GPU"
 
 
 def export_repository(
@@ -33,19 +41,30 @@ def export_repository(
     *,
     precision: str = "fp32",
     cpu_instances: int | None = None,
-) -> ParityReport:
+    queries: Path | None = None,
+    qrels: Path | None = None,
+    sample_size: int | None = SAMPLE_PRODUCTS,
+    report_folder: Path | None = None,
+) -> ParityReport | None:
     """Export a checkpoint. A repository that stands at `repository` is replaced only when all went well.
 
     Args:
         checkpoint_folder: see `towers.checkpoint`.
         repository: folder to write.
-        sample: a catalogue on whose products the parity report is measured, which is kept as parity.json in the
-            repository.
-        precision: of the graphs; "fp32".
+        sample: a catalogue on whose products parity is measured, and scales of 8 bits before that.
+        precision: of the graphs, one of `export.precision.names.PRECISIONS`.
         cpu_instances: processes that answer `retrieve` on a CPU; default one a usable core.
+        queries: parquet with query_id, text; default the ends of the sample's titles.
+        qrels: parquet with query_id, product_id, relevance: also compares recall.
+        sample_size: products of the sample at most; None for all of them.
+        report_folder: receives parity.json and parity.html, also where parity fails; default `parity` beside
+            `repository`, which keeps a copy of parity.json.
+
+    Returns:
+        The report; None where the precision cannot be measured on a CPU.
 
     Raises:
-        ValueError: unknown precision.
+        ValueError: unknown precision, or qrels that do not fit the queries.
         FileNotFoundError: the checkpoint is incomplete.
         FileExistsError: `repository` holds something that is not a model repository.
         ExportError: a graph is unfit, the sample is too small, parity fails, or the rendered repository does not
@@ -53,7 +72,8 @@ def export_repository(
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision: must be one of {', '.join(PRECISIONS)}, got {precision!r}")
-    with progress_bar(total=5, desc="export", unit="step") as bar, replacing(repository, BUNDLE) as target:
+    report_folder = report_folder or repository.resolve().parent / "parity"
+    with progress_bar(total=6, desc="export", unit="step") as bar, replacing(repository, BUNDLE) as target:
         checkpoint = load_checkpoint(checkpoint_folder)
         config = checkpoint.towers.config
         bundle = Bundle(
@@ -70,18 +90,23 @@ def export_repository(
         for place in (layout.query_tokenizer, layout.title_tokenizer):
             shutil.copyfile(checkpoint_folder / "tokenizer.json", place)
         bar.update()
+        bar.set_postfix_str("sample")
+        titles = TextEncoder.read(layout.title_tokenizer, config.title_max_tokens)
+        preprocess = ProductPreprocessor(titles, config.image_size)
+        inputs = read_sample(sample, preprocess, sample_size, queries=queries, qrels=qrels)
+        bar.update()
         bar.set_postfix_str("query tower")
-        export_query_tower(checkpoint.towers, layout.query_tower)
+        quantised = precision in QUANTISED
+        tokenizer = TextEncoder.read(layout.query_tokenizer, config.query_max_tokens)
+        feeds = query_feeds(inputs, tokenizer) if quantised else ()
+        export_query_tower(checkpoint.towers, layout.query_tower, precision, feeds)
         bar.update()
         bar.set_postfix_str("product tower")
-        export_product_tower(checkpoint.towers, layout.product_tower)
+        feeds = product_feeds(inputs) if quantised else ()
+        export_product_tower(checkpoint.towers, layout.product_tower, precision, feeds)
         bar.update()
         bar.set_postfix_str("parity")
-        pipeline = InProcessPipeline(target)
-        report = measure_parity(checkpoint, pipeline, read_sample(sample, pipeline.preprocessor))
-        (target / PARITY_FILE).write_text(json.dumps(report.to_json(), indent=2) + "\n")
-        if not report.passed:
-            raise ExportError(f"the graphs do not rank as PyTorch does, nothing was written: {report.to_json()}")
+        report = _gate(checkpoint, target, inputs, precision, report_folder)
         bar.update()
         bar.set_postfix_str("validation")
         problems = [
@@ -95,3 +120,39 @@ def export_repository(
         bar.update()
         bar.set_postfix_str("")
     return report
+
+
+def _gate(
+    checkpoint: Checkpoint, repository: Path, sample: ParitySample, precision: str, report_folder: Path
+) -> ParityReport | None:
+    """Measure parity, write the report, and raise ExportError below the budget."""
+    kept = repository / JSON_FILE
+    if precision not in RUNS_ON_CPU:
+        kept.write_text(json.dumps({"precision": precision, "passed": None, "note": UNMEASURED}, indent=2) + "\n")
+        return None
+    report = measure_parity(checkpoint, InProcessPipeline(repository, threads=usable_cores()), sample, precision)
+    if not report.passed and precision != "fp32":
+        report = dataclasses.replace(report, layers=_find_layers(checkpoint, repository, sample))
+    write_report(report_folder, report)
+    if not report.passed:
+        raise ExportError(
+            f"the {precision} graphs do not rank as PyTorch does, nothing was written: "
+            f"{'; '.join(report.shortfalls)} (report: {report_folder / HTML_FILE})"
+        )
+    shutil.copyfile(report_folder / JSON_FILE, kept)
+    return report
+
+
+def _find_layers(checkpoint: Checkpoint, repository: Path, sample: ParitySample) -> tuple[LayerDrift, ...]:
+    """The layers of both towers that drift most from float32, on a few products and queries."""
+    layout = RepositoryLayout(repository)
+    tokenizer = TextEncoder.read(layout.query_tokenizer, checkpoint.towers.config.query_max_tokens)
+    with tempfile.TemporaryDirectory() as folder:
+        query, product = Path(folder) / "query.onnx", Path(folder) / "product.onnx"
+        export_query_tower(checkpoint.towers, query)
+        export_product_tower(checkpoint.towers, product)
+        drifts = [
+            *worst_layers("query", query, layout.query_tower, query_feeds(sample, tokenizer)[0]),
+            *worst_layers("product", product, layout.product_tower, product_feeds(sample)[0]),
+        ]
+    return tuple(sorted(drifts, key=lambda each: -each.drift)[:SHOWN])

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from export.validation.checks import PINNED_SERVER, check_model
+from export.plans.machine import Server
+from export.validation.checks import check_model
 from export.validation.ensembles import check_ensembles
-from export.validation.parsing import PLAIN_PROFILE, read_repository
+from export.validation.graphs import check_graphs
+from export.validation.parsing import PLAIN_PROFILE, on_cpu, read_repository
+from export.validation.plans import check_model_plans
 from export.validation.report import Problem, format_json, format_report
+from export.validation.versions import PINNED_SERVER
 from retrieval.bundle import FILE as BUNDLE
 from retrieval.repository_layout import RepositoryLayout
 
@@ -15,7 +19,11 @@ __all__ = ["Problem", "format_json", "format_report", "validate_repository"]
 
 
 def validate_repository(
-    repository: Path, *, profile: str = "cpu", max_version: tuple[int, int] | None = None
+    repository: Path,
+    *,
+    profile: str = "cpu",
+    max_version: tuple[int, int] | None = None,
+    server: Server | None = None,
 ) -> list[Problem]:
     """Check a repository as it would be served.
 
@@ -27,13 +35,14 @@ def validate_repository(
             have one, as --model-config-name does.
         max_version: configs may use nothing newer than this Triton (major, minor). Default: the CPU wheel's 2.51 for
             "cpu" and "cpu-...", no limit for other profiles.
+        server: the TensorRT and the GPUs that plans have to fit; None leaves that open.
 
     Returns:
         What was found, in the order of the models; empty when all is well.
     """
     if not repository.is_dir():
         return [Problem("error", "", str(repository), "no such folder: make one with 'shopwindow export'")]
-    if max_version is None and profile.split("-")[0] == "cpu":
+    if max_version is None and on_cpu(profile):
         max_version = PINNED_SERVER
     models, problems = read_repository(repository, profile)
     if profile not in (PLAIN_PROFILE, "cpu") and not any(repository.glob(f"*/configs/{profile}.pbtxt")):
@@ -43,6 +52,9 @@ def validate_repository(
     for model in models.values():
         if model is not None:
             problems += check_model(model, profile, max_version)
+            problems += check_graphs(model)
+            if not on_cpu(profile):
+                problems += check_model_plans(model, profile, server or Server())
     problems += check_ensembles(models)
     problems += _check_shared_files(repository, profile)
     return sorted(problems, key=lambda problem: problem.model)

@@ -19,7 +19,8 @@ class Bundle:
         query_max_tokens: longer queries are cut.
         title_max_tokens: longer titles are cut.
         image_size: side of the square photo in pixels.
-        precision: of the towers' graphs, "fp32".
+        precision: of the towers' graphs, "fp32", "fp16", "bf16", "int8" or "fp8". ONNX Runtime runs fp32, fp16 and int8
+            on a CPU; bf16 and fp8 need a GPU.
     """
 
     tower_hash: str

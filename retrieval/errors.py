@@ -2,7 +2,8 @@
 
 RetrievalError
 ├── InvalidRequest   the caller's input is wrong; served as INVALID_ARGUMENT
-└── IndexUnfit       an index folder is missing, broken or belongs to other towers
+├── IndexUnfit       an index folder is missing, broken or belongs to other towers
+└── EngineUnfit      the wanted engine cannot search this index on this machine
 """
 
 from __future__ import annotations
@@ -29,6 +30,10 @@ class InvalidRequest(RetrievalError, ValueError):
 
 class IndexUnfit(RetrievalError):
     """Raised when an index folder cannot be served: missing, incomplete, or built by another product tower."""
+
+
+class EngineUnfit(RetrievalError):
+    """Raised when an index cannot be searched the way that was asked for: no GPU, too little memory, no such form."""
 
 
 def show(value: object, limit: int = 60) -> str:

@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from retrieval.engines import FaissCpuEngine
+from retrieval.engines import EngineOptions, FaissCpuEngine, SearchEngine, open_engine
 from retrieval.errors import IndexUnfit
 from retrieval.files import replacing
 from retrieval.recipes import Recipe
@@ -70,7 +70,7 @@ class IndexFolder:
     vectors: np.ndarray
     product_ids: np.ndarray
     attributes: pa.Table
-    engine: FaissCpuEngine
+    engine: SearchEngine
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -92,11 +92,16 @@ def read_manifest(folder: Path) -> Manifest:
         raise IndexUnfit(f"{file}: not a manifest ({error!r})") from error
 
 
-def read_index(folder: Path) -> IndexFolder:
+def read_index(folder: Path, options: EngineOptions | None = None) -> IndexFolder:
     """Load an index folder and check that its parts belong together.
+
+    Args:
+        folder: where it is.
+        options: where to search it; None searches on the CPU.
 
     Raises:
         IndexUnfit: a file is missing or unreadable, or counts and dimensions disagree.
+        EngineUnfit: the wanted engine can't take it.
     """
     manifest = read_manifest(folder)
     with _reading(folder / "vectors.npy") as file:
@@ -105,11 +110,8 @@ def read_index(folder: Path) -> IndexFolder:
         product_ids = np.load(file)
     with _reading(folder / "attributes.parquet") as file:
         attributes = pq.read_table(file)
-    if manifest.recipe.kind == "flat":
-        engine = FaissCpuEngine.build(vectors, manifest.recipe)
-    else:
-        with _reading(folder / "index.faiss") as file:
-            engine = FaissCpuEngine.read(file, manifest.recipe)
+    with _reading(folder / "index.faiss") as file:
+        engine = open_engine(vectors, file, manifest.recipe, options or EngineOptions())
     counts = {
         "manifest.json": manifest.count,
         "vectors.npy": len(vectors),

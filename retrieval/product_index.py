@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from retrieval.attributes import AttributeTable
+from retrieval.engines import EngineOptions
 from retrieval.errors import IndexUnfit, InvalidRequest
 from retrieval.filters import Filter, check_filter, filter_mask
 from retrieval.index_folder import IndexFolder, read_index
 from retrieval.parameters import RequestParameters
+from retrieval.rescoring import search_rescored
 
 PAD_ID = -1
 PAD_SCORE = -np.inf
@@ -52,23 +54,30 @@ class ProductIndex:
         self._masks: OrderedDict[Filter, np.ndarray] = OrderedDict()
 
     @classmethod
-    def open(cls, path: Path, *, tower_hash: str | None = None) -> ProductIndex:
+    def open(cls, path: Path, *, tower_hash: str | None = None, engine: EngineOptions | None = None) -> ProductIndex:
         """Load an index folder for serving.
 
         Args:
             path: the folder.
             tower_hash: identity of the query tower that will search it; None skips the check.
+            engine: where to search; None searches on the CPU.
 
         Raises:
             IndexUnfit: unreadable, or filled by another product tower.
+            EngineUnfit: the wanted engine can't take it.
         """
-        folder = read_index(path)
+        folder = read_index(path, engine)
         if tower_hash is not None and folder.manifest.tower_hash != tower_hash:
             raise IndexUnfit(
                 f"{path} was filled by towers {folder.manifest.tower_hash[:12]}, the repository serves towers "
                 f"{tower_hash[:12]}: run 'shopwindow index' again, or serve the repository that belongs to the index"
             )
         return cls(folder)
+
+    @property
+    def engine_description(self) -> str:
+        """Which engine searches, where and how, for a log."""
+        return self._folder.engine.description
 
     def check(self, embeddings: np.ndarray, parameters: RequestParameters) -> None:
         """Raise InvalidRequest when this index cannot answer the request."""
@@ -119,10 +128,11 @@ class ProductIndex:
         k = min(top_k, allowed)
         if k == 0 or len(queries) == 0:
             return scores, rows
-        if mask is not None and allowed <= EXACT_ROWS:
+        engine = self._folder.engine
+        if (mask is not None and allowed <= EXACT_ROWS) or k > engine.largest_k:
             scores[:, :k], rows[:, :k] = self._exact(queries, k, mask)
             return scores, rows
-        scores[:, :k], rows[:, :k] = self._folder.engine.search(queries, k, effort, mask)
+        scores[:, :k], rows[:, :k] = search_rescored(engine, self._folder.vectors, queries, k, effort, mask)
         # An approximate engine may stop before it has k rows although k exist: search those queries exactly.
         short = np.flatnonzero((rows[:, :k] < 0).any(axis=1))
         if len(short):

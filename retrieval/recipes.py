@@ -7,7 +7,13 @@ from dataclasses import dataclass, replace
 
 # Up to here exact search over 128 dimensions stays near a millisecond on one core; beyond, it grows with the count.
 FLAT_ROWS = 20_000
-KINDS = ("flat", "hnsw", "ivf")
+KINDS = ("flat", "hnsw", "ivf", "ivf-sq8", "ivf-pq32")
+
+# How an inverted list keeps a vector, as FAISS's index_factory calls it: whole, a byte a dimension, or 32 bytes (np:
+# without polysemous codes, which take a minute to train and are for searches that this one never makes).
+_STORAGE = {"ivf": "Flat", "ivf-sq8": "SQ8", "ivf-pq32": "PQ32np"}
+# A product quantiser learns 256 values a byte and FAISS asks for 39 training rows each; more make it no better.
+_PQ_TRAINING_ROWS = 65_536
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,7 +21,8 @@ class Recipe:
     """How an index is built and searched.
 
     Attributes:
-        kind: "flat" (exact), "hnsw" or "ivf".
+        kind: "flat" (exact), "hnsw", "ivf", or an IVF that keeps vectors small: "ivf-sq8" (a byte a dimension),
+            "ivf-pq32" (32 bytes a vector; the dimension must be a multiple of 32).
         factory: FAISS index_factory text.
         search_breadth: nprobe (ivf) or efSearch (hnsw) at effort 5; 0 for flat.
         max_breadth: largest useful breadth; 0 for flat.
@@ -29,6 +36,15 @@ class Recipe:
     max_breadth: int = 0
     construction: int = 0
     training_rows: int = 0
+
+    @property
+    def inverted(self) -> bool:
+        """Whether it is an IVF, whose breadth is a number of lists."""
+        return self.kind in _STORAGE
+
+    def spare(self, k: int) -> int:
+        """Candidates to fetch beside k rows, since compressed vectors rank only roughly; 0 where they are whole."""
+        return {"ivf-sq8": k, "ivf-pq32": 5 * k}.get(self.kind, 0)
 
     def breadth_at(self, effort: int) -> int:
         """Search breadth at an effort of 1 to 10: `search_breadth` times 2 to the power of (effort - 5)."""
@@ -44,7 +60,7 @@ def choose_recipe(rows: int, kind: str | None = None) -> Recipe:
 
     Args:
         rows: number of vectors.
-        kind: "flat", "hnsw" or "ivf"; None picks flat up to FLAT_ROWS and ivf above.
+        kind: one of KINDS; None picks flat up to FLAT_ROWS and ivf above.
 
     Raises:
         ValueError: unknown kind.
@@ -54,14 +70,14 @@ def choose_recipe(rows: int, kind: str | None = None) -> Recipe:
         return Recipe(kind="flat", factory="Flat")
     if kind == "hnsw":
         return Recipe(kind="hnsw", factory="HNSW32,Flat", search_breadth=64, max_breadth=4_096, construction=200)
-    if kind == "ivf":
+    if kind in _STORAGE:
         # FAISS asks for at least 39 training rows a list; 4 * sqrt(rows) lists is its own rule of thumb.
         lists = max(1, min(int(4 * math.sqrt(rows)), rows // 39))
         return Recipe(
-            kind="ivf",
-            factory=f"IVF{lists},Flat",
+            kind=kind,
+            factory=f"IVF{lists},{_STORAGE[kind]}",
             search_breadth=min(lists, 16),
             max_breadth=lists,
-            training_rows=min(rows, 64 * lists),
+            training_rows=min(rows, max(64 * lists, _PQ_TRAINING_ROWS if kind == "ivf-pq32" else 0)),
         )
     raise ValueError(f"recipe: must be one of {', '.join(KINDS)}, got {kind!r}")

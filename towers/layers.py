@@ -42,7 +42,7 @@ class Block(nn.Module):
 
         Args:
             states: (batch, tokens, width).
-            bias: (batch, 1, 1, tokens), added to the attention logits.
+            bias: (batch, 1, 1, tokens) float32, added to the attention logits.
 
         Returns:
             (batch, tokens, width).
@@ -56,7 +56,8 @@ class Block(nn.Module):
         qkv = self.qkv(states).view(batch, tokens, 3, self.heads, width // self.heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each [batch, heads, tokens, width / heads]
         logits = query @ key.transpose(-1, -2) * (width // self.heads) ** -0.5 + bias
-        mixed = torch.softmax(logits, dim=-1) @ value
+        # The bias is float32, and so is the softmax, even where the states are in half precision.
+        mixed = torch.softmax(logits, dim=-1).to(value.dtype) @ value
         projected: Tensor = self.project(mixed.transpose(1, 2).reshape(batch, tokens, width))
         return projected
 

@@ -66,7 +66,7 @@ class ImageEncoder(nn.Module):
             (batch, patches, width).
         """
         states = self.patches(pixels) + self.positions
-        encoded: Tensor = self.encoder(states, torch.ones_like(states[..., 0]))
+        encoded: Tensor = self.encoder(states, torch.ones_like(states[..., 0], dtype=torch.float32))
         return encoded
 
 
@@ -155,7 +155,7 @@ class ProductTower(nn.Module):
         first = torch.zeros_like(title_mask)
         first[:, 0] = 1.0
         title_mask = torch.where(has_title > 0, title_mask, first)
-        image_mask = torch.ones_like(patches[..., 0])
+        image_mask = torch.ones_like(patches[..., 0], dtype=title_mask.dtype)
 
         tokens = title.shape[1]
         joint = torch.cat([title + self.modality[0], patches + self.modality[1]], dim=1)  # [batch, all, width]

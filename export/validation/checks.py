@@ -1,4 +1,4 @@
-"""Checks of one model: its name, files, tensors, batching, instances and warm-up."""
+"""Checks of one model: its name, files, tensors, batching and instances."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from google.protobuf.message import Message  # type: ignore[import-untyped]
 from tritonclient.grpc.model_config_pb2 import DataType, ModelInstanceGroup, ModelQueuePolicy
 
-from export.validation.parsing import PLAIN_PROFILE, Model
+from export.validation.loading import check_loading
+from export.validation.parsing import Model, on_cpu
 from export.validation.report import Problem
-from export.validation.shapes import WILDCARD, same_shape, show_dims
+from export.validation.shapes import WILDCARD, show_dims
+from export.validation.versions import check_version
 
 # Backend -> the platform that goes with it, and the file it loads by default.
 _BACKENDS = {
@@ -32,11 +33,6 @@ _ONE_PER_DEVICE = "product_index"
 
 _LONGEST_SANE_DELAY_US = 100_000
 
-# The server of the nvidia-pytriton wheel, on which the CPU profiles run, and what it lacks though newer protobufs
-# have it.
-PINNED_SERVER = (2, 51)
-_UNKNOWN_TO_PINNED_SERVER = frozenset({"max_inflight_requests", "model_metrics"})
-
 
 def check_model(model: Model, profile: str, max_version: tuple[int, int] | None) -> Iterator[Problem]:
     """Everything about a model that needs no other model.
@@ -47,14 +43,14 @@ def check_model(model: Model, profile: str, max_version: tuple[int, int] | None)
         max_version: the config may use nothing newer than this Triton; None for no limit.
     """
     yield from _identity(model)
-    yield from _newer_fields(model, max_version)
+    yield from check_version(model, max_version)
     yield from _versions(model, profile)
     yield from _tensors(model)
     yield from _batching(model)
     yield from _cache(model)
     if not model.is_ensemble:
         yield from _instances(model, profile)
-        yield from _warmup(model)
+        yield from check_loading(model)
 
 
 def _identity(model: Model) -> Iterator[Problem]:
@@ -86,27 +82,6 @@ def _identity(model: Model) -> Iterator[Problem]:
             )
 
 
-def _newer_fields(model: Model, max_version: tuple[int, int] | None) -> Iterator[Problem]:
-    if max_version is None or max_version > PINNED_SERVER:
-        return
-    for name in sorted(_used_fields(model.config) & _UNKNOWN_TO_PINNED_SERVER):
-        yield model.error(
-            f"{name}: unknown to Triton {'.'.join(map(str, PINNED_SERVER))}, which then refuses the whole config; "
-            "leave it out of this profile, or serve with a newer Triton"
-        )
-
-
-def _used_fields(message: Message) -> set[str]:
-    names = set()
-    for field, value in message.ListFields():
-        names.add(field.name)
-        if field.message_type is None or field.message_type.GetOptions().map_entry:
-            continue
-        for part in [value] if isinstance(value, Message) else value:
-            names |= _used_fields(part)
-    return names
-
-
 def _versions(model: Model, profile: str) -> Iterator[Problem]:
     config = model.config
     if not model.versions:
@@ -121,7 +96,7 @@ def _versions(model: Model, profile: str) -> Iterator[Problem]:
         yield model.error(f"version_policy: picks none of the version folders ({has}); name one of them")
     if not model.is_ensemble:
         for version in sorted(model.served_versions):
-            for field, name in sorted(_needed_files(model, profile)):
+            for field, name in sorted(needed_files(model, profile)):
                 if state := _unusable(model.folder / str(version) / name):
                     yield Problem(
                         "error",
@@ -133,16 +108,16 @@ def _versions(model: Model, profile: str) -> Iterator[Problem]:
 
 def _remedy(name: str, state: str) -> str:
     if name.endswith(".plan"):
-        return "build the plan on the serving GPU"
+        return "build it on the serving GPU with 'shopwindow plans'"
     if name.endswith(".py") and state == "missing":
         return "export the repository again; Triton 2.51 hangs while it loads such a model"
     return "export the repository again"
 
 
-def _needed_files(model: Model, profile: str) -> Iterator[tuple[str, str]]:
-    """The files of each version folder, with the field that asks for them."""
+def needed_files(model: Model, profile: str) -> Iterator[tuple[str, str]]:
+    """The files of each version folder, by the field that asks for them."""
     config = model.config
-    if profile == PLAIN_PROFILE and config.cc_model_filenames:
+    if config.cc_model_filenames and not on_cpu(profile):
         for capability, name in config.cc_model_filenames.items():
             yield f"cc_model_filenames[{capability!r}]", name
         return
@@ -245,15 +220,15 @@ def _cache(model: Model) -> Iterator[Problem]:
 def _instances(model: Model, profile: str) -> Iterator[Problem]:
     config = model.config
     groups = config.instance_group
-    on_cpu = profile.split("-")[0] == "cpu"
-    if on_cpu and (config.backend == "tensorrt" or config.platform == "tensorrt_plan"):
+    without_gpu = on_cpu(profile)
+    if without_gpu and (config.backend == "tensorrt" or config.platform == "tensorrt_plan"):
         yield model.error(f"platform: tensorrt_plan needs a GPU, {profile!r} has none; write configs/{profile}.pbtxt")
     # 0 is also what a missing count reads as, which Triton takes for 1.
     writes_zero = re.search(r"\bcount\s*:\s*0\b", model.text) is not None
     for group in groups:
         if group.count < 0 or (group.count == 0 and writes_zero):
             yield model.error(f"instance_group.count: must be 1 or more, got {group.count}; Triton would start 1")
-        if group.kind == ModelInstanceGroup.KIND_GPU and on_cpu:
+        if group.kind == ModelInstanceGroup.KIND_GPU and without_gpu:
             yield model.error(
                 f"instance_group.kind: KIND_GPU needs a GPU, profile {profile!r} has none; "
                 f"write KIND_CPU in configs/{profile}.pbtxt"
@@ -263,7 +238,7 @@ def _instances(model: Model, profile: str) -> Iterator[Problem]:
                 f"instance_group.gpus: {ModelInstanceGroup.Kind.Name(group.kind)} may name no GPUs, "
                 f"got {show_dims(group.gpus)}; leave them out, or use KIND_GPU"
             )
-    if model.name == _ONE_PER_DEVICE and profile == PLAIN_PROFILE:
+    if model.name == _ONE_PER_DEVICE and not without_gpu:
         yield from _one_per_device(model)
 
 
@@ -284,41 +259,3 @@ def _one_per_device(model: Model) -> Iterator[Problem]:
                 f"instance_group.count: {model.name} must have exactly 1 instance per device, got {count} on {device}: "
                 "each is a process with its own copy of the index; set count: 1 and let batches do the rest"
             )
-
-
-def _warmup(model: Model) -> Iterator[Problem]:
-    config = model.config
-    inputs = {tensor.name: tensor for tensor in config.input}
-    for sample in config.model_warmup:
-        where = f"model_warmup {sample.name!r}"
-        if sample.batch_size > max(config.max_batch_size, 1):
-            yield model.error(
-                f"{where}: batch_size must be at most max_batch_size {config.max_batch_size}, got {sample.batch_size}"
-            )
-        for name in sorted(set(inputs) - set(sample.inputs)):
-            if not inputs[name].optional:
-                yield model.error(f"{where}: input {name!r} is missing; every input that is not optional needs data")
-        for name, given in sorted(sample.inputs.items()):
-            if name not in inputs:
-                yield model.error(f"{where}: input {name!r} is none of the model's ({', '.join(inputs)}); rename it")
-                continue
-            wanted = inputs[name]
-            if given.data_type != wanted.data_type:
-                yield model.error(
-                    f"{where}: input {name!r} must be {DataType.Name(wanted.data_type)}, "
-                    f"got {DataType.Name(given.data_type)}"
-                )
-            if WILDCARD in given.dims:
-                yield model.error(f"{where}: input {name!r} needs a size for every axis, got {show_dims(given.dims)}")
-            elif not same_shape(given.dims, wanted.dims):
-                yield model.error(
-                    f"{where}: input {name!r} must have dims {show_dims(wanted.dims)} (without the batch), "
-                    f"got {show_dims(given.dims)}"
-                )
-            source = given.WhichOneof("input_data_type")
-            if source is None:
-                yield model.error(f"{where}: input {name!r} has no data; add zero_data: true or random_data: true")
-            elif source == "input_data_file" and not (model.folder / "warmup" / given.input_data_file).is_file():
-                yield model.error(
-                    f"{where}: input {name!r} reads {model.name}/warmup/{given.input_data_file}, which is missing"
-                )

@@ -16,6 +16,11 @@ from export.validation.report import Problem
 PLAIN_PROFILE = "gpu"  # its configs are config.pbtxt; every other profile is a --model-config-name
 
 
+def on_cpu(profile: str) -> bool:
+    """Whether a profile is for machines without a GPU: `cpu` and `cpu-...`."""
+    return profile.split("-")[0] == "cpu"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Model:
     """A model folder and the config it is served with.

@@ -1,4 +1,4 @@
-"""FAISS on the CPU: flat (exact), HNSW and IVF behind the engine interface."""
+"""FAISS on the CPU: flat (exact), HNSW and IVF, whole or compressed, behind the engine interface."""
 
 from __future__ import annotations
 
@@ -34,7 +34,14 @@ class FaissCpuEngine:
         Args:
             vectors: (rows, dim) float32, L2-normalised.
             recipe: what to build.
+
+        Raises:
+            ValueError: vectors of this length do not fit the recipe.
         """
+        if recipe.kind == "ivf-pq32" and vectors.shape[1] % 32:
+            raise ValueError(
+                f"recipe: ivf-pq32 needs a dimension that is a multiple of 32, got {vectors.shape[1]}; use ivf-sq8"
+            )
         index = faiss.index_factory(vectors.shape[1], recipe.factory, faiss.METRIC_INNER_PRODUCT)
         if recipe.kind == "hnsw":
             index.hnsw.efConstruction = recipe.construction
@@ -66,6 +73,20 @@ class FaissCpuEngine:
         """Length of an indexed vector."""
         return int(self._index.d)
 
+    @property
+    def largest_k(self) -> int:
+        """Most rows that one search can find."""
+        return self.rows
+
+    @property
+    def description(self) -> str:
+        """See `SearchEngine.description`."""
+        return f"FAISS on the CPU, {self.recipe.factory}, {self.rows} vectors of {self.dim} dimensions"
+
+    def spare(self, k: int) -> int:
+        """See `SearchEngine.spare`."""
+        return self.recipe.spare(k)
+
     def search(
         self, queries: np.ndarray, k: int, effort: int, mask: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -76,7 +97,7 @@ class FaissCpuEngine:
         # else recall falls with the share of rows it leaves.
         share = 1.0 if mask is None else max(np.count_nonzero(mask), 1) / len(mask)
         breadth = min(math.ceil(self.recipe.breadth_at(effort) / share), max(self.rows, 1))
-        if self.recipe.kind == "ivf":
+        if self.recipe.inverted:
             # Enough lists to hold k rows twice over, else a large top_k would come back short.
             lists_for_k = math.ceil(2 * k * self._index.nlist / max(self.rows, 1) / share)
             parameters = faiss.SearchParametersIVF(

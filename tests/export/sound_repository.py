@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+from export.plans import PlanKey, Server, read_profile
+from export.plans.manifest import write_plan
+from export.plans.profile import read_config
 from export.validate import format_report, validate_repository
 
 CONFIGS = {
@@ -65,7 +69,7 @@ output [
   { name: "generation" data_type: TYPE_INT64 dims: [ 1 ] }
 ]
 instance_group [ { count: 1 kind: KIND_GPU } ]
-dynamic_batching { default_queue_policy { timeout_action: REJECT max_queue_size: 1024 } }
+dynamic_batching { default_queue_policy { timeout_action: REJECT } }
 """,
     "retrieve/config.pbtxt": """
 name: "retrieve"
@@ -117,6 +121,16 @@ TOKENIZER, TOWER, INDEX, RETRIEVE = (
 
 Breakage = Callable[[Path], None]
 
+# What the query tower's plan was built from and for.
+KEY = PlanKey(
+    onnx_sha256="0123456789abcdef" * 4,
+    module="tensorrt",
+    version="11.1.0.106",
+    compute_capability="9.0",
+    profile={},
+    precision="fp16",
+)
+
 
 def write_repository(root: Path) -> Path:
     for name, text in CONFIGS.items():
@@ -126,7 +140,8 @@ def write_repository(root: Path) -> Path:
         (root / name.split("/")[0] / "1").mkdir(exist_ok=True)
     for model in ("query_tokenizer", "query_tower", "product_index"):
         (root / model / "1" / "model.py").write_text(PYTHON_MODEL)
-    (root / "query_tower" / "1" / "model.plan").write_bytes(b"plan")
+    plan = root / "query_tower" / "1" / "model.plan"
+    write_plan(plan, b"plan", replace(KEY, profile=read_profile(read_config(root / "query_tower" / "config.pbtxt"))))
     (root / "notes.json").write_text("{}")  # plain files in the root are none of Triton's business
     return root
 
@@ -168,8 +183,9 @@ def expect_one(
     severity: str = "error",
     profile: str = "cpu",
     model: str | None = None,
+    server: Server | None = None,
 ) -> None:
-    problems = validate_repository(repository, profile=profile)
+    problems = validate_repository(repository, profile=profile, server=server)
     assert len(problems) == 1, format_report(problems)
     problem = problems[0]
     assert problem.severity == severity

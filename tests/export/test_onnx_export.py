@@ -97,8 +97,9 @@ def model(
     batch: int | str = "batch",
     opset: int = OPSET,
     weight: str = "weight",
+    kind: int = TensorProto.FLOAT,
 ) -> onnx.ModelProto:
-    """A graph of two nodes: x * weight, then the absolute value."""
+    """A graph of two nodes: x * weight, then the absolute value; `kind` is the type of all but the weight."""
     shape = [batch, 4]
     graph = helper.make_graph(
         [
@@ -106,8 +107,8 @@ def model(
             helper.make_node("Abs", ["inner"], [output], name="last"),
         ],
         "graph",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info(output, TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("x", kind, shape)],
+        [helper.make_tensor_value_info(output, kind, shape)],
         [helper.make_tensor(weight, TensorProto.FLOAT, [4], [1.0, 2.0, 3.0, 4.0])],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
@@ -124,9 +125,14 @@ def test_a_sound_graph_passes(tmp_path: Path) -> None:
         (model(output="embedding", node="embedding"), ("embedding",), "output 'embedding' shares its name"),
         (model(batch=2), ("product",), "the batch axis of x is fixed; it must be dynamic"),
         (model(opset=18), ("product",), f"opset 18, expected {OPSET}"),
+        (
+            model(kind=TensorProto.FLOAT16),
+            ("product",),
+            "types or shapes do not fit.* needs a Cast wherever",
+        ),
         (model(output="other"), ("product",), r"outputs are \('other',\), expected \('product',\)"),
     ],
-    ids=["inner name", "fixed batch", "opset", "renamed output"],
+    ids=["inner name", "fixed batch", "opset", "types meet", "renamed output"],
 )
 def test_a_graph_that_would_fail_later_is_refused(
     tmp_path: Path, made: onnx.ModelProto, outputs: tuple[str, ...], named: str

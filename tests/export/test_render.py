@@ -6,13 +6,15 @@ import hashlib
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from export import render
-from export.render import ENSEMBLES, MODELS, render_models
+from export.batches import typical_batches
+from export.render import ENSEMBLES, MODELS, GpuOptions, render_models, serving_triton
 from retrieval.bundle import Bundle
 
 BUNDLE = Bundle(tower_hash="c0ffee" * 10, embedding_dim=96, query_max_tokens=21, title_max_tokens=43, image_size=72)
@@ -23,7 +25,7 @@ STEPS = {"query_tokenizer", "query_tower", "product_preprocessor", "product_towe
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("rendered")
-    render_models(folder, BUNDLE, cpu_instances=3)
+    render_models(folder, BUNDLE, cpu_instances=3, gpu=GpuOptions(triton=(2, 51)))
     return folder
 
 
@@ -67,7 +69,7 @@ def test_the_values_of_the_checkpoint_stand_in_the_configs(rendered: Path) -> No
         assert (parameters["default_top_k"], parameters["max_top_k"]) == ("100", "10000")
 
 
-@pytest.mark.parametrize("profile", [None, "cpu", "cpu-ensemble"])
+@pytest.mark.parametrize("profile", [None, "cpu", "cpu-ensemble", "onnxruntime"])
 @pytest.mark.parametrize("model", sorted(STEPS | ENSEMBLE_NAMES))
 def test_every_profile_of_a_model_keeps_its_name_and_contract(rendered: Path, model: str, profile: str | None) -> None:
     found, gpu = config(rendered, model, profile), config(rendered, model)
@@ -75,7 +77,7 @@ def test_every_profile_of_a_model_keeps_its_name_and_contract(rendered: Path, mo
     assert [tensor.name for tensor in found.input] == [tensor.name for tensor in gpu.input]
     assert [tensor.data_type for tensor in found.input] == [tensor.data_type for tensor in gpu.input]
     assert [tensor.name for tensor in found.output] == [tensor.name for tensor in gpu.output]
-    if profile is not None:
+    if profile in ("cpu", "cpu-ensemble"):
         assert found.backend == "python" or found.platform == "ensemble"
         assert all(group.kind != group.KIND_GPU for group in found.instance_group)
     if found.backend == "python":
@@ -90,7 +92,7 @@ def test_retrieving_models_are_fused_under_cpu_and_ensembles_otherwise(rendered:
     assert sum(group.count for group in config(rendered, "retrieve", "cpu").instance_group) == 3
 
 
-@pytest.mark.parametrize("profile", [None, "cpu-ensemble"])
+@pytest.mark.parametrize("profile", [None, "cpu-ensemble", "onnxruntime"])
 @pytest.mark.parametrize("model", sorted(ENSEMBLE_NAMES))
 def test_the_steps_of_an_ensemble_fit_together(rendered: Path, model: str, profile: str | None) -> None:
     ensemble = config(rendered, model, profile)
@@ -124,3 +126,96 @@ def test_an_unknown_placeholder_is_an_error(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(render, "MODELS", tmp_path / "models")
     with pytest.raises(KeyError, match="colour_of_the_rack"):
         render_models(tmp_path / "out", BUNDLE, cpu_instances=1)
+
+
+# The GPU profiles.
+
+TOWERS = ("query_tower", "product_tower")
+
+
+@pytest.mark.parametrize("tower", TOWERS)
+@pytest.mark.parametrize(("profile", "platform"), [(None, "tensorrt_plan"), ("onnxruntime", "onnxruntime_onnx")])
+def test_tensors_of_a_tower_have_one_shape(rendered: Path, tower: str, profile: str | None, platform: str) -> None:
+    found = config(rendered, tower, profile)
+    assert found.platform == platform
+    assert all(size > 0 for tensor in (*found.input, *found.output) for size in tensor.dims)
+    assert found.HasField("dynamic_batching")
+
+
+def test_towers_run_on_gpus_and_the_retriever_once_on_each(rendered: Path) -> None:
+    groups = {model: list(config(rendered, model).instance_group) for model in (*TOWERS, "product_index")}
+    assert {model: [group.count for group in each] for model, each in groups.items()} == {
+        model: [1] for model in groups
+    }
+    assert all(groups[tower][0].kind == groups[tower][0].KIND_GPU for tower in TOWERS)
+    assert groups["product_index"][0].kind == groups["product_index"][0].KIND_AUTO
+
+
+@pytest.mark.parametrize("tower", TOWERS)
+def test_a_tower_warms_up_at_typical_batches(rendered: Path, tower: str) -> None:
+    found = config(rendered, tower)
+    assert tuple(sample.batch_size for sample in found.model_warmup) == typical_batches(found.max_batch_size)
+    shapes = {tensor.name: (tensor.data_type, list(tensor.dims)) for tensor in found.input}
+    for sample in found.model_warmup:
+        assert {name: (each.data_type, list(each.dims)) for name, each in sample.inputs.items()} == shapes
+        # random ids would lie outside the vocabulary
+        assert all(each.zero_data for each in sample.inputs.values())
+
+
+@pytest.mark.parametrize("triton", [(2, 51), (2, 66), (2, 67), (2, 71)])
+def test_full_queues_refuse_where_the_server_can(tmp_path: Path, triton: tuple[int, int]) -> None:
+    render_models(tmp_path, BUNDLE, cpu_instances=1, gpu=GpuOptions(triton=triton))
+    for step in sorted(STEPS):
+        found = config(tmp_path, step)
+        policy = found.dynamic_batching.default_queue_policy
+        bounded = triton >= (2, 67)
+        assert found.dynamic_batching.HasField("default_queue_policy") is bounded
+        assert policy.timeout_action == policy.REJECT
+        assert policy.max_queue_size == (16 * found.max_batch_size if bounded else 0)
+        assert policy.allow_timeout_override is bounded
+        assert not config(tmp_path, step, "cpu").dynamic_batching.HasField("default_queue_policy")
+
+
+@pytest.mark.parametrize("tower", TOWERS)
+def test_cuda_graphs_and_plans_a_gpu_are_options(rendered: Path, tmp_path: Path, tower: str) -> None:
+    assert not config(rendered, tower).HasField("optimization")
+    assert not config(rendered, tower).cc_model_filenames
+    gpu = GpuOptions(capabilities=("9.0", "12.0"), cuda_graphs=True)
+    render_models(tmp_path, BUNDLE, cpu_instances=1, gpu=gpu)
+    found = config(tmp_path, tower)
+    graphs = found.optimization.cuda
+    assert graphs.graphs
+    assert tuple(spec.batch_size for spec in graphs.graph_spec) == typical_batches(found.max_batch_size)
+    assert dict(found.cc_model_filenames) == {"9.0": "9.0.model.plan", "12.0": "12.0.model.plan"}
+
+
+def test_requests_in_flight_are_limited_only_where_the_server_knows_how(rendered: Path, tmp_path: Path) -> None:
+    gpu = GpuOptions(triton=(2, 71), max_inflight_requests=256)
+    render_models(tmp_path, BUNDLE, cpu_instances=3, gpu=gpu)
+    for model in sorted(ENSEMBLE_NAMES):
+        assert config(rendered, model).ensemble_scheduling.max_inflight_requests == 0
+        assert config(tmp_path, model).ensemble_scheduling.max_inflight_requests == 256
+        assert config(tmp_path, model, "onnxruntime").ensemble_scheduling.max_inflight_requests == 256
+        for profile in ("cpu", "cpu-ensemble"):  # served by the wheel's 2.51
+            assert config(tmp_path, model, profile) == config(rendered, model, profile)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"capabilities": ("sm_90",)}, "capabilities: must look like 9.0, got 'sm_90'"),
+        ({"triton": (2, 71), "max_inflight_requests": 0}, "max_inflight_requests: must be 1 or more, got 0"),
+        ({"triton": (2, 51), "max_inflight_requests": 8}, "max_inflight_requests: Triton 2.51 does not know it"),
+    ],
+)
+def test_options_out_of_range(values: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(words)):
+        GpuOptions(**values)
+
+
+@pytest.mark.parametrize(("found", "expected"), [("2.71.0", (2, 71)), ("", (2, 51)), ("unknown", (2, 51))])
+def test_the_version_of_the_image_is_read(
+    monkeypatch: pytest.MonkeyPatch, found: str, expected: tuple[int, int]
+) -> None:
+    monkeypatch.setenv("TRITON_SERVER_VERSION", found)
+    assert serving_triton() == GpuOptions().triton == expected

@@ -26,7 +26,7 @@ def unbatched_index(input_dims: str, output_dims: str) -> Breakage:
     return edit(
         INDEX,
         ("max_batch_size: 64", "max_batch_size: 0"),
-        ("dynamic_batching { default_queue_policy { timeout_action: REJECT max_queue_size: 1024 } }", ""),
+        ("dynamic_batching { default_queue_policy { timeout_action: REJECT } }", ""),
         ("dims: [ 64 ]", f"dims: {input_dims}"),
         ("dims: [ -1 ]", f"dims: {output_dims}"),
         ('"scores" data_type: TYPE_FP32 dims: [ -1 ]', f'"scores" data_type: TYPE_FP32 dims: {output_dims}'),

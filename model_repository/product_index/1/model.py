@@ -3,9 +3,11 @@
 import time
 
 import numpy as np
+import triton_python_backend_utils as pb_utils
 
 import stub
 from retrieval.bundle import Bundle
+from retrieval.engines import EngineOptions
 from retrieval.parameters import parse_parameters
 from retrieval.product_index import ProductIndex
 
@@ -13,7 +15,12 @@ from retrieval.product_index import ProductIndex
 class TritonPythonModel:
     def initialize(self, args):
         context = stub.Context(args)
-        self.index = ProductIndex.open(context.index, tower_hash=Bundle.read(context.repository).tower_hash)
+        engine = EngineOptions.from_environment(
+            instance_kind=args["model_instance_kind"], device=int(args["model_instance_device_id"])
+        )
+        tower_hash = Bundle.read(context.repository).tower_hash
+        self.index = ProductIndex.open(context.index, tower_hash=tower_hash, engine=engine)
+        pb_utils.Logger.log_info(f"product_index: {self.index.engine_description}")
 
     def execute(self, requests):
         return stub.answer(requests, self._prepare, self._search)

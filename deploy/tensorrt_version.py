@@ -1,0 +1,48 @@
+"""Which Python bindings go with the TensorRT of this image: prints a requirement for pip.
+
+The image has TensorRT's libraries and not its bindings, and plans load only in the version that built them, so the
+version is read from the library and written down nowhere.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from pathlib import Path
+
+_FOLDERS = ("/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/local/tensorrt/lib", "/opt/tensorrt/lib")
+
+
+def show_version(number: int) -> str:
+    """`getInferLibVersion()` as text: 10.13.2 is 101302 (two digits each); 8 and older counted otherwise.
+
+    Raises:
+        ValueError: not a version of 10 or newer.
+    """
+    if not 100_000 <= number < 1_000_000:
+        raise ValueError(f"TensorRT version: expected 100000 (10.0.0) or more, got {number}; use a newer image")
+    return f"{number // 10_000}.{number // 100 % 100}.{number % 100}"
+
+
+def find_library(folders: tuple[str, ...] = _FOLDERS) -> Path:
+    """The TensorRT library of this image.
+
+    Raises:
+        FileNotFoundError: none in the usual places.
+    """
+    for folder in folders:
+        for file in sorted(Path(folder).glob("libnvinfer.so.*")):
+            return file
+    raise FileNotFoundError(f"libnvinfer.so.*: none in {', '.join(folders)}; is this a Triton server image with a GPU?")
+
+
+def main() -> int:
+    """Print the requirement, as `tensorrt-cu13-bindings==11.1.0.*`."""
+    version = show_version(ctypes.CDLL(str(find_library())).getInferLibVersion())
+    cuda = "cu13" if any(Path("/usr/local").glob("cuda-13*")) else "cu12"
+    print(f"tensorrt-{cuda}-bindings=={version}.*")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+"""The plans of both towers of a rendered repository: built into it, or compiled and thrown away."""
+
+from __future__ import annotations
+
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+from tritonclient.grpc.model_config_pb2 import ModelConfig
+
+from export.errors import PlanError
+from export.plans.builder import build_plan
+from export.plans.machine import gpu_capabilities
+from export.plans.profile import read_config, read_profile
+from export.plans.store import PlanResult, build_or_reuse
+from export.plans.toolkit import TENSORRT, TENSORRT_RTX, load_toolkit
+from retrieval.bundle import Bundle
+from retrieval.repository_layout import RepositoryLayout
+
+PLAN = "model.plan"
+
+
+def can_build_plans() -> bool:
+    """Whether this machine has TensorRT and a GPU to build for."""
+    return find_spec(TENSORRT) is not None and bool(gpu_capabilities())
+
+
+def build_plans(repository: Path, *, earlier: Path | None = None, progress: bool = True) -> list[PlanResult]:
+    """Build the plans of both towers where Triton looks for them, or keep those that fit.
+
+    They are for this machine's first GPU and the TensorRT installed here: run it in the image that serves, on the GPU
+    that serves. For GPUs of several kinds run it once on each; cc_model_filenames then says which file is whose.
+
+    Args:
+        repository: a rendered model repository.
+        earlier: another rendered repository, whose plans are taken over when they fit.
+        progress: show progress bars.
+
+    Raises:
+        FileNotFoundError: the repository is not an exported one.
+        PlanError: no TensorRT, no GPU, or a build failed.
+    """
+    toolkit = load_toolkit(TENSORRT)
+    capabilities = gpu_capabilities()
+    if not capabilities:
+        raise PlanError(
+            "no GPU here to build plans for: run this on the serving GPU; 'shopwindow plans --check' compiles the "
+            "graphs without one"
+        )
+    precision = Bundle.read(repository).precision
+    # Beside the repository, so that it outlives the next export.
+    timings = repository.parent / f"timings-{toolkit.version}-{capabilities[0]}.cache"
+    results = []
+    for onnx in _graphs(repository):
+        config = read_config(onnx.parent.parent / "config.pbtxt")
+        plan = onnx.with_name(plan_file(config, capabilities[0]))
+        results.append(
+            build_or_reuse(
+                toolkit,
+                onnx,
+                plan,
+                read_profile(config),
+                compute_capability=capabilities[0],
+                precision=precision,
+                earlier=[earlier / plan.relative_to(repository)] if earlier else [],
+                timing_cache=timings,
+                progress=progress,
+            )
+        )
+    return results
+
+
+def check_plans(repository: Path, *, module: str = TENSORRT_RTX, progress: bool = True) -> dict[str, float]:
+    """Compile both towers for the shapes of their GPU configs, and throw the plans away.
+
+    Args:
+        repository: a rendered model repository.
+        module: "tensorrt_rtx" needs no GPU.
+        progress: show progress bars.
+
+    Returns:
+        Seconds that each tower took, by its name.
+
+    Raises:
+        FileNotFoundError: the repository is not an exported one.
+        PlanError: TensorRT would refuse a graph.
+    """
+    toolkit = load_toolkit(module)
+    seconds = {}
+    for onnx in _graphs(repository):
+        started = time.perf_counter()
+        profile = read_profile(read_config(onnx.parent.parent / "config.pbtxt"))
+        build_plan(toolkit, onnx, profile, progress=progress)
+        seconds[onnx.parent.parent.name] = time.perf_counter() - started
+    return seconds
+
+
+def plan_file(config: ModelConfig, compute_capability: str) -> str:
+    """Name of the plan that Triton loads on a GPU of this compute capability."""
+    named: str = config.cc_model_filenames.get(compute_capability, "") or config.default_model_filename
+    return named or PLAN
+
+
+def _graphs(repository: Path) -> tuple[Path, Path]:
+    layout = RepositoryLayout(repository)
+    return layout.query_tower, layout.product_tower

@@ -1,0 +1,62 @@
+"""What is measured: towers, and a demo shop that is drawn, exported and indexed where it is not there yet."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from towers.checkpoint import load_checkpoint
+from towers.config import TowerConfig
+from towers.model import Towers
+
+BASE = Path("towers/configs/base.json")
+
+
+def towers_to_time(checkpoint: Path) -> dict[str, Callable[[], Towers]]:
+    """Name -> makes the towers: the demo's, and the base config's, whose size is what a GPU is for."""
+    return {"demo": partial(_load, checkpoint), "base": partial(random_towers, BASE)}
+
+
+def random_towers(config: Path) -> Towers:
+    """Towers of a training config with random weights: they take as long as trained ones."""
+    content = json.loads(config.read_text())
+    return Towers(TowerConfig(vocab_size=content["vocab_size"], **content["towers"])).eval()
+
+
+def _load(checkpoint: Path) -> Towers:
+    towers = load_checkpoint(checkpoint).towers
+    if not isinstance(towers, Towers):
+        raise ValueError(f"checkpoint: {checkpoint} holds adapted towers; give one of this project's own")
+    return towers
+
+
+def make_shop(folder: Path) -> None:
+    """Draw the demo shop, unless it is there."""
+    from demo.shop import generate
+
+    if not (folder / "products.parquet").is_file():
+        generate(folder, progress=False)
+
+
+def make_served(checkpoint: Path, catalog: Path, repository: Path, index: Path) -> None:
+    """Export and index, unless that is done; TensorRT plans where they can be built."""
+    from export.index import build_index
+    from export.plans import build_plans, can_build_plans
+    from export.repository import export_repository
+
+    if not (repository / "bundle.json").is_file():
+        export_repository(checkpoint, repository, catalog)
+    if can_build_plans():
+        build_plans(repository)
+    if not (index / "manifest.json").is_file():
+        build_index(catalog, repository, index, progress=False)
+
+
+def read_queries(folder: Path) -> list[str]:
+    """The demo shop's queries."""
+    queries: list[str] = pq.read_table(folder / "queries.parquet")["text"].to_pylist()
+    return queries

@@ -1,0 +1,125 @@
+"""Ranking parity: the towers as PyTorch runs them on the GPU in half precision, and as exported, against float32."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from export.parity.measure import measure_parity
+from export.parity.report import ParityReport
+from export.parity.sample import read_sample
+from export.precision.half import half_copy
+from export.repository import export_repository
+from gpu_check.steps import Step
+from retrieval.products import ProductBatch, ProductPreprocessor
+from retrieval.text import TextEncoder, clean_queries
+from towers.checkpoint import load_checkpoint
+
+ON_GPU = ("fp32", "fp16", "bf16")
+EXPORTED = ("fp32", "fp16", "int8")
+ROWS = 256
+
+
+def steps(checkpoint: Path, catalog: Path, *, products: int = 3_000, device: str = "cuda") -> list[Step]:
+    """Parity on the GPU in every type PyTorch has there, and the export's own gate.
+
+    Args:
+        checkpoint: folder.
+        catalog: on whose products and titles parity is measured.
+        products: of them at most.
+        device: where PyTorch computes.
+    """
+    return [
+        *(
+            Step(
+                name=f"parity/pytorch/{precision}",
+                needs=("gpu", "torch-cuda"),
+                run=partial(on_gpu, checkpoint, catalog, products, precision, device),
+            )
+            for precision in ON_GPU
+        ),
+        *(
+            Step(
+                name=f"parity/export/{precision}",
+                needs=(),
+                run=partial(exported, checkpoint, catalog, products, precision),
+            )
+            for precision in EXPORTED
+        ),
+    ]
+
+
+def on_gpu(checkpoint: Path, catalog: Path, products: int, precision: str, device: str) -> dict[str, Any]:
+    """Half towers on the GPU, judged by the export's budget of that precision.
+
+    Raises:
+        AssertionError: parity is below the budget.
+    """
+    loaded = load_checkpoint(checkpoint)
+    config = loaded.towers.config
+    preprocess = ProductPreprocessor(
+        TextEncoder.read(checkpoint / "tokenizer.json", config.title_max_tokens), config.image_size
+    )
+    sample = read_sample(catalog, preprocess, products)
+    report = measure_parity(loaded, _OnDevice(checkpoint, precision, device), sample, precision)
+    if not report.passed:
+        raise AssertionError("; ".join(report.shortfalls))
+    return _figures(report)
+
+
+def exported(checkpoint: Path, catalog: Path, products: int, precision: str) -> dict[str, Any]:
+    """The export's gate, which fails by itself below its budget."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = export_repository(
+            checkpoint, Path(folder) / "model_repository", catalog, precision=precision, sample_size=products
+        )
+    assert report is not None, "these precisions run on a CPU"
+    return _figures(report)
+
+
+def _figures(report: ParityReport) -> dict[str, Any]:
+    return {
+        "products": report.products,
+        "queries": report.queries,
+        "overlap@10": round(report.overlap_at_10, 5),
+        "largest drift of a score": float(report.score_drift_max),
+    }
+
+
+class _OnDevice:
+    """Towers in one precision on one device; see `export.parity.measure.Embedder`."""
+
+    def __init__(self, checkpoint: Path, precision: str, device: str) -> None:
+        towers = load_checkpoint(checkpoint).towers
+        self._device = device
+        self._encoder = TextEncoder.read(checkpoint / "tokenizer.json", towers.config.query_max_tokens)
+        halves = (
+            part if precision == "fp32" else half_copy(part, precision) for part in (towers.query, towers.product)
+        )
+        self._query, self._product = (part.to(device).eval() for part in halves)
+
+    def embed_query(self, queries: Sequence[str], /) -> np.ndarray:
+        """Query embeddings."""
+        ids, mask = self._encoder.encode(clean_queries(queries))
+        [embeddings] = self._run(self._query, [ids, mask])
+        return embeddings
+
+    def embed_prepared(self, batch: ProductBatch, /) -> tuple[np.ndarray, np.ndarray]:
+        """Product embeddings and modality weights."""
+        embeddings, weights = self._run(self._product, list(batch.tensors().values()))
+        return embeddings, weights
+
+    def _run(self, tower: torch.nn.Module, arrays: list[np.ndarray]) -> list[np.ndarray]:
+        parts: list[tuple[torch.Tensor, ...]] = []
+        with torch.inference_mode():
+            for start in range(0, len(arrays[0]), ROWS):
+                given = [torch.from_numpy(array[start : start + ROWS]).to(self._device) for array in arrays]
+                made = tower(*given)
+                parts.append(made if isinstance(made, tuple) else (made,))
+        return [torch.cat(column).float().cpu().numpy() for column in zip(*parts, strict=True)]

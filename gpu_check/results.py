@@ -1,0 +1,73 @@
+"""What was measured: a JSON file that grows by one entry a step, so that a run that is cut off goes on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+DONE, FAILED, LEFT_OUT = "done", "failed", "left out"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One step's outcome.
+
+    Attributes:
+        step: its name.
+        status: DONE, FAILED or LEFT_OUT.
+        seconds: wall time.
+        values: figures by name, for DONE.
+        reason: why not, for the others.
+    """
+
+    step: str
+    status: str
+    seconds: float = 0.0
+    values: dict[str, Any] = field(default_factory=dict)
+    reason: str = ""
+
+
+class Results:
+    """Entries of one machine, kept in a file; a step's newest entry counts.
+
+    Args:
+        file: read when it is there; written whole at each `add`, so that a reader never finds half of it.
+        machine: facts of this machine; entries of another one are not continued.
+
+    Raises:
+        ValueError: the file is of another machine.
+    """
+
+    def __init__(self, file: Path, machine: dict[str, Any]) -> None:
+        self._file = file
+        self.machine = machine
+        self.entries: list[Entry] = []
+        if file.is_file():
+            content = json.loads(file.read_text())
+            if content["machine"].get("gpus") != machine.get("gpus"):
+                raise ValueError(
+                    f"{file}: measured on {content['machine'].get('gpus')}, this machine has {machine.get('gpus')}; "
+                    "give another --out"
+                )
+            self.entries = [Entry(**entry) for entry in content["entries"]]
+
+    def done(self, step: str) -> bool:
+        """Whether the step has succeeded, so that it need not run again."""
+        return any(entry.step == step and entry.status == DONE for entry in self.entries)
+
+    def add(self, entry: Entry) -> None:
+        """Keep an outcome, instead of an earlier one of the same step, and write the file."""
+        self.entries = [*(kept for kept in self.entries if kept.step != entry.step), entry]
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        fresh = self._file.with_suffix(".new")
+        content = {"machine": self.machine, "entries": [asdict(kept) for kept in self.entries]}
+        fresh.write_text(json.dumps(content, indent=1) + "\n")
+        fresh.replace(self._file)
+
+    def values(self, prefix: str) -> dict[str, dict[str, Any]]:
+        """Figures of the steps that succeeded and whose names start with `prefix`, by step, in order."""
+        return {
+            entry.step: entry.values for entry in self.entries if entry.status == DONE and entry.step.startswith(prefix)
+        }

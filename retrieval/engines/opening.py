@@ -1,0 +1,53 @@
+"""Which engine searches an index folder: what was asked for, what the index can be, and what this machine has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from retrieval.engines.base import SearchEngine
+from retrieval.engines.faiss_cpu import FaissCpuEngine
+from retrieval.engines.faiss_gpu import FaissGpuEngine
+from retrieval.engines.gpu_plan import form_of
+from retrieval.engines.gpus import FaissGpus, Gpus
+from retrieval.engines.options import EngineOptions, Where
+from retrieval.errors import EngineUnfit
+from retrieval.recipes import Recipe
+
+
+def open_engine(
+    vectors: np.ndarray, file: Path, recipe: Recipe, options: EngineOptions, gpus: Gpus | None = None
+) -> SearchEngine:
+    """Load an index where it is to be searched.
+
+    `Where.AUTO` falls back to the CPU when FAISS sees no GPU or the recipe has no form there; never because the index
+    does not fit, since a search that is silently a hundred times slower helps nobody.
+
+    Args:
+        vectors: (rows, dim) float32; may be memory-mapped.
+        file: the FAISS index; not read for the flat recipe.
+        recipe: how it was built.
+        options: where to search.
+        gpus: the machine; None takes the real one.
+
+    Raises:
+        EngineUnfit: the GPU was asked for, or is there, and can't take the index.
+        OSError, RuntimeError: `file` can't be read.
+    """
+    gpus = gpus or FaissGpus()
+    if options.where is Where.GPU or (options.where is Where.AUTO and _suits(recipe, gpus)):
+        return FaissGpuEngine.open(vectors, file, recipe, options, gpus)
+    if recipe.kind == "flat":
+        return FaissCpuEngine.build(vectors, recipe)
+    return FaissCpuEngine.read(file, recipe)
+
+
+def _suits(recipe: Recipe, gpus: Gpus) -> bool:
+    if gpus.count == 0:
+        return False
+    try:
+        form_of(recipe, cuvs=gpus.cuvs)
+    except EngineUnfit:
+        return False
+    return True

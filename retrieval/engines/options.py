@@ -1,0 +1,101 @@
+"""Where an index is searched, as one frozen dataclass, and how the environment of a server says it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeVar
+
+WHERE_VARIABLE = "SHOPWINDOW_ENGINE"
+GPUS_VARIABLE = "SHOPWINDOW_GPUS"
+SPREAD_VARIABLE = "SHOPWINDOW_GPU_SPREAD"
+TEMP_VARIABLE = "SHOPWINDOW_GPU_TEMP_MIB"
+
+MIB = 2**20
+
+Kind = TypeVar("Kind", bound=StrEnum)
+
+
+class Where(StrEnum):
+    """Which processor searches. AUTO takes the GPU when there is one and the index has a form for it."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    GPU = "gpu"
+
+
+class Spread(StrEnum):
+    """How several GPUs share the work: each holds a part of the index, or each holds all of it."""
+
+    SHARDS = "shards"
+    REPLICAS = "replicas"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineOptions:
+    """What a user decides about the search engine.
+
+    Attributes:
+        where: the processor.
+        devices: GPU numbers as CUDA counts them.
+        spread: how several GPUs share the index.
+        temp_bytes: scratch memory FAISS takes on each GPU, in bytes; on its own it would take up to 1.5 GiB. It works
+            through large batches in tiles that fit.
+    """
+
+    where: Where = Where.CPU
+    devices: tuple[int, ...] = (0,)
+    spread: Spread = Spread.SHARDS
+    temp_bytes: int = 256 * MIB
+
+    def __post_init__(self) -> None:
+        if not self.devices or len(set(self.devices)) != len(self.devices) or min(self.devices) < 0:
+            raise ValueError(f"devices: must be one or more different GPU numbers from 0 up, got {self.devices}")
+        if self.temp_bytes < 16 * MIB:
+            raise ValueError(f"temp_bytes: must be at least {16 * MIB} (16 MiB), got {self.temp_bytes}")
+
+    @classmethod
+    def from_environment(
+        cls, *, instance_kind: str, device: int, environment: Mapping[str, str] | None = None
+    ) -> EngineOptions:
+        """The options of one instance of a Triton model.
+
+        SHOPWINDOW_ENGINE is auto (the default: the GPU for an instance of KIND_GPU, else the CPU), cpu or gpu;
+        SHOPWINDOW_GPUS lists GPU numbers, as `0,1` (default: the instance's own); SHOPWINDOW_GPU_SPREAD is shards or
+        replicas; SHOPWINDOW_GPU_TEMP_MIB is the scratch memory of each GPU.
+
+        Args:
+            instance_kind: `model_instance_kind` as Triton hands it to a Python model: CPU, GPU or MODEL.
+            device: `model_instance_device_id`.
+            environment: None takes the process's.
+
+        Raises:
+            ValueError: names the variable, its limit and the value given.
+        """
+        given = os.environ if environment is None else environment
+        where = _choice(Where, WHERE_VARIABLE, given.get(WHERE_VARIABLE, Where.AUTO))
+        if where is Where.AUTO and instance_kind != "GPU":
+            where = Where.CPU
+        own = str(device if instance_kind == "GPU" else 0)
+        return cls(
+            where=where,
+            devices=_numbers(GPUS_VARIABLE, given.get(GPUS_VARIABLE, own)),
+            spread=_choice(Spread, SPREAD_VARIABLE, given.get(SPREAD_VARIABLE, Spread.SHARDS)),
+            temp_bytes=_numbers(TEMP_VARIABLE, given.get(TEMP_VARIABLE, "256"))[0] * MIB,
+        )
+
+
+def _choice(kind: type[Kind], name: str, text: str) -> Kind:
+    try:
+        return kind(text.strip().lower())
+    except ValueError:
+        raise ValueError(f"{name}: must be one of {', '.join(kind)}, got {text!r}") from None
+
+
+def _numbers(name: str, text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f"{name}: must be whole numbers with commas between, got {text!r}") from None

@@ -16,9 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="FILE",
-        help='JSON: {"base": config file or settings, "steps": N, "variants": {"full": {}, "no memory bank": '
-        '{"training": {"memory_bank": 0}}, ...}}; a variant may also have "processes" and "compare_with" (default: '
-        '"full")',
+        help='JSON: {"base": config file or settings, "changes": {"training": {"steps": 400}}, "variants": '
+        '{"full": {}, "no memory bank": {"training": {"memory_bank": 0}}, ...}}; a variant may have "processes" and '
+        '"compare_with" (default: "full")',
     )
     add_data(parser, "catalog", ", to train on and to rank")
     add_data(parser, "clicks", ", to train on")

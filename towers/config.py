@@ -22,6 +22,8 @@ class TowerConfig:
         query_max_tokens, title_max_tokens: size of the position tables; longer texts are cut.
         image_size: side of the square photo, pixels.
         patch_size: side of a patch, pixels, a power of two; divides image_size.
+        patch_channels: of the first convolution that reads patches; they double with each further one, and the last
+            gives hidden_size. 1, 2, 4, 8 or a multiple of 16.
         dropout: share of the values of word embeddings that training sets to zero.
         modal_adaptation: weigh title and photo by what they say (MAKE); False weighs them alike, for the ablation.
         share_text_encoder: one text encoder for queries and titles (BLOG-A7), for the ablation; MAKE has two.
@@ -41,6 +43,7 @@ class TowerConfig:
     title_max_tokens: int = 64
     image_size: int = 64
     patch_size: int = 8
+    patch_channels: int = 16
     dropout: float = 0.1
     modal_adaptation: bool = True
     share_text_encoder: bool = False
@@ -54,10 +57,8 @@ class TowerConfig:
             raise ValueError(f"patch_size: must divide image_size {self.image_size}, got {self.patch_size}")
         if self.patch_size < 2 or self.patch_size & (self.patch_size - 1):
             raise ValueError(f"patch_size: must be a power of two, at least 2, got {self.patch_size}")
-        if self.hidden_size % (self.patch_size // 2):
-            raise ValueError(
-                f"hidden_size: must be a multiple of half of patch_size {self.patch_size}, got {self.hidden_size}"
-            )
+        if self.patch_channels not in (1, 2, 4, 8) and (self.patch_channels < 1 or self.patch_channels % 16):
+            raise ValueError(f"patch_channels: must be 1, 2, 4, 8 or a multiple of 16, got {self.patch_channels}")
         if self.share_text_encoder and self.query_layers != self.title_layers:
             raise ValueError(
                 f"share_text_encoder: needs query_layers {self.query_layers} = title_layers {self.title_layers}"

@@ -103,7 +103,7 @@ class TextEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.tokens = nn.Embedding(vocab_size, width)
-        self.positions = nn.Parameter(torch.randn(max_tokens, width) * 0.02)
+        self.positions = nn.Parameter(torch.zeros(max_tokens, width))  # a new encoder sees a bag of words
         self.dropout = nn.Dropout(dropout)
         self.encoder = Encoder(layers, width, heads, mlp_ratio)
         nn.init.normal_(self.tokens.weight, std=0.5 * width**-0.5)

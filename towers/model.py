@@ -24,6 +24,7 @@ class Towers(nn.Module):
         self.config = config
         self.query = QueryTower(config)
         self.product = ProductTower(config)
+        nn.init.zeros_(self.product.head.bias)  # it would hide the few values that a mean of words has
         self.query.text.tokens.load_state_dict(self.product.title.tokens.state_dict())
         self.query.head.load_state_dict(self.product.head.state_dict())
         if config.share_text_encoder:

@@ -15,6 +15,8 @@ from torch.nn import functional
 from towers.config import TowerConfig
 from towers.layers import MASKED, Encoder, TextEncoder, masked_mean, unit
 
+_GROUP = 16  # channels that a norm takes together
+
 
 class ImageEncoder(nn.Module):
     """Pixels to patch states: a ViT over patches that a few convolutions read.
@@ -34,7 +36,7 @@ class ImageEncoder(nn.Module):
         self.register_buffer("mean", torch.tensor(config.image_mean) * 255.0, persistent=False)
         self.register_buffer("std", torch.tensor(config.image_std) * 255.0, persistent=False)
         self.side = config.image_size // config.patch_size
-        self.embed = _patch_reader(config.patch_size, config.hidden_size)
+        self.embed = _patch_reader(config)
         self.positions = nn.Parameter(torch.randn(config.patches, config.hidden_size) * 0.02)
         self.encoder = Encoder(config.image_layers, config.hidden_size, config.heads, config.mlp_ratio)
 
@@ -70,14 +72,18 @@ class ImageEncoder(nn.Module):
         return encoded
 
 
-def _patch_reader(patch_size: int, width: int) -> nn.Sequential:
-    """Convolutions that halve a photo's sides until a patch is one state; the width doubles with every halving."""
-    halvings = patch_size.bit_length() - 1
-    widths = [3, *(width >> (halvings - 1 - step) for step in range(halvings))]
+def _patch_reader(config: TowerConfig) -> nn.Sequential:
+    """Convolutions that halve a photo's sides until a patch is one state; the channels double with every halving.
+
+    Their norms, over a photo and some channels at a time, let photos be learned in half the steps.
+    """
+    halvings = config.patch_size.bit_length() - 1
+    channels = [3, *(config.patch_channels << step for step in range(halvings - 1)), config.hidden_size]
     layers: list[nn.Module] = []
-    for narrow, wide in itertools.pairwise(widths[:-1]):
-        layers += [nn.Conv2d(narrow, wide, kernel_size=3, stride=2, padding=1), nn.GELU()]
-    layers.append(nn.Conv2d(widths[-2], widths[-1], kernel_size=2, stride=2))
+    for few, many in itertools.pairwise(channels[:-1]):
+        groups = max(1, many // _GROUP)
+        layers += [nn.Conv2d(few, many, kernel_size=3, stride=2, padding=1), nn.GroupNorm(groups, many), nn.GELU()]
+    layers.append(nn.Conv2d(channels[-2], channels[-1], kernel_size=2, stride=2))
     return nn.Sequential(*layers)
 
 
@@ -86,7 +92,8 @@ class ProductTower(nn.Module):
 
     Modal Adaptation is this project's reading of MAKE (its equations are not public):
     a = softmax(W2 tanh(W1 [h_t; h_v; h_t * h_v])), p = norm(P(a_t h_t + a_v h_v + LN(h_x))), where h_t, h_v, h_x
-    are the pooled title, photo and joint states after fusion; a missing modality gets no weight.
+    are the pooled title, photo and joint states after fusion, the first two brought to one length; a missing modality
+    gets no weight.
 
     Args:
         config: sizes.
@@ -107,7 +114,7 @@ class ProductTower(nn.Module):
         self.image = ImageEncoder(config)
         self.no_title = nn.Parameter(torch.randn(1, width) * 0.02)
         self.no_image = nn.Parameter(torch.randn(config.patches, width) * 0.02)
-        self.modality = nn.Parameter(torch.randn(2, width) * 0.02)
+        self.modality = nn.Parameter(torch.zeros(2, width))
         self.fusion = Encoder(config.fusion_layers, width, config.heads, config.mlp_ratio)
         self.adapts = config.modal_adaptation
         if self.adapts:
@@ -161,13 +168,16 @@ class ProductTower(nn.Module):
         joint = torch.cat([title + self.modality[0], patches + self.modality[1]], dim=1)  # [batch, all, width]
         joint_mask = torch.cat([title_mask, image_mask], dim=1)
         joint = self.fusion(joint, joint_mask)
-        h_t = masked_mean(joint[:, :tokens], title_mask)  # [batch, width]
-        h_v = masked_mean(joint[:, tokens:], image_mask)
+        # Of one length, so that the weights alone say how much each counts.
+        h_t = unit(masked_mean(joint[:, :tokens], title_mask))  # [batch, width]
+        h_v = unit(masked_mean(joint[:, tokens:], image_mask))
         h_x = masked_mean(joint, joint_mask)
 
         logits = torch.zeros_like(modality_mask)
         if self.adapts:
-            logits = self.gate_out(torch.tanh(self.gate_in(torch.cat([h_t, h_v, h_t * h_v], dim=-1))))
+            scale = h_t.shape[-1] ** 0.5  # elements near 1, on which tanh bends
+            t, v = scale * h_t, scale * h_v
+            logits = self.gate_out(torch.tanh(self.gate_in(torch.cat([t, v, t * v], dim=-1))))
         weights = torch.softmax(logits + (1.0 - modality_mask) * MASKED, dim=-1)
         mixed = weights[:, :1] * h_t + weights[:, 1:] * h_v + self.joint_norm(h_x)
         return unit(self.head(mixed)), weights

@@ -122,3 +122,19 @@ def test_the_configured_contrast_is_the_one_of_the_plain_form(batch: Batch, kind
             for rows, positive, ignored in ((cosine, batch.positive, known), (cosine.T, batch.positive.T, known.T))
         )
         assert float(Objective(towers, settings)(batch, 0)["contrast"]) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_a_title_without_its_colour_is_neither_trained_on_alone_nor_a_negative_there(batch: Batch) -> None:
+    tells = torch.tensor([False, True, True, True])
+    changed = Batch(**{**vars(batch), "title_tells": tells})
+    alone = loss(changed, title_weight=1.0, photo_weight=0.0) - loss(changed, title_weight=0.0, photo_weight=0.0)
+    towers = small_towers()
+    with torch.inference_mode():
+        title_only = torch.tensor([[1.0, 0.0]]).repeat(4, 1)
+        cosine = (towers.query(*batch.query) @ towers.product(*batch.title, batch.pixels, title_only)[0].T)[:, tells]
+        known = batch.known_among(batch.products)[:, tells]
+        asked = batch.positive.float()[:, tells].sum(1) > 0
+        positive = batch.positive[:, tells]
+        expected = float(contrast(cosine, positive, known, kind="am_softmax", scale=20.0, margin=0.2)[asked].mean())
+        expected += float(contrast(cosine.T, positive.T, known.T, kind="am_softmax", scale=20.0, margin=0.2).mean())
+    assert alone == pytest.approx(expected, rel=1e-4)

@@ -235,6 +235,7 @@ class Killed(Exception):
 def test_a_stopped_training_goes_on_as_if_it_had_never_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings: dict[str, Any] = {
         "steps": 7,
+        "text_steps": 3,
         "save_every": 2,
         "keyword_queries": True,
         "masked_words": 0.5,

@@ -28,7 +28,8 @@ def checkpoint(fashion: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small config's towers, trained for a minute through the command line."""
     folder = tmp_path_factory.mktemp("real")
     settings = json.loads((ROOT / "towers" / "configs" / "small.json").read_text())
-    settings["training"] |= {"steps": 250, "batch_size": 256, "learning_rate": 0.001, "hold_out": HOLD_OUT}
+    settings["training"] |= {"steps": 250, "text_steps": 100, "text_batch_size": 512, "batch_size": 256}
+    settings["training"] |= {"hold_out": HOLD_OUT}
     (folder / "config.json").write_text(json.dumps(settings))
     _shopwindow(
         "pretrain", "--config", folder / "config.json", "--out", folder / "checkpoint",

@@ -44,19 +44,21 @@ def read_spec(file: Path) -> list[Variant]:
     Args:
         file: JSON with `base` (settings as `pretrain --config` reads them, or the path of such a file, relative to
             this one), `variants` (name -> what differs in `towers`, `training` and `vocab_size`, and optionally
-            `processes` and `compare_with`, by default "full"), and optionally `steps`, instead of the base's.
+            `processes` and `compare_with`, by default "full"), and optionally `changes`, what differs from the base in
+            all variants.
 
     Raises:
         ValueError: an unknown key, settings that do not fit, or a comparison with a variant that is not there; names
             the variant.
     """
     spec = read_json(file)
-    _refuse_unknown(str(file), spec, {"base", "steps", "variants"})
+    _refuse_unknown(str(file), spec, {"base", "changes", "variants"})
     if not spec.get("variants") or "base" not in spec:
         raise ValueError(f"{file}: needs base and at least one of variants")
     base = spec["base"] if isinstance(spec["base"], dict) else read_json(file.parent / spec["base"])
-    if "steps" in spec:
-        base = merge(base, {"training": {"steps": spec["steps"]}})
+    changes = spec.get("changes", {})
+    _refuse_unknown(f"{file}: changes", changes, _SETTINGS)
+    base = merge(base, changes)
     variants = [_variant(name, base, changes) for name, changes in spec["variants"].items()]
     names = [variant.name for variant in variants]
     shares = sorted({variant.hold_out for variant in variants})

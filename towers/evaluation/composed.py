@@ -6,6 +6,7 @@ embedded together, and arithmetic in the joint space, normalise(e_i - e_t(old co
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -155,16 +156,21 @@ def composed_table(
     table: list[dict[str, Cell]] = []
     for way, queries in compose(embedder, corpus, forms, edits, colours).items():
         found = find_edits(queries, forms, edits)
-        for depth in DEPTHS:
-            scores = score_edits(found[:, :depth], edits, articles, colours)
-            line: dict[str, Cell] = {"query": way, "first": depth}
+        for depth, least in itertools.product(DEPTHS, (LEAST, max(DEPTHS))):
+            chosen = np.flatnonzero([edit.available >= least for edit in edits])
+            if not len(chosen):
+                continue
+            some = [edits[row] for row in chosen]
+            scores = score_edits(found[chosen, :depth], some, articles, colours)
+            line: dict[str, Cell] = {"query": way, "first": depth, "exist at least": least, "queries": len(some)}
             line |= {name: estimate(values, seed=seed) for name, values in scores.items()}
-            possible = float(np.mean([min(edit.available, depth) / depth for edit in edits]))
+            possible = float(np.mean([min(edit.available, depth) / depth for edit in some]))
             table.append(line | {"both at best": possible})
     return Table(
         title="Composed queries: photo and another colour",
-        note=f"{len(edits)} photos, each with another colour in which its `{article}` exists at least {LEAST} times. "
-        f"Shares of the first places with the same `{article}`, with the `{colour}` asked for, and with both; "
+        note=f"{len(edits)} photos, each with another colour in which its `{article}` exists at least {LEAST} times; "
+        f"and those of them with {max(DEPTHS)} at least, which can fill the first {max(DEPTHS)}. Shares of the first "
+        f"places with the same `{article}`, with the `{colour}` asked for, and with both; "
         '"both at best" is what a perfect ranking reaches.',
         rows=table,
     )

@@ -26,7 +26,7 @@ class Batch:
     Attributes:
         query: ids and mask, (queries, tokens): the query of each row, then keyword queries.
         title: ids and mask, (batch, tokens).
-        pixels: (batch, size, size, 3) uint8.
+        pixels: (batch, size, size, 3) uint8; no rows where texts are trained alone.
         has_image: (batch,) bool.
         has_title: (batch,) bool.
         whole: (batch,) bool, False where title and photo answer the query only together, so that neither may be
@@ -84,19 +84,28 @@ class ClickBatches:
         self._coloured = np.array([title != colourless for title, colourless in pairs])
         self._keywords = keyword_sets(clicks) if training.keyword_queries else [[] for _ in clicks.queries]
 
-    def draw(self, rng: np.random.Generator) -> Batch:
-        """A batch of click pairs, drawn by weight."""
-        return self.make(rng.choice(len(self._probability), self._training.batch_size, p=self._probability), rng)
+    def draw(self, rng: np.random.Generator, *, texts_only: bool = False) -> Batch:
+        """A batch of click pairs, drawn by weight; see `make`."""
+        training = self._training
+        size = (texts_only and training.text_batch_size) or training.batch_size
+        pairs = rng.choice(len(self._probability), size, p=self._probability)
+        return self.make(pairs, rng, texts_only=texts_only)
 
-    def make(self, pairs: np.ndarray, rng: np.random.Generator) -> Batch:
-        """The batch of given click pairs, (batch,) integer, augmented at random."""
+    def make(self, pairs: np.ndarray, rng: np.random.Generator, *, texts_only: bool = False) -> Batch:
+        """The batch of given click pairs, (batch,) integer, augmented at random.
+
+        Args:
+            pairs: rows of the click log.
+            rng: decides about the changes.
+            texts_only: leave out all photos, and what needs them: composed queries and titles without their colours.
+        """
         catalog, clicks, training = self._catalog, self._clicks, self._training
         queries, products = clicks.query[pairs], clicks.product[pairs]
         titles, shown, whole = [], products.copy(), np.ones(len(pairs), dtype=bool)
         title_tells = np.ones(len(pairs), dtype=bool)
         for row, (query, product) in enumerate(zip(queries, products, strict=True)):
-            if rng.random() >= training.composed_share:
-                colourless = self._coloured[product] and rng.random() < training.colour_dropout
+            if texts_only or rng.random() >= training.composed_share:
+                colourless = not texts_only and self._coloured[product] and rng.random() < training.colour_dropout
                 title = self._colourless[product] if colourless else catalog.titles[product]
                 titles.append(drop_words(title, rng, training.word_dropout))
                 title_tells[row] = not colourless
@@ -112,8 +121,8 @@ class ClickBatches:
         return Batch(
             query=_tensors(self._queries.encode([clicks.queries[query] for query in asked])),
             title=_tensors(self._titles.encode(titles)),
-            pixels=torch.from_numpy(np.stack([jitter(catalog.pixels[product], rng) for product in shown])),
-            has_image=torch.from_numpy(catalog.has_image[shown]),
+            pixels=torch.from_numpy(_jittered(catalog.pixels, shown[:0] if texts_only else shown, rng)),
+            has_image=torch.from_numpy(catalog.has_image[shown] & (not texts_only)),
             has_title=torch.tensor([bool(title) for title in titles]),
             whole=torch.from_numpy(whole),
             title_tells=torch.from_numpy(title_tells),
@@ -137,6 +146,11 @@ class ClickBatches:
                 asked.append(similar[rng.integers(len(similar))])
                 answer.append(row)
         return np.array(asked, np.int64), np.array(answer, np.int64)
+
+
+def _jittered(pixels: np.ndarray, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Some of the photos, (rows, size, size, 3) uint8."""
+    return np.stack([jitter(pixels[row], rng) for row in rows]) if len(rows) else pixels[:0]
 
 
 def _tensors(arrays: tuple[np.ndarray, np.ndarray]) -> tuple[Tensor, Tensor]:

@@ -17,8 +17,11 @@ class TrainingConfig:
 
     Attributes:
         steps: optimiser steps.
+        text_steps: the first of the steps train the texts alone, queries towards titles; then the text encoders and
+            projections stay as they are and photos learn to fit them. 0 trains all together from first to last.
+        text_batch_size: click pairs per step and process while texts learn alone; 0 for `batch_size`.
         batch_size: click pairs per step and process; each pair's product is the others' negative.
-        learning_rate: peak, after 5 % of the steps; cosine decay to zero.
+        learning_rate: peak, after 5 % of the steps; cosine decay to zero. Once for the texts, once for what follows.
         weight_decay: AdamW.
         contrast: "am_softmax", "softmax" or "sigmoid"; see `towers.objectives.contrast`.
         scale, margin: of the contrast; the softmax has no margin.
@@ -61,6 +64,8 @@ class TrainingConfig:
     """
 
     steps: int
+    text_steps: int = 0
+    text_batch_size: int = 0
     batch_size: int = 256
     learning_rate: float = 1e-3
     weight_decay: float = 0.02
@@ -98,6 +103,10 @@ class TrainingConfig:
     save_every: int = 200
     seed: int = 7
 
+    def texts_only(self, step: int) -> bool:
+        """Whether a step, counted from 0, trains the texts alone; see `text_steps`."""
+        return step < self.text_steps
+
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> TrainingConfig:
         """From the `training` part of a config file; unknown keys are refused."""
@@ -113,8 +122,16 @@ class TrainingConfig:
         for name in ("hold_out", "validation_share"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name}: must be at least 0 and below 1, got {getattr(self, name)}")
-        for name, least in (("validate_every", 1), ("validation_products", 1), ("patience", 0)):
+        for name, least in (
+            ("text_steps", 0),
+            ("text_batch_size", 0),
+            ("validate_every", 1),
+            ("validation_products", 1),
+            ("patience", 0),
+        ):
             if getattr(self, name) < least:
                 raise ValueError(f"{name}: must be at least {least}, got {getattr(self, name)}")
+        if self.text_steps >= self.steps:
+            raise ValueError(f"text_steps: must be below steps {self.steps}, got {self.text_steps}")
         if self.patience and not self.validation_share:
             raise ValueError(f"patience: {self.patience} validations need a validation_share above 0, got 0")

@@ -23,12 +23,12 @@ from towers.training.log import RECALL, append_log, cut_log
 from towers.training.objective import Objective
 from towers.training.pairs import PairBatches
 from towers.training.processes import average_gradients, check_same, move, share_weights
+from towers.training.schedule import Schedule
 from towers.training.state import load_state, save_state
 from towers.training.validation import Best, Validation
 
 STATE = "training_state"
 LOG = "training_log.jsonl"
-_WARMUP_SHARE = 0.05
 _LOG_EVERY = 20
 _CPU = torch.device("cpu")
 
@@ -61,7 +61,8 @@ def fit(
     """
     batches = ClickBatches(towers.config, tokenizer, catalog, clicks, training)
     objective = Objective(towers, training).to(device)
-    optimizer = torch.optim.AdamW(objective.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay)
+    schedule = Schedule(objective, towers, training)
+    optimizer = schedule.optimizer
     fingerprint = _fingerprint(towers, tokenizer, catalog, clicks, training, pairs, validation)
     first, best = 0, Best()
     if folder is not None:
@@ -81,8 +82,7 @@ def fit(
         for step in range(first, training.steps):
             if training.patience and best.since >= training.patience:
                 break
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(step, training)
+            schedule.start(step)
             parts = _losses(objective, batches, pairs, step, device)
             optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(torch.stack(list(parts.values())).sum())
@@ -112,6 +112,7 @@ def fit(
                     optimizer=optimizer,
                     best=best,
                 )
+    schedule.end()
     if best.weights:
         towers.load_state_dict(best.weights)
     towers.to(_CPU).eval()
@@ -128,8 +129,9 @@ def _losses(
     training = objective.training_config
     rng = np.random.default_rng((training.seed, rank(), step))
     torch.manual_seed(int(rng.integers(2**63)))
-    parts = objective(move(batches.draw(rng), device), step)
-    if pairs is not None and training.same_style:
+    texts_only = training.texts_only(step)
+    parts = objective(move(batches.draw(rng, texts_only=texts_only), device), step)
+    if pairs is not None and training.same_style and not texts_only:
         trigger, partner = pairs.draw(training.pair_batch_size, rng)
         parts["same_style"] = objective.same_style(move(trigger, device), move(partner, device))
     named: dict[str, Tensor] = parts
@@ -140,15 +142,6 @@ def _averages(parts: dict[str, Tensor]) -> dict[str, float]:
     """The loss and its parts as numbers, means over the ranks."""
     values = (sum_over_ranks(torch.stack(list(parts.values()))) / world_size()).tolist()
     return {"loss": math.fsum(values), **dict(zip(parts, values, strict=True))}
-
-
-def learning_rate(step: int, training: TrainingConfig) -> float:
-    """Linear warm-up over the first 5 % of the steps, then cosine decay to zero."""
-    warmup = max(1, round(_WARMUP_SHARE * training.steps))
-    if step < warmup:
-        return training.learning_rate * (step + 1) / warmup
-    progress = (step - warmup) / max(1, training.steps - warmup)
-    return training.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 def _fingerprint(

@@ -49,17 +49,19 @@ class Objective(nn.Module):
 
         Args:
             batch: one step's inputs.
-            step: counts from 0; the memory bank is not used before its warm-up is over.
+            step: counts from 0; it decides whether texts learn alone, or photos beside texts at rest, and whether the
+                memory bank's warm-up is over.
         """
         training = self.training_config
-        parts = {"contrast": self._contrast(batch, use_bank=step >= training.memory_warmup)}
-        if training.masked_words:
+        texts_only = training.texts_only(step)
+        parts = {"contrast": self._contrast(batch, texts_only=texts_only, use_bank=step >= training.memory_warmup)}
+        if training.masked_words and (texts_only or not training.text_steps):
             parts["words"] = training.masked_words * self._words(batch)
-        if training.masked_patches:
+        if training.masked_patches and not texts_only:
             parts["patches"] = training.masked_patches * self._patches(batch)
         return parts
 
-    def _contrast(self, batch: Batch, *, use_bank: bool) -> Tensor:
+    def _contrast(self, batch: Batch, *, texts_only: bool, use_bank: bool) -> Tensor:
         """Query-product contrast for the full, the title-only and the photo-only form of the products, both ways.
 
         A rank contrasts its own queries with the products of all ranks, and its own products with all queries. Why
@@ -71,16 +73,19 @@ class Objective(nn.Module):
         training, towers = self.training_config, self.towers
         has_title, has_image, whole = batch.has_title.float(), batch.has_image.float(), batch.whole.float()
         absent = torch.zeros_like(has_title)
-        forms = (
+        forms = [
             # weight, which modalities count, which rows count
             (1.0, torch.stack([has_title, has_image], 1), torch.maximum(has_title, has_image)),
             (training.title_weight, torch.stack([has_title, absent], 1), has_title * batch.title_tells.float()),
             (training.photo_weight, torch.stack([absent, has_image], 1), has_image * whole),
-        )
+        ]
+        if texts_only:  # such a batch has no photos
+            forms = forms[:1]
         with self._autocast(batch.pixels):
             ids, mask = batch.title
             queries = towers.query(*batch.query)
-            title, patches = towers.product.title(ids, mask.float()), towers.product.image(batch.pixels)
+            title, no_photo = towers.product.title(ids, mask.float()), towers.product.no_image
+            patches = no_photo.expand(len(ids), -1, -1) if texts_only else towers.product.image(batch.pixels)
             products = [towers.product.fuse(title, mask.float(), patches, modalities)[0] for _, modalities, _ in forms]
         everyone = gather if training.cross_device else _own
         all_queries, all_ids = everyone(queries), everyone(batch.products)
@@ -103,7 +108,7 @@ class Objective(nn.Module):
             backward = self._pull(own @ all_queries.T, positive_to_all, known_to_all)
             losses += [weight * self._mean_of_all(forward, batch.positive.float() @ rows)]
             losses += [weight * self._mean_of_all(backward, rows)]
-        if self.bank.size:  # the same on every rank, so that one rank's state resumes all
+        if self.bank.size and not texts_only:  # the same on every rank, so that one rank's state resumes all
             told = batch.whole & (forms[0][2] > 0)
             self.bank.push(gather(products[0][told]), gather(batch.products[told]))
         return torch.stack(losses).sum()

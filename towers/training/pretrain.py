@@ -47,6 +47,9 @@ def pretrain(
         pairs_file: parquet with trigger_id and recall_id, for the same-style losses; None leaves them out.
         out: checkpoint folder to write; while training it also holds the state to go on from.
         seed: replaces the config's.
+
+    Raises:
+        ValueError: an unknown or unfit setting, pairs that no loss would use, or a file without what it should hold.
     """
     settings = read_json(config_file)
     training = TrainingConfig.from_json({**settings["training"], **({} if seed is None else {"seed": seed})})

@@ -27,7 +27,9 @@ PNG = b"\x89PNG\r\n\x1a\n"
 def ablate(folder: Path, clicks: Path, *more: str) -> int:
     settings = {"vocab_size": 60, "towers": SIZES, "training": {"steps": 9, "batch_size": 8, "hold_out": 0.3}}
     variants = {"full": {}, "no composed queries, seed 8": {"training": {"composed_share": 0.0, "seed": 8}}}
-    (folder / "spec.json").write_text(json.dumps({"base": settings, "steps": 3, "variants": variants}))
+    (folder / "spec.json").write_text(
+        json.dumps({"base": settings, "changes": {"training": {"steps": 3}}, "variants": variants})
+    )
     queries = {"query_id": [1, 2, 3], "text": ["red mug", "lamp", "blue chair"]}
     pq.write_table(pa.table(queries), folder / "queries.parquet")
     qrels = {"query_id": [1, 2, 2, 3], "product_id": [100, 101, 105, 110], "relevance": [1, 1, 1, 1]}

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import ROOT
 from tests.towers.small import SIZES
-from towers.ablation.spec import merge, read_spec
+from towers.ablation.spec import FULL, merge, read_spec
 
 BASE: dict[str, Any] = {"vocab_size": 60, "towers": SIZES, "training": {"steps": 9, "batch_size": 8}}
 
@@ -25,7 +26,7 @@ def test_a_variant_changes_its_own_keys_and_keeps_the_others(tmp_path: Path) -> 
         "wide": {"towers": {"hidden_size": 32}, "training": {"steps": 2}, "vocab_size": 70, "processes": 2},
         "flat": {"training": {"memory_bank": 0}, "compare_with": "wide"},
     }
-    full, wide, flat = read_spec(write(tmp_path, steps=5, variants=variants))
+    full, wide, flat = read_spec(write(tmp_path, changes={"training": {"steps": 5}}, variants=variants))
     training = {"steps": 5, "batch_size": 8}
     assert full.settings == {"vocab_size": 60, "towers": SIZES, "training": training}
     assert wide.settings == {
@@ -47,10 +48,20 @@ def test_the_base_may_be_a_file_beside_the_spec(tmp_path: Path) -> None:
     assert read_spec(write(tmp_path, base="small.json"))[0].settings == BASE
 
 
+def test_the_specs_of_the_repository_can_be_read() -> None:
+    variants = read_spec(ROOT / "towers" / "configs" / "ablation.json")
+    assert variants[0].name == FULL
+    assert len({json.dumps([variant.settings, variant.processes]) for variant in variants}) == len(variants)
+
+
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ({"speed": 5}, r"spec\.json: unknown keys \['speed'\]; known: \['base', 'steps', 'variants'\]"),
+        ({"speed": 5}, r"spec\.json: unknown keys \['speed'\]; known: \['base', 'changes', 'variants'\]"),
+        (
+            {"changes": {"steps": 5}},
+            r"spec\.json: changes: unknown keys \['steps'\]; known: \['towers', 'training', 'vocab_",
+        ),
         ({"variants": {}}, r"needs base and at least one of variants"),
         ({"base": {**BASE, "speed": 5}}, r"variant 'full': base: unknown keys \['speed'\]"),
         ({"base": {"towers": SIZES, "training": {}}}, r"variant 'full': its settings lack 'vocab_size'"),

@@ -1,6 +1,6 @@
 """Towers in half precision with float32 islands.
 
-Embeddings, convolutions and matrix products of the encoders are half. Layer norms, softmaxes, masks, means, the heads
+Embeddings, convolutions and matrix products of the encoders are half. Norms, softmaxes, masks, means, the heads
 after them and the L2 norm stay float32: there half precision overflows, or adds up its rounding.
 """
 
@@ -17,6 +17,7 @@ from towers.product_tower import ProductTower
 from towers.query_tower import QueryTower
 
 _TYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
+_NORMS = (nn.LayerNorm, nn.GroupNorm)
 
 
 def half_copy(tower: nn.Module, precision: str) -> nn.Module:
@@ -59,22 +60,25 @@ class _Taking(nn.Module):
         return cast(Tensor, self.inner(states.to(self.dtype)))
 
 
-class _Float32LayerNorm(nn.LayerNorm):
-    """A layer norm that computes in float32 and answers in its input's type."""
+class _InFloat32(nn.Module):
+    """A norm that computes in float32 and answers in its input's type."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
 
     def forward(self, states: Tensor) -> Tensor:
         """Normalise."""
-        return super().forward(states.float()).to(states.dtype)
+        return cast(Tensor, self.inner(states.float())).to(states.dtype)
 
 
 def _halve(module: nn.Module, half: torch.dtype) -> None:
     for parent in list(module.modules()):
-        if not isinstance(parent, nn.LayerNorm):
-            for tensor in (*parent.parameters(recurse=False), *parent.buffers(recurse=False)):
-                if tensor.is_floating_point():
-                    tensor.data = tensor.data.to(half)
-        for name, child in parent.named_children():
-            if isinstance(child, nn.LayerNorm):
-                norm = _Float32LayerNorm(child.normalized_shape, eps=child.eps, bias=child.bias is not None)
-                norm.load_state_dict(child.state_dict())
-                setattr(parent, name, norm)
+        if isinstance(parent, _NORMS):
+            continue
+        for tensor in (*parent.parameters(recurse=False), *parent.buffers(recurse=False)):
+            if tensor.is_floating_point():
+                tensor.data = tensor.data.to(half)
+        for name, child in list(parent.named_children()):
+            if isinstance(child, _NORMS):
+                parent.register_module(name, _InFloat32(child))

@@ -17,8 +17,10 @@ class TrainingConfig:
 
     Attributes:
         steps: optimiser steps.
-        text_steps: the first of the steps train the texts alone, queries towards titles; then the text encoders and
-            projections stay as they are and photos learn to fit them. 0 trains all together from first to last.
+        text_steps: the first of the steps train the texts alone, queries towards titles; then photos learn to fit them.
+            0 trains all together from first to last.
+        text_rate: learning rate of the text encoders and projections once photos learn, as a share of what it is for
+            the others; 0 leaves them as they are.
         text_batch_size: click pairs per step and process while texts learn alone; 0 for `batch_size`.
         batch_size: click pairs per step and process; each pair's product is the others' negative.
         learning_rate: peak, after 5 % of the steps; cosine decay to zero. Once for the texts, once for what follows.
@@ -65,6 +67,7 @@ class TrainingConfig:
 
     steps: int
     text_steps: int = 0
+    text_rate: float = 0.0
     text_batch_size: int = 0
     batch_size: int = 256
     learning_rate: float = 1e-3

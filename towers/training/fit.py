@@ -93,7 +93,7 @@ def fit(
                 values = _averages(parts)
                 bar.set_postfix(loss=f"{values['loss']:.3f}", refresh=False)
                 if written is not None:
-                    append_log(written / LOG, step=step, **values, learning_rate=optimizer.param_groups[0]["lr"])
+                    append_log(written / LOG, step=step, **values, learning_rate=optimizer.param_groups[-1]["lr"])
             done = step + 1
             if validation is not None and (done % training.validate_every == 0 or done == training.steps):
                 recall = validation.recall(towers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -77,3 +78,11 @@ def add_search(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="the served index's folder, to take titles and photos from when it is at hand (default: %(default)s)",
     )
+
+
+def triton_version(text: str) -> tuple[int, int]:
+    """A version of Triton on the command line, such as 2.71."""
+    found = re.fullmatch(r"(\d+)\.(\d+)(\.\d+)*", text)
+    if not found:
+        raise argparse.ArgumentTypeError(f"must look like 2.71, got {text!r}")
+    return int(found[1]), int(found[2])

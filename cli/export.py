@@ -6,7 +6,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from cli.common import CHECKPOINT, SHOP, add_repository
+from cli.common import CHECKPOINT, SHOP, add_repository, triton_version
 from export.precision.names import PRECISIONS
 
 SAMPLE_PRODUCTS = 300
@@ -47,13 +47,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cpu-instances", type=int, metavar="N", help="processes that answer retrieve on a CPU (default: one a core)"
     )
+    gpu = parser.add_argument_group("GPU profiles")
+    gpu.add_argument(
+        "--triton",
+        type=triton_version,
+        metavar="X.Y",
+        help="version of the server, such as 2.71 (default: the image's where this runs in one, else 2.51)",
+    )
+    gpu.add_argument(
+        "--compute-capability",
+        action="append",
+        default=[],
+        metavar="X.Y",
+        help="of a GPU, such as 9.0; repeatable, where GPUs are of several kinds: each gets a plan of its own",
+    )
+    gpu.add_argument("--cuda-graphs", action="store_true", help="replay the towers' kernels at fixed batch sizes")
+    gpu.add_argument(
+        "--max-inflight-requests",
+        type=int,
+        metavar="N",
+        help="requests that each step of a pipeline may have in flight; further ones wait (default: no limit)",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Export, and print the parity report."""
     from export.parity.pages import HTML_FILE, figures, verdict
+    from export.render import GpuOptions
     from export.repository import UNMEASURED, export_repository
 
+    gpu = GpuOptions(
+        **({"triton": options.triton} if options.triton else {}),
+        capabilities=tuple(options.compute_capability),
+        cuda_graphs=options.cuda_graphs,
+        max_inflight_requests=options.max_inflight_requests,
+    )
     report_folder = options.report or options.repository.resolve().parent / "parity"
     size = options.sample_size or (SAMPLE_PRODUCTS if options.precision == "fp32" else None)
     with tempfile.TemporaryDirectory() as folder:
@@ -67,6 +95,7 @@ def run(options: argparse.Namespace) -> int:
             qrels=options.qrels,
             sample_size=size,
             report_folder=report_folder,
+            gpu=gpu,
         )
     if report is None:
         print(f"parity with PyTorch: {options.precision} {UNMEASURED}\nwrote {options.repository}")

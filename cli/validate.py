@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from pathlib import Path
 
-from cli.common import REPOSITORY
+from cli.common import REPOSITORY, triton_version
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--triton",
-        type=_triton_version,
+        type=triton_version,
         metavar="X.Y",
         help="version of the server, such as 2.71: configs may use nothing newer (default: 2.51 for cpu profiles, any "
         "for others)",
@@ -63,10 +62,3 @@ def run(options: argparse.Namespace) -> int:
     )
     print(format_json(problems) if options.json else format_report(problems))
     return int(any(problem.severity == "error" for problem in problems))
-
-
-def _triton_version(text: str) -> tuple[int, int]:
-    found = re.fullmatch(r"(\d+)\.(\d+)(\.\d+)*", text)
-    if not found:
-        raise argparse.ArgumentTypeError(f"must look like 2.71, got {text!r}")
-    return int(found[1]), int(found[2])

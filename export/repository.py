@@ -15,8 +15,9 @@ from export.parity import ParityReport, ParitySample, measure_parity, read_sampl
 from export.parity.layers import SHOWN, LayerDrift, worst_layers
 from export.parity.pages import HTML_FILE, JSON_FILE, write_report
 from export.parity.sample import SAMPLE_PRODUCTS
+from export.plans import build_plans, can_build_plans
 from export.precision.names import PRECISIONS, QUANTISED, RUNS_ON_CPU
-from export.render import ENSEMBLE_PROFILE, render_models
+from export.render import ENSEMBLE_PROFILE, ONNXRUNTIME_PROFILE, GpuOptions, render_models
 from export.validate import validate_repository
 from retrieval.bundle import FILE as BUNDLE
 from retrieval.bundle import Bundle
@@ -29,8 +30,8 @@ from retrieval.repository_layout import RepositoryLayout
 from retrieval.text import TextEncoder
 from towers.checkpoint import Checkpoint, load_checkpoint
 
-PROFILES = ("cpu", ENSEMBLE_PROFILE, "gpu")
-PLAN = "model.plan"  # built on the GPU that serves it, not here
+PROFILES = ("cpu", ENSEMBLE_PROFILE, ONNXRUNTIME_PROFILE, "gpu")
+PLAN = "model.plan"  # may be built later, on the GPU that serves it
 UNMEASURED = "not measured: ONNX Runtime has no kernels for it on a CPU, so that its parity needs a GPU"
 
 
@@ -45,8 +46,11 @@ def export_repository(
     qrels: Path | None = None,
     sample_size: int | None = SAMPLE_PRODUCTS,
     report_folder: Path | None = None,
+    gpu: GpuOptions | None = None,
 ) -> ParityReport | None:
     """Export a checkpoint. A repository that stands at `repository` is replaced only when all went well.
+
+    On a machine with a GPU and TensorRT it holds the plans too; those of the replaced one that still fit are kept.
 
     Args:
         checkpoint_folder: see `towers.checkpoint`.
@@ -59,6 +63,7 @@ def export_repository(
         sample_size: products of the sample at most; None for all of them.
         report_folder: receives parity.json and parity.html, also where parity fails; default `parity` beside
             `repository`, which keeps a copy of parity.json.
+        gpu: what the GPU profiles depend on.
 
     Returns:
         The report; None where the precision cannot be measured on a CPU.
@@ -69,11 +74,12 @@ def export_repository(
         FileExistsError: `repository` holds something that is not a model repository.
         ExportError: a graph is unfit, the sample is too small, parity fails, or the rendered repository does not
             validate.
+        PlanError: TensorRT would not build a plan.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision: must be one of {', '.join(PRECISIONS)}, got {precision!r}")
     report_folder = report_folder or repository.resolve().parent / "parity"
-    with progress_bar(total=6, desc="export", unit="step") as bar, replacing(repository, BUNDLE) as target:
+    with progress_bar(total=7, desc="export", unit="step") as bar, replacing(repository, BUNDLE) as target:
         checkpoint = load_checkpoint(checkpoint_folder)
         config = checkpoint.towers.config
         bundle = Bundle(
@@ -84,7 +90,7 @@ def export_repository(
             image_size=config.image_size,
             precision=precision,
         )
-        render_models(target, bundle, cpu_instances=cpu_instances or usable_cores())
+        render_models(target, bundle, cpu_instances=cpu_instances or usable_cores(), gpu=gpu)
         bundle.write(target)
         layout = RepositoryLayout(target)
         for place in (layout.query_tokenizer, layout.title_tokenizer):
@@ -107,6 +113,10 @@ def export_repository(
         bar.update()
         bar.set_postfix_str("parity")
         report = _gate(checkpoint, target, inputs, precision, report_folder)
+        bar.update()
+        bar.set_postfix_str("plans")
+        if can_build_plans():
+            build_plans(target, earlier=repository, progress=False)
         bar.update()
         bar.set_postfix_str("validation")
         problems = [

@@ -16,7 +16,13 @@ def _session(file: Path, threads: int) -> ort.InferenceSession:
     options.inter_op_num_threads = 1
     # A spinning pool starves the other instances on the same cores.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    try:
+        return ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's errors have no common base of their own
+        raise ValueError(
+            f"{file}: ONNX Runtime cannot run it on a CPU; graphs in bf16 and fp8 need a GPU, export with --precision "
+            f"fp32, fp16 or int8 to serve or index here ({error})"
+        ) from error
 
 
 class OnnxQueryTower:

@@ -12,6 +12,7 @@ import pyarrow as pa
 from export.catalog import TITLE, Catalog
 from export.errors import CatalogError
 from retrieval.attributes import AttributeTable
+from retrieval.channels.lexical import LexicalIndex
 from retrieval.cores import usable_cores
 from retrieval.engines import FaissCpuEngine
 from retrieval.errors import IndexUnfit
@@ -79,6 +80,9 @@ def build_index(
     AttributeTable(table)  # what could not be served must not be written
     chosen = choose_recipe(len(matrix), recipe)
     engine, recall = calibrate(FaissCpuEngine.build(matrix, chosen), matrix, _sample_queries(pipeline, table, matrix))
+    # Always: beside embedding a product its title costs next to nothing.
+    titles = table[TITLE].to_pylist() if TITLE in table.column_names else []
+    lexical = LexicalIndex.build([title or "" for title in titles])
     manifest = Manifest(
         generation=_next_generation(out),
         count=len(matrix),
@@ -100,6 +104,7 @@ def build_index(
         attributes=table,
         engine=engine,
         skipped=skipped.to_csv(),
+        lexical=lexical,
     )
     return manifest
 

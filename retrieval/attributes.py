@@ -14,7 +14,8 @@ class TextColumn:
     """A string column as dictionary codes.
 
     Attributes:
-        codes: (rows,) int32, index into `values`; -1 where the value is missing.
+        codes: (rows,) of the smallest integer type that holds them, index into `values`; -1 where the value is
+            missing.
         values: value -> code.
     """
 
@@ -27,7 +28,7 @@ class NumberColumn:
     """A numeric or boolean column.
 
     Attributes:
-        numbers: (rows,) int64 or float64.
+        numbers: (rows,) float64, float32 where the catalogue has that, or the smallest integer type that holds them.
         present: (rows,) bool, False where the value is missing.
     """
 
@@ -86,14 +87,22 @@ def _convert(array: pa.Array) -> Column | None:
         array = array.dictionary_encode()
     if pa.types.is_dictionary(array.type):
         codes = np.asarray(pc.fill_null(array.indices.cast(pa.int32()), -1))
-        return TextColumn(codes=codes, values={v: i for i, v in enumerate(array.dictionary.to_pylist())})
+        return TextColumn(codes=_smallest(codes), values={v: i for i, v in enumerate(array.dictionary.to_pylist())})
     present = np.asarray(array.is_valid())
     whole = pa.types.is_boolean(array.type) or (pa.types.is_integer(array.type) and array.type != pa.uint64())
-    kind = pa.int64() if whole else pa.float64()
+    # As it was given: in float64, a float32 19.99 would no longer equal the 19.99 of a filter.
+    kind = pa.int64() if whole else pa.float32() if pa.types.is_float32(array.type) else pa.float64()
     if pa.types.is_decimal(array.type):
         array = array.cast(pa.string())  # Arrow's own cast makes 19.99 a neighbour of the float that a filter gives
     # Unchecked: an unsigned 64-bit number may lose digits that no filter needs.
     numbers = np.asarray(pc.fill_null(array.cast(kind, safe=False), pa.scalar(0, kind)))
-    if kind == pa.float64():
-        present = present & ~np.isnan(numbers)
-    return NumberColumn(numbers=numbers, present=present)
+    if whole:
+        return NumberColumn(numbers=_smallest(numbers), present=present)
+    return NumberColumn(numbers=numbers, present=present & ~np.isnan(numbers))
+
+
+def _smallest(numbers: np.ndarray) -> np.ndarray:
+    """(rows,) integers in the smallest type that holds them: a filter reads the whole column, so bytes are time."""
+    low, high = numbers.min(initial=0), numbers.max(initial=0)
+    kinds = (kind for kind in (np.int8, np.int16, np.int32) if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max)
+    return numbers.astype(next(kinds, np.int64), copy=False)

@@ -5,6 +5,7 @@ vectors.npy          (rows, dim) float32, for exact search and rebuilding
 product_ids.npy      (rows,) int64
 attributes.parquet   title and attribute columns, one row per product
 index.faiss          the FAISS index; absent for the flat recipe, whose index is vectors.npy
+lexical/             BM25 over the titles; absent where no product has one, and in folders of before there was one
 skipped.csv          catalogue rows that could not be indexed, with reasons
 """
 
@@ -20,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from retrieval.channels.lexical import LexicalIndex
 from retrieval.engines import EngineOptions, FaissCpuEngine, SearchEngine, open_engine
 from retrieval.errors import IndexUnfit
 from retrieval.files import replacing
@@ -71,6 +73,7 @@ class IndexFolder:
     product_ids: np.ndarray
     attributes: pa.Table
     engine: SearchEngine
+    lexical: LexicalIndex | None = None
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -119,13 +122,21 @@ def read_index(folder: Path, options: EngineOptions | None = None) -> IndexFolde
         "attributes.parquet": attributes.num_rows,
         "index.faiss": engine.rows,
     }
+    lexical = LexicalIndex.read(folder / "lexical") if (folder / "lexical").exists() else None
+    if lexical is not None:
+        counts["lexical"] = lexical.rows
     dims = {"manifest.json": manifest.dim, "vectors.npy": vectors.shape[1], "index.faiss": engine.dim}
     if len(set(counts.values())) != 1 or len(set(dims.values())) != 1:
         raise IndexUnfit(f"{folder}: parts disagree: rows {counts}, dimensions {dims}")
     if read_manifest(folder) != manifest:
         raise IndexUnfit(f"{folder}: was replaced while it was being read; read it again")
     return IndexFolder(
-        manifest=manifest, vectors=vectors, product_ids=product_ids, attributes=attributes, engine=engine
+        manifest=manifest,
+        vectors=vectors,
+        product_ids=product_ids,
+        attributes=attributes,
+        engine=engine,
+        lexical=lexical,
     )
 
 
@@ -146,6 +157,7 @@ def write_index(
     attributes: pa.Table,
     engine: FaissCpuEngine,
     skipped: str,
+    lexical: LexicalIndex | None = None,
 ) -> None:
     """Write an index folder whole: a reader finds either the previous one or this one.
 
@@ -157,6 +169,7 @@ def write_index(
         attributes: one row per product.
         engine: the built engine.
         skipped: the text of skipped.csv.
+        lexical: the lexical channel; None leaves it out.
     """
     with replacing(folder, MANIFEST) as new:
         np.save(new / "vectors.npy", vectors)
@@ -164,5 +177,7 @@ def write_index(
         pq.write_table(attributes, new / "attributes.parquet")
         if manifest.recipe.kind != "flat":
             engine.write(new / "index.faiss")
+        if lexical is not None:
+            lexical.write(new / "lexical")
         (new / "skipped.csv").write_text(skipped)
         (new / "manifest.json").write_text(json.dumps(asdict(manifest), indent=2) + "\n")

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from retrieval.channels.wanted import Channel, parse_channels, parse_fusion
 from retrieval.errors import InvalidRequest, show
 from retrieval.filters import Filter, parse_filter
 
@@ -16,7 +17,7 @@ MAX_TOP_K = 10_000
 DEFAULT_EFFORT = 5
 MAX_EFFORT = 10
 
-_KNOWN = ("effort", "filter", "min_score", "top_k")
+_KNOWN = ("channels", "effort", "filter", "fusion", "min_score", "top_k")
 # Triton hands these to the model beside the caller's own (request priority, HTTP headers, ...): not ours to judge.
 _RESERVED = ("binary_data_output", "headers", "priority", "timeout", "sequence_id", "sequence_start", "sequence_end")
 
@@ -30,13 +31,19 @@ class RequestParameters:
         effort: search effort 1 to MAX_EFFORT; 5 is the setting the index was calibrated at when built, each step
             doubles or halves how many candidates it looks at. Exact engines ignore it.
         filter: conditions over attribute columns that every returned product satisfies.
-        min_score: products scoring below are left out; None keeps all.
+        min_score: products scoring below are left out; None keeps all. It refers to the scores of the reply: cosine
+            similarity, BM25 or what merging made of them.
+        channels: where products come from.
+        embedding_weight: the weight, 0 to 1, of the embedding channel when two are merged; None merges by reciprocal
+            rank.
     """
 
     top_k: int = DEFAULT_TOP_K
     effort: int = DEFAULT_EFFORT
     filter: Filter = ()
     min_score: float | None = None
+    channels: Channel = Channel.EMBEDDING
+    embedding_weight: float | None = None
 
 
 def parse_parameters(given: Mapping[str, Any]) -> RequestParameters:
@@ -51,6 +58,7 @@ def parse_parameters(given: Mapping[str, Any]) -> RequestParameters:
         InvalidRequest: an unknown name, a wrong type, or a value outside its limits; names field, limit and value.
     """
     values: dict[str, Any] = {}
+    fusion: Any = None
     for name, value in given.items():
         if name in _RESERVED or name.startswith("triton_") or value is None:
             continue
@@ -62,10 +70,16 @@ def parse_parameters(given: Mapping[str, Any]) -> RequestParameters:
             values[name] = _number(name, value)
         elif name == "filter":
             values[name] = parse_filter(value)
+        elif name == "channels":
+            values[name] = parse_channels(value)
+        elif name == "fusion":
+            fusion = value  # to be judged beside `channels`, which may come later
         else:
             near = difflib.get_close_matches(name, _KNOWN, n=1)
             hint = f" (did you mean {near[0]!r}?)" if near else ""
             raise InvalidRequest(name[:60], f"unknown request parameter{hint}; known: {', '.join(_KNOWN)}")
+    if fusion is not None:
+        values["embedding_weight"] = parse_fusion(fusion, values.get("channels", Channel.EMBEDDING))
     return RequestParameters(**values)
 
 

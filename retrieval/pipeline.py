@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from retrieval.bundle import Bundle
+from retrieval.channels.search import check_channels, search_channels
+from retrieval.channels.wanted import Channel
 from retrieval.onnx_towers import OnnxProductTower, OnnxQueryTower
 from retrieval.parameters import RequestParameters, parse_parameters
 from retrieval.product_index import ProductIndex, SearchResult
@@ -57,10 +59,16 @@ class InProcessPipeline:
             raise ValueError("index: this pipeline was made without an index folder")
         return self._index
 
-    def prepare_parameters(self, given: Mapping[str, Any]) -> RequestParameters:
-        """Check one request's parameters against the limits and this index's columns."""
+    def prepare_parameters(self, given: Mapping[str, Any], *, words: bool = False) -> RequestParameters:
+        """Check one request's parameters against the limits and this index's columns and channels.
+
+        Args:
+            given: name -> value.
+            words: whether the request has queries, which the lexical channel needs.
+        """
         parameters = parse_parameters(given)
         self.index.check_parameters(parameters)
+        check_channels(self.index, parameters, words=words)
         return parameters
 
     def prepare_products(self, titles: Sequence[bytes | str], images: Sequence[bytes]) -> ProductBatch:
@@ -69,30 +77,33 @@ class InProcessPipeline:
 
     def answer_queries(self, requests: Sequence[tuple[list[str], RequestParameters]]) -> list[SearchResult]:
         """Retrieve for several prepared requests at once, each answered as if alone."""
-        embeddings = self._encode([query for queries, _ in requests for query in queries])
-        return self._search(embeddings, [(len(queries), wanted) for queries, wanted in requests])
+        # A request that wants the lexical channel alone needs no embedding.
+        encoded = [queries if Channel.EMBEDDING in wanted.channels else [] for queries, wanted in requests]
+        parts = _split(self._encode([query for queries in encoded for query in queries]), list(map(len, encoded)))
+        return search_channels(self.index, [(part, *request) for part, request in zip(parts, requests, strict=True)])
 
     def answer_products(self, requests: Sequence[tuple[ProductBatch, RequestParameters]]) -> list[SearchResult]:
         """Retrieve similar products for several prepared requests at once, each answered as if alone."""
         embeddings, _ = self.embed_prepared(concatenate([batch for batch, _ in requests]))
-        return self._search(embeddings, [(len(batch.pixels), wanted) for batch, wanted in requests])
+        parts = _split(embeddings, [len(batch.pixels) for batch, _ in requests])
+        return self.index.search_batch([(part, wanted) for part, (_, wanted) in zip(parts, requests, strict=True)])
 
     def retrieve(self, queries: Sequence[bytes | str], **parameters: Any) -> SearchResult:
         """Products for shoppers' words.
 
         Args:
             queries: (batch) texts.
-            **parameters: top_k, effort, filter, min_score.
+            **parameters: top_k, effort, filter, min_score, channels, fusion.
 
         Raises:
             InvalidRequest: names field, limit and value.
         """
-        return self.answer_queries([(clean_queries(queries), self.prepare_parameters(parameters))])[0]
+        return self.answer_queries([(clean_queries(queries), self.prepare_parameters(parameters, words=True))])[0]
 
     def retrieve_similar(
         self, titles: Sequence[bytes | str], images: Sequence[bytes], **parameters: Any
     ) -> SearchResult:
-        """Products like the given ones; empty title or image = absent. Arguments else as `retrieve`."""
+        """Products like the given ones; empty title or image = absent. Arguments else as `retrieve`; no channels."""
         batch = self.prepare_products(titles, images)
         return self.answer_products([(batch, self.prepare_parameters(parameters))])[0]
 
@@ -105,6 +116,8 @@ class InProcessPipeline:
         return self.embed_prepared(self.prepare_products(titles, images))
 
     def _encode(self, queries: list[str]) -> np.ndarray:
+        if not queries:
+            return np.empty((0, self.bundle.embedding_dim), dtype=np.float32)
         ids, mask = self._queries.encode(queries)
         parts = [
             self._query_tower(ids[start : start + TOWER_ROWS], mask[start : start + TOWER_ROWS])
@@ -122,8 +135,7 @@ class InProcessPipeline:
         ]
         return np.concatenate([embedding for embedding, _ in parts]), np.concatenate([weights for _, weights in parts])
 
-    def _search(self, embeddings: np.ndarray, sizes: list[tuple[int, RequestParameters]]) -> list[SearchResult]:
-        starts = np.cumsum([0, *(rows for rows, _ in sizes)])
-        return self.index.search_batch(
-            [(embeddings[start : start + rows], wanted) for start, (rows, wanted) in zip(starts, sizes, strict=False)]
-        )
+
+def _split(rows: np.ndarray, sizes: Sequence[int]) -> list[np.ndarray]:
+    """Consecutive parts of the given sizes."""
+    return np.split(rows, np.cumsum(sizes)[:-1])

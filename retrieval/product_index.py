@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from retrieval.attributes import AttributeTable
+from retrieval.channels.lexical import LexicalIndex
+from retrieval.channels.wanted import Channel
 from retrieval.engines import EngineOptions
 from retrieval.errors import IndexUnfit, InvalidRequest
 from retrieval.filters import Filter, check_filter, filter_mask
@@ -33,11 +35,14 @@ class SearchResult:
 
     Attributes:
         product_ids: (batch, top_k) int64; -1 where fewer than top_k products qualify.
-        scores: (batch, top_k) float32, cosine similarity in falling order; -inf at the same places.
+        scores: (batch, top_k) float32, cosine similarity (or as `search_channels` says) in falling order; -inf at the
+            same places.
+        channels: (batch, top_k) int64, bit mask of the `Channel`s that found each product; 0 at the same places.
     """
 
     product_ids: np.ndarray
     scores: np.ndarray
+    channels: np.ndarray
 
 
 class ProductIndex:
@@ -78,6 +83,16 @@ class ProductIndex:
     def engine_description(self) -> str:
         """Which engine searches, where and how, for a log."""
         return self._folder.engine.description
+
+    @property
+    def product_ids(self) -> np.ndarray:
+        """(rows,) int64, in index order."""
+        return self._folder.product_ids
+
+    @property
+    def lexical(self) -> LexicalIndex | None:
+        """The lexical channel, in index order too; None where the folder has none."""
+        return self._folder.lexical
 
     def check(self, embeddings: np.ndarray, parameters: RequestParameters) -> None:
         """Raise InvalidRequest when this index cannot answer the request."""
@@ -123,7 +138,7 @@ class ProductIndex:
         """Scores (batch, top_k) and row numbers (batch, top_k), padded with -inf and -1."""
         scores = np.full((len(queries), top_k), PAD_SCORE, dtype=np.float32)
         rows = np.full((len(queries), top_k), -1, dtype=np.int64)
-        mask = self._mask(conditions) if conditions else None
+        mask = self.mask(conditions)
         allowed = self.manifest.count if mask is None else int(np.count_nonzero(mask))
         k = min(top_k, allowed)
         if k == 0 or len(queries) == 0:
@@ -143,6 +158,10 @@ class ProductIndex:
         candidates = np.arange(self.manifest.count) if mask is None else np.flatnonzero(mask)
         return exact_search(queries, self._folder.vectors, candidates, k)
 
+    def mask(self, conditions: Filter) -> np.ndarray | None:
+        """Rows that satisfy a filter, (rows,) bool; None when it is empty."""
+        return self._mask(conditions) if conditions else None
+
     def _mask(self, conditions: Filter) -> np.ndarray:
         mask = self._masks.get(conditions)
         if mask is None:
@@ -157,7 +176,8 @@ class ProductIndex:
         if min_score is not None:
             keep &= scores >= min_score
         ids = np.where(keep, self._folder.product_ids[rows], PAD_ID)
-        return SearchResult(ids, np.where(keep, scores, np.float32(PAD_SCORE)))
+        channels = np.where(keep, np.int64(Channel.EMBEDDING), np.int64(0))
+        return SearchResult(ids, np.where(keep, scores, np.float32(PAD_SCORE)), channels)
 
 
 def exact_search(

@@ -49,6 +49,11 @@ def array(request: Any, name: str) -> np.ndarray:
     return tensor
 
 
+def given(request: Any, name: str) -> bool:
+    """Whether the request has an optional input."""
+    return pb_utils.get_input_tensor_by_name(request, name) is not None
+
+
 def texts(request: Any, name: str) -> list[bytes]:
     """A BYTES input of shape (batch, 1) as a list."""
     return list(array(request, name).reshape(-1))

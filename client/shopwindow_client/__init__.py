@@ -2,36 +2,64 @@
 
 from __future__ import annotations
 
-from ._client import RetrievalClient
+from ._client import AsyncRetrievalClient, RetrievalClient
+from ._compose import Part
 from ._errors import (
     ClientClosed,
+    ConnectionLost,
     DeadlineExceeded,
     InvalidRequest,
+    MessageTooLarge,
+    NotAuthorised,
     QueueTimeout,
+    ServerDraining,
     ServerFault,
     ServerNotReady,
     ServerOverloaded,
     ServerUnreachable,
     ShopwindowError,
+    TlsFailed,
+    VersionMismatch,
 )
+from ._filters import Field, Filter, field
+from ._in_process import InProcess
+from ._options import CallOptions, SearchOptions, Tls
 from ._requests import Product
 from ._results import Health, ProductEmbeddings, Results, Row, ServerInfo
+from ._retries import Hedge, Retry
 
 __all__ = [
+    "AsyncRetrievalClient",
+    "CallOptions",
     "ClientClosed",
+    "ConnectionLost",
     "DeadlineExceeded",
+    "Field",
+    "Filter",
     "Health",
+    "Hedge",
+    "InProcess",
     "InvalidRequest",
+    "MessageTooLarge",
+    "NotAuthorised",
+    "Part",
     "Product",
     "ProductEmbeddings",
     "QueueTimeout",
     "Results",
     "RetrievalClient",
+    "Retry",
     "Row",
+    "SearchOptions",
+    "ServerDraining",
     "ServerFault",
     "ServerInfo",
     "ServerNotReady",
     "ServerOverloaded",
     "ServerUnreachable",
     "ShopwindowError",
+    "Tls",
+    "TlsFailed",
+    "VersionMismatch",
+    "field",
 ]

@@ -23,13 +23,18 @@ class Deadline:
         self.timeout_s = check_timeout(timeout_s)
         self._end = time.monotonic() + self.timeout_s
 
+    @property
+    def remaining_s(self) -> float:
+        """The seconds that are left; not above 0 when it has passed."""
+        return self._end - time.monotonic()
+
     def left_s(self) -> float:
         """Return the seconds that are left.
 
         Raises:
             DeadlineExceeded: Nothing is left.
         """
-        left = self._end - time.monotonic()
+        left = self.remaining_s
         if left <= 0:
             raise DeadlineExceeded(
                 f"timeout_s={self.timeout_s:g} was used up before every part of the call was sent. Allow more "

@@ -1,4 +1,4 @@
-"""What goes over the wire and comes back: pure functions with no connection, for a sync and an async client alike."""
+"""What callers give, checked and turned into model requests; pure functions with no connection."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Any, Protocol, Union, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
-from tritonclient.grpc import InferInput, InferRequestedOutput, InferResult
 
-from ._errors import InvalidRequest, ServerFault
+from ._errors import InvalidRequest
+from ._filters import Filter
 
 RETRIEVE = "retrieve"
 RETRIEVE_SIMILAR = "retrieve_similar"
@@ -29,6 +29,7 @@ RESULT_OUTPUTS = ("product_ids", "scores")
 Array = npt.NDArray[Any]
 Parameters = dict[str, Union[str, int, float]]
 Reply = dict[str, Array]
+FilterLike = Union[Filter, Mapping[str, Any], str]
 
 
 @runtime_checkable
@@ -63,12 +64,14 @@ class ModelRequest:
         inputs: Input name -> array; the first axis of each is the batch.
         outputs: The names of the outputs to ask for.
         parameters: Request parameters.
+        positions: Where in the caller's list each row stands; None when they are all of it, in order.
     """
 
     model: str
     inputs: Mapping[str, Array]
     outputs: tuple[str, ...]
     parameters: Parameters
+    positions: Sequence[int] | None = None
 
     @property
     def rows(self) -> int:
@@ -77,8 +80,13 @@ class ModelRequest:
 
     def split(self, max_rows: int) -> list[ModelRequest]:
         """Split along the batch axis into requests of at most `max_rows` rows, in order."""
+        positions = range(self.rows) if self.positions is None else self.positions
         return [
-            replace(self, inputs={name: array[start : start + max_rows] for name, array in self.inputs.items()})
+            replace(
+                self,
+                inputs={name: array[start : start + max_rows] for name, array in self.inputs.items()},
+                positions=positions[start : start + max_rows],
+            )
             for start in range(0, self.rows, max_rows)
         ]
 
@@ -94,8 +102,8 @@ def encode_queries(queries: str | Sequence[str]) -> dict[str, Array]:
     rows = _listed("queries", queries, "a string or a list of strings")
     for row, query in enumerate(rows):
         if not isinstance(query, str) or not query.strip():
-            raise InvalidRequest(f"queries[{row}] must be a string with at least one word, got {query!r}")
-    return {"query": _bytes_column([_utf8(f"queries[{row}]", query) for row, query in enumerate(rows)])}
+            raise InvalidRequest(f"queries[{row}] must be a string with at least one word, got {query!r}", position=row)
+    return {"query": _bytes_column([_utf8(f"queries[{row}]", query, row) for row, query in enumerate(rows)])}
 
 
 def encode_products(products: Product | Sequence[Product]) -> dict[str, Array]:
@@ -111,13 +119,13 @@ def encode_products(products: Product | Sequence[Product]) -> dict[str, Array]:
     for row, product in enumerate(rows):
         field = f"products[{row}]"
         if not isinstance(product, Product):
-            raise InvalidRequest(f"{field} must be a Product, got {type(product).__name__}")
+            raise InvalidRequest(f"{field} must be a Product, got {type(product).__name__}", position=row)
         if product.title is not None and not isinstance(product.title, str):
-            raise InvalidRequest(f"{field}.title must be a string, got {type(product.title).__name__}")
-        title = _utf8(f"{field}.title", (product.title or "").strip())
-        image = b"" if product.image is None else _image_bytes(f"{field}.image", product.image)
+            raise InvalidRequest(f"{field}.title must be a string, got {type(product.title).__name__}", position=row)
+        title = _utf8(f"{field}.title", (product.title or "").strip(), row)
+        image = b"" if product.image is None else _image_bytes(f"{field}.image", product.image, row)
         if not title and not image:
-            raise InvalidRequest(f"{field} must have a title or an image, got neither")
+            raise InvalidRequest(f"{field} must have a title or an image, got neither", position=row)
         titles.append(title)
         images.append(image)
     return {"title": _bytes_column(titles), "image": _bytes_column(images)}
@@ -135,8 +143,10 @@ def encode_embeddings(embeddings: npt.ArrayLike) -> dict[str, Array]:
         raise InvalidRequest(f"embeddings must be numbers of shape (n, d) or (d,): {error}") from error
     if array.ndim != 2 or array.size == 0:
         raise InvalidRequest(f"embeddings must have shape (n, d) or (d,), not empty, got {array.shape}")
-    if not np.isfinite(array).all():
-        raise InvalidRequest("embeddings must be finite, got nan or infinity")
+    finite = np.isfinite(array).all(axis=1)
+    if not finite.all():
+        row = int(np.argmin(finite))
+        raise InvalidRequest(f"embeddings must be finite, got nan or infinity in embeddings[{row}]", position=row)
     return {"embedding": np.ascontiguousarray(array)}
 
 
@@ -144,8 +154,10 @@ def encode_parameters(
     *,
     top_k: int | None = None,
     effort: int | None = None,
-    filter: Mapping[str, Any] | str | None = None,
+    filter: FilterLike | None = None,
     min_score: float | None = None,
+    channels: str | None = None,
+    fusion: str | None = None,
 ) -> Parameters:
     """Return the request parameters that were given; limits and column names are the server's to judge.
 
@@ -167,36 +179,12 @@ def encode_parameters(
         if not is_number or not math.isfinite(min_score):
             raise InvalidRequest(f"min_score must be a finite number, got {min_score!r}")
         parameters["min_score"] = float(min_score)
+    for name, text in (("channels", channels), ("fusion", fusion)):
+        if text is not None:
+            if not isinstance(text, str):
+                raise InvalidRequest(f"{name} must be a string, got {text!r}")
+            parameters[name] = text
     return parameters
-
-
-def to_triton(request: ModelRequest) -> tuple[list[InferInput], list[InferRequestedOutput]]:
-    """Return the request's tensors as tritonclient wants them."""
-    inputs = []
-    for name, array in request.inputs.items():
-        tensor = InferInput(name, array.shape, "BYTES" if array.dtype == np.object_ else "FP32")
-        inputs.append(tensor.set_data_from_numpy(array))
-    return inputs, [InferRequestedOutput(name) for name in request.outputs]
-
-
-def from_triton(result: InferResult, request: ModelRequest) -> Reply:
-    """Return the outputs that `request` asked for.
-
-    Raises:
-        ServerFault: An output is missing or has another number of rows than the request.
-    """
-    reply = {}
-    for name in request.outputs:
-        array = result.as_numpy(name)
-        # A Python backend whose numpy doesn't suit its stub answers with empty outputs and no error.
-        if array is None or array.ndim != 2 or len(array) != request.rows:
-            got = "nothing" if array is None else f"shape {array.shape}"
-            raise ServerFault(
-                f"{request.model} answered {request.rows} rows with {got} in {name}. Check that the server and "
-                "this client are of the same version, and look into the server's log."
-            )
-        reply[name] = array
-    return reply
 
 
 def join(replies: Sequence[Reply]) -> Reply:
@@ -220,41 +208,47 @@ def _bytes_column(values: Sequence[bytes]) -> Array:
     return column
 
 
-def _utf8(field: str, text: str) -> bytes:
+def _utf8(field: str, text: str, row: int) -> bytes:
     try:
         return text.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise InvalidRequest(f"{field} can't be written as UTF-8 ({error.reason}), got {text!r}") from error
+        message = f"{field} can't be written as UTF-8 ({error.reason}), got {text!r}"
+        raise InvalidRequest(message, position=row) from error
 
 
-def _image_bytes(field: str, image: ImageSource) -> bytes:
+def _image_bytes(field: str, image: ImageSource, row: int) -> bytes:
     if isinstance(image, bytes):
         encoded = image
     elif isinstance(image, (str, os.PathLike)):
         try:
             encoded = Path(image).read_bytes()
         except OSError as error:
-            raise InvalidRequest(f"{field}: cannot read {os.fspath(image)!r}: {error.strerror}") from error
+            message = f"{field}: cannot read {os.fspath(image)!r}: {error.strerror}"
+            raise InvalidRequest(message, position=row) from error
     elif isinstance(image, SavableImage):
         buffer = io.BytesIO()
         try:
             image.save(buffer, format="PNG")  # lossless, so the server sees the pixels that the caller has
         except (OSError, ValueError) as error:
-            raise InvalidRequest(f"{field} can't be saved as PNG ({error}). Convert it to RGB first.") from error
+            message = f"{field} can't be saved as PNG ({error}). Convert it to RGB first."
+            raise InvalidRequest(message, position=row) from error
         encoded = buffer.getvalue()
     else:
-        raise InvalidRequest(f"{field} must be bytes, a path or a PIL image, got {type(image).__name__}")
+        message = f"{field} must be bytes, a path or a PIL image, got {type(image).__name__}"
+        raise InvalidRequest(message, position=row)
     if not encoded:
-        raise InvalidRequest(f"{field} must be an encoded JPEG, PNG or WebP, got 0 bytes; None is no image")
+        message = f"{field} must be an encoded JPEG, PNG or WebP, got 0 bytes; None is no image"
+        raise InvalidRequest(message, position=row)
     return encoded
 
 
-def _filter_json(filter: Mapping[str, Any] | str) -> str:
+def _filter_json(filter: FilterLike) -> str:
     if isinstance(filter, str):
         return filter
-    if not isinstance(filter, Mapping):
-        raise InvalidRequest(f"filter must be a mapping or a JSON string, got {type(filter).__name__}")
+    tree = filter.tree if isinstance(filter, Filter) else filter
+    if not isinstance(tree, Mapping):
+        raise InvalidRequest(f"filter must be a field() condition, a mapping or JSON, got {type(tree).__name__}")
     try:
-        return json.dumps(dict(filter), allow_nan=False)
+        return json.dumps(dict(tree), allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise InvalidRequest(f"filter can't be written as JSON ({error}), got {filter!r}") from error
+        raise InvalidRequest(f"filter can't be written as JSON ({error}), got {tree!r}") from error

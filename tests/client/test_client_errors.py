@@ -181,7 +181,7 @@ def test_a_closed_client_says_so(served: Any) -> None:
     with RetrievalClient(served.grpc_url) as client:
         client.retrieve("red dress", top_k=1)
     for call in (lambda: client.retrieve("red dress"), client.health, client.info):
-        with pytest.raises(ClientClosed, match="Make a new RetrievalClient"):
+        with pytest.raises(ClientClosed, match="Make a new one"):
             call()
     client.close()
 

@@ -10,13 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tritonclient.grpc import InferResult
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 from tritonclient.grpc.service_pb2 import ModelInferResponse
 
-from shopwindow_client import InvalidRequest, Product, RetrievalClient, ServerFault
+from shopwindow_client import InvalidRequest, Product, RetrievalClient, ServerFault, _wire
 from shopwindow_client import _requests as wire
-from shopwindow_client._client import server_info
 
 
 def request(queries: list[str], **parameters: Any) -> wire.ModelRequest:
@@ -24,7 +22,7 @@ def request(queries: list[str], **parameters: Any) -> wire.ModelRequest:
     return wire.ModelRequest("retrieve", inputs, wire.RESULT_OUTPUTS, wire.encode_parameters(**parameters))
 
 
-def reply(ids: Any, scores: Any) -> InferResult:
+def reply(ids: Any, scores: Any) -> ModelInferResponse:
     """A reply as it comes from the wire."""
     message = ModelInferResponse()
     for name, datatype, array in (
@@ -33,7 +31,7 @@ def reply(ids: Any, scores: Any) -> InferResult:
     ):
         message.outputs.add(name=name, datatype=datatype, shape=array.shape)
         message.raw_output_contents.append(array.tobytes())
-    return InferResult(message)
+    return message
 
 
 def test_queries_become_a_column_of_utf8() -> None:
@@ -126,7 +124,8 @@ def test_only_parameters_that_were_given_are_sent() -> None:
         ({"top_k": 10**30}, "top_k must fit into 64 bits"),
         ({"effort": "5"}, "effort must be a whole number, got '5'"),
         ({"min_score": float("nan")}, "min_score must be a finite number, got nan"),
-        ({"filter": ["red"]}, "filter must be a mapping or a JSON string, got list"),
+        ({"channels": ["lexical"]}, "channels must be a string, got \\['lexical'\\]"),
+        ({"filter": ["red"]}, "filter must be a .* mapping or JSON, got list"),
         ({"filter": {"colour": {1, 2}}}, "filter can't be written as JSON"),
         ({"filter": {"price": {"lt": float("inf")}}}, "filter can't be written as JSON"),
     ],
@@ -154,15 +153,19 @@ def test_both_inputs_of_products_are_split_alike() -> None:
 
 def test_tensors_hold_the_exact_bytes() -> None:
     product = wire.encode_products(Product(image=b"\xff\xd8 jpeg \x00\x00"))
-    (title, image), outputs = wire.to_triton(wire.ModelRequest("embed_product", product, ("embedding",), {}))
-    assert (title.name(), title.datatype(), list(title.shape())) == ("title", "BYTES", [1, 1])
-    assert image._get_content() == (10).to_bytes(4, "little") + b"\xff\xd8 jpeg \x00\x00"
-    assert [output.name() for output in outputs] == ["embedding"]
+    message = _wire.to_message(wire.ModelRequest("embed_product", product, ("embedding",), {"top_k": 3}), "abc")
+    assert [(t.name, t.datatype, list(t.shape)) for t in message.inputs] == [
+        ("title", "BYTES", [1, 1]),
+        ("image", "BYTES", [1, 1]),
+    ]
+    assert message.raw_input_contents[1] == (10).to_bytes(4, "little") + b"\xff\xd8 jpeg \x00\x00"
+    assert [output.name for output in message.outputs] == ["embedding"]
+    assert (message.id, message.parameters["top_k"].int64_param) == ("abc", 3)
 
 
 def test_replies_are_put_together_in_order() -> None:
-    first = wire.from_triton(reply([[1, 2], [3, 4]], [[0.9, 0.8], [0.7, 0.6]]), request(["a", "b"]))
-    second = wire.from_triton(reply([[5, -1]], [[0.5, -np.inf]]), request(["c"]))
+    first = _wire.from_message(reply([[1, 2], [3, 4]], [[0.9, 0.8], [0.7, 0.6]]), request(["a", "b"]))
+    second = _wire.from_message(reply([[5, -1]], [[0.5, -np.inf]]), request(["c"]))
     joined = wire.join([first, second])
     assert joined["product_ids"].tolist() == [[1, 2], [3, 4], [5, -1]]
     assert joined["product_ids"].dtype == np.int64
@@ -172,12 +175,12 @@ def test_replies_are_put_together_in_order() -> None:
 @pytest.mark.parametrize("ids", [np.zeros((0, 2)), np.zeros((1, 2)), np.zeros(2)])
 def test_a_reply_with_other_rows_than_the_request_is_a_fault(ids: Any) -> None:
     with pytest.raises(ServerFault, match="retrieve answered 2 rows with shape"):
-        wire.from_triton(reply(ids, np.zeros((2, 2))), request(["a", "b"]))
+        _wire.from_message(reply(ids, np.zeros((2, 2))), request(["a", "b"]))
 
 
 def test_a_reply_without_an_output_is_a_fault() -> None:
     with pytest.raises(ServerFault, match="with nothing in product_ids"):
-        wire.from_triton(InferResult(ModelInferResponse()), request(["a"]))
+        _wire.from_message(ModelInferResponse(), request(["a"]))
 
 
 def test_info_reads_the_limits_and_tolerates_absent_ones() -> None:
@@ -186,11 +189,11 @@ def test_info_reads_the_limits_and_tolerates_absent_ones() -> None:
     index.input.add(name="embedding", dims=[128])
     for key, value in (("max_top_k", "10000"), ("tower_hash", "abc"), ("default_top_k", "${unrendered}")):
         index.parameters[key].string_value = value
-    info = server_info("triton", "2.51.0", retrieve, index)
+    info = _wire.server_info("triton", "2.51.0", retrieve, index)
     assert (info.max_batch_size, info.max_top_k, info.embedding_dim, info.tower_hash) == (32, 10000, 128, "abc")
     assert info.default_top_k is None
     assert info.parameters["default_top_k"] == "${unrendered}"
-    bare = server_info("triton", "2.51.0", None, None)
+    bare = _wire.server_info("triton", "2.51.0", None, None)
     assert (bare.max_batch_size, bare.max_top_k, bare.embedding_dim) == (None, None, None)
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +15,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from retrieval import IndexUnfit, ProductIndex, RequestParameters
+from retrieval.channels.lexical import LexicalIndex
 from retrieval.engines import FaissCpuEngine
 from retrieval.index_folder import IndexFolder, read_index, read_manifest, write_index
 from retrieval.recipes import choose_recipe
 from tests.retrieval.index_parts import TOWERS, make_index, unit_vectors
 
 ROWS = 200
+ROOT = Path(__file__).resolve().parents[2]
 SERVED = ("manifest.json", "vectors.npy", "product_ids.npy", "attributes.parquet", "index.faiss")
 
 
@@ -30,6 +35,7 @@ def write(folder: Path, index: IndexFolder) -> None:
         attributes=index.attributes,
         engine=index.engine,
         skipped="row,product_id,reason\n",
+        lexical=index.lexical,
     )
 
 
@@ -58,6 +64,69 @@ def test_what_is_written_is_read_back(tmp_path: Path, kind: str) -> None:
 
 def test_the_vectors_stay_on_disk_until_touched(hnsw: Path) -> None:
     assert isinstance(read_index(hnsw).vectors, np.memmap)
+
+
+@pytest.fixture
+def lexical(tmp_path: Path) -> Path:
+    """A written index folder with a lexical channel."""
+    titles = [f"mug number {row}" if row % 3 else "" for row in range(ROWS)]
+    write(tmp_path / "index", replace(make_index("flat", ROWS), lexical=LexicalIndex.build(titles)))
+    return tmp_path / "index"
+
+
+def test_a_lexical_channel_is_read_back_from_disk(lexical: Path) -> None:
+    found = read_index(lexical).lexical
+    assert found is not None and found.rows == ROWS
+    scores, rows = found.search("mugs 7", 3)
+    assert rows.tolist() == [7, 1, 2]
+    assert scores[0] > scores[1] == scores[2] > 0
+    assert isinstance(found._scores.scores["data"], np.memmap)
+
+
+def test_the_same_titles_give_the_same_files_in_another_process(lexical: Path, tmp_path: Path) -> None:
+    # Python orders sets of words by a seed of its process.
+    code = (
+        "import pathlib, sys; from retrieval.channels.lexical import LexicalIndex; "
+        f"LexicalIndex.build([f'mug number {{row}}' if row % 3 else '' for row in range({ROWS})])"
+        ".write(pathlib.Path(sys.argv[1]))"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "again")], check=True, cwd=ROOT)
+    files = {file.name: file.read_bytes() for file in (lexical / "lexical").iterdir()}
+    assert {file.name: file.read_bytes() for file in (tmp_path / "again").iterdir()} == files
+
+
+def test_an_index_from_before_there_was_a_lexical_channel_is_served_without(hnsw: Path) -> None:
+    index = ProductIndex.open(hnsw, tower_hash=TOWERS)
+    assert index.lexical is None
+    assert len(index.search_batch([(np.array(unit_vectors(ROWS)[:2]), RequestParameters())])[0].scores) == 2
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["data.csc.index.npy", "indices.csc.index.npy", "indptr.csc.index.npy", "vocab.index.json", "params.index.json"],
+)
+@pytest.mark.parametrize("share", [None, 0.0, 0.5, 0.97], ids=["missing", "empty", "half", "nearly whole"])
+def test_a_lexical_channel_with_a_missing_or_truncated_file_is_named(
+    lexical: Path, name: str, share: float | None
+) -> None:
+    file = lexical / "lexical" / name
+    data = file.read_bytes()
+    file.unlink()
+    if share is not None:
+        file.write_bytes(data[: int(share * len(data))])
+    with pytest.raises(IndexUnfit, match=str(lexical / "lexical")):
+        read_index(lexical)
+
+
+def test_a_lexical_channel_of_other_titles_is_refused(lexical: Path) -> None:
+    other = LexicalIndex.build(["mug"] * (ROWS - 1))
+    assert other is not None
+    other.write(lexical / "lexical")
+    with pytest.raises(IndexUnfit, match=rf"parts disagree.*'lexical': {ROWS - 1}"):
+        read_index(lexical)
+    np.save(lexical / "lexical" / "indptr.csc.index.npy", np.array([0, 1, 2]))
+    with pytest.raises(IndexUnfit, match="lexical: parts disagree: 1 words, 3 ends"):
+        read_index(lexical)
 
 
 @pytest.mark.parametrize("name", SERVED)

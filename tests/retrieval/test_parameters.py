@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from retrieval import InvalidRequest, RequestParameters, parse_parameters
+from retrieval.channels.wanted import Channel
 from retrieval.filters import Condition
 
 
@@ -81,8 +82,53 @@ def test_an_unknown_name_is_refused_with_the_nearest_known_one(name: str, meant:
 
 
 def test_an_unknown_name_without_a_near_one_lists_the_known() -> None:
-    with pytest.raises(InvalidRequest, match="unknown request parameter; known: effort, filter, min_score, top_k"):
+    with pytest.raises(InvalidRequest, match="parameter; known: channels, effort, filter, fusion, min_score, top_k"):
         parse_parameters({"x" * 5_000: 5})
+
+
+@pytest.mark.parametrize(
+    ("given", "channels"),
+    [
+        ("embedding", Channel.EMBEDDING),
+        ("lexical", Channel.LEXICAL),
+        ("embedding,lexical", Channel.BOTH),
+        (" lexical , embedding ", Channel.BOTH),
+    ],
+)
+def test_channels_are_named_with_commas_between_them(given: str, channels: Channel) -> None:
+    assert parse_parameters({"channels": given}).channels == channels
+
+
+@pytest.mark.parametrize("value", ["", ",", "words", "embedding,", "lexical,lexical", "Lexical", 3, True, ["lexical"]])
+def test_other_channels_are_refused(value: Any) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        parse_parameters({"channels": value})
+    assert caught.value.field == "channels"
+    assert str(caught.value) == f"channels: must be embedding, lexical or embedding,lexical, got {value!r}"
+
+
+@pytest.mark.parametrize(
+    ("given", "weight"), [(None, None), ("rrf", None), ("weighted:0.7", 0.7), ("weighted:0", 0.0), ("weighted:1", 1.0)]
+)
+def test_fusion_is_by_rank_or_by_weight(given: str | None, weight: float | None) -> None:
+    # In this order, too: what fusion merges is named after it.
+    assert parse_parameters({"fusion": given, "channels": "embedding,lexical"}).embedding_weight == weight
+
+
+@pytest.mark.parametrize(
+    "value", ["", "RRF", "0.7", "weighted", "weighted:", "weighted:1.01", "weighted:-0.1", "weighted:nan", 0.7, True]
+)
+def test_another_fusion_is_refused(value: Any) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        parse_parameters({"channels": "embedding,lexical", "fusion": value})
+    assert caught.value.field == "fusion"
+    assert str(caught.value) == f"fusion: must be rrf, or weighted: and a number from 0 to 1, got {value!r}"
+
+
+@pytest.mark.parametrize("given", [{}, {"channels": "embedding"}, {"channels": "lexical"}])
+def test_a_fusion_of_one_channel_is_refused(given: dict[str, str]) -> None:
+    with pytest.raises(InvalidRequest, match=r"fusion: merges two channels.* got 'weighted:0\.5'"):
+        parse_parameters({**given, "fusion": "weighted:0.5"})
 
 
 def test_names_that_triton_keeps_for_itself_are_ignored() -> None:

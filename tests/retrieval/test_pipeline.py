@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +155,14 @@ def test_neither_title_nor_photo_is_refused_by_its_row(
 
 
 @pytest.mark.parametrize(
-    ("given", "field"), [({"top_k": 0}, "top_k"), ({"topk": 5}, "topk"), ({"filter": {"nothing": 1}}, "filter.nothing")]
+    ("given", "field"),
+    [
+        ({"top_k": 0}, "top_k"),
+        ({"topk": 5}, "topk"),
+        ({"filter": {"nothing": 1}}, "filter.nothing"),
+        ({"channels": "words"}, "channels"),
+        ({"fusion": "rrf"}, "fusion"),
+    ],
 )
 def test_bad_parameters_are_refused_by_name(pipeline: InProcessPipeline, given: dict[str, Any], field: str) -> None:
     for call in (
@@ -173,11 +181,18 @@ MIXED: list[dict[str, Any]] = [
     {"top_k": 3, "effort": 9},
     {"top_k": 40, "min_score": 2.0},
 ]
+MIXED_CHANNELS: list[dict[str, Any]] = [
+    {"channels": "lexical", "top_k": 20},
+    {"channels": "embedding,lexical"},
+    {"channels": "embedding,lexical", "fusion": "weighted:0.5", "top_k": 3},
+]
 
 
 def test_a_mixed_batch_of_queries_equals_one_at_a_time(pipeline: InProcessPipeline) -> None:
-    asked = [(QUERIES[: 1 + turn % 3], given) for turn, given in enumerate(MIXED)]
-    together = pipeline.answer_queries([(queries, pipeline.prepare_parameters(given)) for queries, given in asked])
+    asked = [(QUERIES[: 1 + turn % 3], given) for turn, given in enumerate([*MIXED, *MIXED_CHANNELS])]
+    together = pipeline.answer_queries(
+        [(queries, pipeline.prepare_parameters(given, words=True)) for queries, given in asked]
+    )
     for (queries, given), result in zip(asked, together, strict=True):
         alone = pipeline.retrieve(queries, **given)
         assert_same_ranking(result.product_ids, result.scores, alone.product_ids, alone.scores)
@@ -197,6 +212,32 @@ def test_a_mixed_batch_of_products_equals_one_at_a_time(
     for (titles, images, given), result in zip(asked, together, strict=True):
         alone = pipeline.retrieve_similar(titles, images, **given)
         assert_same_ranking(result.product_ids, result.scores, alone.product_ids, alone.scores)
+
+
+def test_words_find_the_titles_of_the_shop_that_hold_them(pipeline: InProcessPipeline, index: Path) -> None:
+    titles = pq.read_table(index / "attributes.parquet", columns=["title"])["title"].to_pylist()
+    ids = np.load(index / "product_ids.npy").tolist()
+    holding = {product for product, title in zip(ids, titles, strict=True) if "mug" in title.lower().split()}
+    assert 0 < len(holding) < len(ids)
+    result = pipeline.retrieve(["mug"], top_k=len(ids), channels="lexical")
+    assert holding <= set(result.product_ids[result.product_ids >= 0].tolist())
+    assert (np.diff(result.scores[0][: len(holding)]) <= 0).all()
+
+
+def test_products_are_not_searched_by_words(pipeline: InProcessPipeline) -> None:
+    with pytest.raises(InvalidRequest, match="channels: must be embedding where there is no query"):
+        pipeline.retrieve_similar(["mug"], [b""], channels="lexical")
+
+
+def test_an_index_without_a_lexical_channel_is_served_and_says_to_rebuild_it(
+    repository: Path, index: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(index, tmp_path / "older")
+    shutil.rmtree(tmp_path / "older" / "lexical")
+    older = InProcessPipeline(repository, tmp_path / "older")
+    assert (older.retrieve(["mug"], top_k=5).product_ids >= 0).all()
+    with pytest.raises(InvalidRequest, match=r"channels: .* no lexical channel, .* rebuild it with 'shopwindow index'"):
+        older.retrieve(["mug"], channels="embedding,lexical")
 
 
 def test_every_product_found_through_a_filter_satisfies_it(pipeline: InProcessPipeline, index: Path) -> None:

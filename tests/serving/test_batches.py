@@ -7,6 +7,7 @@ model's instances busy, so it queues up and is taken together; a burst that was 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from retrieval import InProcessPipeline
 from tests.ranking import assert_same_ranking
 from tests.serving.stranger import Refused, ask, executions, texts
 
@@ -199,6 +201,55 @@ def test_queries_with_different_parameters_in_a_batch_get_what_each_asked_for(se
     assert_each_as_if_alone(served, requests, replies)
 
 
+@pytest.mark.parametrize(("server", "step"), [("served", "retrieve"), ("served_ensemble", "product_index")])
+def test_queries_through_different_channels_in_a_batch_get_what_each_asked_for(
+    request: pytest.FixtureRequest, server: str, step: str, embeddings: np.ndarray, pipeline: InProcessPipeline
+) -> None:
+    here = request.getfixturevalue(server)
+    both = {"channels": "embedding,lexical", "top_k": 17}
+    wanted: list[dict[str, Any]] = [
+        {"top_k": 17},
+        {"channels": "lexical", "top_k": 17},
+        {"channels": "lexical", "top_k": 500, "filter": '{"colour": "red"}'},
+        both,
+        {**both, "fusion": "weighted:0.7"},
+        {**both, "filter": '{"price": {"lt": 60}}', "min_score": 0.01},
+    ] * 2
+    bad = [
+        words("mug", "channels: must be embedding, lexical or", channels="words"),
+        words("mug", "fusion: must be rrf, or weighted:", **{**both, "fusion": "weighted:7"}),
+        words("mug", "fusion: merges two channels", fusion="rrf"),
+    ]
+    good = [words(f"{number} red mugs and a dress", **each) for number, each in enumerate(wanted)]
+    blocker = BLOCKING_WORDS if step == "retrieve" else blocking_embeddings(embeddings)
+    replies = burst(here, [*good, *bad], step=step, blocker=blocker, alone=2)
+    assert_each_as_if_alone(here, [*good, *bad], replies)
+    for asked, reply in zip(good, replies, strict=False):
+        assert not isinstance(reply, Refused)
+        here_too = pipeline.retrieve(asked.inputs["query"][:, 0].tolist(), **asked.parameters)
+        assert_same_ranking(reply["product_ids"], reply["scores"], here_too.product_ids, here_too.scores)
+        # Products that score the same may have changed places, and with them their channels.
+        assert Counter(reply["channels"].flat) == Counter(here_too.channels.flat)
+
+
+@pytest.mark.parametrize("server", ["served", "served_ensemble"])
+def test_channels_come_for_those_who_ask_and_need_words(request: pytest.FixtureRequest, server: str) -> None:
+    here = request.getfixturevalue(server)
+    query = {"query": texts("red mug")}
+    both = {"channels": "embedding,lexical", "top_k": 5}
+    assert set(ask(here, "retrieve", query, outputs=["product_ids", "scores"], parameters=both)) == {
+        "product_ids",
+        "scores",
+    }
+    assert ask(here, "retrieve", query, outputs=["channels"], parameters={"top_k": 5})["channels"].tolist() == [[1] * 5]
+    refusal = "channels: must be embedding where there is no query"
+    for similar in (
+        product("red mug", b"", refusal, channels="lexical"),
+        near(np.ones(embed_dim(here), np.float32), refusal, channels="lexical"),
+    ):
+        assert_each_as_if_alone(here, [similar], [similar.send(here)])
+
+
 @pytest.mark.parametrize("server", ["served", "served_ensemble"])
 def test_embeddings_with_different_parameters_in_a_batch_get_what_each_asked_for(
     request: pytest.FixtureRequest, server: str, embeddings: np.ndarray
@@ -215,6 +266,10 @@ def test_queries_of_different_lengths_share_a_batch_of_the_ensembles_tower(serve
     blocker = Request(model="embed_query", inputs=BLOCKING_WORDS.inputs)
     replies = burst(served_ensemble, requests, step="query_tower", blocker=blocker, alone=2)
     assert_each_as_if_alone(served_ensemble, requests, replies)
+
+
+def embed_dim(server: Any) -> int:
+    return ask(server, "embed_query", {"query": texts("mug")})["embedding"].shape[1]
 
 
 def blocking_embeddings(embeddings: np.ndarray) -> Request:

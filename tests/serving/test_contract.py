@@ -19,7 +19,7 @@ ANY = -1
 CONTRACT: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "retrieve": (
         {"query": ("BYTES", 1)},
-        {"product_ids": ("INT64", ANY), "scores": ("FP32", ANY)},
+        {"product_ids": ("INT64", ANY), "scores": ("FP32", ANY), "channels": ("INT64", ANY)},
     ),
     "retrieve_similar": (
         {"title": ("BYTES", 1), "image": ("BYTES", 1)},
@@ -34,10 +34,11 @@ CONTRACT: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"embedding": ("FP32", DIM), "modality_weights": ("FP32", 2)},
     ),
     "product_index": (
-        {"embedding": ("FP32", DIM)},
+        {"embedding": ("FP32", DIM), "query": ("BYTES", 1)},  # the query may be left out
         {
             "product_ids": ("INT64", ANY),
             "scores": ("FP32", ANY),
+            "channels": ("INT64", ANY),
             "generation": ("INT64", 1),
             "timings_us": ("INT64", 1),
         },

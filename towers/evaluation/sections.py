@@ -9,6 +9,7 @@ import numpy as np
 
 from retrieval.pipeline import InProcessPipeline
 from towers.colours import colour_words
+from towers.evaluation.channels import channels_table
 from towers.evaluation.composed import composed_table
 from towers.evaluation.corpus import Corpus, embed_forms, read_corpus
 from towers.evaluation.gates import gates_table
@@ -66,12 +67,18 @@ def make_sections(
     """
     seed = inputs.seed
     left_out: dict[str, str] = {}
+    channels: dict[str, Table] = {}
+    if pipeline.index.lexical is None:
+        left_out["channels"] = "index: has no lexical channel; build it with 'shopwindow index' from titles"
+    else:
+        channels["channels"] = channels_table(pipeline, judgements, seed)
     try:
         corpus = read_corpus(inputs.catalog, inputs.product_ids)
     except (OSError, ValueError) as error:
         reason = str(error) if inputs.catalog.exists() else f"catalog: there is no {inputs.catalog}"
-        left_out = dict.fromkeys(("bm25", "by category", "unseen", "visual", "same_style", "composed", "gates"), reason)
-        return {"retrieval": quality_table(scores, None, slices(judgements, None, None), seed)}, left_out
+        sections = ("bm25", "by category", "unseen", "visual", "same_style", "composed", "gates")
+        left_out |= dict.fromkeys(sections, reason)
+        return {"retrieval": quality_table(scores, None, slices(judgements, None, None), seed), **channels}, left_out
 
     category = _column(corpus, "category-column", inputs.category, CATEGORY_COLUMNS)
     colour = _column(corpus, "colour-column", inputs.colour, COLOUR_COLUMNS)
@@ -79,7 +86,7 @@ def make_sections(
     if category is None:
         left_out["by category"] = f"catalog: has none of the columns {', '.join(CATEGORY_COLUMNS)}"
     floor = score_bm25(corpus, judgements) if any(corpus.titles) else None
-    tables = {"retrieval": quality_table(scores, floor, slices(judgements, corpus, category), seed)}
+    tables = {"retrieval": quality_table(scores, floor, slices(judgements, corpus, category), seed), **channels}
     if floor is None:
         left_out["bm25"] = "catalog: no product has a title"
 

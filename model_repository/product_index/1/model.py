@@ -7,9 +7,11 @@ import triton_python_backend_utils as pb_utils
 
 import stub
 from retrieval.bundle import Bundle
+from retrieval.channels.search import check_channels, search_channels
 from retrieval.engines import EngineOptions
 from retrieval.parameters import parse_parameters
 from retrieval.product_index import ProductIndex
+from retrieval.text import clean_queries
 
 
 class TritonPythonModel:
@@ -29,17 +31,20 @@ class TritonPythonModel:
         embeddings = stub.array(request, "embedding")
         parameters = parse_parameters(stub.parameters(request))
         self.index.check(embeddings, parameters)
-        return embeddings, parameters
+        queries = clean_queries(stub.texts(request, "query")) if stub.given(request, "query") else []
+        check_channels(self.index, parameters, words=bool(queries))
+        return embeddings, queries, parameters
 
     def _search(self, requests):
         started = time.perf_counter()
-        results = self.index.search_batch(requests)
+        results = search_channels(self.index, requests)
         elapsed_us = int((time.perf_counter() - started) * 1e6)
         for result in results:
             rows = len(result.scores)
             yield {
                 "product_ids": result.product_ids,
                 "scores": result.scores,
+                "channels": result.channels,
                 "generation": np.full((rows, 1), self.index.manifest.generation, np.int64),
                 "timings_us": np.full((rows, 1), elapsed_us, np.int64),
             }

@@ -16,7 +16,7 @@ class TritonPythonModel:
 
     def _prepare(self, request):
         queries = clean_queries(stub.texts(request, "query"))
-        return queries, self.pipeline.prepare_parameters(stub.parameters(request))
+        return queries, self.pipeline.prepare_parameters(stub.parameters(request), words=True)
 
     def _retrieve(self, requests):
         return (vars(result) for result in self.pipeline.answer_queries(requests))

@@ -14,7 +14,7 @@ from cli.main import main
 from retrieval import InProcessPipeline
 from towers.evaluation.judgements import read_judgements
 
-SECTIONS = ["retrieval", "unseen", "visual", "same_style", "composed", "gates"]
+SECTIONS = ["retrieval", "channels", "unseen", "visual", "same_style", "composed", "gates"]
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -72,7 +72,7 @@ def test_another_catalogue_leaves_its_sections_out_and_says_so(
     nowhere = tmp_path / "nowhere.parquet"
     assert evaluate(repository, index, shop, tmp_path, "--catalog", str(nowhere)) == 0
     report = json.loads((tmp_path / "report.json").read_text())
-    assert list(report["sections"]) == ["retrieval"]
+    assert list(report["sections"]) == ["retrieval", "channels"]
     assert {row["system"] for row in report["sections"]["retrieval"]["rows"]} == {"towers"}
     assert {"unseen", "visual", "same_style", "composed", "gates"} < set(report["left_out"])
     assert f"left out: visual: catalog: there is no {nowhere}" in capsys.readouterr().err

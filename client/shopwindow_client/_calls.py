@@ -1,0 +1,144 @@
+"""What each public call does, step by step; the same for both twins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tritonclient.grpc import service_pb2
+
+from . import _requests as wire
+from ._compose import Composition, Part
+from ._engine import Engine
+from ._errors import DeadlineExceeded, InvalidRequest, ServerFault, ServerNotReady, ServerUnreachable, VersionMismatch
+from ._options import Call, CallDefaults, CallOptions, SearchOptions
+from ._requests import ImageSource, ModelRequest, Product
+from ._results import Health, ProductEmbeddings, Results, ServerInfo
+from ._wire import embedding_dim, server_info
+
+
+class Calls:
+    """The calls, documented at `RetrievalClient`.
+
+    Args:
+        engine: Answers model requests.
+        defaults: What is added to each call.
+    """
+
+    def __init__(self, engine: Engine, defaults: CallDefaults) -> None:
+        self._engine = engine
+        self._defaults = defaults
+
+    async def retrieve(self, queries: str | Sequence[str], options: SearchOptions) -> Results:
+        call, parameters = self._begin(options)
+        return await self._search(wire.RETRIEVE, wire.encode_queries(queries), parameters, call)
+
+    async def retrieve_similar(
+        self,
+        products: Product | Sequence[Product] | None,
+        title: str | None,
+        image: ImageSource | None,
+        options: SearchOptions,
+    ) -> Results:
+        call, parameters = self._begin(options)
+        inputs = wire.encode_products(_one_way_to_say_it(products, title, image))
+        return await self._search(wire.RETRIEVE_SIMILAR, inputs, parameters, call)
+
+    async def retrieve_by_embedding(self, embeddings: npt.ArrayLike, options: SearchOptions) -> Results:
+        call, parameters = self._begin(options)
+        return await self._search(wire.PRODUCT_INDEX, wire.encode_embeddings(embeddings), parameters, call)
+
+    async def retrieve_composed(
+        self, queries: Sequence[Part] | Sequence[Sequence[Part]], options: SearchOptions
+    ) -> Results:
+        call, parameters = self._begin(options)
+        composition = Composition(queries)
+        requests = composition.requests()
+        replies = await self._engine.answer(requests, call) if requests else []
+        inputs = wire.encode_embeddings(composition.embeddings(requests, replies))
+        return await self._search(wire.PRODUCT_INDEX, inputs, parameters, call)
+
+    async def embed_query(self, queries: str | Sequence[str], options: CallOptions) -> npt.NDArray[np.float32]:
+        call = self._defaults.begin(**options)
+        request = ModelRequest(wire.EMBED_QUERY, wire.encode_queries(queries), ("embedding",), {})
+        return (await self._engine.answer([request], call))[0]["embedding"]
+
+    async def embed_product(
+        self,
+        products: Product | Sequence[Product] | None,
+        title: str | None,
+        image: ImageSource | None,
+        options: CallOptions,
+    ) -> ProductEmbeddings:
+        call = self._defaults.begin(**options)
+        inputs = wire.encode_products(_one_way_to_say_it(products, title, image))
+        request = ModelRequest(wire.EMBED_PRODUCT, inputs, ("embedding", "modality_weights"), {})
+        (reply,) = await self._engine.answer([request], call)
+        return ProductEmbeddings(reply["embedding"], reply["modality_weights"])
+
+    async def info(self, options: CallOptions) -> ServerInfo:
+        call = self._defaults.begin(**options)
+        server = await self._engine.ask("ServerMetadata", service_pb2.ServerMetadataRequest(), call)
+        retrieve = await self._config_or_none(wire.RETRIEVE, call)
+        index = await self._config_or_none(wire.PRODUCT_INDEX, call)
+        generation = await self._generation(embedding_dim(index), call)
+        return server_info(server.name, server.version, retrieve, index, generation)
+
+    async def health(self, options: CallOptions) -> Health:
+        call = self._defaults.begin(**options)
+        try:
+            live = (await self._engine.ask_once("ServerLive", service_pb2.ServerLiveRequest(), call)).live
+            ready = (await self._engine.ask_once("ServerReady", service_pb2.ServerReadyRequest(), call)).ready
+            models = {}
+            for model in wire.MODELS:
+                message = service_pb2.ModelReadyRequest(name=model)
+                models[model] = (await self._engine.ask_once("ModelReady", message, call, about=model)).ready
+        except (ServerUnreachable, ServerNotReady, DeadlineExceeded) as error:
+            return Health(reachable=False, detail=str(error))
+        return Health(reachable=True, live=live, ready=ready and all(models.values()), models=models)
+
+    async def _search(
+        self, model: str, inputs: Mapping[str, wire.Array], parameters: wire.Parameters, call: Call
+    ) -> Results:
+        request = ModelRequest(model, inputs, wire.RESULT_OUTPUTS, parameters)
+        (reply,) = await self._engine.answer([request], call)
+        return Results(reply["product_ids"], reply["scores"])
+
+    async def _config_or_none(self, model: str, call: Call) -> Any:
+        try:
+            return await self._engine.config(model, call)
+        except ServerNotReady:
+            return None
+
+    async def _generation(self, dim: int | None, call: Call) -> int | None:
+        if dim is None:
+            return None
+        # Only replies carry it, so one is asked for; what it finds doesn't matter.
+        anything = wire.encode_embeddings(np.eye(1, dim))
+        request = ModelRequest(wire.PRODUCT_INDEX, anything, ("generation",), {"top_k": 1})
+        try:
+            (reply,) = await self._engine.answer([request], call)
+        except (ServerNotReady, VersionMismatch, ServerFault):
+            return None
+        return int(reply["generation"][0, 0])
+
+    def _begin(self, options: SearchOptions) -> tuple[Call, wire.Parameters]:
+        """Start the call, and turn what a search takes beside its input into request parameters."""
+        search: dict[str, Any] = dict(options)
+        of_call = {name: search.pop(name) for name in CallOptions.__annotations__ if name in search}
+        if unknown := search.keys() - SearchOptions.__annotations__.keys():
+            known = ", ".join(sorted(SearchOptions.__annotations__))
+            raise TypeError(f"unknown option {', '.join(sorted(unknown))}; known: {known}")
+        return self._defaults.begin(**of_call), wire.encode_parameters(**search)
+
+
+def _one_way_to_say_it(
+    products: Product | Sequence[Product] | None, title: str | None, image: ImageSource | None
+) -> Product | Sequence[Product]:
+    if products is None:
+        return Product(title, image)
+    if title is not None or image is not None:
+        raise InvalidRequest("give either products, or title and image of one product, not both")
+    return products

@@ -1,0 +1,202 @@
+"""A server in this very process: the same answers with no network, for tests and for offline work."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import numpy as np
+from tritonclient.grpc import service_pb2
+from tritonclient.utils import deserialize_bytes_tensor, np_to_triton_dtype
+
+from . import _requests as names
+
+if TYPE_CHECKING:
+    from retrieval import InProcessPipeline
+
+
+class InProcess:
+    """Stands where a server's address stands: `RetrievalClient(InProcess.open(repository, index))`.
+
+    It needs Shopwindow itself installed, and answers one request at a time.
+
+    Args:
+        pipeline: The pipeline that answers.
+    """
+
+    url = "this process"
+
+    def __init__(self, pipeline: InProcessPipeline) -> None:
+        self._pipeline = pipeline
+        self._lock = threading.Lock()
+
+    @classmethod
+    def open(cls, repository: str | os.PathLike[str], index: str | os.PathLike[str]) -> InProcess:
+        """Load an exported model repository and an index folder."""
+        from retrieval import InProcessPipeline
+
+        return cls(InProcessPipeline(Path(repository), Path(index)))
+
+    def channel(self, grpc_module: Any) -> Any:
+        """Return what looks like a channel of `grpc` or `grpc.aio` and ends here."""
+        return _AsyncioChannel(self) if grpc_module is grpc.aio else _Channel(self)
+
+    def answer(self, method: str, message: Any) -> Any:
+        """Answer one message as a server would.
+
+        Raises:
+            grpc.RpcError: It would refuse.
+        """
+        from retrieval.errors import InvalidRequest
+
+        handle: Callable[[Any], Any] | None = getattr(self, f"_{method}", None)
+        if handle is None:
+            raise Refused(grpc.StatusCode.UNIMPLEMENTED, f"{method} needs a server")
+        with self._lock:
+            try:
+                return handle(message)
+            except InvalidRequest as error:
+                raise Refused(grpc.StatusCode.INVALID_ARGUMENT, str(error)) from error
+
+    def _ServerLive(self, message: Any) -> Any:
+        return service_pb2.ServerLiveResponse(live=True)
+
+    def _ServerReady(self, message: Any) -> Any:
+        return service_pb2.ServerReadyResponse(ready=True)
+
+    def _ModelReady(self, message: Any) -> Any:
+        return service_pb2.ModelReadyResponse(ready=message.name in names.MODELS)
+
+    def _ServerMetadata(self, message: Any) -> Any:
+        return service_pb2.ServerMetadataResponse(name="in process", version="")
+
+    def _ModelConfig(self, message: Any) -> Any:
+        from retrieval.parameters import DEFAULT_TOP_K, MAX_TOP_K
+
+        response = service_pb2.ModelConfigResponse()
+        response.config.name = message.name  # and no max_batch_size: any number of rows
+        bundle = self._pipeline.bundle
+        if message.name == names.PRODUCT_INDEX:
+            response.config.input.add(name="embedding", dims=[self._pipeline.index.manifest.dim])
+        limits = {"default_top_k": DEFAULT_TOP_K, "max_top_k": MAX_TOP_K, "tower_hash": bundle.tower_hash}
+        for key, value in limits.items():
+            response.config.parameters[key].string_value = str(value)
+        return response
+
+    def _ModelInfer(self, message: Any) -> Any:
+        inputs = {
+            tensor.name: _array(tensor, content) for tensor, content in zip(message.inputs, message.raw_input_contents)
+        }
+        parameters = {
+            name: getattr(value, value.WhichOneof("parameter_choice"))
+            for name, value in message.parameters.items()
+            if name != "timeout"
+        }
+        outputs = self._infer(message.model_name, inputs, parameters)
+        response = service_pb2.ModelInferResponse(model_name=message.model_name, id=message.id)
+        for wanted in message.outputs:
+            array = outputs[wanted.name]
+            response.outputs.add(name=wanted.name, datatype=np_to_triton_dtype(array.dtype), shape=array.shape)
+            response.raw_output_contents.append(array.tobytes())
+        return response
+
+    def _infer(self, model: str, inputs: dict[str, Any], parameters: dict[str, Any]) -> dict[str, Any]:
+        pipeline = self._pipeline
+        if model == names.EMBED_QUERY:
+            return {"embedding": pipeline.embed_query(_texts(inputs["query"]))}
+        if model == names.EMBED_PRODUCT:
+            embedding, weights = pipeline.embed_product(_texts(inputs["title"]), _texts(inputs["image"]))
+            return {"embedding": embedding, "modality_weights": weights}
+        if model == names.RETRIEVE:
+            result = pipeline.retrieve(_texts(inputs["query"]), **parameters)
+        elif model == names.RETRIEVE_SIMILAR:
+            result = pipeline.retrieve_similar(_texts(inputs["title"]), _texts(inputs["image"]), **parameters)
+        else:
+            wanted = pipeline.prepare_parameters(parameters)
+            pipeline.index.check(inputs["embedding"], wanted)
+            (result,) = pipeline.index.search_batch([(inputs["embedding"], wanted)])
+        generation = np.full((len(result.scores), 1), pipeline.index.manifest.generation, np.int64)
+        return {"product_ids": result.product_ids, "scores": result.scores, "generation": generation}
+
+
+class Refused(grpc.RpcError):  # type: ignore[misc]  # grpc has no types
+    """What a server's refusal looks like to a client."""
+
+    def __init__(self, code: grpc.StatusCode, details: str) -> None:
+        super().__init__(details)
+        self._code = code
+
+    def code(self) -> grpc.StatusCode:
+        """gRPC's status."""
+        return self._code
+
+    def details(self) -> str:
+        """What the server said."""
+        return str(self)
+
+
+class _Channel:
+    """A channel of `grpc`."""
+
+    def __init__(self, server: InProcess) -> None:
+        self._server = server
+
+    def unary_unary(self, path: str, *_: Any, **__: Any) -> _Method:
+        return _Method(self._server, path.rpartition("/")[2])
+
+    def stream_stream(self, *_: Any, **__: Any) -> None:
+        """The protocol has one such method; no client here calls it."""
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class _Method:
+    """A method of a service, as `grpc` has them."""
+
+    def __init__(self, server: InProcess, name: str) -> None:
+        self._server = server
+        self._name = name
+
+    def __call__(self, message: Any, timeout: float, metadata: Any) -> Any:
+        return self._server.answer(self._name, message)
+
+    def future(self, message: Any, timeout: float, metadata: Any) -> Any:
+        """Answer at once, and look like a call on its way."""
+        call: Future[Any] = Future()
+        try:
+            call.set_result(self._server.answer(self._name, message))
+        except grpc.RpcError as error:
+            call.set_exception(error)
+        return call
+
+
+class _AsyncioChannel(_Channel):
+    """A channel of `grpc.aio`; a thread answers, so that the event loop stays free."""
+
+    def unary_unary(self, path: str, *_: Any, **__: Any) -> Any:
+        name = path.rpartition("/")[2]
+
+        async def method(message: Any, timeout: float, metadata: Any) -> Any:
+            return await asyncio.to_thread(self._server.answer, name, message)
+
+        return method
+
+    async def close(self) -> None:  # type: ignore[override]
+        """Nothing is held."""
+
+
+def _array(tensor: Any, content: bytes) -> Any:
+    if tensor.datatype == "BYTES":
+        return deserialize_bytes_tensor(content).reshape(tuple(tensor.shape))
+    return np.frombuffer(content, np.float32).reshape(tuple(tensor.shape))
+
+
+def _texts(column: Any) -> list[bytes]:
+    return list(column[:, 0])

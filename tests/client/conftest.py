@@ -1,0 +1,54 @@
+"""Servers to do harm to: small, of one model, with a queue of one place."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serving import ServerOptions, TritonServer
+from tests.client.harm import BRAKE, kill
+
+QUEUE = "dynamic_batching { max_queue_delay_microseconds: 0 default_queue_policy { max_queue_size: 1 } }"
+
+
+@pytest.fixture(scope="session")
+def small_repository(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`product_index` alone, in one instance: takes one request at a time and keeps one waiting."""
+    folder = tmp_path_factory.mktemp("small") / "model_repository"
+    shutil.copytree(repository / "product_index", folder / "product_index")
+    shutil.copy(repository / "bundle.json", folder)
+    config = folder / "product_index" / "configs" / "cpu.pbtxt"
+    text = config.read_text()
+    assert "dynamic_batching { }" in text
+    text = text.replace("dynamic_batching { }", QUEUE).replace("max_batch_size: 64", "max_batch_size: 1")
+    config.write_text(text)
+    with (folder / "product_index" / "1" / "model.py").open("a") as model:
+        model.write(BRAKE)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def options(small_repository: Path, index: Path) -> dict[str, Any]:
+    """What starts a small server."""
+    return {
+        "repository": small_repository,
+        "index": index,
+        "host": "127.0.0.1",
+        "http_port": 0,
+        "grpc_port": 0,
+        "metrics_port": 0,
+        "stop_timeout_s": 2.0,
+    }
+
+
+@pytest.fixture(scope="session")
+def twins(options: dict[str, Any]) -> Iterator[tuple[TritonServer, TritonServer]]:
+    """Two small servers, whole after each test."""
+    with TritonServer(ServerOptions(**options)) as one, TritonServer(ServerOptions(**options)) as other:
+        yield one, other
+        kill(one)  # nothing is left to finish
+        kill(other)

@@ -1,0 +1,163 @@
+"""The asyncio twin: the same answers, many calls at once, cancelling, closing."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import socket
+from collections.abc import Coroutine, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from serving import TritonServer
+from shopwindow_client import (
+    AsyncRetrievalClient,
+    ClientClosed,
+    DeadlineExceeded,
+    Hedge,
+    InvalidRequest,
+    Part,
+    Product,
+    RetrievalClient,
+    ServerUnreachable,
+)
+from tests.client.harm import frozen, searched
+
+QUERIES = ["red dress", "blue shirt", "white mug", "running shoes", "black leather bag"]
+
+
+@pytest.fixture
+def mute_url() -> Iterator[str]:
+    """The address of something that accepts connections and never says a word."""
+    with socket.socket() as listener:
+        listener.bind(("localhost", 0))
+        listener.listen()
+        yield f"localhost:{listener.getsockname()[1]}"
+
+
+def run(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run to the end, and see that no task is left over."""
+
+    async def watched() -> Any:
+        result = await work
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        assert not left, left
+        return result
+
+    return asyncio.run(watched())
+
+
+def test_the_twins_have_the_same_calls() -> None:
+    def calls(kind: type) -> dict[str, Any]:
+        return {
+            name: inspect.signature(member)
+            for name, member in inspect.getmembers(kind, inspect.isfunction)
+            if not name.startswith("_") and name != "close"
+        }
+
+    assert calls(RetrievalClient) == calls(AsyncRetrievalClient)
+    assert {"retrieve", "retrieve_similar", "retrieve_composed", "info", "health"} <= calls(RetrievalClient).keys()
+
+
+def test_the_twins_give_the_same(served: TritonServer) -> None:
+    embedding = np.eye(1, 128, dtype=np.float32)
+    asked: list[tuple[str, Any, dict[str, Any]]] = [
+        ("retrieve", QUERIES * 30, {"top_k": 5}),
+        ("retrieve", "red dress", {"filter": {"price": {"lt": 50}}, "min_score": 0.01}),
+        ("retrieve_similar", [Product("red dress"), Product("mug")], {"top_k": 7}),
+        ("retrieve_composed", [Part("red dress"), Part(Product("mug"), -0.5)], {"top_k": 7}),
+        ("embed_query", QUERIES, {}),
+        ("embed_product", Product("mug"), {}),
+    ]
+
+    async def all_of_them() -> list[Any]:
+        async with AsyncRetrievalClient(served.grpc_url, timeout_s=30.0) as client:
+            return [await getattr(client, name)(given, **options) for name, given, options in asked] + [
+                await client.info(),
+                await client.health(),
+            ]
+
+    with RetrievalClient(served.grpc_url, timeout_s=30.0) as client:
+        expected = [getattr(client, name)(given, **options) for name, given, options in asked] + [
+            client.info(),
+            client.health(),
+        ]
+    del embedding
+    for found, wanted in zip(run(all_of_them()), expected, strict=True):
+        if hasattr(wanted, "scores"):
+            np.testing.assert_allclose(found.scores, wanted.scores, atol=1e-5)
+            assert (found.ids == wanted.ids).mean() > 0.95  # what ties may change places
+        elif hasattr(wanted, "embeddings"):
+            np.testing.assert_allclose(found.embeddings, wanted.embeddings, atol=1e-5)
+        elif isinstance(wanted, np.ndarray):
+            np.testing.assert_allclose(found, wanted, atol=1e-5)
+        else:
+            assert found == wanted
+
+
+def test_a_thousand_calls_at_once(served: TritonServer) -> None:
+    embeddings = np.random.default_rng(1).normal(size=(1000, 128)).astype(np.float32)
+
+    async def ask() -> list[Any]:
+        async with AsyncRetrievalClient(served.grpc_url, timeout_s=60.0) as client:
+            return await asyncio.gather(*(client.retrieve_by_embedding(row, top_k=2) for row in embeddings))
+
+    found = run(ask())
+    with RetrievalClient(served.grpc_url, timeout_s=60.0) as client:
+        expected = client.retrieve_by_embedding(embeddings, top_k=2)
+    assert np.concatenate([results.ids for results in found]).tolist() == expected.ids.tolist()
+
+
+def test_a_cancelled_task_ends_its_requests(twins: tuple[TritonServer, TritonServer]) -> None:
+    server, before = twins[0], searched(twins[0])
+    rows = np.eye(2, 128, dtype=np.float32)
+
+    async def give_up() -> None:
+        async with AsyncRetrievalClient(server.grpc_url, timeout_s=60.0) as client:
+            await client.retrieve_by_embedding(rows)
+            with frozen(server):
+                for given in (rows[:1], rows):
+                    task = asyncio.ensure_future(client.retrieve_by_embedding(given))
+                    await asyncio.sleep(0)
+                    done, _ = await asyncio.wait([task], timeout=0.05)
+                    assert not done
+                    task.cancel()
+                    with pytest.raises(asyncio.CancelledError):
+                        await task
+            await client.retrieve_by_embedding(rows[:1])
+
+    run(give_up())
+    assert searched(server) - before <= 6
+
+
+def test_deadlines_hedges_and_dead_addresses(mute_url: str) -> None:
+    async def ask() -> None:
+        for hedge in (None, Hedge(after_s=0.05, extra=3)):
+            async with AsyncRetrievalClient(mute_url, timeout_s=0.3, hedge=hedge) as client:
+                with pytest.raises(DeadlineExceeded, match=r"timeout_s=0\.3"):
+                    await client.retrieve("red dress")
+        async with AsyncRetrievalClient("127.0.0.1:1") as client:
+            with pytest.raises(ServerUnreachable) as caught:
+                await client.retrieve(QUERIES)
+            assert caught.value.attempts == 3
+            with pytest.raises(InvalidRequest, match=r"queries\[1\]"):
+                await client.retrieve(["fine", ""])
+
+    run(ask())
+
+
+def test_closing_ends_what_is_on_its_way(mute_url: str) -> None:
+    async def close_early() -> None:
+        client = AsyncRetrievalClient(mute_url, timeout_s=60.0)
+        call = asyncio.ensure_future(client.retrieve("red dress"))
+        await asyncio.wait([call], timeout=0.05)
+        await client.close()
+        with pytest.raises(ClientClosed):
+            await call
+        with pytest.raises(ClientClosed, match="Make a new"):
+            await client.retrieve("red dress")
+        await client.close()
+
+    run(close_early())

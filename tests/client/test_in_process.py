@@ -1,0 +1,147 @@
+"""One client, three ways: over gRPC, in this process, and what a stranger's tritonclient gets."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from retrieval import InProcessPipeline
+from serving import TritonServer
+from shopwindow_client import (
+    AsyncRetrievalClient,
+    InProcess,
+    InvalidRequest,
+    Part,
+    Product,
+    RetrievalClient,
+    field,
+)
+from tests.ranking import assert_same_ranking
+from tests.serving.stranger import ask, texts
+
+
+@pytest.fixture(scope="module")
+def products(shop: Any) -> list[dict[str, Any]]:
+    return pq.read_table(shop / "products.parquet").slice(0, 60).to_pylist()
+
+
+@pytest.fixture(scope="module")
+def clients(served: TritonServer, pipeline: InProcessPipeline) -> Iterator[tuple[RetrievalClient, RetrievalClient]]:
+    with (
+        RetrievalClient(served.grpc_url, timeout_s=60.0) as remote,
+        RetrievalClient(InProcess(pipeline), timeout_s=60.0) as local,
+    ):
+        yield remote, local
+
+
+def test_random_requests_get_the_same_answers(
+    clients: tuple[RetrievalClient, RetrievalClient], products: list[dict[str, Any]]
+) -> None:
+    rng = random.Random(4)
+    remote, local = clients
+    for _ in range(24):
+        some = rng.sample(products, rng.choice((1, 1, 3, 9)))
+        filter = rng.choice((None, field("price") < some[0]["price"], field("colour") == some[0]["colour"]))
+        options = {"top_k": rng.choice((1, 10, 100)), "effort": rng.choice((None, 2)), "filter": filter}
+        name, given = rng.choice(
+            (
+                ("retrieve", [product["title"] for product in some]),
+                ("retrieve_similar", [Product(product["title"], product["image"]) for product in some]),
+                (
+                    "retrieve_composed",
+                    [[Part(Product(image=some[0]["image"])), Part(p["title"], -0.2)] for p in some],
+                ),
+            )
+        )
+        one, other = getattr(remote, name)(given, **options), getattr(local, name)(given, **options)
+        assert_same_ranking(one.ids, one.scores, other.ids, other.scores)
+
+
+def test_a_stranger_gets_what_the_client_gets(
+    served: TritonServer, clients: tuple[RetrievalClient, RetrievalClient]
+) -> None:
+    queries = ["red dress", "white mug"]
+    stranger = ask(served, "retrieve", {"query": texts(*queries)}, parameters={"top_k": 20})
+    for client in clients:
+        found = client.retrieve(queries, top_k=20)
+        assert_same_ranking(found.ids, found.scores, stranger["product_ids"], stranger["scores"])
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["served", "in process"])
+def test_the_bad_one_of_many_is_named(clients: tuple[RetrievalClient, RetrievalClient], which: int) -> None:
+    queries = ["red dress"] * 150
+    queries[140] = "x" * 1_001
+    with pytest.raises(InvalidRequest, match=r"query\[140\]: at most 1000 characters") as caught:
+        clients[which].retrieve(queries)
+    assert caught.value.position == 140
+    parts = [[Part("mug"), Part("x" * 1_001)], [Part("mug")]]
+    with pytest.raises(InvalidRequest) as caught:
+        clients[which].retrieve_composed([[Part("mug")], *parts])
+    assert caught.value.position == 1
+
+
+def test_both_say_what_they_are(clients: tuple[RetrievalClient, RetrievalClient]) -> None:
+    remote, local = (client.info() for client in clients)
+    assert (remote.tower_hash, remote.embedding_dim) == (local.tower_hash, local.embedding_dim)
+    assert (remote.default_top_k, remote.max_top_k) == (local.default_top_k, local.max_top_k)
+    assert remote.generation == local.generation is not None
+    assert all(client.health().ready for client in clients)
+
+
+def test_the_asyncio_twin_too(pipeline: InProcessPipeline, clients: tuple[RetrievalClient, RetrievalClient]) -> None:
+    async def ask_all() -> Any:
+        async with AsyncRetrievalClient(InProcess(pipeline)) as client:
+            return await asyncio.gather(*(client.retrieve("red dress", top_k=5) for _ in range(8)))
+
+    expected = clients[1].retrieve("red dress", top_k=5)
+    for found in asyncio.run(ask_all()):
+        assert found.ids.tolist() == expected.ids.tolist()
+
+
+def test_a_composed_query_is_the_weighted_sum_of_normalised_parts(
+    clients: tuple[RetrievalClient, RetrievalClient], products: list[dict[str, Any]]
+) -> None:
+    client = clients[1]
+    photo, vector = products[0]["image"], np.full(128, 3.0)
+    query = [Part(Product(image=io.BytesIO(photo).read())), Part("red", 0.5), Part("cheap", -0.25), Part(vector, 2.0)]
+    by_hand = (
+        client.embed_product(image=photo).embeddings[0]
+        + 0.5 * client.embed_query("red")[0]
+        - 0.25 * client.embed_query("cheap")[0]
+        + 2.0 * vector / np.linalg.norm(vector)
+    )
+    expected = client.retrieve_by_embedding(by_hand / np.linalg.norm(by_hand), top_k=20)
+    found = client.retrieve_composed(query, top_k=20)
+    assert_same_ranking(found.ids, found.scores, expected.ids, expected.scores)
+    alone = client.retrieve_composed([Part("red dress")], top_k=20)
+    plain = client.retrieve("red dress", top_k=20)
+    assert_same_ranking(alone.ids, alone.scores, plain.ids, plain.scores)
+
+
+@pytest.mark.parametrize(
+    ("queries", "named"),
+    [
+        ([], "at least one composed query"),
+        ([[Part("a")], []], r"queries\[1\] must be a list of at least one Part"),
+        ([[Part("a")], [Part("")]], r"queries\[1\]\[0\]: queries\[0\] must be a string with at least one word"),
+        ([[Part("a"), "b"]], r"queries\[0\]\[1\]: must be a Part, got str"),
+        ([Part("a"), Part("a", -1.0)], r"queries\[0\]: the parts cancel out"),
+        ([Part("a"), Part(np.ones(3))], r"queries\[0\]: an embedding of 3 numbers where 128 are needed"),
+    ],
+)
+def test_bad_compositions_are_named(clients: tuple[RetrievalClient, RetrievalClient], queries: Any, named: str) -> None:
+    with pytest.raises(InvalidRequest, match=named):
+        clients[1].retrieve_composed(queries)
+
+
+@pytest.mark.parametrize("weight", [0, float("nan"), "1"])
+def test_weights_are_checked(weight: Any) -> None:
+    with pytest.raises(InvalidRequest, match="weight must be a finite number other than 0"):
+        Part("a", weight)

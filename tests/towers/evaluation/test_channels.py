@@ -1,0 +1,45 @@
+"""What each channel finds alone and what only it finds, counted query by query."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from retrieval import InProcessPipeline
+from towers.evaluation.channels import INCREMENT, channels_table, found_alone
+from towers.evaluation.judgements import Judgements, read_judgements
+from towers.evaluation.metrics import Estimate
+from towers.evaluation.retrieval_quality import RECALL
+
+
+def test_found_alone_is_a_share_of_what_is_relevant() -> None:
+    judged = Judgements(queries=["a", "b", "c"], relevant=[{1, 2, 3, 4}, {5}, {6}])
+    ours = np.array([[1, 9, 2], [5, 7, -1], [-1, -1, -1]])
+    theirs = np.array([[2, 3, 9], [8, -1, -1], [6, -1, -1]])
+    assert found_alone(ours, theirs, judged).tolist() == [0.25, 1.0, 0.0]
+    assert found_alone(theirs, ours, judged).tolist() == [0.25, 0.0, 1.0]
+
+
+def test_the_table_holds_each_channel_and_its_increment(pipeline: InProcessPipeline, shop: Path) -> None:
+    judged = read_judgements(shop / "queries.parquet", shop / "qrels.parquet")
+    found: dict[str, list[set[int]]] = {}
+    for channels in ("embedding", "lexical", "embedding,lexical"):
+        ranked = [pipeline.retrieve([query], top_k=100, channels=channels).product_ids[0] for query in judged.queries]
+        found[channels] = [set(ids.tolist()) & wanted for ids, wanted in zip(ranked, judged.relevant, strict=True)]
+
+    embedding, lexical, fused = channels_table(pipeline, judged, seed=0).rows
+    assert [row["channel"] for row in (embedding, lexical, fused)] == ["embedding", "lexical", "fused"]
+    for row, hits in zip((embedding, lexical, fused), found.values(), strict=True):
+        expected = np.mean([len(some) / len(wanted) for some, wanted in zip(hits, judged.relevant, strict=True)])
+        assert isinstance(row[RECALL], Estimate) and row[RECALL].mean == pytest.approx(expected, abs=1e-3)
+    for row, ours, theirs in ((embedding, "embedding", "lexical"), (lexical, "lexical", "embedding")):
+        alone = [
+            len(here - there) / len(wanted)
+            for here, there, wanted in zip(found[ours], found[theirs], judged.relevant, strict=True)
+        ]
+        assert isinstance(row[INCREMENT], Estimate)
+        assert row[INCREMENT].mean == pytest.approx(np.mean(alone), abs=1e-3)
+        assert row[INCREMENT].low <= row[INCREMENT].mean <= row[INCREMENT].high
+    assert fused[INCREMENT] is None

@@ -20,9 +20,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from cli.index import RECIPES
 from cli.main import COMMANDS
 from retrieval import InProcessPipeline
 from retrieval.bundle import Bundle
+from retrieval.recipes import KINDS
 from shopwindow_client import RetrievalClient
 
 ROOT = Path(__file__).parents[2]
@@ -421,3 +423,7 @@ def test_a_missing_photo_is_one_line(served: Any, tmp_path: Path) -> None:
 def test_embed_with_queries_and_a_product_is_one_line(served: Any) -> None:
     assert "either" in fails("embed", "mug", "--title", "mug", "--url", served.grpc_url)
     assert "either" in fails("embed", "--url", served.grpc_url)
+
+
+def test_the_recipes_offered_are_those_there_are() -> None:
+    assert RECIPES == KINDS

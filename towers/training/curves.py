@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from towers.training.log import RECALL, read_log
 
-_NOT_PARTS = {"step", "learning_rate"}
+_NOT_PARTS = {"step", "learning_rate", RECALL}
 
 
 def plot_log(log: Path, file: Path) -> None:
@@ -19,20 +19,25 @@ def plot_log(log: Path, file: Path) -> None:
         log: training_log.jsonl.
         file: PNG to write.
     """
-    lines = read_log(log)
-    losses = [line for line in lines if "loss" in line]
+    draw(read_log(log)).savefig(file, dpi=120)  # a bare Figure draws with Agg, without a screen
+
+
+def draw(lines: list[dict[str, Any]]) -> Figure:
+    """The lines of a training log; a part that is not in all of them is drawn where it is."""
     recalls = [line for line in lines if RECALL in line]
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
-    for name in (name for name in (losses[0] if losses else {}) if name not in _NOT_PARTS):
-        axes.plot(_steps(losses), [line[name] for line in losses], label=name, linewidth=2.0 if name == "loss" else 1.0)
+    parts = {name for line in lines for name in line} - _NOT_PARTS
+    for name in sorted(parts, key=lambda part: (part != "loss", part)):
+        known = [line for line in lines if name in line]
+        axes.plot(_steps(known), [line[name] for line in known], label=name, linewidth=2.0 if name == "loss" else 1.0)
     axes.set(xlabel="step", ylabel="weighted loss", ylim=(0, None))
     if recalls:
         right = axes.twinx()
         right.plot(_steps(recalls), [line[RECALL] for line in recalls], "k--o", markersize=3, label="recall@10")
         right.set(ylabel="recall@10 of the validation clicks", ylim=(0, 1))
     figure.legend(loc="outside upper center", ncols=6)
-    figure.savefig(file, dpi=120)  # a bare Figure draws with Agg, without a screen
+    return figure
 
 
 def _steps(lines: list[dict[str, Any]]) -> list[int]:

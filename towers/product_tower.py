@@ -73,7 +73,7 @@ class ImageEncoder(nn.Module):
 
 
 def _patch_reader(config: TowerConfig) -> nn.Sequential:
-    """Convolutions that halve a photo's sides until a patch is one state; channels double, and the last gives the width.
+    """Convolutions that halve a photo's sides until a patch is one state; channels double, up to the width of a state.
 
     Their norms are over a photo and some channels at a time, so that no product depends on its batch mates.
     """

@@ -81,5 +81,5 @@ def served_ensemble(repository: Path, index: Path) -> Iterator[TritonServer]:
 def fashion() -> Path:
     """The folder of 12,000 real products."""
     if not (FASHION / "dev" / "products.parquet").exists():
-        pytest.skip("needs the real fashion catalogue at ../shared/data/fashion, which is not part of the project")
+        pytest.skip(f"needs {FASHION / 'dev' / 'products.parquet'}, real products that are not part of the project")
     return FASHION

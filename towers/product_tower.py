@@ -50,7 +50,7 @@ class ImageEncoder(nn.Module):
         Returns:
             (batch, patches, width).
         """
-        # The channels stay last in memory, where convolutions on a CPU are a third faster.
+        # The channels stay last in memory, the order in which convolutions are fastest on a CPU.
         values = ((pixels.float() - self.mean) / self.std).permute(0, 3, 1, 2)
         if hidden is not None:
             shown = (~hidden).float().view(-1, 1, self.side, self.side)
@@ -73,9 +73,9 @@ class ImageEncoder(nn.Module):
 
 
 def _patch_reader(config: TowerConfig) -> nn.Sequential:
-    """Convolutions that halve a photo's sides until a patch is one state; the channels double with every halving.
+    """Convolutions that halve a photo's sides until a patch is one state; channels double, up to the width of a state.
 
-    Their norms, over a photo and some channels at a time, let photos be learned in half the steps.
+    Their norms are over a photo and some channels at a time, so that no product depends on its batch mates.
     """
     halvings = config.patch_size.bit_length() - 1
     channels = [3, *(config.patch_channels << step for step in range(halvings - 1)), config.hidden_size]

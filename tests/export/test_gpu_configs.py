@@ -21,6 +21,7 @@ from retrieval.products import ProductPreprocessor
 from retrieval.repository_layout import RepositoryLayout
 from retrieval.text import TextEncoder
 from serving import ServerOptions, TritonServer
+from tests.export.live import wait_until_live
 
 STRICT = "--disable-auto-complete-config"
 TOWERS = ("query_tower", "product_tower")
@@ -78,20 +79,10 @@ def judge(
     server.start()
     try:
         with grpcclient.InferenceServerClient(server.grpc_url) as client:
-            deadline = time.monotonic() + 60
-            while not is_live(client):
-                assert server.poll() is None and time.monotonic() < deadline, server.log_tail()
-                time.sleep(0.05)
+            wait_until_live(server, client)
         yield folder, server
     finally:
         server.stop()
-
-
-def is_live(client: grpcclient.InferenceServerClient) -> bool:
-    try:
-        return bool(client.is_server_live(client_timeout=1))
-    except InferenceServerException:
-        return False
 
 
 def verdict(server: TritonServer, model: str) -> str:

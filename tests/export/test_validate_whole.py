@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from tritonclient.utils import InferenceServerException
 
 from export.validate import format_json, format_report, validate_repository
 from serving import ServerOptions, TritonServer
+from tests.export.live import wait_until_live
 from tests.export.sound_repository import INDEX, RETRIEVE, TOKENIZER, Breakage, edit, remove, write_repository
 from tests.export.test_validate import IDENTITY_AND_FILES, ONE_MODEL, WIRING
 
@@ -152,10 +152,7 @@ def test_triton_refuses_what_is_refused_here(repository: Path, tmp_path: Path) -
     server.start()  # with no model loaded, so there is nothing that wait_until_ready() could wait for
     try:
         client = grpcclient.InferenceServerClient(server.grpc_url)
-        deadline = time.monotonic() + 60
-        while not is_live(client):
-            assert server.poll() is None and time.monotonic() < deadline, server.log_tail()
-            time.sleep(0.05)
+        wait_until_live(server, client)
         client.load_model("retrieve", client_timeout=60)
         for name, reason in broken.items():
             with pytest.raises(InferenceServerException) as refusal:
@@ -165,13 +162,6 @@ def test_triton_refuses_what_is_refused_here(repository: Path, tmp_path: Path) -
         assert client.is_model_ready("retrieve")
     finally:
         server.stop()
-
-
-def is_live(client: grpcclient.InferenceServerClient) -> bool:
-    try:
-        return bool(client.is_server_live(client_timeout=1))
-    except InferenceServerException:
-        return False
 
 
 @pytest.mark.parametrize(

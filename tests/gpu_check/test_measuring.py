@@ -125,7 +125,9 @@ def test_retrieve_is_loaded_through_a_real_triton(
     assert figures["queries_per_s"] > 0
 
 
-@pytest.mark.skipif(faiss.get_num_gpus() > 0, reason="says what happens on a machine without a GPU")
-def test_a_server_told_to_search_on_a_gpu_that_is_not_there_does_not_start(repository: Path, index: Path) -> None:
+def test_a_server_told_to_search_on_a_gpu_that_is_not_there_does_not_start(
+    repository: Path, index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # hides what GPUs there are from the server
     with pytest.raises(ServerFailedToStart, match="GPU 0: FAISS sees 0 GPUs; install faiss-gpu"):
         serve_and_measure(repository, index, ["red dress"], seconds=0.1, engine="gpu")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from gpu_check.machine import gpus
 from gpu_check.report import BEGIN, END, UNMEASURED, write_section
 from gpu_check.results import DONE, FAILED, LEFT_OUT, Entry, Results
 from gpu_check.steps import Step, run_steps
@@ -136,17 +136,18 @@ def test_the_project_s_document_has_a_place_and_says_so_while_it_is_empty() -> N
     assert body == UNMEASURED or body.startswith("NVIDIA")
 
 
-@pytest.mark.skipif(bool(gpus()), reason="says what happens on a machine without a GPU")
-def test_on_a_machine_without_a_gpu_the_command_says_what_is_missing_and_touches_nothing(tmp_path: Path) -> None:
+def test_without_a_gpu_the_command_says_what_is_missing_and_touches_nothing(tmp_path: Path) -> None:
     document = tmp_path / "benchmarks.md"
     document.write_text("untouched")
     done = subprocess.run(
         [sys.executable, "-m", "gpu_check", "--out", str(tmp_path / "out"), "--document", str(document)],
+        # Neither nvidia-smi nor a library finds a GPU, be there one or not.
+        env={**os.environ, "PATH": "", "CUDA_VISIBLE_DEVICES": ""},
         cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 3
     assert "without gpu: no NVIDIA GPU" in done.stdout
-    assert "without faiss-gpu: FAISS" in done.stdout
+    assert "without faiss-gpu:" in done.stdout
     assert done.stderr == "nothing is measured here: make gpu-check needs an NVIDIA GPU\n"
     assert document.read_text() == "untouched"
     assert not (tmp_path / "out").exists()

@@ -49,8 +49,7 @@ class Objective(nn.Module):
 
         Args:
             batch: one step's inputs.
-            step: counts from 0; it decides whether texts learn alone, or photos beside texts at rest, and whether the
-                memory bank's warm-up is over.
+            step: counts from 0; it decides whether texts learn alone, and whether the memory bank's warm-up is over.
         """
         training = self.training_config
         texts_only = training.texts_only(step)

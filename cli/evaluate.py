@@ -44,9 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Evaluate in process, print the headline, write the report."""
-    import numpy as np
-
     from retrieval import InProcessPipeline
+    from retrieval.index_home import resolve_index
     from retrieval.repository_layout import default_index
     from towers.evaluation.judgements import read_judgements
     from towers.evaluation.report import write_report
@@ -54,9 +53,10 @@ def run(options: argparse.Namespace) -> int:
     from towers.evaluation.sections import Inputs, make_sections
     from towers.holdout import held_out
 
-    index = options.index or default_index(options.repository)
+    index = resolve_index(options.index or default_index(options.repository))
     pipeline = InProcessPipeline(options.repository, index)
-    product_ids = np.load(index / "product_ids.npy")
+    alive = pipeline.index.mask(())
+    product_ids = pipeline.index.product_ids if alive is None else pipeline.index.product_ids[alive.rows]
     unseen = None if options.unseen is None else held_out(product_ids, options.unseen)
     judgements = read_judgements(options.queries, options.qrels)
     scores = score_pipeline(pipeline, judgements)

@@ -9,6 +9,8 @@ from cli.common import SHOP, add_repository
 
 # As `retrieval.recipes.KINDS`, whose import would load FAISS for --help.
 RECIPES = ("flat", "hnsw", "ivf", "ivf-sq8", "ivf-pq32")
+MIB, GIB = 2**20, 2**30
+MILLION = 1_000_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,28 +18,65 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--catalog",
         type=Path,
-        default=SHOP / "products.parquet",
-        metavar="FILE",
-        help="parquet with product_id, title, image and attribute columns (default: the demo shop)",
+        nargs="+",
+        default=[SHOP / "products.parquet"],
+        metavar="PATH",
+        help="parquet with product_id, title, image and attribute columns: files, folders and patterns such as "
+        "'shop/*.parquet' (default: the demo shop)",
     )
     add_repository(parser)
-    parser.add_argument("--out", type=Path, metavar="DIR", help="index folder (default: `index` beside the repository)")
-    parser.add_argument("--recipe", choices=RECIPES, help="default: chosen by the number of products")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="index home (default: `index` beside the repository)")
+    parser.add_argument("--recipe", choices=RECIPES, help="default: chosen by the number of products and the memory")
+    parser.add_argument("--recipes", action="store_true", help="say what the recipes cost, and do nothing else")
+    parser.add_argument(
+        "--memory", type=_gib, metavar="GIB", help="what the index may take while it is built (default: 70%% of free)"
+    )
+    parser.add_argument(
+        "--with-towers",
+        action="store_true",
+        help="the index carries the repository's towers, and a server with other ones (profile cpu) changes to both as "
+        "one step",
+    )
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--server", metavar="HOST:PORT", help="embed through a running server's gRPC instead of here")
+    where.add_argument(
+        "--ray",
+        nargs="?",
+        const="local",
+        metavar="ADDRESS",
+        help="embed on a Ray cluster, whose nodes share this file system (without ADDRESS: one on this machine)",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Build the index and say what came out."""
-    from export.index import PROMISED_RECALL, build_index
+    from export.calibrate import PROMISED_RECALL
+    from export.index import build_index
+    from retrieval.index_home import resolve_index
     from retrieval.repository_layout import default_index
 
+    if options.recipes:
+        print(recipe_table(_dimension(options.repository)))
+        return 0
     out = options.out or default_index(options.repository)
-    manifest = build_index(options.catalog, options.repository, out, recipe=options.recipe)
+    manifest = build_index(
+        options.catalog,
+        options.repository,
+        out,
+        recipe=options.recipe,
+        memory=options.memory,
+        server=options.server,
+        ray=options.ray,
+        with_towers=options.with_towers,
+        say=print,
+    )
     recipe = manifest.recipe
     breadth = f", breadth {recipe.search_breadth} of {recipe.max_breadth}" if recipe.max_breadth else ""
     print(
         f"indexed {manifest.count} products ({manifest.dim} dimensions, recipe {recipe.factory}{breadth}) "
         f"in {manifest.build_seconds:.1f} s, {manifest.count / max(manifest.build_seconds, 1e-9):.0f} products/s\n"
         f"recall@100 against exact search: {manifest.recall_at_100:.4f}\n"
+        f"memory: {recipe.bytes_per_vector(manifest.dim):.0f} bytes a vector, towers {manifest.tower_hash[:12]}\n"
         f"wrote {out}, generation {manifest.generation}"
     )
     if manifest.recall_at_100 < PROMISED_RECALL:
@@ -45,5 +84,36 @@ def run(options: argparse.Namespace) -> int:
     if manifest.unfilterable:
         print(f"not filterable, as of their types: {', '.join(manifest.unfilterable)}")
     if manifest.skipped:
-        print(f"skipped {manifest.skipped} rows, listed with reasons in {out / 'skipped.csv'}")
+        print(f"skipped {manifest.skipped} rows, listed with reasons in {resolve_index(out) / 'skipped.csv'}")
     return 0
+
+
+def recipe_table(dim: int) -> str:
+    """What every recipe costs for a million vectors of `dim` dimensions, as text."""
+    from retrieval.recipes import LOSSES, choose_recipe
+
+    lines = [
+        f"for a million vectors of {dim} dimensions, whose vectors.npy takes {4 * dim * MILLION / MIB:.0f} MiB of disk",
+        f"{'recipe':<10}{'MiB memory':>12}{'vectors scored':>17}   gives up",
+    ]
+    for kind in RECIPES:
+        recipe = choose_recipe(MILLION, kind)
+        memory = recipe.bytes_per_vector(dim) * MILLION / MIB
+        lines.append(f"{kind:<10}{memory:>12.0f}{recipe.share_scored(MILLION):>17.1%}   {LOSSES[kind]}")
+    return "\n".join([*lines, "vectors scored: by a search, before calibration widens it to a recall@100 of 0.98"])
+
+
+def _dimension(repository: Path) -> int:
+    from retrieval.bundle import Bundle
+
+    return Bundle.read(repository).embedding_dim if repository.is_dir() else 128
+
+
+def _gib(text: str) -> int:
+    try:
+        size = float(text)
+    except ValueError:
+        size = 0.0
+    if not 0 < size < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number of GiB above 0, got {text!r}")
+    return int(size * GIB)

@@ -3,61 +3,126 @@
 from __future__ import annotations
 
 import argparse
+import math
+import sys
 from pathlib import Path
 
-from cli.common import GRPC_URL, SHOP
+from cli.common import GRPC_URL, INDEX, REPOSITORY, SHOP
+
+_SEARCH = ("command", "find_rate", "tolerance", "highest_rate")  # what is no field of LoadTestOptions
+# As `loadtests.shapes.KINDS`, whose import would load numpy for --help.
+SHAPES = ("soak", "steps", "spike", "ramp")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
+    """Declare the options. Their names are the fields of `LoadTestOptions`, but for those of --find-rate."""
+    parser.epilog = "exit codes: 0 limits kept, 1 SLO missed, 2 bad usage, 3 too few samples, 4 harness failure"
     parser.add_argument("--url", default=GRPC_URL, help="host:port of the server's gRPC (default: %(default)s)")
-    parser.add_argument(
+
+    load = parser.add_argument_group("load").add_mutually_exclusive_group()
+    load.add_argument(
+        "--users", type=_levels, default=(), metavar="N,..", help="closed loop: users at the same time (default: 8)"
+    )
+    load.add_argument(
+        "--rate", type=_levels, default=(), metavar="R,..", help="open loop: requests a second, answered or not"
+    )
+    shape = parser.add_argument_group("shape")
+    shape.add_argument(
+        "--shape",
+        choices=SHAPES,
+        default="soak",
+        help="one level; several in turn; the second for a fifth of the time; from one to the other until the limits "
+        "break (default: %(default)s)",
+    )
+    shape.add_argument("--duration-s", type=float, default=30.0, metavar="S", help="default: %(default)g")
+    shape.add_argument("--arrivals", choices=("poisson", "constant"), default="poisson", help="default: %(default)s")
+    shape.add_argument(
+        "--max-in-flight", type=int, default=256, metavar="N", help="beyond, an open loop counts failures (%(default)s)"
+    )
+    shape.add_argument("--timeout-s", type=float, default=5.0, metavar="S", help="of a request (default: %(default)g)")
+
+    mix = parser.add_argument_group("what is sent")
+    mix.add_argument("--mix", type=Path, metavar="FILE", help="YAML: kinds of requests and how often each comes")
+    mix.add_argument(
         "--queries",
         type=Path,
-        default=SHOP / "queries.parquet",
         metavar="FILE",
-        help="parquet with a column `text`, or a text file with one a line; the most popular first (default: the "
-        "demo shop's)",
+        help="without a mix: parquet with a column `text`, or a text file with one a line; the most popular first "
+        "(default: the demo shop's)",
     )
-    parser.add_argument("--users", type=int, default=8, help="at the same time (default: %(default)s)")
-    parser.add_argument("--duration", type=int, default=30, metavar="S", help="seconds (default: %(default)s)")
-    parser.add_argument("--batch", type=int, default=1, metavar="N", help="queries a request (default: %(default)s)")
-    parser.add_argument("--top-k", type=int, default=100, metavar="K", help="products a query (default: %(default)s)")
-    parser.add_argument(
-        "--zipf", type=float, default=1.0, metavar="A", help="exponent of the query popularity (default: %(default)s)"
+    mix.add_argument("--batch", type=int, default=1, metavar="N", help="queries a request (default: %(default)s)")
+    mix.add_argument("--top-k", type=int, default=100, metavar="K", help="products a query (default: %(default)s)")
+    mix.add_argument(
+        "--zipf", type=float, default=1.0, metavar="A", help="exponent of popularity (default: %(default)g)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the drawn queries (default: %(default)s)")
-    parser.add_argument("--timeout", type=float, default=5.0, metavar="S", help="of a request (default: %(default)s)")
-    parser.add_argument("--max-p99-ms", type=float, metavar="MS", help="limit on the 99th percentile")
-    parser.add_argument(
-        "--max-error-rate", type=float, default=0.0, metavar="R", help="limit, 0 to 1 (default: %(default)s)"
+    mix.add_argument("--seed", type=int, default=0, help="of all draws (default: %(default)s)")
+
+    limits = parser.add_argument_group("limits")
+    limits.add_argument("--slo", type=Path, metavar="FILE", help="YAML: limits by kind of request")
+    limits.add_argument("--max-p99-ms", type=float, metavar="MS", help="without an SLO file")
+    limits.add_argument("--max-error-share", type=float, default=0.0, metavar="R", help="likewise (%(default)g)")
+    limits.add_argument("--min-samples", type=int, metavar="N", help="likewise (default: ten beyond the percentile)")
+    limits.add_argument(
+        "--max-late-ms", type=float, default=100.0, metavar="MS", help="beyond, a miss is the harness's (%(default)g)"
     )
-    parser.add_argument(
-        "--min-samples", type=int, default=100, metavar="N", help="answered requests needed (default: %(default)s)"
+
+    recall = parser.add_argument_group("recall under load")
+    recall.add_argument("--recall-share", type=float, default=0.0, metavar="R", help="of the queries (default: none)")
+    recall.add_argument("--recall-k", type=int, default=10, metavar="K", help="default: %(default)s")
+    recall.add_argument("--repository", type=Path, default=REPOSITORY, metavar="DIR", help="default: %(default)s")
+    recall.add_argument("--index", type=Path, default=INDEX, metavar="DIR", help="default: %(default)s")
+
+    compared = parser.add_argument_group("comparison")
+    compared.add_argument("--baseline", type=Path, metavar="FILE", help="samples.parquet of an earlier test")
+    compared.add_argument(
+        "--noise", type=float, default=0.12, metavar="R", help="smaller differences are noise (default: %(default)g)"
     )
+
+    workers = parser.add_argument_group("workers")
+    workers.add_argument("--workers", type=int, default=1, metavar="N", help="processes that send (%(default)s)")
+    workers.add_argument(
+        "--elsewhere", type=int, default=0, metavar="N", help="of them on other machines (%(default)s)"
+    )
+    workers.add_argument("--port", type=int, default=0, metavar="P", help="for workers to connect to (default: any)")
+    workers.add_argument("--join", metavar="HOST:PORT", help="be a worker of that test; else the same options")
+
+    search = parser.add_argument_group("search")
+    search.add_argument(
+        "--find-rate",
+        action="store_true",
+        help="search the highest rate that meets the limits, from --rate on, --duration-s a trial",
+    )
+    search.add_argument("--tolerance", type=float, default=0.1, metavar="R", help="of that rate (default: %(default)g)")
+    search.add_argument("--highest-rate", type=float, default=math.inf, metavar="R", help="search no higher")
+
     parser.add_argument(
-        "--out", type=Path, default=Path("build/loadtest"), metavar="DIR", help="reports (default: %(default)s)"
+        "--out", type=Path, default=Path("build/loadtest"), metavar="DIR", help="report (default: %(default)s)"
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the load test; its exit code is that of `loadtests.run`: 0, 1 not ready, 3 a limit was broken."""
-    from loadtests import LoadTestOptions, run
+    """Run the load test; the exit code is one of `loadtests.ExitCode`."""
+    from loadtests import ExitCode, HarnessFailure, LoadTestOptions, find_rate, run
 
-    return run(
-        LoadTestOptions(
-            url=options.url,
-            queries=options.queries,
-            users=options.users,
-            duration_s=options.duration,
-            queries_per_request=options.batch,
-            top_k=options.top_k,
-            zipf_exponent=options.zipf,
-            seed=options.seed,
-            timeout_s=options.timeout,
-            max_p99_ms=options.max_p99_ms,
-            max_error_rate=options.max_error_rate,
-            min_samples=options.min_samples,
-            out=options.out,
-        )
-    )
+    given = {name: value for name, value in vars(options).items() if name not in _SEARCH}
+    if not given["users"] and not given["rate"]:
+        given["users"] = (8.0,)
+    if given["mix"] is None and given["queries"] is None:
+        given["queries"] = SHOP / "queries.parquet"
+    try:
+        test = LoadTestOptions(**given)
+        if options.find_rate:
+            found = find_rate(test, tolerance=options.tolerance, highest=options.highest_rate)
+            print(found)
+            return ExitCode.OK if found.highest is not None else ExitCode.SLO_MISSED
+        return run(test)
+    except ValueError as error:
+        print(f"shopwindow loadtest: error: {error}", file=sys.stderr)
+        return ExitCode.BAD_USAGE
+    except (HarnessFailure, OSError) as error:
+        print(f"HARNESS FAILURE {error}", file=sys.stderr)
+        return ExitCode.HARNESS_FAILURE
+
+
+def _levels(text: str) -> tuple[float, ...]:
+    return tuple(float(part) for part in text.split(","))

@@ -15,9 +15,16 @@ COMMANDS = {
     "plans": "TensorRT plans of an exported repository's towers, or a check that they would compile",
     "validate": "check a model repository for what Triton would only find at run time",
     "index": "embed and index a catalogue",
+    "update": "add, change and remove products of an index, as a delta",
+    "rollback": "serve the generation of an index that was served before",
+    "compact": "rebuild an index without the traces of its updates",
+    "milvus": "put an index into a Milvus collection, for catalogues larger than one machine",
+    "plan": "memory, machines and build time of an index of any size",
     "serve": "start Triton on a repository and its index, until Ctrl-C",
+    "probe": "whether a running server is ready: a real request to each pipeline, for health checks",
     "retrieve": "products for a shopper's words, from a running server",
     "similar": "products like a photo, a title, or a photo plus words, from a running server",
+    "duplicates": "duplicate listings of one supplier, or one style at several, in a whole index",
     "embed": "embeddings of queries or products, from a running server",
     "convert": "a published data set to the parquet files that training and evaluation read",
     "mine": "same-style pairs to train on, from a click log",
@@ -27,6 +34,8 @@ COMMANDS = {
     "ablate": "trainings that differ in one thing each, and what each difference is worth",
     "loadtest": "drive a running server with Locust and judge the latency",
 }
+
+INDEX_ACTIONS = ("update", "rollback", "compact")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,6 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="shopwindow", description="Product retrieval on NVIDIA Triton.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["index"] and given[1:2] and given[1] in INDEX_ACTIONS:  # `index update` is `update`
+        given = given[1:]
     for name, text in COMMANDS.items():
         command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
         # Only the chosen command's module is imported: torch alone takes seconds, and --help needs none of it.

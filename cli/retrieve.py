@@ -12,6 +12,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("query", nargs="+", help="a shopper's words; several queries go in one request")
     add_url(parser)
     add_search(parser)
+    parser.add_argument(
+        "--channels",
+        choices=("embedding", "lexical", "embedding,lexical"),
+        help="where products come from: the towers, BM25 over the titles, or both merged (default: embedding)",
+    )
+    parser.add_argument(
+        "--fusion", metavar="rrf|weighted:W", help="how two channels are merged; W is the embedding channel's weight"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -26,6 +34,8 @@ def run(options: argparse.Namespace) -> int:
             effort=options.effort,
             filter=options.filter,
             min_score=options.min_score,
+            channels=options.channels,
+            fusion=options.fusion,
         )
         served = client.info().tower_hash
     show_results(

@@ -31,21 +31,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--ready-timeout", type=float, default=120.0, metavar="S", help="seconds to become ready (default: %(default)s)"
     )
     parser.add_argument(
+        "--health-port", type=int, metavar="N", help="answer /livez and /readyz here; 0 picks a free one (default: off)"
+    )
+    parser.add_argument(
+        "--no-watch", dest="watch", action="store_false", help="end when Triton does; bring nothing back to life"
+    )
+    parser.add_argument(
         "--triton", action="append", default=[], metavar="ARG", help="a further argument of tritonserver, repeatable"
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Serve until Ctrl-C or SIGTERM; 1 when the server dies by itself."""
+    """Serve until Ctrl-C or SIGTERM; 1 when the server can't start, or with --no-watch dies by itself."""
     from retrieval.bundle import Bundle
+    from retrieval.index_home import resolve_index
+    from retrieval.live_checks import check_published, towers_to_serve
     from retrieval.product_index import ProductIndex
     from retrieval.repository_layout import default_index
-    from serving import ServerOptions, TritonServer
+    from serving import HealthServer, ServerOptions, Supervisor, TritonServer
 
+    if options.health_port is not None and not options.watch:
+        raise ValueError("--health-port tells what the watch sees, so it can't go with --no-watch")
     index = options.index or default_index(options.repository)
     log = options.log or options.repository.resolve().parent / "triton.log"
     # Said here in a second, rather than by every Python model in its own words.
-    manifest = ProductIndex.open(index, tower_hash=Bundle.read(options.repository).tower_hash).manifest
+    check_published(index)
+    towers = towers_to_serve(resolve_index(index), options.repository, follow=options.profile == "cpu")
+    manifest = ProductIndex.open(index, tower_hash=Bundle.read(towers).tower_hash).manifest
     server = TritonServer(
         ServerOptions(
             repository=options.repository,
@@ -57,13 +69,18 @@ def run(options: argparse.Namespace) -> int:
             index=index,
             ready_timeout_s=options.ready_timeout,
             log_file=log,
+            reloadable=options.watch,
             extra_args=tuple(options.triton),
         )
     )
+    supervisor = Supervisor(server)
+    health: HealthServer | None = None
     try:
         for number in (signal.SIGINT, signal.SIGTERM):  # both raise KeyboardInterrupt, at any moment
             signal.signal(number, signal.default_int_handler)
         print(f"starting Triton (profile {options.profile}, log {log}) ...", flush=True)
+        if options.health_port is not None:
+            health = HealthServer(options.host, options.health_port, lambda: supervisor.health)
         server.start()
         server.wait_until_ready()
         _prove(server.grpc_url)
@@ -72,9 +89,12 @@ def run(options: argparse.Namespace) -> int:
             f"  gRPC     {server.grpc_url}\n"
             f"  HTTP     http://{server.http_url}\n"
             f"  metrics  {server.metrics_url}\n"
-            "Ctrl-C stops it.",
+            + (f"  health   http://{health.address}/readyz\n" if health else "")
+            + "Ctrl-C stops it.",
             flush=True,
         )
+        if options.watch:
+            supervisor.run()
         while (status := server.poll()) is None:
             time.sleep(0.5)
         print(f"Triton ended by itself with status {status}; the end of its log:\n{server.log_tail()}")
@@ -86,14 +106,15 @@ def run(options: argparse.Namespace) -> int:
         for number in (signal.SIGINT, signal.SIGTERM):  # a second one must not leave the stop half done
             signal.signal(number, signal.SIG_IGN)
         server.stop()
+        if health is not None:
+            health.close()
 
 
 def _prove(url: str) -> None:
     """Ask every pipeline for an answer: ready is only what Triton says of itself."""
-    from shopwindow_client import RetrievalClient
+    from serving.canary import Canary
 
-    with RetrievalClient(url, timeout_s=30.0) as client:
-        client.retrieve("canary", top_k=1)
-        client.retrieve_similar(title="canary", top_k=1)
-        client.embed_query("canary")
-        client.embed_product(title="canary")
+    with Canary(url, deadline_s=30.0) as canary:
+        for error in canary.ask().values():
+            if error is not None:
+                raise error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,12 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from export.catalog_columns import ID, IMAGE, values
+from export.catalog_files import catalog_files
+from export.errors import CatalogError
 from retrieval.errors import IndexUnfit
 from retrieval.index_folder import read_manifest
+from retrieval.index_home import resolve_index
 from shopwindow_client import Results
 
 _STYLE = """
@@ -56,33 +61,44 @@ def show_results(
 
 
 def look_up(index: Path, served: str | None, product_ids: set[int], *, images: bool) -> dict[int, Shown]:
-    """Titles, attributes and photos of products, from an index folder and the catalogue it was built from.
+    """Titles, attributes and photos of products, from an index and the catalogue it was built from.
 
     Without an index folder, or with one of other towers than those `served`, the result is empty: ids would be given
     the titles of another catalogue. Without the catalogue there are no photos.
     """
+    folder = resolve_index(index)
     try:
-        manifest = read_manifest(index)
+        manifest = read_manifest(folder)
     except IndexUnfit:
         return {}
     if served != manifest.tower_hash:
         print(f"no titles: {index} is not the index that the server searches; name its folder with --index")
         return {}
-    photos: dict[int, bytes] = {}
-    catalog = Path(manifest.catalog)
-    if images and catalog.exists() and "image" in pq.read_schema(catalog).names:
-        table = pq.read_table(
-            catalog, columns=["product_id", "image"], filters=pc.field("product_id").isin(list(product_ids))
-        )
-        photos = dict(zip(table["product_id"].to_pylist(), table["image"].to_pylist(), strict=True))
-    ids = np.load(index / "product_ids.npy")
+    photos = _photos(manifest.catalog, product_ids) if images else {}
+    ids = np.load(folder / "product_ids.npy")
     rows = np.flatnonzero(np.isin(ids, list(product_ids)))
-    attributes = pq.read_table(index / "attributes.parquet").take(rows).to_pylist()
+    attributes = pq.read_table(folder / "attributes.parquet").take(rows).to_pylist()
     found = {}
-    for product_id, values in zip(ids[rows], attributes, strict=True):
-        title = values.pop("title", None) or ""
-        details = ", ".join(f"{name} {value}" for name, value in values.items() if value is not None)
+    for product_id, about in zip(ids[rows], attributes, strict=True):
+        title = about.pop("title", None) or ""
+        details = ", ".join(f"{name} {value}" for name, value in about.items() if value is not None)
         found[int(product_id)] = Shown(title=title, details=details, image=photos.get(int(product_id)) or b"")
+    return found
+
+
+def _photos(catalog: str, product_ids: set[int]) -> dict[int, bytes]:
+    """Photos by product, from what is still there of a catalogue; `catalog` as the manifest names it."""
+    try:
+        files = catalog_files([Path(part) for part in catalog.split(os.pathsep)])
+    except CatalogError:
+        return {}
+    found: dict[int, bytes] = {}
+    for file in files:
+        if file.exists() and IMAGE in pq.read_schema(file).names:
+            wanted = pc.field(ID).isin(list(product_ids))
+            for records in pq.read_table(file, columns=[ID, IMAGE], filters=wanted).to_batches():
+                for product, photo in zip(values(records, ID, -1), values(records, IMAGE, b""), strict=True):
+                    found.setdefault(product, photo)  # of a repeated id the first row is indexed
     return found
 
 

@@ -1,4 +1,4 @@
-"""`make demo`: start Triton on the demo shop, search it in six ways, measure 500 requests, stop."""
+"""`make demo`: start Triton on the demo shop, search it in six ways, update it, measure 500 requests, stop."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from cli.common import INDEX, REPOSITORY, SHOP
 from cli.show import look_up, page, section, table
+from demo.life import fresh_home, show_update
 from demo.photos import photo
 from serving import ServerOptions, TritonServer
 from shopwindow_client import Product, RetrievalClient
@@ -22,6 +23,7 @@ from shopwindow_client import Product, RetrievalClient
 TOP_K = 5
 REQUESTS = 500
 PAGE = Path("build/demo/results.html")
+HOME = Path("build/demo/index")
 MUG = Path("build/demo/mug.jpg")  # kept, for trying the commands of the README
 
 
@@ -58,13 +60,14 @@ def main() -> None:
     MUG.write_bytes(photo("mug", "blue", "plain"))
     started = time.perf_counter()
     options = ServerOptions(
-        repository=REPOSITORY, index=INDEX, host="127.0.0.1", http_port=0, grpc_port=0, metrics_port=0
+        repository=REPOSITORY, index=fresh_home(INDEX, HOME), host="127.0.0.1", http_port=0, grpc_port=0, metrics_port=0
     )
     print("starting Triton ...", flush=True)
     with TritonServer(options) as server, RetrievalClient(server.grpc_url) as client:
         print(f"Triton {server.version} was ready after {time.perf_counter() - started:.1f} s\n")
         PAGE.write_text(page([_show(client, search) for search in searches()]))
         print(f"the same with photos: {PAGE}\n")
+        show_update(server.grpc_url, HOME)
         latencies = _measure(client)
     p50, p99 = np.percentile(latencies, [50, 99])
     print(

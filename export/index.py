@@ -1,150 +1,147 @@
-"""`shopwindow index`: a catalogue to an index folder."""
+"""`shopwindow index`: a catalogue of any size to a generation of an index home, through stages that survive a kill."""
 
 from __future__ import annotations
 
+import csv
+import os
 import time
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import pyarrow as pa
-
-from export.catalog import TITLE, Catalog
+from export.building import Building
+from export.catalog import Catalog
+from export.embedders import EmbeddedRows, LocalEmbedder, ServerEmbedder, embed_in_order
+from export.embedding import embed_catalog
 from export.errors import CatalogError
-from retrieval.attributes import AttributeTable
-from retrieval.channels.lexical import LexicalIndex
-from retrieval.cores import usable_cores
-from retrieval.engines import FaissCpuEngine
-from retrieval.errors import IndexUnfit
-from retrieval.files import check_replaceable
-from retrieval.index_folder import MANIFEST, Manifest, read_manifest, write_index
-from retrieval.parameters import DEFAULT_EFFORT
+from export.finishing import finish
+from export.ray_embedding import embed_with_ray
+from retrieval.bundle import carry_towers
+from retrieval.index_folder import Manifest, write_manifest
+from retrieval.index_home import IndexHome, check_home
+from retrieval.memory import available_memory
 from retrieval.pipeline import TOWER_ROWS, InProcessPipeline
-from retrieval.product_index import exact_search
-from retrieval.progress import progress_bar
-from retrieval.recipes import Recipe, choose_recipe
-from retrieval.rescoring import search_rescored
-from retrieval.skipped import Skipped
-from retrieval.text import clean_text
+from retrieval.recipes import choose_recipe
 
-RECALL_AT = 100
-RECALL_QUERIES = 500
-PROMISED_RECALL = 0.97
-# Calibration widens the search until the sample's recall reaches this: above what is promised, since other queries
-# will do a little worse than the sample.
-RECALL_TARGET = 0.98
+MEMORY_SHARE = 0.7  # of the memory that is free, what the index may take unless told otherwise
 
 
 def build_index(
-    catalog_file: Path, repository: Path, out: Path, *, recipe: str | None = None, progress: bool = True
+    catalog: Path | Sequence[Path],
+    repository: Path,
+    out: Path,
+    *,
+    recipe: str | None = None,
+    memory: int | None = None,
+    server: str | None = None,
+    ray: str | None = None,
+    with_towers: bool = False,
+    progress: bool = True,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Manifest:
-    """Embed a catalogue with a repository's product tower and index it.
+    """Embed a catalogue with a repository's product tower, index it, and have the new generation served.
+
+    A build that was killed goes on after the last part that it finished when called again with the same catalogue and
+    towers; other ones start over.
 
     Args:
-        catalog_file: see `Catalog`.
+        catalog: see `Catalog`.
         repository: an exported model repository.
-        out: index folder; one that stands there is replaced when the new one is whole.
-        recipe: one of `retrieval.recipes.KINDS`; None chooses by count.
+        out: index home; what it serves stays as it is until the new generation is whole.
+        recipe: one of `retrieval.recipes.KINDS`; None chooses by count and memory.
+        memory: bytes that the index may take while it is built; None takes a share of what is free.
+        server: host:port of a running server that embeds; None embeds here.
+        ray: address of a Ray cluster that embeds, "local" for one of this machine; None for none.
+        with_towers: have the generation carry the repository's towers, see `carry_towers`.
         progress: show a bar.
+        say: told what happens, a line at a time.
 
     Returns:
         The manifest written.
 
     Raises:
-        CatalogError: the file is not a catalogue, or none of its rows can be indexed.
-        FileExistsError: `out` holds something that is not an index.
+        CatalogError: a file is not a catalogue, or none of its rows can be indexed.
+        ExportError: the server runs other towers, or Ray is not installed.
+        FileExistsError: `out` holds something that is not an index home.
         FileNotFoundError: the repository is incomplete.
-        ValueError: unknown recipe.
+        IndexUnfit: another process writes into `out`.
+        ValueError: unknown recipe, or no recipe fits into memory.
     """
-    started = time.perf_counter()
-    check_replaceable(out, MANIFEST)
-    catalog = Catalog(catalog_file)
-    pipeline = InProcessPipeline(repository, threads=usable_cores())
-    skipped = Skipped()
-    ids: list[np.ndarray] = []
-    vectors: list[np.ndarray] = []
-    attributes: list[pa.Table] = []
-    with progress_bar(total=catalog.rows, desc="embedding", unit="product", enabled=progress) as bar:
-        for batch in catalog.batches(pipeline.preprocessor, TOWER_ROWS, skipped):
-            if batch.batch is not None:
-                embeddings, _ = pipeline.embed_prepared(batch.batch)
-                ids.append(batch.product_ids)
-                vectors.append(embeddings)
-                attributes.append(batch.attributes)
-            bar.update(batch.rows)
-            bar.set_postfix(skipped=len(skipped.rows), refresh=False)
-    if not ids:
-        first = f"; the first reason: {skipped.rows[0][2]}" if skipped.rows else ""
-        raise CatalogError(f"catalog: none of the {catalog.rows} rows of {catalog_file} can be indexed{first}")
-    matrix, table = np.concatenate(vectors), pa.concat_tables(attributes)
-    AttributeTable(table)  # what could not be served must not be written
-    chosen = choose_recipe(len(matrix), recipe)
-    engine, recall = calibrate(FaissCpuEngine.build(matrix, chosen), matrix, _sample_queries(pipeline, table, matrix))
-    # Always: beside embedding a product its title costs next to nothing.
-    titles = table[TITLE].to_pylist() if TITLE in table.column_names else []
-    lexical = LexicalIndex.build([title or "" for title in titles])
-    manifest = Manifest(
-        generation=_next_generation(out),
-        count=len(matrix),
-        dim=matrix.shape[1],
-        tower_hash=pipeline.bundle.tower_hash,
-        recipe=engine.recipe,
-        recall_at_100=round(recall, 4),
-        skipped=len(skipped.rows),
-        build_seconds=round(time.perf_counter() - started, 1),
-        catalog=str(catalog_file.resolve()),
-        unfilterable=catalog.unfilterable,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
-    write_index(
-        out,
-        manifest=manifest,
-        vectors=matrix,
-        product_ids=np.concatenate(ids),
-        attributes=table,
-        engine=engine,
-        skipped=skipped.to_csv(),
-        lexical=lexical,
-    )
+    if server is not None and ray is not None:
+        raise ValueError("server, ray: one of them can embed, both were given")
+    check_home(out)
+    source = Catalog(catalog)
+    pipeline = InProcessPipeline(repository)
+    dim = pipeline.bundle.embedding_dim
+    memory = int(MEMORY_SHARE * available_memory()) if memory is None else memory
+    # Before hours of embedding, not after them.
+    choose_recipe(source.rows, recipe, dim=dim, memory=memory)
+    if source.rows == 0:
+        raise _nothing(source, None)
+    home = IndexHome(out)
+    with home.writing(), Building(home.building, _inputs(source, pipeline), dim) as building:
+        start = building.progress.rows
+        if building.changed:
+            say(f"starting over: an interrupted build was of other inputs ({', '.join(building.changed)})")
+        if start:
+            say(f"going on after an interrupted build: {start} of {source.rows} rows are embedded")
+        if start < source.rows:
+            embedded: Iterator[EmbeddedRows]
+            if ray is not None:
+                embedded = embed_with_ray(source, repository, building.folder / "ray", start, ray, progress=progress)
+            else:
+                embedder = LocalEmbedder(pipeline) if server is None else ServerEmbedder(server, pipeline)
+                embedded = embed_in_order(source, embedder, start)
+            rate = embed_catalog(building, embedded, source.rows, progress=progress)
+            say(f"embedded {building.progress.products} products, {rate:.0f} products/s")
+        done = building.progress
+        if done.products == 0:
+            reason = _nothing(source, building.index / "skipped.csv")
+            building.remove()
+            raise reason
+        started = time.perf_counter()
+        chosen, recall = finish(building, choose_recipe(done.products, recipe, dim=dim, memory=memory), pipeline)
+        manifest = Manifest(
+            generation=home.next_generation,
+            count=done.products,
+            dim=dim,
+            tower_hash=pipeline.bundle.tower_hash,
+            recipe=chosen,
+            recall_at_100=round(recall, 4),
+            skipped=done.skipped,
+            build_seconds=round(done.seconds + time.perf_counter() - started, 1),
+            catalog=os.pathsep.join(str(path.resolve()) for path in _listed(catalog)),
+            unfilterable=source.unfilterable,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        if with_towers:
+            carry_towers(repository, building.index)
+        write_manifest(building.index, manifest)
+        home.publish(building.index, manifest.generation)
+        building.remove()
     return manifest
 
 
-def calibrate(engine: FaissCpuEngine, vectors: np.ndarray, queries: np.ndarray) -> tuple[FaissCpuEngine, float]:
-    """Widen the search at effort 5 until recall@100 reaches RECALL_TARGET, or the search is exhaustive.
-
-    Args:
-        engine: a built engine.
-        vectors: (rows, dim) float32, what it holds.
-        queries: (batch, dim) float32, a sample.
-
-    Returns:
-        The engine with its calibrated recipe, and the recall@100 reached, 0 to 1.
-    """
-    k = min(RECALL_AT, len(vectors))
-    expected, _ = exact_search(queries, vectors, np.arange(len(vectors)), k)
-    # Judged by score: of products with equal vectors, which abound in real catalogues, any may be found.
-    worst = expected[:, -1:] - 1e-6
-    while True:
-        scores, rows = search_rescored(engine, vectors, queries, k, DEFAULT_EFFORT, None)
-        recall = float(np.mean((scores >= worst) & (rows >= 0)))
-        recipe: Recipe = engine.recipe
-        if recall >= RECALL_TARGET or recipe.search_breadth >= recipe.max_breadth:
-            return engine, recall
-        engine.recipe = recipe.with_breadth(2 * recipe.search_breadth)
+def _inputs(catalog: Catalog, pipeline: InProcessPipeline) -> dict[str, Any]:
+    """What decides the ids and vectors of a build."""
+    stats = [(file, file.stat()) for file in catalog.files]
+    return {
+        "catalogue": [[str(file), stat.st_size, stat.st_mtime_ns] for file, stat in stats],
+        "towers": pipeline.bundle.tower_hash,
+        "precision": pipeline.bundle.precision,
+        "batch rows": TOWER_ROWS,
+    }
 
 
-def _sample_queries(pipeline: InProcessPipeline, attributes: pa.Table, vectors: np.ndarray) -> np.ndarray:
-    """Query embeddings like those to come: titles read by the query tower; without titles, the products themselves."""
-    chosen = np.sort(np.random.default_rng(0).permutation(len(vectors))[:RECALL_QUERIES])
-    if TITLE not in attributes.column_names:
-        return vectors[chosen]
-    titles = [clean_text(TITLE, title or "") for title in attributes[TITLE].take(pa.array(chosen)).to_pylist()]
-    titles = [title for title in titles if title]
-    return pipeline.embed_query(titles) if titles else vectors[chosen]
+def _nothing(catalog: Catalog, skipped: Path | None) -> CatalogError:
+    first = ""
+    if skipped is not None:
+        with skipped.open(newline="") as file:
+            first = f"; the first reason: {next(csv.DictReader(file))['reason']}"
+    named = catalog.files[0] if len(catalog.files) == 1 else f"{len(catalog.files)} files"
+    return CatalogError(f"catalog: none of the {catalog.rows} rows of {named} can be indexed{first}")
 
 
-def _next_generation(out: Path) -> int:
-    try:
-        return read_manifest(out).generation + 1
-    except IndexUnfit:
-        return 1
+def _listed(catalog: Path | Sequence[Path]) -> list[Path]:
+    return [catalog] if isinstance(catalog, Path) else list(catalog)

@@ -28,6 +28,9 @@ ENSEMBLE_PROFILE = "cpu-ensemble"
 # Towers in the ONNX Runtime backend of Triton's container, everything else as on a GPU.
 ONNXRUNTIME_PROFILE = "onnxruntime"
 
+# Fused models take towers and index together, so that the index beside them may follow a generation's own towers.
+_FOLLOW_TOWERS = 'parameters { key: "follow_towers" value { string_value: "true" } }'
+
 # Batches of requests that may wait at a step before it refuses more: a caller hears at once that the server is full.
 _QUEUED_BATCHES = 16
 
@@ -94,6 +97,7 @@ def render_models(target: Path, bundle: Bundle, *, cpu_instances: int, gpu: GpuO
         "cpu_instances": cpu_instances,
         "default_top_k": DEFAULT_TOP_K,
         "embedding_dim": bundle.embedding_dim,
+        "follow_towers": _FOLLOW_TOWERS,
         "image_size": bundle.image_size,
         "max_top_k": MAX_TOP_K,
         "plan_files": _plan_files(gpu),
@@ -116,10 +120,11 @@ def render_models(target: Path, bundle: Bundle, *, cpu_instances: int, gpu: GpuO
                 if not (folder / "configs" / f"{profile}.pbtxt").exists():
                     _render(source, folder / "configs" / f"{profile}.pbtxt", values, GpuOptions(triton=PINNED_SERVER))
         (folder / "1").mkdir(exist_ok=True)  # Triton wants a version folder even of an ensemble
-    for config in target.glob("*/configs/cpu.pbtxt"):
+    for source in sorted(MODELS.glob("*/configs/cpu.pbtxt")):
         # A fused model is an ensemble in every other profile; the others run on the CPU all the same.
-        if not (ENSEMBLES / f"{config.parent.parent.name}.pbtxt").exists():
-            shutil.copyfile(config, config.with_name(f"{ENSEMBLE_PROFILE}.pbtxt"))
+        if not (ENSEMBLES / f"{source.parent.parent.name}.pbtxt").exists():
+            place = target / source.relative_to(MODELS).with_name(f"{ENSEMBLE_PROFILE}.pbtxt")
+            _render(source, place, {**values, "follow_towers": ""}, gpu)
 
 
 def plan_name(capability: str) -> str:

@@ -91,7 +91,6 @@ def export_repository(
             precision=precision,
         )
         render_models(target, bundle, cpu_instances=cpu_instances or usable_cores(), gpu=gpu)
-        bundle.write(target)
         layout = RepositoryLayout(target)
         for place in (layout.query_tokenizer, layout.title_tokenizer):
             shutil.copyfile(checkpoint_folder / "tokenizer.json", place)
@@ -110,6 +109,7 @@ def export_repository(
         bar.set_postfix_str("product tower")
         feeds = product_feeds(inputs) if quantised else ()
         export_product_tower(checkpoint.towers, layout.product_tower, precision, feeds)
+        bundle.sealed(target).write(target)
         bar.update()
         bar.set_postfix_str("parity")
         report = _gate(checkpoint, target, inputs, precision, report_folder)

@@ -18,6 +18,7 @@ from retrieval.engines.selectors import honours_selectors, selector
 from retrieval.parameters import DEFAULT_EFFORT
 from retrieval.recipes import choose_recipe
 from retrieval.rescoring import search_rescored
+from retrieval.row_mask import RowMask
 
 ROWS, DIM, K = 200_000, 128, 100
 KINDS = ("flat", "ivf", "ivf-sq8", "ivf-pq32")
@@ -63,13 +64,13 @@ def compare(corpus: Corpus, kind: str, folder: Path, gpus: Gpus) -> dict[str, An
     if recipe.inverted:
         cpu.write(file)
     gpu = FaissGpuEngine.open(corpus.vectors, file, recipe, GPU, gpus)
-    half = np.random.default_rng(1).random(rows) < 0.5
+    half = RowMask(np.random.default_rng(1).random(rows) < 0.5)
     found: dict[str, Any] = {"engine": gpu.description}
     for name, mask in (("all", None), ("half", half)):
         its, ours = (
             search_rescored(engine, corpus.vectors, corpus.queries, K, DEFAULT_EFFORT, mask) for engine in (cpu, gpu)
         )
-        if mask is not None and not mask[ours[1][ours[1] >= 0]].all():
+        if mask is not None and not mask.rows[ours[1][ours[1] >= 0]].all():
             raise AssertionError("a row that the filter forbids came back")
         found[f"{name}: same rows"] = round(_shared(its[1], ours[1]), 5)
         found[f"{name}: largest difference of scores"] = float(np.abs(its[0] - ours[0])[np.isfinite(its[0])].max())
@@ -93,7 +94,7 @@ def spring_the_trap(corpus: Corpus, gpus: Gpus) -> dict[str, Any]:
     plan = make_plan(choose_recipe(rows, "flat"), rows, dim, GPU, cuvs=gpus.cuvs)
     naive = fill(gpus, faiss.IndexFlatIP(dim), corpus.vectors, plan, GPU)
     mask = np.random.default_rng(2).random(rows) < 0.5
-    _, found = naive.search(corpus.queries, K, params=gpus.parameters(plan.form, K, selector(mask)))
+    _, found = naive.search(corpus.queries, K, params=gpus.parameters(plan.form, K, selector(RowMask(mask))))
     forbidden = float((~mask[found]).mean())
     obeys = honours_selectors(gpus, plan, GPU)
     if obeys != (forbidden == 0):

@@ -52,7 +52,7 @@ def make_served(checkpoint: Path, catalog: Path, repository: Path, index: Path) 
         export_repository(checkpoint, repository, catalog)
     if can_build_plans():
         build_plans(repository)
-    if not (index / "manifest.json").is_file():
+    if not (index / "CURRENT").is_file():
         build_index(catalog, repository, index, progress=False)
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from loadtests.find_rate import FoundRate, find_rate
+from loadtests.launching import HarnessFailure
 from loadtests.options import LoadTestOptions
-from loadtests.runner import EXIT_LIMIT_BROKEN, EXIT_NOT_READY, run
+from loadtests.runner import Outcome, measure, run
+from loadtests.slo import ExitCode
 
-__all__ = ["EXIT_LIMIT_BROKEN", "EXIT_NOT_READY", "LoadTestOptions", "run"]
+__all__ = ["ExitCode", "FoundRate", "HarnessFailure", "LoadTestOptions", "Outcome", "find_rate", "measure", "run"]

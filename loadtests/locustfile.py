@@ -1,91 +1,137 @@
-"""The Locust side of a load test: users that call `retrieve`, raw samples, the verdict. Started by `loadtests.run`."""
+"""The Locust side of a load test: users that send, and the way of their samples to one file. Started by the runner."""
 
 # The order matters: Locust patches the standard library when it is imported, gRPC must then be told about gevent
 # before its first channel, and only after that may the client be used.
 # ruff: noqa: E402, I001
 from __future__ import annotations
 
-import csv
+import logging
+import math
 import os
-import time
+import sys
 from typing import Any
 
-from locust import User, constant, events, task
+from locust import LoadTestShape, User, constant, events, task
 from locust.env import Environment
+from locust.runners import MasterRunner, Runner, WorkerRunner
 from grpc.experimental.gevent import init_gevent
 
 init_gevent()
 
-import gevent
-
+from loadtests.collecting import Collector
+from loadtests.mix import read_mix
 from loadtests.options import LoadTestOptions
-from loadtests.queries import ZipfSampler, read_queries
-from loadtests.runner import EXIT_LIMIT_BROKEN, OPTIONS_VARIABLE
-from loadtests.slo import Sample, broken_limits, read_samples, summarise
-from shopwindow_client import RetrievalClient
+from loadtests.launching import OPTIONS_VARIABLE
+from loadtests.session import Session
+from loadtests.slo import ExitCode, read_slo
 
 OPTIONS = LoadTestOptions.from_json(os.environ[OPTIONS_VARIABLE])
-SAMPLER = ZipfSampler(read_queries(OPTIONS.queries), exponent=OPTIONS.zipf_exponent, seed=OPTIONS.seed)
-SAMPLES_PATH = OPTIONS.out / "samples.csv"
+MIX = read_mix(OPTIONS)
+SILENCE_S = 60.0  # a process that sends reports far more often, however few its samples are
 
-samples_file = SAMPLES_PATH.open("w", newline="", encoding="utf-8")
-samples = csv.writer(samples_file)
-samples.writerow(Sample._fields)
+
+class Process:
+    """What this process has of the test.
+
+    Attributes:
+        runner: Locust's.
+        session: What it sends; a master has none.
+        collector: Where the samples of all processes come together; a worker has none.
+    """
+
+    runner: Runner
+    session: Session
+    collector: Collector
+
+
+HERE = Process()
 
 
 class Shopper(User):
-    """Asks for products, one request after the other."""
+    """A closed-loop user: asks again when it has its answer."""
 
+    abstract = OPTIONS.open_loop
     wait_time = constant(0)
 
-    def on_start(self) -> None:
-        """Connect."""
-        self.client = RetrievalClient(OPTIONS.url, timeout_s=OPTIONS.timeout_s)
+    @task
+    def shop(self) -> None:
+        """Send one request."""
+        HERE.session.send_one()
 
-    def on_stop(self) -> None:
-        """Disconnect."""
-        self.client.close()
+
+class Metronome(User):
+    """The open loop, once in each process: sends when it is time to."""
+
+    abstract = not OPTIONS.open_loop
+    wait_time = constant(0)
 
     @task
-    def retrieve(self) -> None:
-        """Send one request and report it to Locust."""
-        queries = SAMPLER.draw(OPTIONS.queries_per_request)
-        found, error = 0, None
-        start_s, started = time.time(), time.perf_counter()
-        try:
-            found = int(self.client.retrieve(queries, top_k=OPTIONS.top_k).counts.sum())
-        except Exception as caught:  # whatever goes wrong is a failed request, or the verdict would not see it
-            error = caught
-        self.environment.events.request.fire(
-            request_type="grpc",
-            name=f"retrieve batch={OPTIONS.queries_per_request}",  # one name a kind, never the words
-            response_time=(time.perf_counter() - started) * 1000,
-            response_length=found,
-            exception=error,
-            context={},
-            start_time=start_s,
-        )
-        if error is not None:
-            gevent.sleep(0.05)  # a server that refuses at once must not turn the users into a busy loop
+    def beat(self) -> None:
+        """Send all requests of the test."""
+        HERE.session.send_when_due()
 
 
-def keep_sample(start_time: float, response_time: float, exception: Exception | None, **_: Any) -> None:
-    """Write one raw sample: Locust itself only keeps rounded latencies."""
-    error = "" if exception is None else type(exception).__name__
-    samples.writerow(Sample(round(start_time, 6), round(response_time, 3), error))
+class Plan(LoadTestShape):
+    """Tells Locust how many users there are, and when all is over."""
+
+    def tick(self) -> tuple[int, float] | None:
+        """Users and how many to start a second; None ends the test."""
+        at_s: float = self.get_run_time()  # type: ignore[no-untyped-call]
+        silent_s = min(at_s, HERE.collector.silent_s)  # not while the workers were being waited for
+        if HERE.collector.complete or silent_s > SILENCE_S + OPTIONS.timeout_s:
+            return None  # never before the last samples are here: Locust itself gives workers half a second
+        if OPTIONS.shape == "ramp" and HERE.collector.failing:
+            finish()
+        users = OPTIONS.workers if OPTIONS.open_loop else math.ceil(OPTIONS.load.level(at_s))
+        return users, users
 
 
-def judge(environment: Environment, **_: Any) -> None:
-    """Print the summary and the limits that are broken, and set the exit code."""
-    samples_file.close()
-    summary = summarise(read_samples(SAMPLES_PATH), queries_per_request=OPTIONS.queries_per_request)
-    broken = broken_limits(summary, OPTIONS)
-    print(summary)
-    for line in broken:
-        print(f"LIMIT BROKEN {line}")
-    print(f"reports and raw samples are in {OPTIONS.out}", flush=True)
-    environment.process_exit_code = EXIT_LIMIT_BROKEN if broken else 0
+def finish() -> None:
+    """Let all processes stop sending."""
+    if isinstance(HERE.runner, MasterRunner):
+        HERE.runner.send_message("finish")
+    else:
+        HERE.session.finished = True
 
 
-events.request.add_listener(keep_sample)  # type: ignore[no-untyped-call]
-events.quitting.add_listener(judge)  # type: ignore[no-untyped-call]
+def begin(environment: Environment, **_: Any) -> None:
+    """Prepare this process for its part."""
+    # Locust's own table: its percentiles are rounded, and its counts can miss the last second.
+    logging.getLogger("locust.stats_logger").disabled = True
+    assert environment.runner is not None  # Locust makes it first
+    runner = HERE.runner = environment.runner
+    if isinstance(runner, WorkerRunner):
+        HERE.session = Session(OPTIONS, MIX, lambda **data: runner.send_message("samples", data), environment)
+        runner.register_message("finish", lambda **_: setattr(HERE.session, "finished", True))
+        return
+    HERE.collector = Collector(OPTIONS, read_slo(OPTIONS, [request.name for request in MIX.requests]))
+    if isinstance(runner, MasterRunner):
+        runner.register_message("samples", lambda msg, **_: HERE.collector.take(**msg.data))
+    else:
+        HERE.session = Session(OPTIONS, MIX, HERE.collector.take, environment)
+
+
+def start(**_: Any) -> None:
+    """Let the time run."""
+    if not isinstance(HERE.runner, MasterRunner):
+        HERE.session.start(max(0, getattr(HERE.runner, "worker_index", 0)))
+
+
+def end(environment: Environment, **_: Any) -> None:
+    """Close the file of samples, and fail where it isn't whole."""
+    code = ExitCode.OK
+    if not isinstance(HERE.runner, WorkerRunner):
+        HERE.collector.close()
+        if not HERE.collector.complete:
+            done = f"{HERE.collector.done} of {OPTIONS.workers}"
+            print(f"samples are missing: {done} workers delivered all of theirs", file=sys.stderr)
+            code = ExitCode.HARNESS_FAILURE
+    for row in HERE.runner.exceptions.values():
+        print(row["traceback"], file=sys.stderr)
+        code = ExitCode.HARNESS_FAILURE
+    environment.process_exit_code = int(code)
+
+
+events.init.add_listener(begin)  # type: ignore[no-untyped-call]
+events.test_start.add_listener(start)  # type: ignore[no-untyped-call]
+events.quitting.add_listener(end)  # type: ignore[no-untyped-call]

@@ -1,51 +1,154 @@
-"""Runs one load test in a Locust process of its own and returns its exit code."""
+"""Runs one load test: checks the server, sends the load, judges the samples, writes the report."""
 
 from __future__ import annotations
 
-import math
-import os
-import subprocess
 import sys
-from pathlib import Path
+from dataclasses import dataclass
 
+from loadtests.baseline import compare
+from loadtests.collecting import RAMP_WINDOW_S
+from loadtests.launching import GeneratorTooSlow, HarnessFailure, launch
+from loadtests.mix import Mix, read_mix
 from loadtests.options import LoadTestOptions
-from shopwindow_client import RetrievalClient
+from loadtests.report import page
+from loadtests.samples import HARNESS, NOT_SENT, Samples
+from loadtests.slo import ExitCode, Slo, Verdict, first_failure, judge, read_slo
+from loadtests.summary import Figures, as_text, percentiles, summarise
+from loadtests.truth import exact_answers
+from shopwindow_client import RetrievalClient, ShopwindowError
 
-EXIT_NOT_READY = 1
-EXIT_LIMIT_BROKEN = 3
 
-OPTIONS_VARIABLE = "SHOPWINDOW_LOADTEST"
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a load test found.
 
-_HERE = Path(__file__).resolve().parent
+    Attributes:
+        samples: One a request.
+        summary: Their figures.
+        verdict: Whether they keep the limits.
+        notes: What else there is to say.
+    """
+
+    samples: Samples
+    summary: dict[str, Figures]
+    verdict: Verdict
+    notes: tuple[str, ...]
 
 
 def run(options: LoadTestOptions) -> int:
-    """Send load for the stated time, write the reports, print a summary and judge it.
-
-    `options.out` then holds `locust_stats.csv`, `locust_stats_history.csv`, `locust_failures.csv`,
-    `locust_exceptions.csv`, `report.html` and `samples.csv`, with one line a request.
+    """Run a load test, print what it found, and write `report.html` and `samples.parquet` to `options.out`.
 
     Args:
         options: The test.
 
     Returns:
-        0 when every limit was kept, EXIT_LIMIT_BROKEN when one was not, EXIT_NOT_READY when the server doesn't serve
-        `retrieve` and nothing was sent; Locust's own code when it fails.
-    """
-    with RetrievalClient(options.url, timeout_s=options.timeout_s) as client:
-        health = client.health()
-    if not health.models.get("retrieve", False):
-        why = health.detail or f"{options.url} is reachable, but its model retrieve is not ready"
-        print(f"no load was sent: {why}", file=sys.stderr)
-        return EXIT_NOT_READY
+        An `ExitCode`: OK, SLO_MISSED, TOO_FEW_SAMPLES or HARNESS_FAILURE.
 
+    Raises:
+        ValueError: The mix, the limits, the baseline or the index are not fit for use.
+    """
+    before = Samples.read(options.baseline) if options.baseline else None
+    try:
+        outcome = measure(options)
+    except HarnessFailure as failure:
+        print(f"HARNESS FAILURE {failure}", file=sys.stderr)
+        return ExitCode.HARNESS_FAILURE
+    if outcome is None:
+        return ExitCode.OK
+    differences = compare(outcome.samples, before, noise=options.noise) if before and len(outcome.samples) else []
+    report = page(
+        options,
+        samples=outcome.samples,
+        summary=outcome.summary,
+        verdict=outcome.verdict,
+        notes=outcome.notes,
+        differences=differences,
+    )
+    (options.out / "report.html").write_text(report, encoding="utf-8")
+    print(as_text(outcome.summary))
+    for line in (*outcome.verdict.lines, *outcome.notes, *differences):
+        print(line)
+    print(f"report and raw samples are in {options.out}", flush=True)
+    return outcome.verdict.code
+
+
+def measure(options: LoadTestOptions) -> Outcome | None:
+    """Send the load of a test and judge what came back.
+
+    Args:
+        options: The test.
+
+    Returns:
+        What it found; None for a worker of a test elsewhere, which has no samples of its own.
+
+    Raises:
+        HarnessFailure: Nothing can be said of the server.
+        ValueError: As `run`.
+    """
+    mix = read_mix(options)
+    slo = read_slo(options, [request.name for request in mix.requests])
+    _check_server(options, mix)
     options.out.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "locust", "-f", str(_HERE / "locustfile.py"), "--headless", "--only-summary"]
-    command += ["--users", str(options.users), "--spawn-rate", str(options.spawn_rate or options.users)]
-    command += ["--run-time", f"{options.duration_s}s", "--stop-timeout", str(math.ceil(options.timeout_s))]
-    command += ["--csv", str(options.out / "locust"), "--html", str(options.out / "report.html")]
-    command += ["--loglevel", "WARNING"]
-    # A process of its own, because Locust replaces threads and sockets by gevent's in the one it runs in.
-    search_path = os.pathsep.join(filter(None, [str(_HERE.parent), os.environ.get("PYTHONPATH")]))
-    environment = {**os.environ, "PYTHONPATH": search_path, OPTIONS_VARIABLE: options.to_json()}
-    return subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, check=False).returncode
+    if options.recall_share:
+        _write_answers(options, mix)
+    launch(options)
+    if options.join is not None:
+        return None
+    try:
+        samples = Samples.read(options.samples_file)
+    except ValueError as error:
+        raise HarnessFailure(str(error)) from error
+    own = [error for error in samples.error if error.startswith(HARNESS)]
+    if own:
+        raise HarnessFailure(f"{len(own)} requests failed in the load test itself, the first one with {own[0]}")
+    return _outcome(options, samples, slo)
+
+
+def _outcome(options: LoadTestOptions, samples: Samples, slo: Slo) -> Outcome:
+    notes = []
+    (late_ms,) = percentiles(samples.late_ms[samples.error != NOT_SENT], [0.99])
+    late_ms = late_ms or 0.0
+    if options.open_loop:
+        notes.append(f"sent late: p99 {late_ms:.1f} ms, which is part of the latencies")
+    verdict = _ramp(options, samples, slo, notes) if options.shape == "ramp" else judge(samples, slo)
+    if verdict.code == ExitCode.SLO_MISSED and late_ms > options.max_late_ms:
+        raise GeneratorTooSlow(
+            f"the limits were missed, but 1 % of the requests were sent more than {late_ms:.0f} ms late (max_late_ms "
+            f"is {options.max_late_ms:g}): send from more workers or another machine"
+        )
+    return Outcome(samples=samples, summary=summarise(samples), verdict=verdict, notes=tuple(notes))
+
+
+def _ramp(options: LoadTestOptions, samples: Samples, slo: Slo, notes: list[str]) -> Verdict:
+    """A ramp measures where the limits break: only where they never held it is a failure."""
+    unit = "requests/s" if options.open_loop else "users"
+    failed_s = first_failure(samples, slo, window_s=RAMP_WINDOW_S)
+    if failed_s is None:
+        notes.append(f"the limits held up to {options.load.levels[-1]:g} {unit}; look higher")
+        return judge(samples, {})
+    at = f"{options.load.level(failed_s):.0f} to {options.load.level(failed_s + RAMP_WINDOW_S):.0f} {unit}"
+    if failed_s == 0:
+        return Verdict(code=ExitCode.SLO_MISSED, lines=(f"SLO MISSED at the foot of the ramp, at {at}",))
+    notes.append(f"the limits first broke at {at}, {failed_s:.0f} s after the start")
+    return judge(samples, {})
+
+
+def _check_server(options: LoadTestOptions, mix: Mix) -> None:
+    with RetrievalClient(options.url, timeout_s=options.timeout_s, retry=None) as client:
+        try:
+            health = client.health()
+        except ShopwindowError as error:
+            raise HarnessFailure(f"no load was sent: {error}") from error
+    for model in mix.models:
+        if not health.models.get(model, False):
+            why = health.detail or f"{options.url} is reachable, but its model {model} is not ready"
+            raise HarnessFailure(f"no load was sent: {why}")
+
+
+def _write_answers(options: LoadTestOptions, mix: Mix) -> None:
+    from retrieval import RetrievalError
+
+    try:
+        exact_answers(options, mix).write(options.answers_file)
+    except (RetrievalError, OSError) as error:
+        raise ValueError(f"exact answers for recall: {error}") from error

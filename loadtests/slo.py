@@ -1,88 +1,183 @@
-"""Raw samples of a load test, their summary, and whether it keeps the stated limits."""
+"""Limits that a load test has to keep, from a YAML file, and whether it kept them."""
 
 from __future__ import annotations
 
-import csv
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import NamedTuple
+from enum import IntEnum
+from typing import Any
 
 import numpy as np
+import yaml
 
+from loadtests.mix import known_keys
 from loadtests.options import LoadTestOptions
+from loadtests.samples import Samples
+from loadtests.summary import ALL, Figures, figures, group_of, select
+
+_PERCENTILES = {"p50_ms": 0.5, "p99_ms": 0.99, "p999_ms": 0.999}
+_BEYOND = 10  # a percentile means something with this many samples beyond it
 
 
-class Sample(NamedTuple):
-    """One request: when it started (seconds since the epoch), how long it took, and its error or ''."""
+class ExitCode(IntEnum):
+    """How a load test ends."""
 
-    start_s: float
-    latency_ms: float
-    error: str
+    OK = 0
+    SLO_MISSED = 1
+    BAD_USAGE = 2
+    TOO_FEW_SAMPLES = 3
+    HARNESS_FAILURE = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Summary:
-    """A load test in numbers. Percentiles are of answered requests; None without any."""
+class Limits:
+    """What some requests have to keep; None is no limit.
 
-    requests: int
-    errors: int
-    p50_ms: float | None
-    p95_ms: float | None
-    p99_ms: float | None
-    requests_per_s: float
-    queries_per_s: float
+    Attributes:
+        p50_ms: Highest median latency of answered requests; the other percentiles likewise.
+        p999_ms: Written `p99.9_ms` in the file.
+        error_share: Highest share of failed requests, 0 to 1.
+        recall: Lowest mean recall@k.
+        samples: Answered requests needed; None for ten beyond the highest percentile limited (p99.9: 10,000).
+    """
+
+    p50_ms: float | None = None
+    p99_ms: float | None = None
+    p999_ms: float | None = None
+    error_share: float | None = 0.0
+    recall: float | None = None
+    samples: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in {
+            "p50_ms": (0.0, math.inf),
+            "p99_ms": (0.0, math.inf),
+            "p999_ms": (0.0, math.inf),
+            "error_share": (0.0, 1.0),
+            "recall": (0.0, 1.0),
+            "samples": (1, math.inf),
+        }.items():
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, (int, float)) or not low <= value <= high):
+                raise ValueError(f"{name} must be a number from {low:g} to {high:g}, got {value!r}")
 
     @property
-    def error_rate(self) -> float:
-        """The share of failed requests; 0 when there are none at all."""
-        return self.errors / self.requests if self.requests else 0.0
-
-    def __str__(self) -> str:
-        p50, p95, p99 = ("-" if value is None else f"{value:.1f}" for value in (self.p50_ms, self.p95_ms, self.p99_ms))
-        return (
-            f"{self.requests} requests, {self.errors} errors ({self.error_rate:.2%})\n"
-            f"p50 {p50} ms, p95 {p95} ms, p99 {p99} ms\n"
-            f"{self.requests_per_s:.1f} requests/s, {self.queries_per_s:.1f} queries/s answered"
-        )
+    def least_samples(self) -> int:
+        """How many answered requests are needed."""
+        if self.samples is not None:
+            return self.samples
+        shares = [share for name, share in _PERCENTILES.items() if getattr(self, name) is not None]
+        return round(_BEYOND / (1 - max(shares))) if shares else 1
 
 
-def read_samples(path: Path) -> list[Sample]:
-    """Read the CSV file of raw samples."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return [Sample(float(row["start_s"]), float(row["latency_ms"]), row["error"]) for row in csv.DictReader(file)]
+Slo = Mapping[str, Limits]
 
 
-def summarise(samples: list[Sample], *, queries_per_request: int) -> Summary:
-    """Summarise raw samples; rates are over the time from the first start to the last end."""
-    answered = np.array([sample.latency_ms for sample in samples if not sample.error])
-    # A percentile is a latency that was measured (nearest rank), never one between two.
-    percentiles: list[float | None] = [None] * 3
-    if answered.size:
-        percentiles = [float(value) for value in np.percentile(answered, [50, 95, 99], method="inverted_cdf")]
-    span_s = 0.0
-    if samples:
-        last_end = max(sample.start_s + sample.latency_ms / 1000 for sample in samples)
-        span_s = last_end - min(sample.start_s for sample in samples)
-    rate = answered.size / span_s if span_s else 0.0
-    return Summary(
-        requests=len(samples),
-        errors=len(samples) - answered.size,
-        p50_ms=percentiles[0],
-        p95_ms=percentiles[1],
-        p99_ms=percentiles[2],
-        requests_per_s=rate,
-        queries_per_s=rate * queries_per_request,
-    )
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """Whether limits were kept.
+
+    Attributes:
+        code: OK, SLO_MISSED or TOO_FEW_SAMPLES.
+        lines: One for each limit that was not kept, or could not be judged: which, its value, and what was measured.
+    """
+
+    code: ExitCode
+    lines: tuple[str, ...] = ()
 
 
-def broken_limits(summary: Summary, options: LoadTestOptions) -> list[str]:
-    """Return a line for each limit that is broken: which one, its value, and what was measured."""
+def read_slo(options: LoadTestOptions, names: Iterable[str]) -> Slo:
+    """The limits of a load test: its YAML file, or what its options say.
+
+    The file maps `all`, a kind ("text") or a request name ("text batch=8") to `Limits`.
+
+    Args:
+        options: The test.
+        names: The request names of its mix.
+
+    Raises:
+        ValueError: Names the file and what is wrong with it.
+    """
+    if options.slo is None:
+        return {
+            ALL: Limits(p99_ms=options.max_p99_ms, error_share=options.max_error_share, samples=options.min_samples)
+        }
+    known = sorted({ALL, *names, *map(group_of, names)})
+    try:
+        given = yaml.safe_load(options.slo.read_text(encoding="utf-8"))
+        if not isinstance(given, dict) or not given:
+            raise ValueError(f"must map {', '.join(known)} to limits, got {given!r}")
+        slo = {name: _limits(name, limits) for name, limits in given.items()}
+        unknown = [str(name) for name in slo if name not in known]
+        if unknown:
+            raise ValueError(f"the test sends no {unknown[0]!r}; there are {', '.join(known)}")
+        if not options.recall_share and any(limits.recall is not None for limits in slo.values()):
+            raise ValueError("recall is limited, but not measured: set recall_share (--recall-share) above 0")
+        return slo
+    except (ValueError, TypeError, yaml.YAMLError) as error:
+        raise ValueError(f"{options.slo}: {error}") from error
+
+
+def judge(samples: Samples, slo: Slo) -> Verdict:
+    """Compare raw samples with limits. What is missed is missed, even where other requests were too few to judge."""
+    missed, few = [], []
+    for name, limits in slo.items():
+        measured = figures(select(samples, name), span_s=samples.span_s)
+        missed += [f"SLO MISSED {name} {line}" for line in _broken_shares(measured, limits)]
+        if measured.answered < limits.least_samples:
+            few.append(
+                f"TOO FEW SAMPLES {name} samples: at least {limits.least_samples} answered requests, measured "
+                f"{measured.answered}; test longer, or set samples"
+            )
+        else:
+            missed += [f"SLO MISSED {name} {line}" for line in _broken_values(measured, limits)]
+            if limits.recall is not None and measured.recall is None:
+                few.append(f"TOO FEW SAMPLES {name} recall: no request had known answers; raise the recall share")
+    code = ExitCode.SLO_MISSED if missed else ExitCode.TOO_FEW_SAMPLES if few else ExitCode.OK
+    return Verdict(code=code, lines=(*missed, *few))
+
+
+def failing(samples: Samples, slo: Slo, *, span_s: float) -> bool:
+    """Whether a short stretch of a test is beyond its limits, however few samples it has: at least 20."""
+    for name, limits in slo.items():
+        chosen = select(samples, name)
+        measured = figures(chosen, span_s=span_s)
+        if len(chosen) >= 20 and (_broken_shares(measured, limits) or _broken_values(measured, limits)):
+            return True
+    return False
+
+
+def first_failure(samples: Samples, slo: Slo, *, window_s: float) -> float | None:
+    """When the first failing stretch of `window_s` began, seconds after the first sample; None without any."""
+    window = np.floor(samples.at_s / window_s)
+    for number in range(int(window.max()) + 1 if len(samples) else 0):
+        if failing(samples.where(window == number), slo, span_s=window_s):
+            return number * window_s
+    return None
+
+
+def _limits(name: str, given: Any) -> Limits:
+    try:
+        if isinstance(given, dict):
+            given = {"p999_ms" if key == "p99.9_ms" else key: value for key, value in given.items()}
+        return Limits(**known_keys(given, Limits))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{name}: {error}") from error
+
+
+def _broken_shares(measured: Figures, limits: Limits) -> list[str]:
+    if limits.error_share is None or measured.error_share <= limits.error_share:
+        return []
+    return [f"error_share: at most {limits.error_share:g}, measured {measured.error_share:.4g}"]
+
+
+def _broken_values(measured: Figures, limits: Limits) -> list[str]:
     broken = []
-    answered = summary.requests - summary.errors
-    if answered < options.min_samples:
-        broken.append(f"min_samples: at least {options.min_samples} answered requests, measured {answered}")
-    if summary.error_rate > options.max_error_rate:
-        broken.append(f"max_error_rate: at most {options.max_error_rate:g}, measured {summary.error_rate:.4g}")
-    if options.max_p99_ms is not None and summary.p99_ms is not None and summary.p99_ms > options.max_p99_ms:
-        broken.append(f"max_p99_ms: at most {options.max_p99_ms:g} ms, measured {summary.p99_ms:.4g} ms")
+    for name in _PERCENTILES:
+        limit, value = getattr(limits, name), getattr(measured, name)
+        if limit is not None and value is not None and value > limit:
+            broken.append(f"{name.replace('p999', 'p99.9')}: at most {limit:g} ms, measured {value:.4g} ms")
+    if limits.recall is not None and measured.recall is not None and measured.recall < limits.recall:
+        broken.append(f"recall: at least {limits.recall:g}, measured {measured.recall:.4g}")
     return broken

@@ -38,6 +38,8 @@ class NumberColumn:
 
 Column = TextColumn | NumberColumn
 
+_SLICE = 1_000
+
 TITLE = "title"  # kept for display; every product has its own, so as a filter it would only cost memory
 
 
@@ -87,7 +89,7 @@ def _convert(array: pa.Array) -> Column | None:
         array = array.dictionary_encode()
     if pa.types.is_dictionary(array.type):
         codes = np.asarray(pc.fill_null(array.indices.cast(pa.int32()), -1))
-        return TextColumn(codes=_smallest(codes), values={v: i for i, v in enumerate(array.dictionary.to_pylist())})
+        return TextColumn(codes=_smallest(codes), values=_numbered(array.dictionary))
     present = np.asarray(array.is_valid())
     whole = pa.types.is_boolean(array.type) or (pa.types.is_integer(array.type) and array.type != pa.uint64())
     # As it was given: in float64, a float32 19.99 would no longer equal the 19.99 of a filter.
@@ -99,6 +101,15 @@ def _convert(array: pa.Array) -> Column | None:
     if whole:
         return NumberColumn(numbers=_smallest(numbers), present=present)
     return NumberColumn(numbers=numbers, present=present & ~np.isnan(numbers))
+
+
+def _numbered(values: pa.Array) -> dict[str, int]:
+    """Value -> position. By and by, as pyarrow lets no other thread run while it converts: requests would wait."""
+    return {
+        value: position
+        for start in range(0, len(values), _SLICE)
+        for position, value in enumerate(values.slice(start, _SLICE).to_pylist(), start)
+    }
 
 
 def _smallest(numbers: np.ndarray) -> np.ndarray:

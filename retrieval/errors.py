@@ -3,7 +3,9 @@
 RetrievalError
 ├── InvalidRequest   the caller's input is wrong; served as INVALID_ARGUMENT
 ├── IndexUnfit       an index folder is missing, broken or belongs to other towers
-└── EngineUnfit      the wanted engine cannot search this index on this machine
+├── BundleUnfit      a repository's files are not those that were exported together
+├── EngineUnfit      the wanted engine cannot search this index on this machine
+└── NotServed        a generation of an index home was refused, or is not served in time
 """
 
 from __future__ import annotations
@@ -30,6 +32,14 @@ class InvalidRequest(RetrievalError, ValueError):
 
 class IndexUnfit(RetrievalError):
     """Raised when an index folder cannot be served: missing, incomplete, or built by another product tower."""
+
+
+class BundleUnfit(RetrievalError):
+    """Raised when the files of a repository, or of the towers that an index carries, do not belong together."""
+
+
+class NotServed(RetrievalError):
+    """Raised when serving processes refused a generation, or did not take it in time; the one before is served on."""
 
 
 class EngineUnfit(RetrievalError):

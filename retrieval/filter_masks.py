@@ -15,7 +15,7 @@ from retrieval.filter_expressions import Condition, Expression, Filter, Group, c
 RANGES = {"lt": operator.lt, "lte": operator.le, "gt": operator.gt, "gte": operator.ge}
 
 # A limit between two whole numbers, as the whole number that divides them alike: n < 2.5 means n < 3, n > 2.5 n > 2.
-_WHOLE_LIMIT = {"lt": math.ceil, "gte": math.ceil, "lte": math.floor, "gt": math.floor}
+WHOLE_LIMIT = {"lt": math.ceil, "gte": math.ceil, "lte": math.floor, "gt": math.floor}
 
 
 def check_filter(conditions: Filter, table: AttributeTable) -> None:
@@ -96,7 +96,7 @@ def _range_mask(condition: Condition, numbers: np.ndarray) -> np.ndarray:
     if numbers.dtype.kind == "f":
         with np.errstate(over="ignore"):  # beyond float32, infinity is as good a limit
             return np.asarray(compare(numbers, numbers.dtype.type(value)))
-    limit, bounds = _WHOLE_LIMIT[condition.operator](value), np.iinfo(numbers.dtype)
+    limit, bounds = WHOLE_LIMIT[condition.operator](value), np.iinfo(numbers.dtype)
     if not bounds.min <= limit <= bounds.max:  # every number lies on the same side of it as 0
         return np.full(len(numbers), compare(0, limit))
     return np.asarray(compare(numbers, limit))

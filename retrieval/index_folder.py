@@ -1,12 +1,20 @@
 """Index folders: what is on disk between building an index and serving it.
 
 manifest.json        what it is, how it was built, how well it finds
-vectors.npy          (rows, dim) float32, for exact search and rebuilding
+vectors.npy          (base rows, dim) float32, for exact search and rebuilding
 product_ids.npy      (rows,) int64
+content.npy          (rows,) uint64, see `retrieval.content`; read by updates alone
 attributes.parquet   title and attribute columns, one row per product
-index.faiss          the FAISS index; absent for the flat recipe, whose index is vectors.npy
+index.faiss          the FAISS index of the base; absent for the flat recipe, whose index is vectors.npy
 lexical/             BM25 over the titles; absent where no product has one, and in folders of before there was one
-skipped.csv          catalogue rows that could not be indexed, with reasons
+skipped.csv          rows of the catalogue, or of the changes, that could not be indexed, with reasons
+
+Where the index was updated since it was built there are also
+
+delta.npy            (delta rows, dim) float32: products added or embedded again, numbered after those of the base
+alive.npy            (rows,) bool: False for products removed, and for those that a delta row took the place of
+
+so that rows = base rows + delta rows, and the other files tell of all of them.
 """
 
 from __future__ import annotations
@@ -23,9 +31,13 @@ import pyarrow.parquet as pq
 
 from retrieval.channels.lexical import LexicalIndex
 from retrieval.engines import EngineOptions, FaissCpuEngine, SearchEngine, open_engine
+from retrieval.engines.segmented import SegmentedEngine
 from retrieval.errors import IndexUnfit
 from retrieval.files import replacing
+from retrieval.index_home import resolve_index
 from retrieval.recipes import Recipe
+from retrieval.row_mask import RowMask
+from retrieval.vectors import JoinedVectors, Vectors
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -37,15 +49,17 @@ class Manifest:
 
     Attributes:
         generation: counts up with every build into the same place; served beside the replies.
-        count: indexed products.
+        count: products that can be found.
         dim: vector length.
         tower_hash: identifies the towers (and their tokenizer and preprocessor) that filled it.
         recipe: see `Recipe`.
         recall_at_100: against exact search, on a sample of the catalogue's own titles as queries; 0 to 1.
-        skipped: catalogue rows left out.
+        skipped: rows of the catalogue, or of the changes, left out.
         build_seconds: wall time of embedding and indexing.
         catalog: path of the catalogue, from which photos are shown.
         unfilterable: columns of the catalogue whose types cannot be filtered on.
+        delta: rows that updates added beside the base.
+        dead: rows that cannot be found any more; compaction drops them.
         created: UTC, ISO 8601.
     """
 
@@ -60,13 +74,31 @@ class Manifest:
     catalog: str
     created: str
     unfilterable: tuple[str, ...] = ()
+    delta: int = 0
+    dead: int = 0
     metric: str = "inner_product"
     format: int = FORMAT
+
+    @property
+    def rows(self) -> int:
+        """Rows of every file that tells of all products: `count` and `dead`."""
+        return self.count + self.dead
 
 
 @dataclass(frozen=True, kw_only=True)
 class IndexFolder:
-    """An index folder in memory; `vectors` stays on disk until touched."""
+    """An index folder in memory.
+
+    Attributes:
+        manifest: what it is.
+        vectors: (base rows, dim) float32; stays on disk until touched.
+        product_ids: (rows,) int64; a product that was embedded again has several rows, one of them alive.
+        attributes: one row per row.
+        engine: searches base and delta.
+        lexical: the lexical channel over all rows.
+        delta: (delta rows, dim) float32, on disk as well; None where there is none.
+        alive: the rows that can be found; None where all can.
+    """
 
     manifest: Manifest
     vectors: np.ndarray
@@ -74,15 +106,31 @@ class IndexFolder:
     attributes: pa.Table
     engine: SearchEngine
     lexical: LexicalIndex | None = None
+    delta: np.ndarray | None = None
+    alive: RowMask | None = None
+
+    @property
+    def all_vectors(self) -> Vectors:
+        """Every row's vector, by row number."""
+        return self.vectors if self.delta is None else JoinedVectors(self.vectors, self.delta)
+
+    @property
+    def live_rows(self) -> np.ndarray:
+        """The numbers of the rows that can be found, (count,) int64 in rising order."""
+        return np.arange(len(self.product_ids)) if self.alive is None else np.flatnonzero(self.alive.rows)
 
 
 def read_manifest(folder: Path) -> Manifest:
     """Read `manifest.json` alone.
 
+    Args:
+        folder: an index folder, or an index home, whose served generation is read.
+
     Raises:
         IndexUnfit: no index there, or a format this version does not know.
     """
-    file = folder / "manifest.json"
+    folder = resolve_index(folder)
+    file = folder / MANIFEST
     if not file.is_file():
         raise IndexUnfit(f"no index in {folder} (manifest.json is missing); build one with: shopwindow index")
     try:
@@ -99,13 +147,14 @@ def read_index(folder: Path, options: EngineOptions | None = None) -> IndexFolde
     """Load an index folder and check that its parts belong together.
 
     Args:
-        folder: where it is.
+        folder: an index folder, or an index home, whose served generation is read.
         options: where to search it; None searches on the CPU.
 
     Raises:
         IndexUnfit: a file is missing or unreadable, or counts and dimensions disagree.
         EngineUnfit: the wanted engine can't take it.
     """
+    folder = resolve_index(folder)  # once: another generation may be published meanwhile
     manifest = read_manifest(folder)
     with _reading(folder / "vectors.npy") as file:
         vectors = np.load(file, mmap_mode="r")
@@ -116,16 +165,27 @@ def read_index(folder: Path, options: EngineOptions | None = None) -> IndexFolde
     with _reading(folder / "index.faiss") as file:
         engine = open_engine(vectors, file, manifest.recipe, options or EngineOptions())
     counts = {
-        "manifest.json": manifest.count,
-        "vectors.npy": len(vectors),
+        "manifest.json": manifest.rows,
+        "vectors.npy": len(vectors) + manifest.delta,
         "product_ids.npy": len(product_ids),
         "attributes.parquet": attributes.num_rows,
-        "index.faiss": engine.rows,
+        "index.faiss": engine.rows + manifest.delta,
     }
+    dims = {"manifest.json": manifest.dim, "vectors.npy": vectors.shape[1], "index.faiss": engine.dim}
+    delta, alive = None, None
+    if manifest.delta:
+        with _reading(folder / "delta.npy") as file:
+            delta = np.load(file, mmap_mode="r")  # the engine holds a copy
+        counts["delta.npy"] = len(vectors) + len(delta)
+        dims["delta.npy"] = delta.shape[1]
+    if manifest.dead:
+        with _reading(folder / "alive.npy") as file:
+            alive = RowMask(np.load(file))
+        counts["alive.npy"] = len(alive)
+        counts["alive.npy, False counted by manifest.json"] = alive.count + manifest.dead
     lexical = LexicalIndex.read(folder / "lexical") if (folder / "lexical").exists() else None
     if lexical is not None:
         counts["lexical"] = lexical.rows
-    dims = {"manifest.json": manifest.dim, "vectors.npy": vectors.shape[1], "index.faiss": engine.dim}
     if len(set(counts.values())) != 1 or len(set(dims.values())) != 1:
         raise IndexUnfit(f"{folder}: parts disagree: rows {counts}, dimensions {dims}")
     if read_manifest(folder) != manifest:
@@ -135,9 +195,16 @@ def read_index(folder: Path, options: EngineOptions | None = None) -> IndexFolde
         vectors=vectors,
         product_ids=product_ids,
         attributes=attributes,
-        engine=engine,
+        engine=engine if delta is None else SegmentedEngine(engine, vectors, delta),
         lexical=lexical,
+        delta=delta,
+        alive=alive,
     )
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write `manifest.json`, the file that makes a folder an index folder: last."""
+    (folder / MANIFEST).write_text(json.dumps(asdict(manifest), indent=2) + "\n")
 
 
 @contextmanager
@@ -158,6 +225,7 @@ def write_index(
     engine: FaissCpuEngine,
     skipped: str,
     lexical: LexicalIndex | None = None,
+    content: np.ndarray | None = None,
 ) -> None:
     """Write an index folder whole: a reader finds either the previous one or this one.
 
@@ -170,6 +238,7 @@ def write_index(
         engine: the built engine.
         skipped: the text of skipped.csv.
         lexical: the lexical channel; None leaves it out.
+        content: (rows,) uint64, see `retrieval.content`; None leaves it out, and the index can't be updated then.
     """
     with replacing(folder, MANIFEST) as new:
         np.save(new / "vectors.npy", vectors)
@@ -179,5 +248,7 @@ def write_index(
             engine.write(new / "index.faiss")
         if lexical is not None:
             lexical.write(new / "lexical")
+        if content is not None:
+            np.save(new / "content.npy", content)
         (new / "skipped.csv").write_text(skipped)
-        (new / "manifest.json").write_text(json.dumps(asdict(manifest), indent=2) + "\n")
+        write_manifest(new, manifest)

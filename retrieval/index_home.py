@@ -76,7 +76,8 @@ class IndexHome:
     def next_generation(self) -> int:
         """The number of the next one; numbers are never used twice."""
         pointer = self.pointer
-        return max([*self.generations, pointer.generation if pointer else 0, 0]) + 1
+        named = [pointer.generation, pointer.previous or 0] if pointer else []
+        return max([*self.generations, *named, 0]) + 1
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -108,6 +109,8 @@ class IndexHome:
         place.parent.mkdir(exist_ok=True)
         _flush(folder)
         folder.replace(place)
+        _sync(place.parent)
+        _sync(self.path)
         before = self.pointer
         self._point(Pointer(generation=generation, previous=before.generation if before else None))
         self._prune()

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from retrieval.bundle import Bundle
+from retrieval.bundle import Bundle, towers_of
 from retrieval.channels.search import check_channels, search_channels
 from retrieval.channels.wanted import Channel
+from retrieval.index_home import resolve_index
 from retrieval.onnx_towers import OnnxProductTower, OnnxQueryTower
 from retrieval.parameters import RequestParameters, parse_parameters
 from retrieval.product_index import ProductIndex, SearchResult
@@ -28,25 +31,49 @@ class InProcessPipeline:
     `prepare_*` check what one caller sent and raise InvalidRequest; `answer_*` take what was prepared for many
     callers and compute it together. `retrieve`, `retrieve_similar` and `embed_*` do both for one caller.
 
+    A tower is read when it is first called, since most processes call only one of them.
+
     Args:
-        repository: an exported model repository.
-        index: an index folder; None gives a pipeline that only embeds.
+        repository: an exported model repository; an index that carries its towers is searched with those.
+        index: an index folder or the home of one; None gives a pipeline that only embeds.
         threads: ONNX Runtime threads per tower.
 
     Raises:
         FileNotFoundError: the repository is incomplete.
+        BundleUnfit: its files are not those that were exported together.
         IndexUnfit: the index is unreadable or was filled by other towers.
     """
 
     def __init__(self, repository: Path, index: Path | None = None, *, threads: int = 1) -> None:
-        layout = RepositoryLayout(repository)
+        if index is not None:
+            index = resolve_index(index)  # once: the home may move on in the meantime
+            repository = towers_of(index, repository)
+        self._layout = RepositoryLayout(repository)
+        self._threads = threads
         self.bundle = Bundle.read(repository)
-        self._queries = TextEncoder.read(layout.query_tokenizer, self.bundle.query_max_tokens)
-        titles = TextEncoder.read(layout.title_tokenizer, self.bundle.title_max_tokens)
+        self.bundle.check(repository)
+        self._queries = TextEncoder.read(self._layout.query_tokenizer, self.bundle.query_max_tokens)
+        titles = TextEncoder.read(self._layout.title_tokenizer, self.bundle.title_max_tokens)
         self.preprocessor = ProductPreprocessor(titles, self.bundle.image_size)
-        self._query_tower = OnnxQueryTower(layout.query_tower, threads)
-        self._product_tower = OnnxProductTower(layout.product_tower, threads)
         self._index = ProductIndex.open(index, tower_hash=self.bundle.tower_hash) if index else None
+
+    def with_index(self, index: Path) -> InProcessPipeline:
+        """The same towers, shared with this pipeline, over another index that they filled.
+
+        Raises:
+            IndexUnfit: the index is unreadable or was filled by other towers.
+        """
+        pipeline = copy.copy(self)
+        pipeline._index = ProductIndex.open(index, tower_hash=self.bundle.tower_hash)
+        return pipeline
+
+    @cached_property
+    def _query_tower(self) -> OnnxQueryTower:
+        return OnnxQueryTower(self._layout.query_tower, self._threads)
+
+    @cached_property
+    def _product_tower(self) -> OnnxProductTower:
+        return OnnxProductTower(self._layout.product_tower, self._threads)
 
     @property
     def index(self) -> ProductIndex:

@@ -16,8 +16,11 @@ from retrieval.engines import EngineOptions
 from retrieval.errors import IndexUnfit, InvalidRequest
 from retrieval.filters import Filter, check_filter, filter_mask
 from retrieval.index_folder import IndexFolder, read_index
+from retrieval.index_home import resolve_index
 from retrieval.parameters import RequestParameters
 from retrieval.rescoring import search_rescored
+from retrieval.row_mask import RowMask
+from retrieval.vectors import Vectors
 
 PAD_ID = -1
 PAD_SCORE = -np.inf
@@ -56,14 +59,15 @@ class ProductIndex:
         self.manifest = folder.manifest
         self._folder = folder
         self._table = AttributeTable(folder.attributes)
-        self._masks: OrderedDict[Filter, np.ndarray] = OrderedDict()
+        self._vectors = folder.all_vectors
+        self._masks: OrderedDict[Filter, RowMask] = OrderedDict()
 
     @classmethod
     def open(cls, path: Path, *, tower_hash: str | None = None, engine: EngineOptions | None = None) -> ProductIndex:
-        """Load an index folder for serving.
+        """Load an index for serving.
 
         Args:
-            path: the folder.
+            path: an index folder, or an index home, whose served generation is loaded.
             tower_hash: identity of the query tower that will search it; None skips the check.
             engine: where to search; None searches on the CPU.
 
@@ -71,13 +75,17 @@ class ProductIndex:
             IndexUnfit: unreadable, or filled by another product tower.
             EngineUnfit: the wanted engine can't take it.
         """
-        folder = read_index(path, engine)
-        if tower_hash is not None and folder.manifest.tower_hash != tower_hash:
+        from retrieval.milvus_index import lives_in_milvus, open_in_milvus  # a ProductIndex itself
+
+        folder = resolve_index(path)  # once: another generation may be published meanwhile
+        index = open_in_milvus(folder, engine) if lives_in_milvus(folder) else cls(read_index(folder, engine))
+        if tower_hash is not None and index.manifest.tower_hash != tower_hash:
             raise IndexUnfit(
-                f"{path} was filled by towers {folder.manifest.tower_hash[:12]}, the repository serves towers "
-                f"{tower_hash[:12]}: run 'shopwindow index' again, or serve the repository that belongs to the index"
+                f"{path} was filled by towers {index.manifest.tower_hash[:12]}, the repository serves towers "
+                f"{tower_hash[:12]}: run 'shopwindow index' again (with --with-towers they change with the index), or "
+                "serve the repository that belongs to the index"
             )
-        return cls(folder)
+        return index
 
     @property
     def engine_description(self) -> str:
@@ -85,8 +93,13 @@ class ProductIndex:
         return self._folder.engine.description
 
     @property
+    def folder(self) -> IndexFolder | None:
+        """What is searched; None where the products live elsewhere."""
+        return self._folder
+
+    @property
     def product_ids(self) -> np.ndarray:
-        """(rows,) int64, in index order."""
+        """(rows,) int64, in index order; rows that `mask` leaves out may repeat others."""
         return self._folder.product_ids
 
     @property
@@ -139,34 +152,43 @@ class ProductIndex:
         scores = np.full((len(queries), top_k), PAD_SCORE, dtype=np.float32)
         rows = np.full((len(queries), top_k), -1, dtype=np.int64)
         mask = self.mask(conditions)
-        allowed = self.manifest.count if mask is None else int(np.count_nonzero(mask))
-        k = min(top_k, allowed)
+        k = min(top_k, self.manifest.count if mask is None else mask.count)
         if k == 0 or len(queries) == 0:
             return scores, rows
         engine = self._folder.engine
-        if (mask is not None and allowed <= EXACT_ROWS) or k > engine.largest_k:
+        rare = bool(conditions) and mask is not None and mask.count <= EXACT_ROWS
+        if rare or k > engine.largest_k:
             scores[:, :k], rows[:, :k] = self._exact(queries, k, mask)
             return scores, rows
-        scores[:, :k], rows[:, :k] = search_rescored(engine, self._folder.vectors, queries, k, effort, mask)
+        scores[:, :k], rows[:, :k] = search_rescored(engine, self._vectors, queries, k, effort, mask)
         # An approximate engine may stop before it has k rows although k exist: search those queries exactly.
         short = np.flatnonzero((rows[:, :k] < 0).any(axis=1))
         if len(short):
             scores[short, :k], rows[short, :k] = self._exact(queries[short], k, mask)
         return scores, rows
 
-    def _exact(self, queries: np.ndarray, k: int, mask: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-        candidates = np.arange(self.manifest.count) if mask is None else np.flatnonzero(mask)
-        return exact_search(queries, self._folder.vectors, candidates, k)
+    def _exact(self, queries: np.ndarray, k: int, mask: RowMask | None) -> tuple[np.ndarray, np.ndarray]:
+        if mask is None:
+            candidates = np.arange(len(self._vectors))
+        elif mask.count <= EXACT_ROWS:
+            candidates = mask.numbers
+        else:  # too many to keep their numbers beside the mask
+            candidates = np.flatnonzero(mask.rows)
+        return exact_search(queries, self._vectors, candidates, k)
 
-    def mask(self, conditions: Filter) -> np.ndarray | None:
-        """Rows that satisfy a filter, (rows,) bool; None when it is empty."""
-        return self._mask(conditions) if conditions else None
+    def mask(self, conditions: Filter) -> RowMask | None:
+        """Rows that can be found and satisfy a filter; None when these are all rows."""
+        return self._mask(conditions) if conditions else self._folder.alive
 
-    def _mask(self, conditions: Filter) -> np.ndarray:
+    def _mask(self, conditions: Filter) -> RowMask:
         mask = self._masks.get(conditions)
         if mask is None:
-            mask = self._masks[conditions] = filter_mask(conditions, self._table)
-            if len(self._masks) > max(1, min(MASKS_KEPT, MASK_BYTES // max(1, mask.nbytes))):
+            rows = filter_mask(conditions, self._table)
+            if self._folder.alive is not None:
+                rows &= self._folder.alive.rows
+            mask = self._masks[conditions] = RowMask(rows)
+            # Beside a row's byte, an eighth for its bit.
+            if len(self._masks) > max(1, min(MASKS_KEPT, MASK_BYTES * 8 // (9 * max(1, len(rows))))):
                 self._masks.popitem(last=False)
         self._masks.move_to_end(conditions)
         return mask
@@ -181,7 +203,7 @@ class ProductIndex:
 
 
 def exact_search(
-    queries: np.ndarray, vectors: np.ndarray, candidates: np.ndarray, k: int, block: int = 65_536
+    queries: np.ndarray, vectors: Vectors, candidates: np.ndarray, k: int, block: int = 65_536
 ) -> tuple[np.ndarray, np.ndarray]:
     """Exhaustive inner-product search over some rows, in blocks of bounded memory.
 

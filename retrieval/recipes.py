@@ -9,6 +9,18 @@ from dataclasses import dataclass, replace
 FLAT_ROWS = 20_000
 KINDS = ("flat", "hnsw", "ivf", "ivf-sq8", "ivf-pq32")
 
+# What each recipe gives up against exact search, for people who choose one.
+LOSSES = {
+    "flat": "nothing: it is exact; its time grows with the count",
+    "hnsw": "memory, and the longest time to build; recall as calibrated",
+    "ivf": "recall as calibrated",
+    "ivf-sq8": "recall as calibrated; reads twice top_k whole vectors from disk to score them",
+    "ivf-pq32": "recall as calibrated; reads six times top_k whole vectors from disk to score them",
+}
+# While lists are filled they grow by doubling: they hold room for up to twice their vectors, 1.5 times on average.
+_BUILD_FACTOR = 1.5
+_GIB = 2**30
+
 # How an inverted list keeps a vector, as FAISS's index_factory calls it: whole, a byte a dimension, or 32 bytes (np:
 # without polysemous codes, which take a minute to train and are for searches that this one never makes).
 _STORAGE = {"ivf": "Flat", "ivf-sq8": "SQ8", "ivf-pq32": "PQ32np"}
@@ -46,6 +58,33 @@ class Recipe:
         """Candidates to fetch beside k rows, since compressed vectors rank only roughly; 0 where they are whole."""
         return {"ivf-sq8": k, "ivf-pq32": 5 * k}.get(self.kind, 0)
 
+    def bytes_per_vector(self, dim: int) -> float:
+        """Memory that one more vector takes in the FAISS index, in bytes; the list centres of an IVF come on top.
+
+        `vectors.npy` is not counted: it lies on disk, 4 bytes a dimension, and takes page cache only where it is read.
+
+        Args:
+            dim: vector length.
+        """
+        # HNSW32: 64 links of 4 bytes at the lowest level, 32 more at each level above, which every 32nd vector reaches;
+        # an offset of 8 bytes and a level of 4. IVF: an id of 8 bytes.
+        return {
+            "flat": 4 * dim,
+            "hnsw": 4 * dim + 64 * 4 + 32 * 4 / 31 + 12,
+            "ivf": 4 * dim + 8,
+            "ivf-sq8": dim + 8,
+            "ivf-pq32": 32 + 8,
+        }[self.kind]
+
+    def share_scored(self, rows: int) -> float:
+        """Of `rows` vectors, the share that a search scores at effort 5, list centres included: 0 to 1.
+
+        HNSW is counted as two neighbourhoods of 64 links for every place of its queue: an estimate.
+        """
+        if self.inverted:
+            return min(1.0, self.search_breadth / self.max_breadth + self.max_breadth / rows)
+        return min(1.0, 128 * self.search_breadth / rows) if self.kind == "hnsw" else 1.0
+
     def breadth_at(self, effort: int) -> int:
         """Search breadth at an effort of 1 to 10: `search_breadth` times 2 to the power of (effort - 5)."""
         return max(1, min(self.max_breadth, round(self.search_breadth * 2.0 ** (effort - 5))))
@@ -55,17 +94,36 @@ class Recipe:
         return replace(self, search_breadth=min(breadth, self.max_breadth))
 
 
-def choose_recipe(rows: int, kind: str | None = None) -> Recipe:
+def choose_recipe(rows: int, kind: str | None = None, *, dim: int = 128, memory: int | None = None) -> Recipe:
     """The recipe for a catalogue of `rows` products.
 
     Args:
         rows: number of vectors.
-        kind: one of KINDS; None picks flat up to FLAT_ROWS and ivf above.
+        kind: one of KINDS, taken whatever its memory; None picks flat up to FLAT_ROWS, and above it the first of ivf,
+            ivf-sq8 and ivf-pq32 that fits.
+        dim: vector length.
+        memory: bytes that the index may take while it is built; None for no limit.
 
     Raises:
-        ValueError: unknown kind.
+        ValueError: unknown kind, or none fits; says how much is needed.
     """
-    kind = kind or ("flat" if rows <= FLAT_ROWS else "ivf")
+    if kind is None:
+        kinds = ["flat"] if rows <= FLAT_ROWS else ["ivf", "ivf-sq8", *(["ivf-pq32"] if dim % 32 == 0 else [])]
+        for each in kinds:
+            recipe = _recipe(rows, each)
+            needed = int(_BUILD_FACTOR * rows * recipe.bytes_per_vector(dim)) + 4 * dim * recipe.max_breadth
+            if memory is None or needed <= memory:
+                return recipe
+        assert memory is not None  # without a limit the first one fits
+        raise ValueError(
+            f"memory: {rows} products of {dim} dimensions need {needed / _GIB:.3g} GiB to be indexed as {each}, the "
+            f"smallest recipe, and {memory / _GIB:.3g} GiB may be taken: give more with --memory where the machine has "
+            "it, or see docs/scaling.md for more than one machine"
+        )
+    return _recipe(rows, kind)
+
+
+def _recipe(rows: int, kind: str) -> Recipe:
     if kind == "flat":
         return Recipe(kind="flat", factory="Flat")
     if kind == "hnsw":

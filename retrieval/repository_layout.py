@@ -18,6 +18,11 @@ class RepositoryLayout:
         self.query_tower = repository / "query_tower" / "1" / "model.onnx"
         self.product_tower = repository / "product_tower" / "1" / "model.onnx"
 
+    @property
+    def shared(self) -> tuple[Path, ...]:
+        """All of them."""
+        return self.query_tokenizer, self.title_tokenizer, self.query_tower, self.product_tower
+
 
 def default_index(repository: Path) -> Path:
     """The index folder beside a repository: `index`, next to `model_repository`."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from retrieval.engines import SearchEngine
+from retrieval.engines.base import SearchEngine
+from retrieval.row_mask import RowMask
+from retrieval.vectors import Vectors
 
 
 def search_rescored(
-    engine: SearchEngine, vectors: np.ndarray, queries: np.ndarray, k: int, effort: int, mask: np.ndarray | None
+    engine: SearchEngine, vectors: Vectors, queries: np.ndarray, k: int, effort: int, mask: RowMask | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Search an engine and score what it finds exactly, so that scores are cosines whatever the engine keeps.
 
@@ -18,7 +20,7 @@ def search_rescored(
         queries: (batch, dim) float32.
         k: rows wanted, at most `engine.largest_k` and the number of allowed rows.
         effort: 1 to 10.
-        mask: (rows,) bool, the rows that may be returned, or None for all.
+        mask: the rows that may be returned, or None for all.
 
     Returns:
         scores (batch, k) float32 in falling order, equal ones in row order, and rows (batch, k) int64; -inf and -1
@@ -27,7 +29,7 @@ def search_rescored(
     spare = engine.spare(k)
     if spare == 0:
         return engine.search(queries, k, effort, mask)
-    allowed = len(vectors) if mask is None else int(np.count_nonzero(mask))
+    allowed = len(vectors) if mask is None else mask.count
     _, rows = engine.search(queries, min(k + spare, allowed), effort, mask)
     scores = np.full(rows.shape, -np.inf, np.float32)
     for query, found, its_scores in zip(queries, rows, scores, strict=True):  # a query at a time bounds the memory

@@ -30,6 +30,8 @@ class ServerOptions:
         stop_timeout_s: Seconds that requests in flight get to finish before the server is killed.
         log_file: Where the server's output goes, the last one kept beside it as *.1; None keeps it in an unnamed
             temporary file, readable through `TritonServer.log_tail()`.
+        reloadable: Models can be loaded again while the server runs, by who started it alone: what a `Supervisor`
+            needs.
         extra_args: Further tritonserver arguments, added last. They can't turn an endpoint or a model off.
     """
 
@@ -45,6 +47,7 @@ class ServerOptions:
     ready_timeout_s: float = 120.0
     stop_timeout_s: float = 15.0
     log_file: Path | None = None
+    reloadable: bool = False
     extra_args: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Choosing and checking the ports of a server before it starts."""
+"""Choosing and checking the ports of a server before it starts, and its addresses then."""
 
 from __future__ import annotations
 
@@ -8,6 +8,19 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 
 from serving.errors import PortInUse, ServingError
+
+_ALL_INTERFACES = {"0.0.0.0", "::", ""}
+
+
+def reachable(host: str) -> str:
+    """The host under which this machine reaches a server that binds to `host`."""
+    return "localhost" if host in _ALL_INTERFACES else host
+
+
+def address(host: str, port: int) -> str:
+    """`HOST:PORT` of a server that binds to `host`."""
+    host = reachable(host)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def choose_ports(host: str, wanted: Mapping[str, int]) -> dict[str, int]:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import signal
+import secrets
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Mapping
 from concurrent.futures import Future
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -22,18 +21,18 @@ from typing import BinaryIO
 from tritonclient.grpc import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
+from serving.command import OWNER_KEY, environment, tethered_command
 from serving.errors import ServerFailedToStart, ServingError
-from serving.install import TritonInstall, find_tritonserver
+from serving.install import find_tritonserver
 from serving.log import fatal_lines, last_lines
 from serving.options import DEFAULT_PROFILE, PLAIN_PROFILE, ServerOptions
-from serving.ports import choose_ports
+from serving.ports import address, choose_ports, reachable
+from serving.processes import kill_group
 
-_TETHER = Path(__file__).with_name("_tether.py")
 _SHARED_MEMORY = Path("/dev/shm")
-_ALL_INTERFACES = {"0.0.0.0", "::", ""}
 
 # gRPC would ask a proxy from the environment even for this machine's own ports.
-_DIRECT = [("grpc.enable_http_proxy", 0)]
+DIRECT = [("grpc.enable_http_proxy", 0)]
 
 _POLL_S = 0.1
 _CALL_TIMEOUT_S = 2.0
@@ -60,6 +59,7 @@ class TritonServer:
         self.options = options
         self._id = ""
         self._version = ""
+        self._secret = ""
         self._ports: dict[str, int] = {}
         self._log: BinaryIO | None = None
         self._log_end = ""
@@ -101,6 +101,11 @@ class TritonServer:
         """Version of the server, `2.51.0`, known once it is ready."""
         return self._version
 
+    @property
+    def owner_header(self) -> dict[str, str]:
+        """The gRPC metadata that opens the model repository of a reloadable server, which is closed to all others."""
+        return {f"triton-grpc-protocol-{OWNER_KEY}": self._secret} if self.options.reloadable else {}
+
     def start(self) -> None:
         """Starts the server and returns at once; see `wait_until_ready`.
 
@@ -111,6 +116,25 @@ class TritonServer:
             ServerFailedToStart: The repository is not a folder with models in it.
             ServingError: It is running already.
         """
+        self._start(
+            {
+                "--http-port": self.options.http_port,
+                "--grpc-port": self.options.grpc_port,
+                "--metrics-port": self.options.metrics_port,
+            }
+        )
+
+    def restart(self) -> None:
+        """Stops what is left of the server and starts it anew, at the addresses that it had.
+
+        Raises:
+            ServingError: As `start` does.
+        """
+        ports = self._ports
+        self.stop()
+        self._start(ports)
+
+    def _start(self, ports: Mapping[str, int]) -> None:
         if self._process is not None:
             raise ServingError(f"this server is running already (process {self.pid}); stop it first")
         if not self._models():
@@ -121,23 +145,18 @@ class TritonServer:
             )
         _sweep_shared_memory()
         install = find_tritonserver()
-        self._ports = choose_ports(
-            self.options.host,
-            {
-                "--http-port": self.options.http_port,
-                "--grpc-port": self.options.grpc_port,
-                "--metrics-port": self.options.metrics_port,
-            },
-        )
+        self._ports = choose_ports(self.options.host, ports)
+        self._secret = secrets.token_hex(16)
         self._id = f"shopwindow-{os.getpid()}-{uuid.uuid4().hex[:12]}"
         self._log_end = ""
         self._log = _open_log(self.options.log_file)
 
+        command = tethered_command(self.options, install, identity=self._id, ports=self._ports, secret=self._secret)
         # The kernel ends a tethered process with the *thread* that started it, and start() may be called from
         # one that ends soon. So a thread of its own starts the server and lives exactly as long as it does.
         started: Future[subprocess.Popen[bytes]] = Future()
         self._keeper = threading.Thread(
-            target=self._keep, args=(self._command(install), self._environment(install), started), daemon=True
+            target=self._keep, args=(command, environment(self.options, install), started), daemon=True
         )
         self._keeper.start()
         self._process = started.result()
@@ -171,7 +190,7 @@ class TritonServer:
         if self.poll() is None:
             self._process.terminate()
             self._wait_for_end(self.options.stop_timeout_s + _KILL_GRACE_S)
-        _kill_group(self._process.pid)
+        kill_group(self._process.pid)
         self._wait_for_end(None)
         for region in _SHARED_MEMORY.glob(f"{self._id}*"):
             region.unlink(missing_ok=True)
@@ -206,15 +225,15 @@ class TritonServer:
     def _missing(self) -> str:
         """What is not ready yet, empty when all is."""
         for flag, port in self._ports.items():
-            if not _listens(self._reachable_host(), port):
+            if not _listens(reachable(self.options.host), port):
                 return f"nothing listens on port {port} ({flag})"
         try:
-            with InferenceServerClient(self.grpc_url, channel_args=_DIRECT) as client:
+            with InferenceServerClient(self.grpc_url, channel_args=DIRECT) as client:
                 metadata = client.get_server_metadata(client_timeout=_CALL_TIMEOUT_S)
                 for flag, name in (("--grpc-port", metadata.name), ("--http-port", self._name_over_http())):
                     if name != self._id:
                         return f"another server, {name!r}, answers on port {self._ports[flag]} ({flag})"
-                index = client.get_model_repository_index(client_timeout=_CALL_TIMEOUT_S)
+                index = client.get_model_repository_index(headers=self.owner_header, client_timeout=_CALL_TIMEOUT_S)
                 states = {model.name: model.state or "UNAVAILABLE" for model in index.models}
                 late = {name: states.get(name, "unknown to the server") for name in self._models()}
                 if waiting := [f"{name} is {state}" for name, state in late.items() if state != "READY"]:
@@ -229,7 +248,7 @@ class TritonServer:
     def _name_over_http(self) -> str:
         # Not urllib, which would ask a proxy from the environment.
         port = self._ports["--http-port"]
-        connection = HTTPConnection(self._reachable_host(), port, timeout=_CALL_TIMEOUT_S)
+        connection = HTTPConnection(reachable(self.options.host), port, timeout=_CALL_TIMEOUT_S)
         try:
             connection.request("GET", "/v2")
             return str(json.load(connection.getresponse()).get("name"))
@@ -277,34 +296,6 @@ class TritonServer:
             self._keeper.join(timeout_s)
         return self._keeper is None or not self._keeper.is_alive()
 
-    def _command(self, install: TritonInstall) -> list[str]:
-        options = self.options
-        command = [sys.executable, "-I", "-S", str(_TETHER), str(os.getpid()), str(install.binary)]
-        command += [f"--id={self._id}", f"--model-repository={options.repository.resolve()}"]
-        command += [f"--{endpoint}-address={options.host}" for endpoint in ("http", "grpc", "metrics")]
-        command += [f"{flag}={port}" for flag, port in self._ports.items()]
-        command += [f"--exit-timeout-secs={max(1, int(options.stop_timeout_s))}"]
-        # Our own prefix tells our shared memory from that of other servers when it has to be removed.
-        command += [f"--backend-config=python,shm-region-prefix-name={self._id}-"]
-        if options.shm_default_byte_size is not None:
-            command += [f"--backend-config=python,shm-default-byte-size={options.shm_default_byte_size}"]
-        if options.profile != PLAIN_PROFILE:
-            command += [f"--model-config-name={options.profile}"]
-        if install.backend_directory is not None:
-            command += [f"--backend-directory={install.backend_directory}"]
-        return [*command, *options.extra_args]
-
-    def _environment(self, install: TritonInstall) -> dict[str, str]:
-        environment = dict(os.environ)
-        # Python stubs see the packages of the environment whose bin folder comes first.
-        _put_first(environment, "PATH", Path(sys.executable).parent)
-        _put_first(environment, "LD_LIBRARY_PATH", *install.library_path)
-        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-            environment.setdefault(name, str(self.options.threads))
-        if self.options.index is not None:
-            environment["SHOPWINDOW_INDEX"] = str(self.options.index.resolve())
-        return environment
-
     def _read_log(self) -> str:
         if self._log is None:
             return self._log_end
@@ -316,19 +307,10 @@ class TritonServer:
             raise ServingError("this server is not running; start() comes first")
         return self._process
 
-    def _reachable_host(self) -> str:
-        return "localhost" if self.options.host in _ALL_INTERFACES else self.options.host
-
     def _address(self, flag: str) -> str:
         if not self._ports:
             raise ServingError("the ports are known after start()")
-        host = self._reachable_host()
-        return f"[{host}]:{self._ports[flag]}" if ":" in host else f"{host}:{self._ports[flag]}"
-
-
-def _put_first(environment: dict[str, str], name: str, *folders: Path) -> None:
-    if folders:
-        environment[name] = os.pathsep.join([*map(str, folders), *filter(None, [environment.get(name)])])
+        return address(self.options.host, self._ports[flag])
 
 
 def _open_log(path: Path | None) -> BinaryIO:
@@ -355,26 +337,3 @@ def _listens(host: str, port: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def _kill_group(group: int) -> None:
-    """Kills what is left of a process group and waits until it is gone."""
-    deadline = time.monotonic() + _KILL_GRACE_S
-    while any(_members(group)) and time.monotonic() < deadline:
-        try:
-            os.killpg(group, signal.SIGKILL)
-        except ProcessLookupError:
-            return
-        time.sleep(0.02)
-
-
-def _members(group: int) -> Iterator[int]:
-    """Process ids of a group. Zombies don't count: a container without an init process never reaps them."""
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                state, _, process_group = (entry / "stat").read_text().rpartition(")")[2].split()[:3]
-            except (FileNotFoundError, ProcessLookupError):
-                continue  # it ended while we looked
-            if int(process_group) == group and state not in "ZX":
-                yield int(entry.name)

@@ -12,7 +12,10 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils  # exists only inside the stub
 
+from retrieval.bundle import Bundle
 from retrieval.errors import InvalidRequest, show
+from retrieval.live import LiveIndex, Load, Served
+from retrieval.product_index import SearchResult
 from retrieval.repository_layout import RepositoryLayout, default_index
 
 INDEX_VARIABLE = "SHOPWINDOW_INDEX"
@@ -27,20 +30,35 @@ class Context:
     Attributes:
         repository: root of the model repository.
         layout: paths of the shared files in it.
-        index: the index folder, from the environment variable SHOPWINDOW_INDEX, else `index` beside the repository.
+        bundle: what the repository says of its towers.
+        index: the index home or folder, from the environment variable SHOPWINDOW_INDEX, else `index` beside the
+            repository.
+        instance: name of this model instance, as `retrieve_0_1`.
     """
 
     def __init__(self, args: dict[str, str]) -> None:
         self.repository = Path(args["model_repository"]).resolve().parent
         self.layout = RepositoryLayout(self.repository)
+        self.bundle = Bundle.read(self.repository)
         named = os.environ.get(INDEX_VARIABLE)
         self.index = Path(named) if named else default_index(self.repository)
+        self.instance = args["model_instance_name"]
         self._parameters = json.loads(args["model_config"]).get("parameters", {})
 
     def integer(self, name: str) -> int | None:
         """A whole number from the config's `parameters`, or None when it is not set."""
         value = self._parameters.get(name)
         return None if value is None else int(value["string_value"])
+
+    def flag(self, name: str) -> bool:
+        """Whether the config's `parameters` set something to true."""
+        value = self._parameters.get(name)
+        return value is not None and value["string_value"] == "true"
+
+    def live(self, load: Load[Served]) -> LiveIndex[Served]:
+        """Serve the index with what `load` makes of it, and follow its home."""
+        log = pb_utils.Logger
+        return LiveIndex(self.index, load, name=self.instance, say=log.log_info, complain=log.log_error)
 
 
 def array(request: Any, name: str) -> np.ndarray:
@@ -72,6 +90,11 @@ def parameters(request: Any) -> dict[str, Any]:
         raise InvalidRequest(
             "parameters", f"must be UTF-8; byte {error.start} of {show(error.object)} is not"
         ) from None
+
+
+def found(result: SearchResult, generation: int) -> dict[str, np.ndarray]:
+    """The outputs of a search by name; `generation` of the index in every row."""
+    return {**vars(result), "generation": np.full((len(result.scores), 1), generation, np.int64)}
 
 
 def split(rows: np.ndarray, sizes: Sequence[int]) -> list[np.ndarray]:

@@ -25,7 +25,7 @@ from ._filters import Field, Filter, field
 from ._in_process import InProcess
 from ._options import CallOptions, SearchOptions, Tls
 from ._requests import Product
-from ._results import Health, ProductEmbeddings, Results, Row, ServerInfo
+from ._results import Health, ProductEmbeddings, Results, Row, ServerInfo, SimilarProducts
 from ._retries import Hedge, Retry
 
 __all__ = [
@@ -58,6 +58,7 @@ __all__ = [
     "ServerOverloaded",
     "ServerUnreachable",
     "ShopwindowError",
+    "SimilarProducts",
     "Tls",
     "TlsFailed",
     "VersionMismatch",

@@ -10,7 +10,7 @@ ShopwindowError
 │   ├── ConnectionLost     the connection broke during the call: it may have been carried out
 │   └── TlsFailed          no connection that both sides trust
 ├── ServerNotReady         reached, but the model is not served           (retryable)
-│   └── ServerDraining     shutting down, or the model comes or goes      (retryable)
+│   └── ServerDraining     shutting down, or the model comes, goes or died (retryable)
 ├── VersionMismatch        client and server do not speak the same contract
 ├── NotAuthorised          the server, or what stands before it, refuses this caller
 ├── ServerFault            the server failed inside
@@ -97,7 +97,10 @@ class ServerNotReady(ShopwindowError):
 
 
 class ServerDraining(ServerNotReady):
-    """Raised when the server is shutting down, or loads or unloads the model: Triton doesn't say which."""
+    """Raised when the server is shutting down, loads or unloads the model (Triton doesn't say which), or lost it.
+
+    A lost model's process died. What it had begun may be sent again too, as a search changes nothing.
+    """
 
 
 class VersionMismatch(ShopwindowError):
@@ -120,6 +123,7 @@ class ClientClosed(ShopwindowError):
 # with the version of gRPC: of these only the ones that say that nothing was sent are listed. What isn't recognised is
 # taken for a connection that broke, which is never sent again unasked.
 _DRAINING = ("server is stopping", "shutting down", "no available versions")
+_DIED = re.compile(r"stub process .* is not healthy")
 _NOT_READY = ("unknown model", "not ready")
 _NEVER_SENT = (
     "failed to connect",
@@ -179,6 +183,11 @@ def from_status(
     if status == "UNIMPLEMENTED":
         return VersionMismatch(
             f"{url} answers gRPC but not Triton's protocol ({said}). Check that the address is Shopwindow's."
+        )
+    if status == "INTERNAL" and _DIED.search(lowered):
+        return ServerDraining(
+            f"a process of {model} at {url} died ({said}). Send it to another replica, or again in a while: "
+            "`shopwindow serve` brings the model back."
         )
     return ServerFault(f"{model} at {url} failed with {status or 'no status'} ({said}). Look into the server's log.")
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+from ._errors import InvalidRequest
 
 PADDING_ID = -1
 
@@ -52,6 +54,46 @@ class Results:
         counts: npt.NDArray[np.int64] = (self.ids != PADDING_ID).sum(axis=1, dtype=np.int64)
         return counts
 
+    def without(self, products: int | Sequence[int]) -> Results:
+        """The same without one product a row: the one that was searched with, as nothing is more like it.
+
+        Args:
+            products: Its id; with several rows, one for each. It took one place of the `top_k`.
+
+        Raises:
+            InvalidRequest: These aren't ids, or there are more or fewer than rows.
+        """
+        own = np.atleast_1d(np.asarray(products))
+        if own.shape != (len(self),) or not np.issubdtype(own.dtype, np.integer):
+            raise InvalidRequest(f"products must be one id for each of the {len(self)} rows, got {products!r}")
+        return self._keep((self.ids != PADDING_ID) & (self.ids != own[:, None]))
+
+    def split(self, same_threshold: float) -> SimilarProducts:
+        """Split what `retrieve_similar` found into the same product and merely similar ones.
+
+        Whose products these are is for the filter to say; it holds for both lists:
+        `retrieve_similar(mug, filter=field("supplier_id") != 17).split(0.9)`.
+
+        Args:
+            same_threshold: Lowest score of the same product. `shopwindow evaluate` tells what suits the towers.
+
+        Raises:
+            InvalidRequest: It isn't a finite number.
+        """
+        is_number = isinstance(same_threshold, (int, float, np.number)) and not isinstance(same_threshold, bool)
+        if not is_number or not np.isfinite(same_threshold):
+            raise InvalidRequest(f"same_threshold must be a finite number, got {same_threshold!r}")
+        found, same = self.ids != PADDING_ID, self.scores >= same_threshold
+        return SimilarProducts(self._keep(found & same), self._keep(found & ~same))
+
+    def _keep(self, wanted: npt.NDArray[np.bool_]) -> Results:
+        """Those that are wanted, (n, k) bool, moved to the front of their rows."""
+        order = np.argsort(~wanted, axis=1, kind="stable")
+        kept = np.take_along_axis(wanted, order, axis=1)
+        ids = np.where(kept, np.take_along_axis(self.ids, order, axis=1), np.int64(PADDING_ID))
+        scores = np.where(kept, np.take_along_axis(self.scores, order, axis=1), np.float32(-np.inf))
+        return Results(ids, scores)
+
     def __len__(self) -> int:
         return len(self.ids)
 
@@ -69,6 +111,18 @@ class Results:
         if len(self) > _SHOWN_ROWS:
             lines.append(f"  ... {len(self) - _SHOWN_ROWS} more rows")
         return "\n".join(lines)
+
+
+class SimilarProducts(NamedTuple):
+    """What `Results.split` makes of results; a row of both for each row.
+
+    Attributes:
+        same: The same product, by the threshold: as other suppliers list it.
+        similar: The other ones found, which score less.
+    """
+
+    same: Results
+    similar: Results
 
 
 class ProductEmbeddings(NamedTuple):

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from export.catalog import TITLE, Catalog
+from export.catalog import Catalog
+from export.catalog_columns import TITLE
 from export.errors import CatalogError
 from export.parity.budgets import RANKED
 from retrieval.products import ProductBatch, ProductPreprocessor, concatenate

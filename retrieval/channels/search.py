@@ -105,5 +105,6 @@ def _with_words(
 def _search_words(index: ProductIndex, query: str, wanted: RequestParameters) -> Ranking:
     assert index.lexical is not None  # `check_channels`
     k = max(wanted.top_k, FUSED_DEPTH) if wanted.channels == Channel.BOTH else wanted.top_k
-    scores, rows = index.lexical.search(query, k, index.mask(wanted.filter))
+    mask = index.mask(wanted.filter)
+    scores, rows = index.lexical.search(query, k, None if mask is None else mask.rows)
     return index.product_ids[rows], scores

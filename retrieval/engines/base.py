@@ -6,6 +6,8 @@ from typing import Protocol
 
 import numpy as np
 
+from retrieval.row_mask import RowMask
+
 
 class SearchEngine(Protocol):
     """Finds the rows whose vectors have the largest inner product with each query. It serves one thread at a time."""
@@ -34,16 +36,14 @@ class SearchEngine(Protocol):
         """Candidates to fetch beside k rows, all to be scored again by whole vectors; 0 where scores are exact."""
         ...
 
-    def search(
-        self, queries: np.ndarray, k: int, effort: int, mask: np.ndarray | None
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def search(self, queries: np.ndarray, k: int, effort: int, mask: RowMask | None) -> tuple[np.ndarray, np.ndarray]:
         """Search.
 
         Args:
             queries: (batch, dim) float32.
             k: rows wanted per query, at most the number of rows; `largest_k` plus its spare is the limit.
             effort: 1 to 10; 5 is the calibrated setting.
-            mask: (rows,) bool, the rows that may be returned, or None for all.
+            mask: the rows that may be returned, or None for all.
 
         Returns:
             scores (batch, k) float32 in falling order and rows (batch, k) int64; -1 where nothing was found. Fewer

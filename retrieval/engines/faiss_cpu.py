@@ -9,10 +9,12 @@ import faiss
 import numpy as np
 
 from retrieval.recipes import Recipe
+from retrieval.row_mask import RowMask
 
 # Threads belong to the server's instances (one each), not to FAISS: spinning OpenMP teams halve the throughput
 # when several instances share the cores.
 SEARCH_THREADS = 1
+_BLOCK = 262_144  # vectors added at a time
 
 
 class FaissCpuEngine:
@@ -32,7 +34,7 @@ class FaissCpuEngine:
         """Train and fill an index.
 
         Args:
-            vectors: (rows, dim) float32, L2-normalised.
+            vectors: (rows, dim) float32, L2-normalised; may be memory-mapped.
             recipe: what to build.
 
         Raises:
@@ -51,7 +53,8 @@ class FaissCpuEngine:
                 chosen = np.random.default_rng(0).choice(len(vectors), recipe.training_rows, replace=False)
                 sample = vectors[np.sort(chosen)]
             index.train(np.ascontiguousarray(sample, dtype=np.float32))
-        index.add(np.ascontiguousarray(vectors, dtype=np.float32))
+        for start in range(0, len(vectors), _BLOCK):  # so that memory-mapped vectors need not fit into memory as well
+            index.add(np.ascontiguousarray(vectors[start : start + _BLOCK], dtype=np.float32))
         return cls(index, recipe)
 
     @classmethod
@@ -87,15 +90,13 @@ class FaissCpuEngine:
         """See `SearchEngine.spare`."""
         return self.recipe.spare(k)
 
-    def search(
-        self, queries: np.ndarray, k: int, effort: int, mask: np.ndarray | None
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def search(self, queries: np.ndarray, k: int, effort: int, mask: RowMask | None) -> tuple[np.ndarray, np.ndarray]:
         """See `SearchEngine.search`."""
         faiss.omp_set_num_threads(SEARCH_THREADS)
-        selector = None if mask is None else faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))
+        selector = None if mask is None else faiss.IDSelectorBitmap(mask.bits)
         # A filter thins out what each list or neighbourhood holds: look as much further as it leaves fewer rows,
         # else recall falls with the share of rows it leaves.
-        share = 1.0 if mask is None else max(np.count_nonzero(mask), 1) / len(mask)
+        share = 1.0 if mask is None else mask.share
         breadth = min(math.ceil(self.recipe.breadth_at(effort) / share), max(self.rows, 1))
         if self.recipe.inverted:
             # Enough lists to hold k rows twice over, else a large top_k would come back short.

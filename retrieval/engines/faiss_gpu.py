@@ -20,6 +20,7 @@ from retrieval.engines.options import EngineOptions
 from retrieval.engines.selectors import honours_selectors, keep_allowed, selector
 from retrieval.errors import EngineUnfit
 from retrieval.recipes import Recipe
+from retrieval.row_mask import RowMask
 
 # Of an unfiltered search, fetch so many times what would hold k allowed rows if the filter were spread evenly.
 OVERFETCH = 2.0
@@ -119,13 +120,11 @@ class FaissGpuEngine:
     def _spare(self, k: int) -> int:
         return LEAST_SPARE if self._plan.form is Form.FLAT16 else self.recipe.spare(k)
 
-    def search(
-        self, queries: np.ndarray, k: int, effort: int, mask: np.ndarray | None
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def search(self, queries: np.ndarray, k: int, effort: int, mask: RowMask | None) -> tuple[np.ndarray, np.ndarray]:
         """See `SearchEngine.search`."""
         if k > self._plan.selection:
             raise ValueError(f"k: a GPU selects at most {self._plan.selection} rows a search, got {k}; search exactly")
-        share = 1.0 if mask is None else max(np.count_nonzero(mask), 1) / len(mask)
+        share = 1.0 if mask is None else mask.share
         fetch = k
         if mask is not None and not self.selects:
             fetch = min(math.ceil(OVERFETCH * k / share), self.rows)
@@ -140,7 +139,7 @@ class FaissGpuEngine:
         return (scores, rows) if mask is None else keep_allowed(scores, rows, mask, k)
 
     def _ask(
-        self, queries: np.ndarray, fetch: int, breadth: int, mask: np.ndarray | None
+        self, queries: np.ndarray, fetch: int, breadth: int, mask: RowMask | None
     ) -> tuple[np.ndarray, np.ndarray]:
         chosen = selector(mask) if mask is not None and self.selects else None
         if chosen is not None or self._plan.form is Form.CAGRA:

@@ -32,9 +32,14 @@ def open_engine(
         gpus: the machine; None takes the real one.
 
     Raises:
-        EngineUnfit: the GPU was asked for, or is there, and can't take the index.
+        EngineUnfit: the GPU was asked for, or is there, and can't take the index; or Milvus was asked for.
         OSError, RuntimeError: `file` can't be read.
     """
+    if options.where is Where.MILVUS:
+        raise EngineUnfit(
+            f"SHOPWINDOW_ENGINE=milvus: {file.parent} holds its vectors itself; put them into Milvus with 'shopwindow "
+            "milvus' and serve the index folder that it writes"
+        )
     gpus = gpus or FaissGpus()
     if options.where is Where.GPU or (options.where is Where.AUTO and _suits(recipe, gpus)):
         return FaissGpuEngine.open(vectors, file, recipe, options, gpus)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeVar
 
@@ -12,18 +12,25 @@ WHERE_VARIABLE = "SHOPWINDOW_ENGINE"
 GPUS_VARIABLE = "SHOPWINDOW_GPUS"
 SPREAD_VARIABLE = "SHOPWINDOW_GPU_SPREAD"
 TEMP_VARIABLE = "SHOPWINDOW_GPU_TEMP_MIB"
+URI_VARIABLE = "SHOPWINDOW_MILVUS_URI"
+TOKEN_VARIABLE = "SHOPWINDOW_MILVUS_TOKEN"
 
 MIB = 2**20
+CALL_S = 10.0
 
 Kind = TypeVar("Kind", bound=StrEnum)
 
 
 class Where(StrEnum):
-    """Which processor searches. AUTO takes the GPU when there is one and the index has a form for it."""
+    """Who searches. AUTO takes the GPU when there is one and the index has a form for it.
+
+    An index whose products live in Milvus is searched there whatever is wanted; MILVUS refuses any other.
+    """
 
     AUTO = "auto"
     CPU = "cpu"
     GPU = "gpu"
+    MILVUS = "milvus"
 
 
 class Spread(StrEnum):
@@ -34,21 +41,49 @@ class Spread(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class MilvusOptions:
+    """Where Milvus is.
+
+    Attributes:
+        uri: `http://host:19530` of a server or cluster, or the path of a file that ends in .db: Milvus Lite, in this
+            process.
+        token: `user:password` or an API key; empty where none is wanted.
+        timeout_s: of one call, in seconds.
+    """
+
+    uri: str = "http://localhost:19530"
+    token: str = field(default="", repr=False)
+    timeout_s: float = CALL_S
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> MilvusOptions:
+        """SHOPWINDOW_MILVUS_URI and SHOPWINDOW_MILVUS_TOKEN.
+
+        Args:
+            environment: None takes the process's.
+        """
+        given = os.environ if environment is None else environment
+        return cls(uri=given.get(URI_VARIABLE, cls.uri), token=given.get(TOKEN_VARIABLE, cls.token))
+
+
+@dataclass(frozen=True, kw_only=True)
 class EngineOptions:
     """What a user decides about the search engine.
 
     Attributes:
-        where: the processor.
+        where: who searches.
         devices: GPU numbers as CUDA counts them.
         spread: how several GPUs share the index.
         temp_bytes: scratch memory FAISS takes on each GPU, in bytes; on its own it would take up to 1.5 GiB. It works
             through large batches in tiles that fit.
+        milvus: where Milvus is; None takes the environment's, read when an index in Milvus is opened.
     """
 
     where: Where = Where.CPU
     devices: tuple[int, ...] = (0,)
     spread: Spread = Spread.SHARDS
     temp_bytes: int = 256 * MIB
+    milvus: MilvusOptions | None = None
 
     def __post_init__(self) -> None:
         if not self.devices or len(set(self.devices)) != len(self.devices) or min(self.devices) < 0:
@@ -62,9 +97,9 @@ class EngineOptions:
     ) -> EngineOptions:
         """The options of one instance of a Triton model.
 
-        SHOPWINDOW_ENGINE is auto (the default: the GPU for an instance of KIND_GPU, else the CPU), cpu or gpu;
-        SHOPWINDOW_GPUS lists GPU numbers, as `0,1` (default: the instance's own); SHOPWINDOW_GPU_SPREAD is shards or
-        replicas; SHOPWINDOW_GPU_TEMP_MIB is the scratch memory of each GPU.
+        SHOPWINDOW_ENGINE is auto (the default: the GPU for an instance of KIND_GPU, else the CPU), cpu, gpu or
+        milvus; SHOPWINDOW_GPUS lists GPU numbers, as `0,1` (default: the instance's own); SHOPWINDOW_GPU_SPREAD is
+        shards or replicas; SHOPWINDOW_GPU_TEMP_MIB is the scratch memory of each GPU.
 
         Args:
             instance_kind: `model_instance_kind` as Triton hands it to a Python model: CPU, GPU or MODEL.

@@ -11,6 +11,7 @@ import numpy as np
 from retrieval.engines.gpu_plan import Form, GpuPlan
 from retrieval.engines.gpus import Gpus, fill
 from retrieval.engines.options import EngineOptions
+from retrieval.row_mask import RowMask
 
 _FACTORIES = {Form.IVF: "IVF4,Flat", Form.IVF_SQ8: "IVF4,SQ8", Form.IVF_PQ32: "IVF4,PQ32np"}
 _ROWS, _DIM, _QUERIES, _K = 1_024, 32, 8, 10
@@ -40,31 +41,31 @@ def honours_selectors(gpus: Gpus, plan: GpuPlan, options: EngineOptions) -> bool
     mask[rng.permutation(_ROWS)[: _ROWS // 2]] = False
     mask[:_QUERIES] = False
     try:
-        wanted = gpus.parameters(small.form, 4 if plan.lists else _K, selector(mask))
+        wanted = gpus.parameters(small.form, 4 if plan.lists else _K, selector(RowMask(mask)))
         _, rows = index.search(queries, _K, params=wanted)
     except (RuntimeError, TypeError):  # it says that it can't, which is as good
         return False
     return bool(((rows >= 0) & (rows < _ROWS)).all() and mask[rows].all())
 
 
-def selector(mask: np.ndarray) -> Any:
-    """A row mask, (rows,) bool, as FAISS takes it."""
-    return faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))
+def selector(mask: RowMask) -> Any:
+    """A row mask as FAISS takes it."""
+    return faiss.IDSelectorBitmap(mask.bits)
 
 
-def keep_allowed(scores: np.ndarray, rows: np.ndarray, mask: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+def keep_allowed(scores: np.ndarray, rows: np.ndarray, mask: RowMask, k: int) -> tuple[np.ndarray, np.ndarray]:
     """The first k allowed rows of each query, in order.
 
     Args:
         scores: (batch, fetched) float32 in falling order.
         rows: (batch, fetched) int64; -1 where nothing was found.
-        mask: (indexed rows,) bool, the allowed rows.
+        mask: the allowed rows.
         k: rows wanted, at most `fetched`.
 
     Returns:
         scores (batch, k) float32 and rows (batch, k) int64, -inf and -1 where fewer are allowed.
     """
-    allowed = (rows >= 0) & mask[rows]
+    allowed = (rows >= 0) & mask.rows[rows]
     first = np.argsort(~allowed, axis=1, kind="stable")[:, :k]
     found = np.take_along_axis(allowed, first, 1)
     scores = np.where(found, np.take_along_axis(scores, first, 1), np.float32(-np.inf))

@@ -24,6 +24,7 @@ from cli.index import RECIPES
 from cli.main import COMMANDS
 from retrieval import InProcessPipeline
 from retrieval.bundle import Bundle
+from retrieval.index_home import resolve_index
 from retrieval.recipes import KINDS
 from shopwindow_client import RetrievalClient
 
@@ -343,8 +344,9 @@ def test_index_lists_the_rows_it_skipped(repository: Path, products: dict[int, d
     out = tmp_path / "index"
     printed = succeeds("index", "--catalog", tmp_path / "catalogue.parquet", "--repository", repository, "--out", out)
     assert "indexed 8 products" in printed
-    assert f"skipped 4 rows, listed with reasons in {out / 'skipped.csv'}" in printed
-    listed = [line.split(",", 2) for line in (out / "skipped.csv").read_text().splitlines()]
+    folder = resolve_index(out)
+    assert f"skipped 4 rows, listed with reasons in {folder / 'skipped.csv'}" in printed
+    listed = [line.split(",", 2) for line in (folder / "skipped.csv").read_text().splitlines()]
     assert [line[:2] for line in listed] == [
         ["row", "product_id"],
         ["2", ""],
@@ -354,7 +356,7 @@ def test_index_lists_the_rows_it_skipped(repository: Path, products: dict[int, d
     ]
     for (_, _, reason), said in zip(listed[1:], ("from 0 to", "not a readable", "at least one", "twice"), strict=True):
         assert said in reason
-    np.testing.assert_array_equal(np.load(out / "product_ids.npy"), [product["product_id"] for product in good])
+    np.testing.assert_array_equal(np.load(folder / "product_ids.npy"), [product["product_id"] for product in good])
 
 
 def test_a_missing_repository_is_one_line(index: Path, shop: Path, tmp_path: Path) -> None:

@@ -189,7 +189,7 @@ def test_a_server_stopped_before_triton_is_up_leaves_nothing(repository: Path, i
 
 
 def test_a_server_killed_under_it_is_noticed(repository: Path, index: Path) -> None:
-    with serving("--repository", repository, "--index", index, *ANY_PORTS) as process:
+    with serving("--repository", repository, "--index", index, "--no-watch", *ANY_PORTS) as process:
         read_until(process, "Ctrl-C stops it.")
         family = descendants(process.pid)
         [triton] = [pid for pid in family if processes()[pid][0] == process.pid]

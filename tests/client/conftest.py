@@ -18,9 +18,14 @@ QUEUE = "dynamic_batching { max_queue_delay_microseconds: 0 default_queue_policy
 @pytest.fixture(scope="session")
 def small_repository(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`product_index` alone, in one instance: takes one request at a time and keeps one waiting."""
+    whole = tmp_path_factory.mktemp("whole")  # where the model finds, through the link to it, what it is checked by
+    for entry in repository.iterdir():
+        if entry.name != "product_index":
+            (whole / entry.name).symlink_to(entry)
+    shutil.copytree(repository / "product_index", whole / "product_index")
     folder = tmp_path_factory.mktemp("small") / "model_repository"
-    shutil.copytree(repository / "product_index", folder / "product_index")
-    shutil.copy(repository / "bundle.json", folder)
+    folder.mkdir()
+    (folder / "product_index").symlink_to(whole / "product_index")
     config = folder / "product_index" / "configs" / "cpu.pbtxt"
     text = config.read_text()
     assert "dynamic_batching { }" in text

@@ -51,7 +51,8 @@ from shopwindow_client._errors import from_status
         ("INVALID_ARGUMENT", "fusion: unknown request parameter; known: top_k", VersionMismatch, False),
         ("INVALID_ARGUMENT", "unexpected inference output 'generation' for model 'm'", VersionMismatch, False),
         ("UNAUTHENTICATED", "no token", NotAuthorised, False),
-        ("INTERNAL", "Stub process 'product_index_0_0' is not healthy.", ServerFault, False),
+        ("INTERNAL", "in ensemble 'e', Stub process 'product_index_0_0' is not healthy.", ServerDraining, True),
+        ("INTERNAL", "ValueError: something else", ServerFault, False),
         ("UNIMPLEMENTED", "", VersionMismatch, False),
     ],
 )

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 
@@ -26,29 +25,21 @@ from shopwindow_client import (
     ServerOverloaded,
     ServerUnreachable,
     ShopwindowError,
+    VersionMismatch,
 )
-from tests.client.harm import busy, frozen, holds, kill, searched
-
-# A queue of one place is full at times although nothing is wrong.
-PATIENT = Retry(attempts=10_000, first_pause_s=0.02, max_pause_s=0.1, budget=1e9)
+from tests.client.harm import PATIENT, busy, frozen, holds, kill, searched, until
 
 Twins = tuple[TritonServer, TritonServer]
 
 
 @pytest.fixture(scope="module")
 def embedding(index: Any) -> np.ndarray:
-    return np.load(index / "vectors.npy")[0]
+    return np.load(resolve_index(index) / "vectors.npy")[0]
 
 
 def both(twins: Twins) -> str:
     """An address that stands for two servers."""
     return "ipv4:" + ",".join(server.grpc_url for server in twins)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for what will come; the test's own time limit ends it."""
-    while not condition():
-        time.sleep(0.01)
 
 
 def warm(client: RetrievalClient, embedding: np.ndarray, times: int = 1) -> None:
@@ -85,7 +76,24 @@ def test_a_frozen_server_costs_the_deadline_and_no_more(twins: Twins, embedding:
             with pytest.raises(DeadlineExceeded, match=r"timeout_s=0\.3"):
                 client.retrieve_by_embedding(embedding, timeout_s=0.3)
             assert not client.health(timeout_s=0.3).reachable
-        warm(client, embedding)
+        warm(client, embedding)  # read by the server after all that it missed, which can't disturb the next test
+
+
+def test_a_slow_server_is_hedged_by_another_which_searches_once(twins: Twins, embedding: np.ndarray) -> None:
+    slow, before = twins[0], [searched(server) for server in twins]
+    with (
+        RetrievalClient(both(twins), timeout_s=20.0, hedge=Hedge(after_s=0.05), retry=PATIENT) as client,
+        RetrievalClient(slow.grpc_url, timeout_s=20.0, retry=PATIENT) as unhedged,
+    ):
+        with busy(slow):
+            found = [client.retrieve_by_embedding(embedding, top_k=3) for _ in range(5)]
+            with pytest.raises(DeadlineExceeded):
+                unhedged.retrieve_by_embedding(embedding, timeout_s=0.3)
+        assert all(len(results[0]) == 3 for results in found)
+        client.health()  # on each connection, after what was cancelled there
+    counts = [searched(server) - count for server, count in zip(twins, before, strict=True)]
+    assert counts[0] <= 2  # one at work, one in the queue: for more a full queue has no place
+    assert counts[1] == len(found)
 
 
 def test_what_nobody_waits_for_any_more_is_dropped_from_the_queue(twins: Twins, embedding: np.ndarray) -> None:
@@ -115,6 +123,7 @@ def test_a_hedge_finds_the_server_that_is_not_frozen_and_searches_no_more_than_a
         with frozen(twins[0]):
             found = [client.retrieve_by_embedding(embedding, top_k=3) for _ in range(6)]
         assert all(len(results[0]) == 3 for results in found)
+        client.health()  # on each connection, after what was cancelled there
     assert 10 <= searched(*twins) - before <= 20
 
 
@@ -130,6 +139,7 @@ def test_a_server_killed_in_a_call_is_a_lost_connection_that_only_who_allows_it_
         ):
             warm(careful, embedding)
             warm(bold, embedding, 4)
+            before = searched(twins[1])
             with busy(victim):
                 lost = threads.submit(careful.retrieve_by_embedding, embedding)
                 found = [threads.submit(bold.retrieve_by_embedding, embedding, top_k=3) for _ in range(2)]
@@ -139,6 +149,7 @@ def test_a_server_killed_in_a_call_is_a_lost_connection_that_only_who_allows_it_
             assert type(error) is ConnectionLost
             assert error.attempts == 1
             assert all(len(call.result(timeout=20)[0]) == 3 for call in found)
+            assert searched(twins[1]) - before == len(found)
             with pytest.raises(ServerUnreachable, match="cannot reach"):
                 careful.retrieve_by_embedding(embedding)
 
@@ -153,6 +164,7 @@ def test_a_call_outlives_a_restart(options: dict[str, Any], embedding: np.ndarra
         call = threads.submit(client.retrieve_by_embedding, embedding, top_k=3)
         with TritonServer(ServerOptions(**{**options, "grpc_port": port})) as server:
             assert len(call.result(timeout=30)[0]) == 3
+            assert searched(server) == 1
             kill(server)
 
 
@@ -183,11 +195,13 @@ def test_a_server_that_shuts_down_says_so_and_finishes_what_it_has(
 
 
 def test_messages_that_are_too_large_are_named_on_either_side(twins: Twins, embedding: np.ndarray) -> None:
+    before = searched(twins[0])
     for option in ("grpc.max_send_message_length", "grpc.max_receive_message_length"):
         with RetrievalClient(twins[0].grpc_url, channel_options={option: 100}) as client:
             with pytest.raises(MessageTooLarge, match=r"vs\. 100.*Send fewer rows") as caught:
                 client.retrieve_by_embedding(embedding)
             assert not caught.value.retryable
+    assert searched(twins[0]) - before == 1  # for the reply that was too large, and not again
 
 
 def test_something_else_on_the_port(twins: Twins, embedding: np.ndarray) -> None:
@@ -195,6 +209,16 @@ def test_something_else_on_the_port(twins: Twins, embedding: np.ndarray) -> None
         client.retrieve_by_embedding(embedding)
     with RetrievalClient(twins[0].grpc_url, timeout_s=5.0) as client, pytest.raises(ServerNotReady, match="health"):
         client.retrieve("a model that this server lacks")
+    stranger = grpc.server(ThreadPoolExecutor(1))
+    port = stranger.add_insecure_port("127.0.0.1:0")
+    stranger.start()
+    try:
+        with RetrievalClient(f"127.0.0.1:{port}", timeout_s=20.0) as client:
+            with pytest.raises(VersionMismatch, match="not Triton's protocol") as caught:
+                client.retrieve_by_embedding(embedding)
+            assert caught.value.attempts == 1
+    finally:
+        stranger.stop(None).wait()
 
 
 def test_a_budget_that_is_spent_ends_retries(embedding: np.ndarray) -> None:

@@ -12,8 +12,9 @@ import pytest
 from tritonclient.grpc.service_pb2 import ModelInferRequest
 
 from serving import TritonServer
-from shopwindow_client import InvalidRequest, RetrievalClient
+from shopwindow_client import InvalidRequest, MessageTooLarge, RetrievalClient
 
+LIMIT = 100_000  # bytes of a message that the relay takes
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
@@ -41,7 +42,7 @@ class Relay(grpc.GenericRpcHandler):  # type: ignore[misc]
 def relay(served: TritonServer) -> Iterator[Relay]:
     with grpc.insecure_channel(served.grpc_url) as channel:
         relay = Relay(channel)
-        server = grpc.server(ThreadPoolExecutor(4), handlers=[relay])
+        server = grpc.server(ThreadPoolExecutor(4), handlers=[relay], options=[("grpc.max_receive_message_length", LIMIT)])
         relay.url = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
         server.start()
         yield relay
@@ -68,6 +69,15 @@ def test_the_parts_of_a_long_call_share_its_id_and_its_deadline(relay: Relay) ->
     for message, _, left_s in relay.seen:
         assert 0 < left_s <= 20
         assert 0 < message.parameters["timeout"].int64_param <= 20_000_000  # of the server's queue, in microseconds
+
+
+def test_a_message_too_large_for_what_stands_before_the_server(relay: Relay) -> None:
+    with RetrievalClient(relay.url, timeout_s=20.0) as client:
+        with pytest.raises(MessageTooLarge, match=f"vs\\. {LIMIT}.*smaller photos") as caught:
+            client.retrieve_similar(image=b"x" * LIMIT)
+        assert caught.value.attempts == 1
+        assert len(client.retrieve("red dress")) == 1
+    assert [message.model_name for message, _, _ in relay.seen] == ["retrieve"]
 
 
 @pytest.mark.parametrize(

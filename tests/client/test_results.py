@@ -1,10 +1,13 @@
-"""Results: rows without padding, counts, a readable table."""
+"""Results: rows without padding, counts, a readable table, the same product apart from similar ones."""
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
-from shopwindow_client import Results
+import numpy as np
+import pytest
+
+from shopwindow_client import InvalidRequest, Results
 
 RESULTS = Results(
     np.array([[11, 12, 13, 14], [21, -1, -1, -1], [-1, -1, -1, -1]], np.int64),
@@ -32,3 +35,34 @@ def test_the_table_shows_the_best_and_says_what_it_leaves_out() -> None:
     assert len(repr(many).splitlines()) == 8
     assert repr(many).endswith("... 995 more rows")
     assert repr(RESULTS[1]) == "Row(1 products: 21: 0.5000)"
+
+
+def test_a_split_puts_every_product_into_one_of_two_lists_in_order() -> None:
+    same, similar = RESULTS.split(0.7)
+    assert [row.ids.tolist() for row in same] == [[11, 12, 13], [], []]
+    assert [row.ids.tolist() for row in similar] == [[14], [21], []]
+    for part in (same, similar):
+        assert part.ids.shape == part.scores.shape == RESULTS.ids.shape
+        assert (part.ids.dtype, part.scores.dtype) == (np.int64, np.float32)
+        assert (np.isneginf(part.scores) == (part.ids == -1)).all()
+    assert [row.scores.tolist() for row in similar] == [[RESULTS.scores[0, 3]], [0.5], []]
+
+
+def test_the_product_that_was_asked_with_is_left_out() -> None:
+    other = RESULTS.without([12, 99, 5])
+    assert [row.ids.tolist() for row in other] == [[11, 13, 14], [21], []]
+    assert [row.ids.tolist() for row in other.split(0.75).same] == [[11], [], []]
+    one = Results(RESULTS.ids[:1], RESULTS.scores[:1])
+    assert one.without(11).ids.tolist() == [[12, 13, 14, -1]]
+
+
+@pytest.mark.parametrize("threshold", [None, "0.9", float("nan"), True])
+def test_a_threshold_that_is_no_number_is_refused(threshold: Any) -> None:
+    with pytest.raises(InvalidRequest, match="same_threshold must be a finite number, got"):
+        RESULTS.split(threshold)
+
+
+@pytest.mark.parametrize("products", [11, [11, 12], [11.0, 12.0, 13.0], ["11", "12", "13"]])
+def test_ids_that_do_not_fit_the_rows_are_refused(products: Any) -> None:
+    with pytest.raises(InvalidRequest, match="products must be one id for each of the 3 rows"):
+        RESULTS.without(products)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from retrieval.index_home import resolve_index
 from serving import ServerOptions, TritonServer
 from shopwindow_client import InvalidRequest, RetrievalClient, ServerUnreachable, Tls, TlsFailed
 
@@ -61,7 +62,7 @@ def _is_ready(server: TritonServer) -> bool:
 
 @pytest.fixture(scope="module")
 def embedding(index: Path) -> np.ndarray:
-    return np.load(index / "vectors.npy")[0]
+    return np.load(resolve_index(index) / "vectors.npy")[0]
 
 
 def test_both_sides_show_their_certificates(mutual: TritonServer, pems: Path, embedding: np.ndarray) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -98,7 +97,7 @@ def test_no_stage_ends_as_root(stage: str) -> None:
 
 def test_the_server_is_judged_by_a_query_and_the_exporter_is_not() -> None:
     [check] = [rest for name, rest in stages()["server"] if name == "HEALTHCHECK"]
-    assert check.endswith('CMD ["python3", "deploy/healthcheck.py"]')
+    assert check.endswith('CMD ["python3", "-m", "cli.main", "probe"]')
     assert ("HEALTHCHECK", "NONE") in stages()["exporter"]
 
 
@@ -180,26 +179,6 @@ def test_prometheus_scrapes_the_server_s_metrics_port(compose: dict[str, Any]) -
     host, port = target.split(":")
     assert host in compose["services"]
     assert port in next(rest for name, rest in stages()["server"] if name == "EXPOSE").split()
-
-
-def health(url: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(DEPLOY / "healthcheck.py")],
-        env={"SHOPWINDOW_URL": url, "PATH": ""}, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-
-
-def test_a_server_that_answers_is_healthy(served: Any) -> None:
-    done = health(served.grpc_url)
-    assert (done.returncode, done.stderr) == (0, "")
-
-
-def test_a_server_that_does_not_answer_is_not() -> None:
-    with socket.socket() as taken:  # bound and not listening: nobody else gets this port meanwhile
-        taken.bind(("127.0.0.1", 0))
-        done = health(f"127.0.0.1:{taken.getsockname()[1]}")
-    assert done.returncode == 1
-    assert done.stderr.startswith("unhealthy: ")
 
 
 def test_the_version_of_tensorrt_is_read_from_its_library(tmp_path: Path) -> None:

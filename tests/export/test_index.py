@@ -12,11 +12,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from export.calibrate import RECALL_TARGET, calibrate
 from export.errors import CatalogError
-from export.index import RECALL_TARGET, build_index, calibrate
+from export.index import build_index
 from retrieval import InProcessPipeline
+from retrieval.content import content_hash
 from retrieval.engines import FaissCpuEngine
 from retrieval.index_folder import read_index
+from retrieval.index_home import resolve_index
 from retrieval.recipes import choose_recipe
 
 
@@ -87,7 +90,7 @@ def write(folder: Path, rows: list[dict[str, Any]]) -> Path:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in folder.iterdir()}
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
 def test_the_index_holds_every_product_in_catalogue_order(
@@ -106,9 +109,11 @@ def test_the_index_holds_every_product_in_catalogue_order(
     assert np.abs(found.vectors - expected).max() < 1e-5
     assert (manifest.count, manifest.skipped, manifest.dim) == (39, 2, expected.shape[1])
     assert manifest.tower_hash == pipeline.bundle.tower_hash
+    hashes = [content_hash(row["title"], row["image"]) for row in kept]
+    assert np.load(resolve_index(tmp_path / "index") / "content.npy").tolist() == hashes
     assert manifest.recall_at_100 == 1.0
     assert manifest.catalog == str(file.resolve())
-    with (tmp_path / "index" / "skipped.csv").open(newline="") as skipped:
+    with (resolve_index(tmp_path / "index") / "skipped.csv").open(newline="") as skipped:
         listed = [(line["row"], int(line["product_id"])) for line in csv.DictReader(skipped)]
     assert listed == [("5", rows[5]["product_id"]), ("40", rows[0]["product_id"])]
 
@@ -119,7 +124,7 @@ def test_the_recipe_can_be_chosen(
 ) -> None:
     manifest = build_index(write(tmp_path, rows), repository, tmp_path / "index", recipe=recipe, progress=False)
     assert manifest.recipe.kind == (recipe or "flat")
-    assert len(list((tmp_path / "index").glob("index.faiss"))) == files
+    assert len(list(resolve_index(tmp_path / "index").glob("index.faiss"))) == files
     result = InProcessPipeline(repository, tmp_path / "index").retrieve([rows[0]["title"]], top_k=40)
     assert sorted(result.product_ids[0].tolist()) == sorted(row["product_id"] for row in rows)
 
@@ -202,6 +207,6 @@ def test_the_manifest_lists_the_columns_that_cannot_be_filtered_on(
 
 def test_a_folder_of_other_things_is_refused_before_anything_is_read(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(FileExistsError, match=r"holds other things \(it has no manifest\.json\)"):
+    with pytest.raises(FileExistsError, match=r"holds other things than an index home"):
         build_index(tmp_path / "none.parquet", tmp_path / "nowhere", tmp_path, progress=False)
     assert contents(tmp_path) == {"thesis.tex": b"years of work"}

@@ -84,12 +84,17 @@ def test_every_profile_of_a_model_keeps_its_name_and_contract(rendered: Path, mo
         assert (rendered / model / "1" / "model.py").is_file()
 
 
-def test_retrieving_models_are_fused_under_cpu_and_ensembles_otherwise(rendered: Path) -> None:
-    for model in ("retrieve", "retrieve_similar"):
+def test_pipelines_are_fused_under_cpu_and_ensembles_otherwise(rendered: Path) -> None:
+    for model in sorted(ENSEMBLE_NAMES):
         assert config(rendered, model, "cpu").backend == "python"
         assert config(rendered, model, "cpu-ensemble").platform == "ensemble"
         assert config(rendered, model).platform == "ensemble"
     assert sum(group.count for group in config(rendered, "retrieve", "cpu").instance_group) == 3
+
+
+def test_towers_follow_the_index_only_where_they_change_with_it(rendered: Path) -> None:
+    for profile in (None, "cpu", "cpu-ensemble", "onnxruntime"):
+        assert ("follow_towers" in config(rendered, "product_index", profile).parameters) == (profile == "cpu")
 
 
 @pytest.mark.parametrize("profile", [None, "cpu-ensemble", "onnxruntime"])

@@ -20,6 +20,7 @@ from retrieval.engines.selectors import honours_selectors, selector
 from retrieval.errors import EngineUnfit
 from retrieval.index_folder import IndexFolder, Manifest, read_index, write_index
 from retrieval.recipes import choose_recipe
+from retrieval.row_mask import RowMask
 from tests.ranking import assert_is_exact_search, assert_same_ranking
 from tests.retrieval.gpu_stand_in import StandIn
 
@@ -167,7 +168,7 @@ def test_an_index_that_ignores_its_selector_is_found_out(
     mask = np.arange(ROWS) % 20 < 10
     built = faiss.read_index(str(files[kind])) if recipe.inverted else faiss.IndexFlatIP(DIM)
     naive = fill(deaf, built, vectors, plan, options)
-    _, rows = naive.search(queries, 10, params=deaf.parameters(plan.form, 64, selector(mask)))
+    _, rows = naive.search(queries, 10, params=deaf.parameters(plan.form, 64, selector(RowMask(mask))))
     assert not mask[rows].all()
 
 
@@ -183,7 +184,7 @@ def test_a_filter_too_narrow_for_fetching_more_is_left_to_exact_search(
     engine = on_gpu("flat", vectors, files, StandIn())
     mask = np.zeros(ROWS, bool)
     mask[:150] = True
-    scores, rows = engine.search(queries, 100, 5, mask)
+    scores, rows = engine.search(queries, 100, 5, RowMask(mask))
     assert (rows == -1).all() and np.isneginf(scores).all()
 
 

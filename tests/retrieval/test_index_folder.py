@@ -17,7 +17,8 @@ import pytest
 from retrieval import IndexUnfit, ProductIndex, RequestParameters
 from retrieval.channels.lexical import LexicalIndex
 from retrieval.engines import FaissCpuEngine
-from retrieval.index_folder import IndexFolder, read_index, read_manifest, write_index
+from retrieval.index_folder import IndexFolder, read_index, read_manifest, write_index, write_manifest
+from retrieval.index_home import IndexHome
 from retrieval.recipes import choose_recipe
 from tests.retrieval.index_parts import TOWERS, make_index, unit_vectors
 
@@ -230,6 +231,61 @@ def test_an_index_of_other_towers_is_refused_naming_both(hnsw: Path) -> None:
     index = ProductIndex.open(hnsw, tower_hash=TOWERS)
     result = index.search_batch([(np.array(unit_vectors(ROWS)[20:21]), RequestParameters(top_k=1))])[0]
     assert result.product_ids.tolist() == [[int(make_index("flat", ROWS).product_ids[20])]]
+
+
+@pytest.fixture
+def updated(hnsw: Path) -> Path:
+    """The folder after an update: five products take the place of the first five, with their vectors."""
+    index = make_index("hnsw", ROWS)
+    np.save(hnsw / "delta.npy", index.vectors[:5])
+    np.save(hnsw / "alive.npy", np.arange(ROWS + 5) >= 5)
+    np.save(hnsw / "product_ids.npy", np.append(index.product_ids, np.arange(5)))
+    pq.write_table(pa.concat_tables([index.attributes, index.attributes[:5]]), hnsw / "attributes.parquet")
+    write_manifest(hnsw, replace(index.manifest, delta=5, dead=5))
+    return hnsw
+
+
+def test_an_updated_index_finds_its_delta_and_nothing_that_is_dead(updated: Path) -> None:
+    folder = read_index(updated)
+    assert folder.live_rows.tolist() == list(range(5, ROWS + 5))
+    assert folder.all_vectors.shape == (ROWS + 5, folder.manifest.dim)
+    index = ProductIndex.open(updated)
+    found = index.search_batch([(unit_vectors(ROWS)[:5], RequestParameters(top_k=ROWS))])[0].product_ids
+    # Rows ROWS - 10 on repeat the first ten: two products have the best score.
+    assert all(product in row[:2] for product, row in enumerate(found.tolist()))
+    assert sorted(found[0].tolist()) == sorted(index.product_ids[5:].tolist())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "named"),
+    [
+        ("delta.npy", np.ones((4, 24), np.float32), f"parts disagree.*'delta.npy': {ROWS + 4}"),
+        ("delta.npy", np.ones((5, 16), np.float32), r"parts disagree.*'delta.npy': 16"),
+        ("delta.npy", None, r"delta\.npy"),
+        ("alive.npy", np.ones(ROWS + 5, bool), f"parts disagree.*False counted by manifest.json': {ROWS + 10}"),
+        ("alive.npy", np.arange(ROWS + 4) >= 5, f"parts disagree.*'alive.npy': {ROWS + 4}"),
+        ("alive.npy", None, r"alive\.npy"),
+    ],
+)
+def test_parts_of_an_update_that_disagree_are_refused(
+    updated: Path, name: str, value: np.ndarray | None, named: str
+) -> None:
+    (updated / name).unlink()
+    if value is not None:
+        np.save(updated / name, value)
+    with pytest.raises(IndexUnfit, match=named):
+        read_index(updated)
+
+
+def test_an_index_home_is_read_at_its_served_generation(tmp_path: Path) -> None:
+    home = IndexHome(tmp_path / "home")
+    for generation in (1, 2):
+        with home.writing():
+            write(home.building, make_index("flat", 30 + generation, generation=generation))
+            home.publish(home.building, generation)
+    assert read_manifest(home.path).count == len(read_index(home.path).product_ids) == 32
+    home.rollback()
+    assert ProductIndex.open(home.path).manifest.count == 31
 
 
 def test_a_new_index_takes_the_place_of_the_old_one(tmp_path: Path) -> None:

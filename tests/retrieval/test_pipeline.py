@@ -16,6 +16,7 @@ from tokenizers import Tokenizer
 
 from retrieval import IndexUnfit, InProcessPipeline, InvalidRequest, SearchResult
 from retrieval.bundle import Bundle
+from retrieval.index_home import resolve_index
 from retrieval.repository_layout import RepositoryLayout
 from tests.ranking import TOLERANCE, assert_is_exact_search, assert_same_ranking
 
@@ -67,7 +68,7 @@ def square(image: bytes, size: int) -> bytes:
 
 
 def assert_found_by_brute_force(result: SearchResult, queries: np.ndarray, index: Path) -> None:
-    vectors, ids = np.load(index / "vectors.npy"), np.load(index / "product_ids.npy")
+    vectors, ids = np.load(resolve_index(index) / "vectors.npy"), np.load(resolve_index(index) / "product_ids.npy")
     assert_is_exact_search(result.product_ids, result.scores, queries, vectors, ids)
 
 
@@ -215,8 +216,8 @@ def test_a_mixed_batch_of_products_equals_one_at_a_time(
 
 
 def test_words_find_the_titles_of_the_shop_that_hold_them(pipeline: InProcessPipeline, index: Path) -> None:
-    titles = pq.read_table(index / "attributes.parquet", columns=["title"])["title"].to_pylist()
-    ids = np.load(index / "product_ids.npy").tolist()
+    titles = pq.read_table(resolve_index(index) / "attributes.parquet", columns=["title"])["title"].to_pylist()
+    ids = np.load(resolve_index(index) / "product_ids.npy").tolist()
     holding = {product for product, title in zip(ids, titles, strict=True) if "mug" in title.lower().split()}
     assert 0 < len(holding) < len(ids)
     result = pipeline.retrieve(["mug"], top_k=len(ids), channels="lexical")
@@ -232,7 +233,7 @@ def test_products_are_not_searched_by_words(pipeline: InProcessPipeline) -> None
 def test_an_index_without_a_lexical_channel_is_served_and_says_to_rebuild_it(
     repository: Path, index: Path, tmp_path: Path
 ) -> None:
-    shutil.copytree(index, tmp_path / "older")
+    shutil.copytree(resolve_index(index), tmp_path / "older")
     shutil.rmtree(tmp_path / "older" / "lexical")
     older = InProcessPipeline(repository, tmp_path / "older")
     assert (older.retrieve(["mug"], top_k=5).product_ids >= 0).all()
@@ -241,8 +242,8 @@ def test_an_index_without_a_lexical_channel_is_served_and_says_to_rebuild_it(
 
 
 def test_every_product_found_through_a_filter_satisfies_it(pipeline: InProcessPipeline, index: Path) -> None:
-    attributes = pq.read_table(index / "attributes.parquet").to_pylist()
-    ids = np.load(index / "product_ids.npy").tolist()
+    attributes = pq.read_table(resolve_index(index) / "attributes.parquet").to_pylist()
+    ids = np.load(resolve_index(index) / "product_ids.npy").tolist()
     column = next(name for name, value in attributes[0].items() if isinstance(value, str) and name != "title")
     value = attributes[0][column]
     satisfying = {product for product, row in zip(ids, attributes, strict=True) if row[column] == value}

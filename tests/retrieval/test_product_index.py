@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from retrieval import InvalidRequest, ProductIndex, RequestParameters, SearchResult, parse_parameters, product_index
 from retrieval.engines import FaissCpuEngine
 from retrieval.index_folder import IndexFolder
+from retrieval.row_mask import RowMask
 from tests.ranking import TOLERANCE, assert_is_exact_search, assert_same_ranking
 from tests.retrieval.index_parts import DIM, attribute_rows, make_index
 
@@ -204,10 +205,10 @@ def test_as_many_results_as_qualify_even_beyond_what_an_engine_would_visit(
 def test_a_common_filter_is_applied_inside_the_engine_and_a_rare_one_exactly(
     shelves: dict[str, Shelf], kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    masks: list[np.ndarray | None] = []
+    masks: list[RowMask | None] = []
     search = FaissCpuEngine.search
 
-    def spy(engine: FaissCpuEngine, queries: np.ndarray, k: int, effort: int, mask: np.ndarray | None) -> Any:
+    def spy(engine: FaissCpuEngine, queries: np.ndarray, k: int, effort: int, mask: RowMask | None) -> Any:
         masks.append(mask)
         return search(engine, queries, k, effort, mask)
 
@@ -217,7 +218,7 @@ def test_a_common_filter_is_applied_inside_the_engine_and_a_rare_one_exactly(
     assert_exact(shelf, queries, {"filter": {"colour": "gold"}}, shelf.search(queries, filter={"colour": "gold"}))
     assert masks == []
     shelf.search(queries, filter={"colour": "red"})
-    assert [np.flatnonzero(mask).tolist() for mask in masks if mask is not None] == [
+    assert [np.flatnonzero(mask.rows).tolist() for mask in masks if mask is not None] == [
         shelf.qualifying({"filter": {"colour": "red"}}).tolist()
     ]
 

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from retrieval import InProcessPipeline
+from retrieval.index_home import resolve_index
 from tests.ranking import assert_same_ranking
 from tests.serving.stranger import Refused, ask, executions, texts
 
@@ -47,7 +48,7 @@ class Request:
 
 @pytest.fixture(scope="module")
 def embeddings(index: Path) -> np.ndarray:
-    return np.load(index / "vectors.npy")[:40]
+    return np.load(resolve_index(index) / "vectors.npy")[:40]
 
 
 @pytest.fixture(scope="module")

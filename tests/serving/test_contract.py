@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from retrieval.index_home import resolve_index
 from tests.ranking import assert_is_exact_search, assert_same_ranking
 from tests.serving.stranger import ask, ask_http, get, grpc_client, post, texts
 
@@ -19,11 +20,16 @@ ANY = -1
 CONTRACT: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "retrieve": (
         {"query": ("BYTES", 1)},
-        {"product_ids": ("INT64", ANY), "scores": ("FP32", ANY), "channels": ("INT64", ANY)},
+        {
+            "product_ids": ("INT64", ANY),
+            "scores": ("FP32", ANY),
+            "channels": ("INT64", ANY),
+            "generation": ("INT64", 1),
+        },
     ),
     "retrieve_similar": (
         {"title": ("BYTES", 1), "image": ("BYTES", 1)},
-        {"product_ids": ("INT64", ANY), "scores": ("FP32", ANY)},
+        {"product_ids": ("INT64", ANY), "scores": ("FP32", ANY), "generation": ("INT64", 1)},
     ),
     "embed_query": (
         {"query": ("BYTES", 1)},
@@ -65,12 +71,12 @@ def products(shop: Path) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def vectors(index: Path) -> np.ndarray:
-    return np.load(index / "vectors.npy")
+    return np.load(resolve_index(index) / "vectors.npy")
 
 
 @pytest.fixture(scope="module")
 def product_ids(index: Path) -> np.ndarray:
-    return np.load(index / "product_ids.npy")
+    return np.load(resolve_index(index) / "product_ids.npy")
 
 
 @pytest.fixture(scope="module")
@@ -255,7 +261,7 @@ def test_generation_and_timings_come_when_asked_for(server: Any, vectors: np.nda
     wanted = ["product_ids", "generation", "timings_us"]
     answer = ask(server, "product_index", given, outputs=wanted, parameters={"top_k": 3})
     assert set(answer) == set(wanted)
-    generation = json.loads((index / "manifest.json").read_text())["generation"]
+    generation = json.loads((resolve_index(index) / "manifest.json").read_text())["generation"]
     assert answer["generation"].tolist() == [[generation], [generation]]
     assert (answer["timings_us"] > 0).all()
 

@@ -16,6 +16,7 @@ from towers.evaluation.gates import gates_table
 from towers.evaluation.judgements import Judgements
 from towers.evaluation.retrieval_quality import Scores, quality_table, score_bm25, slices
 from towers.evaluation.same_style import read_same_style, same_style_table
+from towers.evaluation.same_style_threshold import threshold_table
 from towers.evaluation.table import Table
 from towers.evaluation.unseen import unseen_table
 from towers.evaluation.visual import score_catalogues, visual_table
@@ -110,6 +111,7 @@ def make_sections(
     same = read_same_style(inputs.same_style, inputs.product_ids) if inputs.same_style.exists() else None
     if same:
         tables["same_style"] = same_style_table(forms, inputs.product_ids, same, seed)
+        tables["same_style_thresholds"] = threshold_table(forms.m, inputs.product_ids, same)
     else:
         problem = "there is no" if same is None else "no pair of indexed products in"
         left_out["same_style"] = f"same-style: {problem} {inputs.same_style}"

@@ -6,11 +6,11 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 import stub
-from retrieval.bundle import Bundle
+from retrieval.bundle import check_plans
 from retrieval.channels.search import check_channels, search_channels
 from retrieval.engines import EngineOptions
+from retrieval.live_loading import index_loader
 from retrieval.parameters import parse_parameters
-from retrieval.product_index import ProductIndex
 from retrieval.text import clean_queries
 
 
@@ -20,31 +20,31 @@ class TritonPythonModel:
         engine = EngineOptions.from_environment(
             instance_kind=args["model_instance_kind"], device=int(args["model_instance_device_id"])
         )
-        tower_hash = Bundle.read(context.repository).tower_hash
-        self.index = ProductIndex.open(context.index, tower_hash=tower_hash, engine=engine)
-        pb_utils.Logger.log_info(f"product_index: {self.index.engine_description}")
+        if args["model_instance_kind"] == "GPU":  # where the towers before this step are plans, which check nothing
+            check_plans(context.repository)
+        self.live = context.live(index_loader(context.repository, engine, follow=context.flag("follow_towers")))
+        pb_utils.Logger.log_info(f"product_index: {self.live.current.engine_description}")
+
+    def finalize(self):
+        self.live.close()
 
     def execute(self, requests):
-        return stub.answer(requests, self._prepare, self._search)
+        index = self.live.current  # once: no batch mixes generations
 
-    def _prepare(self, request):
-        embeddings = stub.array(request, "embedding")
-        parameters = parse_parameters(stub.parameters(request))
-        self.index.check(embeddings, parameters)
-        queries = clean_queries(stub.texts(request, "query")) if stub.given(request, "query") else []
-        check_channels(self.index, parameters, words=bool(queries))
-        return embeddings, queries, parameters
+        def prepare(request):
+            embeddings = stub.array(request, "embedding")
+            parameters = parse_parameters(stub.parameters(request))
+            index.check(embeddings, parameters)
+            queries = clean_queries(stub.texts(request, "query")) if stub.given(request, "query") else []
+            check_channels(index, parameters, words=bool(queries))
+            return embeddings, queries, parameters
 
-    def _search(self, requests):
-        started = time.perf_counter()
-        results = search_channels(self.index, requests)
-        elapsed_us = int((time.perf_counter() - started) * 1e6)
-        for result in results:
-            rows = len(result.scores)
-            yield {
-                "product_ids": result.product_ids,
-                "scores": result.scores,
-                "channels": result.channels,
-                "generation": np.full((rows, 1), self.index.manifest.generation, np.int64),
-                "timings_us": np.full((rows, 1), elapsed_us, np.int64),
-            }
+        def search(prepared):
+            started = time.perf_counter()
+            results = search_channels(index, prepared)
+            elapsed_us = int((time.perf_counter() - started) * 1e6)
+            for result in results:
+                timings = np.full((len(result.scores), 1), elapsed_us, np.int64)
+                yield {**stub.found(result, index.manifest.generation), "timings_us": timings}
+
+        return stub.answer(requests, prepare, search)

@@ -1,7 +1,6 @@
 """product_preprocessor: titles and encoded photos to the product tower's inputs."""
 
 import stub
-from retrieval.bundle import Bundle
 from retrieval.products import ProductPreprocessor
 from retrieval.text import TextEncoder
 
@@ -9,7 +8,8 @@ from retrieval.text import TextEncoder
 class TritonPythonModel:
     def initialize(self, args):
         context = stub.Context(args)
-        bundle = Bundle.read(context.repository)
+        bundle = context.bundle
+        bundle.check(context.repository, context.layout.title_tokenizer)
         titles = TextEncoder.read(context.layout.title_tokenizer, bundle.title_max_tokens)
         self.preprocess = ProductPreprocessor(titles, bundle.image_size)
         self.pad_to = context.integer("pad_to")

@@ -3,7 +3,6 @@
 import numpy as np
 
 import stub
-from retrieval.bundle import Bundle
 from retrieval.onnx_towers import OnnxProductTower
 from retrieval.products import ProductBatch, concatenate
 
@@ -11,8 +10,9 @@ from retrieval.products import ProductBatch, concatenate
 class TritonPythonModel:
     def initialize(self, args):
         context = stub.Context(args)
+        context.bundle.check(context.repository, context.layout.product_tower)
         self.tower = OnnxProductTower(context.layout.product_tower)
-        size = Bundle.read(context.repository).image_size
+        size = context.bundle.image_size
         token = np.zeros((1, 1), np.int32)  # the first call allocates: not a caller's
         self.tower(
             ProductBatch(

@@ -1,14 +1,14 @@
 """query_tokenizer: shoppers' words to token ids."""
 
 import stub
-from retrieval.bundle import Bundle
 from retrieval.text import TextEncoder, clean_queries
 
 
 class TritonPythonModel:
     def initialize(self, args):
         context = stub.Context(args)
-        bundle = Bundle.read(context.repository)
+        bundle = context.bundle
+        bundle.check(context.repository, context.layout.query_tokenizer)
         self.encoder = TextEncoder.read(context.layout.query_tokenizer, bundle.query_max_tokens)
         self.pad_to = context.integer("pad_to")
 

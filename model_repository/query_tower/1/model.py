@@ -9,7 +9,9 @@ from retrieval.products import pad_columns
 
 class TritonPythonModel:
     def initialize(self, args):
-        self.tower = OnnxQueryTower(stub.Context(args).layout.query_tower)
+        context = stub.Context(args)
+        context.bundle.check(context.repository, context.layout.query_tower)
+        self.tower = OnnxQueryTower(context.layout.query_tower)
         self.tower(np.zeros((1, 1), np.int32), np.ones((1, 1), np.int32))  # the first call allocates: not a caller's
 
     def execute(self, requests):

@@ -1,22 +1,27 @@
 """retrieve on a CPU: tokeniser, query tower and index in one model. On a GPU the ensemble does it."""
 
 import stub
-from retrieval.pipeline import InProcessPipeline
+from retrieval.live_loading import pipeline_loader
 from retrieval.text import clean_queries
 
 
 class TritonPythonModel:
     def initialize(self, args):
         context = stub.Context(args)
-        self.pipeline = InProcessPipeline(context.repository, context.index)
-        self.pipeline.retrieve(["warm up"])
+        self.live = context.live(pipeline_loader(context.repository, lambda pipeline: pipeline.retrieve(["warm up"])))
+
+    def finalize(self):
+        self.live.close()
 
     def execute(self, requests):
-        return stub.answer(requests, self._prepare, self._retrieve)
+        pipeline = self.live.current  # once: no batch mixes generations
 
-    def _prepare(self, request):
-        queries = clean_queries(stub.texts(request, "query"))
-        return queries, self.pipeline.prepare_parameters(stub.parameters(request), words=True)
+        def prepare(request):
+            queries = clean_queries(stub.texts(request, "query"))
+            return queries, pipeline.prepare_parameters(stub.parameters(request), words=True)
 
-    def _retrieve(self, requests):
-        return (vars(result) for result in self.pipeline.answer_queries(requests))
+        def retrieve(prepared):
+            generation = pipeline.index.manifest.generation
+            return (stub.found(result, generation) for result in pipeline.answer_queries(prepared))
+
+        return stub.answer(requests, prepare, retrieve)

@@ -1,21 +1,28 @@
 """retrieve_similar on a CPU: preprocessor, product tower and index in one model. On a GPU the ensemble does it."""
 
 import stub
-from retrieval.pipeline import InProcessPipeline
+from retrieval.live_loading import pipeline_loader
 
 
 class TritonPythonModel:
     def initialize(self, args):
         context = stub.Context(args)
-        self.pipeline = InProcessPipeline(context.repository, context.index)
-        self.pipeline.retrieve_similar(["warm up"], [b""])
+        self.live = context.live(
+            pipeline_loader(context.repository, lambda pipeline: pipeline.retrieve_similar(["warm up"], [b""]))
+        )
+
+    def finalize(self):
+        self.live.close()
 
     def execute(self, requests):
-        return stub.answer(requests, self._prepare, self._retrieve)
+        pipeline = self.live.current  # once: no batch mixes generations
 
-    def _prepare(self, request):
-        batch = self.pipeline.prepare_products(stub.texts(request, "title"), stub.texts(request, "image"))
-        return batch, self.pipeline.prepare_parameters(stub.parameters(request))
+        def prepare(request):
+            batch = pipeline.prepare_products(stub.texts(request, "title"), stub.texts(request, "image"))
+            return batch, pipeline.prepare_parameters(stub.parameters(request))
 
-    def _retrieve(self, requests):
-        return (vars(result) for result in self.pipeline.answer_products(requests))
+        def retrieve(prepared):
+            generation = pipeline.index.manifest.generation
+            return (stub.found(result, generation) for result in pipeline.answer_products(prepared))
+
+        return stub.answer(requests, prepare, retrieve)

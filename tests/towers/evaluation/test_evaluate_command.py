@@ -12,9 +12,10 @@ import pytest
 
 from cli.main import main
 from retrieval import InProcessPipeline
+from retrieval.index_folder import read_index
 from towers.evaluation.judgements import read_judgements
 
-SECTIONS = ["retrieval", "channels", "unseen", "visual", "same_style", "composed", "gates"]
+SECTIONS = ["retrieval", "channels", "unseen", "visual", "same_style", "same_style_thresholds", "composed", "gates"]
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -34,7 +35,8 @@ def test_the_report_holds_every_section_and_an_independently_computed_headline(
     more = ("--catalog", str(shop / "products.parquet"), "--unseen", "0.2")
     assert evaluate(repository, index, shop, tmp_path, *more) == 0
     judged = read_judgements(shop / "queries.parquet", shop / "qrels.parquet")
-    vectors, ids = np.load(index / "vectors.npy"), np.load(index / "product_ids.npy")
+    folder = read_index(index)
+    vectors, ids = folder.vectors, folder.product_ids
     gains = []
     for vector, relevant in zip(pipeline.embed_query(judged.queries), judged.relevant, strict=True):
         best = ids[np.argsort(-(vectors @ vector))[:10]].tolist()

@@ -1,0 +1,35 @@
+"""Which product ids were indexed already, in little memory."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+class SeenIds:
+    """A growing set of 64-bit ids: sorted runs of falling length, where those of like length are merged.
+
+    It costs 8 bytes an id, and up to 20 while the longest runs are being merged; a Python set takes about 80.
+
+    Args:
+        ids: (rows,) int64 to begin with.
+    """
+
+    def __init__(self, ids: np.ndarray | None = None) -> None:
+        self._runs: list[np.ndarray] = [] if ids is None or not len(ids) else [np.sort(ids)]
+
+    def add(self, ids: np.ndarray) -> None:
+        """Remember ids, (rows,) int64."""
+        run = np.sort(ids)
+        while self._runs and len(self._runs[-1]) <= 2 * len(run):
+            run = np.concatenate([self._runs.pop(), run])
+            run.sort(kind="stable")  # a merge, as both halves are sorted
+        if len(run):
+            self._runs.append(run)
+
+    def known(self, ids: np.ndarray) -> np.ndarray:
+        """Which of some ids, (rows,) int64, were remembered: (rows,) bool."""
+        known = np.zeros(len(ids), dtype=bool)
+        for run in self._runs:
+            places = np.minimum(np.searchsorted(run, ids), len(run) - 1)
+            known |= run[places] == ids
+        return known

@@ -1,0 +1,30 @@
+"""embed_product on a CPU: preprocessor and product tower in one model. On a GPU the ensemble does it."""
+
+import stub
+from retrieval.live_loading import towers_loader
+from retrieval.products import concatenate
+
+
+class TritonPythonModel:
+    def initialize(self, args):
+        context = stub.Context(args)
+        self.live = context.live(
+            towers_loader(context.repository, lambda towers: towers.embed_product(["warm up"], [b""]))
+        )
+
+    def finalize(self):
+        self.live.close()
+
+    def execute(self, requests):
+        towers = self.live.current  # once: no batch mixes towers
+
+        def prepare(request):
+            return towers.prepare_products(stub.texts(request, "title"), stub.texts(request, "image"))
+
+        def embed(batches):
+            embeddings, weights = towers.embed_prepared(concatenate(batches))
+            sizes = [len(batch.pixels) for batch in batches]
+            for embedding, weight in zip(stub.split(embeddings, sizes), stub.split(weights, sizes), strict=True):
+                yield {"embedding": embedding, "modality_weights": weight}
+
+        return stub.answer(requests, prepare, embed)

@@ -1,0 +1,23 @@
+"""embed_query on a CPU: tokeniser and query tower in one model. On a GPU the ensemble does it."""
+
+import stub
+from retrieval.live_loading import towers_loader
+from retrieval.text import clean_queries
+
+
+class TritonPythonModel:
+    def initialize(self, args):
+        context = stub.Context(args)
+        self.live = context.live(towers_loader(context.repository, lambda towers: towers.embed_query(["warm up"])))
+
+    def finalize(self):
+        self.live.close()
+
+    def execute(self, requests):
+        towers = self.live.current  # once: no batch mixes towers
+
+        def embed(prepared):
+            embeddings = towers.embed_query([query for queries in prepared for query in queries])
+            return ({"embedding": part} for part in stub.split(embeddings, list(map(len, prepared))))
+
+        return stub.answer(requests, lambda request: clean_queries(stub.texts(request, "query")), embed)

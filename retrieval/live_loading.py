@@ -1,0 +1,73 @@
+"""What a serving process loads of an index home's generation, and what that must pass: for `LiveIndex`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from retrieval.bundle import Bundle
+from retrieval.engines import EngineOptions
+from retrieval.errors import IndexUnfit
+from retrieval.live import Load
+from retrieval.live_checks import check_canaries, check_memory, check_published, towers_to_serve
+from retrieval.pipeline import InProcessPipeline
+from retrieval.product_index import ProductIndex
+
+WarmUp = Callable[[InProcessPipeline], object]
+"""Makes the first call, which reads towers and takes memory: not a caller's."""
+
+
+def pipeline_loader(repository: Path, warm_up: WarmUp) -> Load[InProcessPipeline]:
+    """Towers and index as one object: a generation that carries its towers is served with those."""
+
+    def load(index: Path, before: InProcessPipeline | None) -> InProcessPipeline:
+        check_published(index)
+        towers = towers_to_serve(index, repository, follow=True)
+        check_memory(index)
+        if before is not None and before.bundle == Bundle.read(towers):
+            pipeline = before.with_index(index)
+        else:
+            pipeline = InProcessPipeline(repository, index)
+        _check(index, pipeline.index)
+        warm_up(pipeline)
+        return pipeline
+
+    return load
+
+
+def towers_loader(repository: Path, warm_up: WarmUp) -> Load[InProcessPipeline]:
+    """The towers alone, which need no index: those that a generation carries, else the repository's."""
+
+    def load(index: Path, before: InProcessPipeline | None) -> InProcessPipeline:
+        towers = towers_to_serve(index, repository, follow=True)
+        if before is not None and before.bundle == Bundle.read(towers):
+            return before
+        pipeline = InProcessPipeline(towers)
+        warm_up(pipeline)
+        return pipeline
+
+    return load
+
+
+def index_loader(repository: Path, engine: EngineOptions, *, follow: bool) -> Load[ProductIndex]:
+    """The index alone, for embeddings of the repository's towers or, with `follow`, of those that it carries."""
+
+    def load(index: Path, before: ProductIndex | None) -> ProductIndex:
+        check_published(index)
+        towers = towers_to_serve(index, repository, follow=follow)
+        bundle = Bundle.read(towers)
+        if before is None:
+            bundle.check(towers)
+        check_memory(index)
+        found = ProductIndex.open(index, tower_hash=bundle.tower_hash, engine=engine)
+        _check(index, found)
+        return found
+
+    return load
+
+
+def _check(folder: Path, index: ProductIndex) -> None:
+    generation = index.manifest.generation
+    if folder.parent.name == "generations" and generation != int(folder.name):
+        raise IndexUnfit(f"{folder}: its manifest says generation {generation}; build it again with 'shopwindow index'")
+    check_canaries(index)

@@ -1,0 +1,30 @@
+"""How much memory this process may still take, and giving back what it no longer uses."""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+
+_MEMINFO = Path("/proc/meminfo")
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def available_memory() -> int:
+    """Bytes that can be taken before the machine, or the container (cgroup v2), runs out."""
+    lines = dict(line.split(":") for line in _MEMINFO.read_text().splitlines())
+    available = int(lines["MemAvailable"].split()[0]) * 1024
+    try:
+        limit = int((_CGROUP / "memory.max").read_text())
+        used = int((_CGROUP / "memory.current").read_text())
+        counts = dict(line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())
+    except (OSError, ValueError):  # no cgroup v2, or "max": no limit
+        return available
+    # The file cache counts as used there, and goes when memory is needed.
+    return min(available, max(0, limit - used + int(counts["inactive_file"])))
+
+
+def give_back_memory() -> None:
+    """Hand freed memory back to the system: glibc keeps what lies below anything still in use."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries have none
+    if trim is not None:
+        trim(0)

@@ -1,0 +1,54 @@
+"""Single models of a running server: loaded again, counted, taken apart."""
+
+from __future__ import annotations
+
+from tritonclient.grpc import InferenceServerClient
+from tritonclient.utils import InferenceServerException
+
+from serving.errors import ServingError
+from serving.processes import kill, stubs
+from serving.server import DIRECT, TritonServer
+
+_CALL_TIMEOUT_S = 2.0
+
+
+def reload(server: TritonServer, model: str) -> None:
+    """Unloads a model and loads it again, in new processes; ensembles that it is a step of come back with it.
+
+    Args:
+        server: One with `options.reloadable`.
+        model: Its name.
+
+    Raises:
+        ServingError: The server did not do it, or not within `ready_timeout_s`.
+    """
+    # A process that hangs holds its request for ever, and the sibling of one that died can outlive the unloading.
+    for stub in stubs(server.pid):
+        if stub.model == model:
+            kill(stub.pid)
+    try:
+        with InferenceServerClient(server.grpc_url, channel_args=DIRECT) as client:
+            for change in (client.unload_model, client.load_model):
+                change(model, headers=server.owner_header, client_timeout=server.options.ready_timeout_s)
+    except InferenceServerException as error:
+        raise ServingError(f"{model} could not be loaded again: {error.message()}") from error
+
+
+def executions(server: TritonServer, model: str) -> int | None:
+    """How many requests a model has ended, well or not; None when the server doesn't say."""
+    try:
+        with InferenceServerClient(server.grpc_url, channel_args=DIRECT) as client:
+            statistics = client.get_inference_statistics(model, client_timeout=_CALL_TIMEOUT_S).model_stats
+    except InferenceServerException:
+        return None
+    return sum(int(each.inference_stats.success.count + each.inference_stats.fail.count) for each in statistics)
+
+
+def steps(server: TritonServer, model: str) -> list[str]:
+    """The models that an ensemble consists of, any other model itself; none when the server doesn't say."""
+    try:
+        with InferenceServerClient(server.grpc_url, channel_args=DIRECT) as client:
+            config = client.get_model_config(model, client_timeout=_CALL_TIMEOUT_S).config
+    except InferenceServerException:
+        return []
+    return [step.model_name for step in config.ensemble_scheduling.step] or [model]

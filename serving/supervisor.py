@@ -1,0 +1,197 @@
+"""Watching a server by real inference, and bringing back what died: a model's process, or the whole server."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+
+from serving.backoff import Backoff
+from serving.canary import Canary
+from serving.errors import ServingError
+from serving.health import Health
+from serving.models import executions, reload, steps
+from serving.processes import Stub, is_at_work, stubs
+from serving.server import TritonServer
+from shopwindow_client import DeadlineExceeded, ShopwindowError
+
+# Rounds in a row that a pipeline fails before its models are loaded again: one failure may be chance.
+_PATIENCE = 3
+# A watch that has not looked for so long is itself at fault.
+_STALE_S = 30.0
+_DEAD_STUB = re.compile(r"Stub process '(.+)_\d+_\d+' is not healthy")
+
+
+class Supervisor:
+    """Watches a server, and recovers it without a person.
+
+    Once a second it looks whether every process of the Python models is there and asks every pipeline for an answer.
+    A model whose process died or was stopped is loaded again at once; one that keeps failing, after three rounds. When
+    that fails, when nothing answers, or when the server is gone, the server is started anew, after a pause that
+    doubles each time. A pipeline that is merely slow, because there is too much to do, is left alone.
+
+    Triton does neither (2.51): a killed model process stays dead, while model and server report to be ready.
+
+    Args:
+        server: A running server with `options.reloadable`.
+        say: Receives a line about everything done.
+        interval_s: Seconds from one look to the next.
+    """
+
+    def __init__(
+        self, server: TritonServer, *, say: Callable[[str], None] | None = None, interval_s: float = 1.0
+    ) -> None:
+        self._server = server
+        self._say = say or _print_with_time
+        self._interval_s = interval_s
+        self._health = Health(live=True, ready=False, reason="not looked yet")
+        self._looked = time.monotonic()
+        self._canary: Canary | None = None
+        self._stubs: list[Stub] = []
+        self._failed: dict[str, tuple[int, int | None]] = {}  # pipeline -> rounds, requests it had ended by then
+        self._trouble_since: float | None = None
+        self._server_backoff = Backoff()
+        self._model_backoffs: dict[str, Backoff] = {}
+
+    @property
+    def health(self) -> Health:
+        """What was last seen. Safe to read from another thread."""
+        health, age = self._health, time.monotonic() - self._looked
+        if health.ready and age > _STALE_S:
+            return Health(live=False, ready=False, reason=f"the watch has seen nothing for {age:.0f} s")
+        return health
+
+    def run(self) -> None:
+        """Watches until an exception, such as KeyboardInterrupt, ends it."""
+        try:
+            self._settle()
+            while True:
+                started = time.monotonic()
+                self.look()
+                time.sleep(max(0.0, self._interval_s - (time.monotonic() - started)))
+        finally:
+            if self._canary is not None:
+                self._canary.close()
+
+    def look(self) -> None:
+        """Looks once, and recovers what is dead."""
+        if (status := self._server.poll()) is not None:
+            self._restart(f"Triton ended by itself with status {status}")
+        elif dead := self._models_without_process():
+            self._reload(dead, "a process of it died")
+        else:
+            self._judge(self._ask())
+        self._looked = time.monotonic()
+
+    def _models_without_process(self) -> list[str]:
+        group = self._server.pid
+        return sorted({stub.model for stub in self._stubs if not is_at_work(stub.pid, group)})
+
+    def _ask(self) -> dict[str, ShopwindowError | None]:
+        if self._canary is None:
+            self._canary = Canary(self._server.grpc_url)
+        return self._canary.ask()
+
+    def _judge(self, found: dict[str, ShopwindowError | None]) -> None:
+        """Draws the consequences of the canaries' answers."""
+        failing = {pipeline: error for pipeline, error in found.items() if error is not None}
+        self._failed = {pipeline: streak for pipeline, streak in self._failed.items() if pipeline in failing}
+        if not failing:
+            if self._trouble_since is not None:
+                self._say(f"ready again, after {time.monotonic() - self._trouble_since:.1f} s")
+                self._trouble_since = None
+            self._health = Health(live=True, ready=True)
+            return
+        reason = "; ".join(f"{pipeline}: {error}" for pipeline, error in failing.items())
+        if self._trouble_since is None:
+            self._say(f"not ready: {reason}")
+        self._in_trouble(reason)
+        stuck = [pipeline for pipeline, error in failing.items() if self._is_stuck(pipeline, error)]
+        if not stuck:
+            return
+        culprits = self._culprits(stuck, failing)
+        if len(stuck) < len(found) and culprits:
+            self._reload(culprits, f"{_PATIENCE} canaries failed ({reason})")
+        else:
+            self._restart(f"nothing answers ({reason})")
+
+    def _is_stuck(self, pipeline: str, error: ShopwindowError) -> bool:
+        """Whether a pipeline has failed too often, and not just because it has much to do."""
+        ended = executions(self._server, pipeline) if isinstance(error, DeadlineExceeded) else None
+        rounds, before = self._failed.get(pipeline, (0, None))
+        if ended is not None and before is not None and ended > before:
+            rounds = 0
+        self._failed[pipeline] = rounds + 1, ended
+        return rounds + 1 >= _PATIENCE
+
+    def _culprits(self, stuck: Iterable[str], failing: dict[str, ShopwindowError]) -> list[str]:
+        """The models to load again for pipelines to work: those that Triton names, else all their steps."""
+        found: set[str] = set()
+        for pipeline in stuck:
+            named = _DEAD_STUB.search(str(failing[pipeline]))
+            found.update([named[1]] if named else steps(self._server, pipeline))
+        return sorted(found)
+
+    def _reload(self, models: list[str], reason: str) -> None:
+        """Loads models again, all at once; when that fails, the server starts anew."""
+        names = ", ".join(models)
+        self._in_trouble(f"{names}: {reason}")
+        self._say(f"{names}: {reason}; loading it again")
+        pauses = [self._model_backoffs.setdefault(model, Backoff(first_s=0.25)).pause_s() for model in models]
+        time.sleep(max(pauses))
+        started = time.monotonic()
+        try:
+            _all_at_once(lambda model: reload(self._server, model), models)
+        except ServingError as error:
+            self._restart(str(error))
+            return
+        self._say(f"{names}: loaded in {time.monotonic() - started:.1f} s")
+        self._settle()
+
+    def _restart(self, reason: str) -> None:
+        """Starts the server anew, as often as it takes."""
+        self._in_trouble(reason)
+        while True:
+            pause = self._server_backoff.pause_s()
+            self._say(f"{reason}; starting Triton again in {pause:g} s")
+            self._server.stop()
+            time.sleep(pause)
+            started = time.monotonic()
+            try:
+                self._server.restart()
+                self._server.wait_until_ready()
+            except ServingError as error:
+                reason = f"Triton did not start: {error}"
+                self._health = Health(live=False, ready=False, reason=reason)
+            else:
+                break
+        self._say(f"Triton started in {time.monotonic() - started:.1f} s")
+        self._settle()
+
+    def _in_trouble(self, reason: str) -> None:
+        self._health = Health(live=True, ready=False, reason=reason)
+        if self._trouble_since is None:
+            self._trouble_since = time.monotonic()
+
+    def _settle(self) -> None:
+        """Takes the server as it is now for the one to watch."""
+        if self._canary is not None:
+            self._canary.close()  # its connection may be waiting long before it tries the new server
+        self._canary = None
+        self._stubs = stubs(self._server.pid)
+        self._failed = {}
+
+
+def _all_at_once(do: Callable[[str], None], items: Sequence[str]) -> None:
+    """Does something to each item in threads of their own; the first failure, or Ctrl-C, is not kept waiting."""
+    pool = ThreadPoolExecutor(len(items))
+    try:
+        list(pool.map(do, items))
+    finally:
+        pool.shutdown(wait=False)
+
+
+def _print_with_time(line: str) -> None:
+    print(f"{datetime.now().astimezone().isoformat(sep=' ', timespec='milliseconds')}  {line}", flush=True)

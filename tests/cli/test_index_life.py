@@ -1,0 +1,116 @@
+"""The commands on an index home: what they print, what they change, and how they fail."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from cli.main import main
+from cli.update import read_ids
+from retrieval import ProductIndex, parse_parameters
+from retrieval.content import content_hash
+from retrieval.index_folder import read_manifest, write_index
+from retrieval.index_home import IndexHome, resolve_index
+from tests.retrieval.index_parts import make_index
+
+ROWS = 60
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    index, place = make_index("flat", ROWS), IndexHome(tmp_path / "index")
+    titles = index.attributes["title"].to_pylist()
+    with place.writing():
+        write_index(
+            place.building,
+            manifest=index.manifest,
+            vectors=index.vectors,
+            product_ids=index.product_ids,
+            attributes=index.attributes,
+            engine=index.engine,
+            skipped="row,product_id,reason\n",
+            content=np.array([content_hash(title, b"") for title in titles], np.uint64),
+        )
+        place.publish(place.building, 1)
+    return place.path
+
+
+def ids(home: Path, **given: Any) -> list[int]:
+    """The products that a search for everything finds."""
+    index = ProductIndex.open(home)
+    assert index.folder is not None
+    result = index.search_batch([(index.folder.vectors[:1], parse_parameters({"top_k": ROWS, **given}))])[0]
+    return sorted(product for product in result.product_ids[0].tolist() if product >= 0)
+
+
+def test_an_update_its_rollback_and_a_compaction(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    every = ids(home)
+    pq.write_table(
+        pa.table({"product_id": [*every[:3], 5], "price": [7.0] * 4, "title": [None] * 4}), tmp_path / "changes.parquet"
+    )
+    arguments = ["--index", str(home), "--changes", str(tmp_path / "changes.parquet")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)  # there is no repository here
+        assert main(["index", "update", *arguments]) == 1
+        assert "shopwindow export" in capsys.readouterr().err  # product 5 is new
+        pq.write_table(pa.table({"product_id": every[:3], "price": [7.0] * 3}), tmp_path / "changes.parquet")
+        assert main(["index", "update", *arguments, "--remove", f"{every[-1]},{every[-2]},4"]) == 0
+    said = capsys.readouterr().out
+    assert "added 0, embedded again 0, attributes only 3, removed 2 products" in said
+    assert f"wrote {home}, generation 2, {ROWS - 2} products" in said
+    assert "not in the index, so not removed: 1 (4)" in said
+    assert "no running server watches this index" in said
+    assert ids(home) == every[:-2] and set(ids(home, filter={"price": 7.0})) >= {*every[:3]}
+
+    assert main(["rollback", "--index", str(home)]) == 0
+    assert "back at generation 1; the same command leads to 2 again" in capsys.readouterr().out
+    assert ids(home) == every
+    assert main(["index", "rollback", "--index", str(home)]) == 0
+    assert ids(home) == every[:-2]
+
+    (tmp_path / "gone.txt").write_text("\n".join(map(str, every[:6])))
+    capsys.readouterr()
+    assert main(["update", "--index", str(home), "--remove", str(tmp_path / "gone.txt")]) == 0
+    assert f"0 rows beside the base and 8 dead ones of {ROWS} make searches slower" in capsys.readouterr().out
+    assert main(["index", "compact", "--index", str(home), "--recipe", "flat"]) == 0
+    assert f"holds {ROWS - 8} products and nothing else, recipe Flat" in capsys.readouterr().out
+    assert ids(home) == every[6:-2]
+    assert np.load(resolve_index(home) / "vectors.npy").shape[0] == ROWS - 8
+    assert main(["update", "--index", str(home), "--remove", str(every[6]), "--compact"]) == 0
+    assert (read_manifest(home).count, read_manifest(home).dead) == (ROWS - 9, 0)
+
+
+def test_ids_to_remove_come_from_a_list_or_a_file(tmp_path: Path) -> None:
+    assert read_ids("7, 9,11") == [7, 9, 11]
+    (tmp_path / "ids.csv").write_text("7\n9\n\n11\n")
+    assert read_ids(str(tmp_path / "ids.csv")) == [7, 9, 11]
+    pq.write_table(pa.table({"product_id": [7, None, 9], "other": ["a"] * 3}), tmp_path / "ids.parquet")
+    assert read_ids(str(tmp_path / "ids.parquet")) == [7, 9]
+    pq.write_table(pa.table({"id": [7]}), tmp_path / "ids.parquet")
+    with pytest.raises(ValueError, match=r"--remove: .*ids\.parquet is not parquet with a column 'product_id'"):
+        read_ids(str(tmp_path / "ids.parquet"))
+    with pytest.raises(
+        ValueError, match="--remove: must be product ids with commas between, or a file of them, got 'x7'"
+    ):
+        read_ids("3,x7")
+
+
+def test_what_cannot_be_done_is_said_in_one_line(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments, message in (
+        (["update", "--index", str(home)], "--changes, --remove: give a file of changes, or products to remove"),
+        (["rollback", "--index", str(home)], "no previous generation to go back to; on disk: [1]"),
+        (["rollback", "--index", str(tmp_path / "no")], "is not an index home with a served generation"),
+        (["compact", "--index", str(tmp_path / "no")], "is not an index home with a served generation"),
+    ):
+        assert main(arguments) == 1
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "no").exists()

@@ -1,0 +1,33 @@
+"""Run as a script: prints the peak memory, in KiB, of the embedding stage over a catalogue. Arguments: file, folder.
+
+The towers' place is taken by numbers drawn from the titles: theirs is the same for any catalogue.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from export.building import Building
+from export.catalog import Catalog, CatalogRows
+from export.embedders import embed_in_order
+from export.embedding import embed_catalog
+
+DIM = 128
+
+
+class Drawn:
+    workers = 2
+
+    def __call__(self, rows: CatalogRows) -> tuple[np.ndarray, dict[int, str]]:
+        return np.random.default_rng(len(rows.titles[0])).random((len(rows.usable), DIM), np.float32), {}
+
+
+catalog = Catalog(Path(sys.argv[1]))
+with Building(Path(sys.argv[2]), {}, DIM) as building:
+    embed_catalog(building, embed_in_order(catalog, Drawn(), 0), catalog.rows, progress=False)
+    assert building.progress.products == catalog.rows
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

@@ -1,0 +1,86 @@
+"""Embedding elsewhere: through a running server, or on a Ray cluster, with the same result as in this process."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from export.errors import ExportError
+from export.index import build_index
+from retrieval.bundle import Bundle
+from retrieval.index_folder import read_index
+from retrieval.index_home import resolve_index
+from serving import TritonServer
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, shop: Path, repository: Path) -> Path:
+    """A catalogue of two files with a few rows that cannot be indexed, and `here`, its index embedded in process."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    rows: list[dict[str, Any]] = pq.read_table(shop / "products.parquet").slice(0, 150).to_pylist()
+    rows[20] |= {"image": b"broken"}
+    rows[40] |= {"image": b"broken"}
+    rows[60] |= {"product_id": None}
+    rows[70] |= {"title": None, "image": None}
+    rows[80] |= {"image": None}
+    rows[90] |= {"title": None}
+    rows[100] |= {"product_id": rows[3]["product_id"]}
+    (folder / "shop").mkdir()
+    pq.write_table(pa.Table.from_pylist(rows[:110]), folder / "shop" / "1.parquet", row_group_size=50)
+    pq.write_table(pa.Table.from_pylist(rows[110:]), folder / "shop" / "2.parquet")
+    build_index(folder / "shop", repository, folder / "here", progress=False)
+    return folder
+
+
+def assert_equal(index: Path, here: Path) -> None:
+    """Both hold the same products, embedded alike, and leave out the same rows."""
+    found, expected = read_index(index), read_index(here)
+    assert found.manifest.count == 145
+    assert found.product_ids.tolist() == expected.product_ids.tolist()
+    assert np.abs(found.vectors - expected.vectors).max() < 1e-5
+    assert found.attributes.equals(expected.attributes)
+    contents = [np.load(resolve_index(path) / "content.npy").tolist() for path in (index, here)]
+    assert contents[0] == contents[1]
+    lines = [(resolve_index(path) / "skipped.csv").read_text().splitlines() for path in (index, here)]
+    assert [line.split(",")[:2] for line in lines[0]] == [line.split(",")[:2] for line in lines[1]]
+    assert len(lines[0]) == 6
+
+
+def test_a_running_server_embeds_as_this_process_does(folder: Path, repository: Path, served: TritonServer) -> None:
+    build_index(folder / "shop", repository, folder / "server", server=served.grpc_url, progress=False)
+    assert_equal(folder / "server", folder / "here")
+
+
+def test_a_server_of_other_towers_is_refused_and_both_are_named(
+    folder: Path, repository: Path, served: TritonServer, tmp_path: Path
+) -> None:
+    other = shutil.copytree(repository, tmp_path / "model_repository")
+    replace(Bundle.read(other), tower_hash="0123456789abcdef").write(other)
+    ours = Bundle.read(repository).tower_hash[:12]
+    with pytest.raises(ExportError, match=rf"runs towers {ours}, the repository has towers 0123456789ab"):
+        build_index(folder / "shop", other, tmp_path / "index", server=served.grpc_url, progress=False)
+
+
+def test_a_ray_cluster_embeds_as_this_process_does(folder: Path, repository: Path) -> None:
+    pytest.importorskip("ray", reason="needs Ray Data, which is optional: pip install 'ray[data]'")
+    build_index(folder / "shop", repository, folder / "ray", ray="local", progress=False)
+    assert_equal(folder / "ray", folder / "here")
+
+
+def test_without_ray_the_error_says_how_to_get_it(
+    folder: Path, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)  # as where it is not installed
+    with pytest.raises(ExportError, match=r"Ray Data is not installed .*pip install 'ray\[data\]'"):
+        build_index(folder / "shop", repository, tmp_path / "index", ray="local", progress=False)
+    monkeypatch.undo()
+    build_index(folder / "shop", repository, tmp_path / "index", progress=False)  # it can go on otherwise
+    assert_equal(tmp_path / "index", folder / "here")

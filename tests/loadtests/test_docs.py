@@ -1,0 +1,110 @@
+"""docs/loadtests.md: every example runs, and every option has one."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.main import main
+
+ROOT = Path(__file__).resolve().parents[2]
+TEXT = (ROOT / "docs" / "loadtests.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```sh\n(.*?)^```", TEXT, flags=re.MULTILINE | re.DOTALL)
+FILES = re.findall(r"^`(\S+\.yaml)`:\n\n```yaml\n(.*?)^```", TEXT, flags=re.MULTILINE | re.DOTALL)
+# What makes an example last a second or two, on a machine that may be slow.
+SHORTER = {
+    "--duration-s": "1.2",
+    "--timeout-s": "30",
+    "--max-p99-ms": "30000",
+    "--max-late-ms": "30000",
+    "--min-samples": "1",
+    "--highest-rate": "50",
+}
+
+
+def free_port() -> str:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return str(listener.getsockname()[1])
+
+
+def arguments(line: str, url: str, port: str) -> list[str]:
+    """A command line's arguments, cut short."""
+    line = line.replace("$URL", url).replace("5557", port).replace("HOST", "127.0.0.1")
+    words = shlex.split(line)[1:]
+    for name, value in SHORTER.items():
+        if name in words:
+            words[words.index(name) + 1] = value
+    return words if "--duration-s" in words else [*words, "--duration-s", SHORTER["--duration-s"]]
+
+
+@pytest.fixture
+def checkout(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, shop: Path, repository: Path, index: Path
+) -> Path:
+    """A folder that looks like a checkout after `make demo`."""
+    folder = tmp_path_factory.mktemp("checkout")
+    (folder / "build" / "demo").mkdir(parents=True)
+    for name, target in {"demo/shop": shop, "model_repository": repository, "index": index}.items():
+        (folder / "build" / name).symlink_to(target)
+    for name, text in FILES:
+        (folder / name).write_text(text)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
+def test_an_example_runs(block: str, planted: Any, checkout: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    port = free_port()
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "client")])}
+    commands = [arguments(line, planted.url, port) for line in block.splitlines()]
+    if "--baseline" in block:
+        before = next(other for other in BLOCKS if "--out build/before" in other)
+        commands.insert(0, arguments(before, planted.url, port))
+    if "--join" in block:
+        with subprocess.Popen([sys.executable, "-m", "cli.main", *commands[0]], env=environment) as first:
+            assert main(commands[1]) == 0
+            assert first.wait() == 0
+    else:
+        for command in commands:
+            assert main(command) == 0, capfd.readouterr()
+    assert "HARNESS" not in capfd.readouterr().err
+
+
+def test_the_python_example_runs(planted: Any, checkout: Path) -> None:
+    (code,) = re.findall(r"^```python\n(.*?)^```", TEXT, flags=re.MULTILINE | re.DOTALL)
+    exec(compile(code, "docs/loadtests.md", "exec"), {"URL": planted.url})
+
+
+def test_every_option_is_in_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["loadtest", "--help"])
+    options = set(re.findall(r"--[a-z][a-z0-9-]+", capsys.readouterr().out)) - {"--help"}
+    assert {option for option in options if not re.search(rf"{option}\b", "\n".join(BLOCKS))} == set()
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        (["--users", "1", "--shape", "ramp"], "shape ramp takes 2 level(s)"),
+        (["--rate", "1", "--slo", "none.yaml"], "slo must be a file, and there is none at none.yaml"),
+        (["--rate", "1", "--baseline", "slo.yaml"], "slo.yaml must hold the raw samples of a load test"),
+        (["--users", "2", "--find-rate"], "a search needs an open loop"),
+    ],
+)
+def test_bad_usage_has_its_own_code(
+    given: list[str], named: str, checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["loadtest", *given]) == 2
+    assert named in capsys.readouterr().err
+    with pytest.raises(SystemExit) as refused:
+        main(["loadtest", "--users", "1", "--rate", "1"])
+    assert refused.value.code == 2

@@ -1,0 +1,169 @@
+"""The parts of the watch: pauses, health endpoints, and the probe of a server with a dead model."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+from tritonclient.grpc import InferenceServerClient
+from tritonclient.utils import InferenceServerException
+
+from serving import Health, HealthServer, PortInUse, ServerOptions, Supervisor, TritonServer
+from serving.backoff import Backoff
+from serving.processes import stubs
+from shopwindow_client import RetrievalClient, ServerDraining
+
+ROOT = Path(__file__).parents[2]
+
+
+class Clock:
+    """Seconds that pass when told to."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture(scope="module")
+def server(repository: Path, index: Path) -> Iterator[TritonServer]:
+    """A server that nobody watches until a test does."""
+    options = ServerOptions(
+        repository=repository,
+        index=index,
+        profile="cpu-ensemble",
+        host="127.0.0.1",
+        http_port=0,
+        grpc_port=0,
+        metrics_port=0,
+        reloadable=True,
+    )
+    with TritonServer(options) as server:
+        yield server
+
+
+def probe(*arguments: str) -> tuple[int, str]:
+    """Exit status and standard error of `shopwindow probe`."""
+    done = subprocess.run(
+        [sys.executable, "-m", "cli.main", "probe", "--timeout", "20", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stdout == ""
+    return done.returncode, done.stderr
+
+
+def ask(address: str, path: str, method: str = "GET") -> tuple[int, str]:
+    connection = HTTPConnection(address, timeout=10)
+    connection.request(method, path)
+    reply = connection.getresponse()
+    try:
+        return reply.status, reply.read().decode()
+    finally:
+        connection.close()
+
+
+def test_pauses_double_up_to_the_longest() -> None:
+    clock = Clock()
+    backoff = Backoff(clock=clock)
+    pauses = []
+    for _ in range(9):
+        pauses.append(backoff.pause_s())
+        clock.now += pauses[-1] + 0.5  # died at once
+    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+
+
+def test_pauses_begin_anew_after_five_healthy_minutes_and_not_before() -> None:
+    clock = Clock()
+    backoff = Backoff(clock=clock)
+    assert [backoff.pause_s(), backoff.pause_s()] == [1, 2]
+    clock.now += 2 + 299
+    assert backoff.pause_s() == 4
+    clock.now += 4 + 300
+    assert backoff.pause_s() == 1
+
+
+def test_health_endpoints_say_what_was_seen() -> None:
+    seen = Health(live=True, ready=True)
+    with HealthServer("127.0.0.1", 0, lambda: seen) as health:
+        assert ask(health.address, "/readyz") == (200, "ok\n")
+        assert ask(health.address, "/livez?verbose") == (200, "ok\n")
+        seen = Health(live=True, ready=False, reason="retrieve: a process of it died")
+        assert ask(health.address, "/readyz") == (503, "retrieve: a process of it died\n")
+        assert ask(health.address, "/readyz", "HEAD") == (503, "")
+        assert ask(health.address, "/livez") == (200, "ok\n")
+        seen = Health(live=False, ready=False, reason="Triton did not start")
+        assert ask(health.address, "/livez") == (503, "Triton did not start\n")
+        assert ask(health.address, "/metrics")[0] == 404
+        port = int(health.address.rpartition(":")[2])
+        with pytest.raises(PortInUse, match=f"--health-port: port {port} "):
+            HealthServer("127.0.0.1", port, lambda: seen)
+
+
+def test_a_watch_that_has_not_looked_yet_is_not_ready(tmp_path: Path) -> None:
+    health = Supervisor(TritonServer(ServerOptions(repository=tmp_path))).health
+    assert (health.live, health.ready) == (True, False)
+
+
+def test_a_probe_of_nothing_fails() -> None:
+    with socket.socket() as taken:  # bound and not listening: nobody else gets this port meanwhile
+        taken.bind(("127.0.0.1", 0))
+        url = f"127.0.0.1:{taken.getsockname()[1]}"
+        status, errors = probe("--url", url)
+        assert status == 1
+        assert "not ready: retrieve: cannot reach" in errors
+        assert probe("--url", url, "--live") == (1, f"not live: {url} does not answer\n")
+
+
+def test_models_are_loaded_and_unloaded_by_nobody_else(server: TritonServer) -> None:
+    with InferenceServerClient(server.grpc_url) as stranger:
+        for change in (stranger.unload_model, stranger.load_model):
+            with pytest.raises(InferenceServerException, match="restricted"):
+                change("retrieve", client_timeout=10)
+    connection = HTTPConnection(server.http_url, timeout=10)
+    connection.request("POST", "/v2/repository/models/retrieve/unload", body="{}")
+    assert connection.getresponse().status == 403
+    connection.close()
+
+
+def test_a_dead_model_fails_the_probe_and_is_loaded_again(server: TritonServer) -> None:
+    assert probe("--url", server.grpc_url) == (0, "")
+    before = stubs(server.pid)
+    [victim] = [stub.pid for stub in before if stub.model == "query_tower"]
+    os.kill(victim, signal.SIGKILL)
+
+    status, errors = probe("--url", server.grpc_url)
+    assert status == 1
+    for pipeline in ("retrieve", "embed_query"):
+        assert f"not ready: {pipeline}: a process of {pipeline} at {server.grpc_url} died" in errors
+    assert "retrieve_similar" not in errors  # it asks the other tower
+    assert probe("--url", server.grpc_url, "--live") == (0, "")
+    with (
+        RetrievalClient(server.grpc_url, timeout_s=20.0, retry=None) as client,
+        pytest.raises(ServerDraining, match="Stub process 'query_tower_0_0' is not healthy") as lost,
+    ):
+        client.embed_query("a")
+    assert lost.value.retryable
+
+    said: list[str] = []
+    supervisor = Supervisor(server, say=said.append)
+    for _ in range(4):  # it never saw the process alive, so it is up to the canaries
+        supervisor.look()
+    assert supervisor.health.ready, said
+    assert said[0].startswith("not ready: retrieve: ")
+    assert said[1].startswith("query_tower: 3 canaries failed")
+    assert said[-1].startswith("ready again")
+    assert probe("--url", server.grpc_url) == (0, "")
+    after = stubs(server.pid)
+    assert sorted(stub.model for stub in after) == sorted(stub.model for stub in before)
+    assert {stub.pid for stub in before} - {stub.pid for stub in after} == {victim}

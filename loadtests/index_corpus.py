@@ -14,7 +14,7 @@ BLOCK = 500_000
 CLUSTERS = 20_000
 LATENT = 24
 # Of a kind's products around its centre, and of all dimensions around the LATENT ones; centres have a spread of 1.
-SPREAD, NOISE = np.float32(0.5), np.float32(0.1)
+SPREAD, NOISE = np.float32(0.7), np.float32(0.1)
 
 
 def kept_corpus(folder: Path, rows: int, dim: int, *, queries: int, k: int, clusters: int = CLUSTERS) -> Corpus:

@@ -42,6 +42,10 @@ class NotServed(RetrievalError):
     """Raised when serving processes refused a generation, or did not take it in time; the one before is served on."""
 
 
+class GenerationRefused(NotServed):
+    """Raised when a serving process found a generation unfit, with its reason."""
+
+
 class EngineUnfit(RetrievalError):
     """Raised when an index cannot be searched the way that was asked for: no GPU, too little memory, no such form."""
 

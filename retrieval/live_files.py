@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-from retrieval.errors import NotServed
+from retrieval.errors import GenerationRefused, NotServed
 from retrieval.index_home import IndexHome
 
 _FOLDER = "live"
@@ -107,14 +107,15 @@ def wait_until_served(home: Path, generation: int, timeout_s: float = 60.0) -> i
         The number of processes; 0 when none lives.
 
     Raises:
-        NotServed: a process refused it, some are late, or CURRENT names another one by now.
+        GenerationRefused: a process found it unfit.
+        NotServed: some are late, or CURRENT names another one by now.
     """
     deadline = time.monotonic() + timeout_s
     while True:
         processes = served_by(home)
         for process in processes:
             if process.refused is not None and process.refused.generation == generation:
-                raise NotServed(
+                raise GenerationRefused(
                     f"generation {generation} of {home} was refused by {process.name}, generation "
                     f"{process.generation} is served on: {process.refused.reason}"
                 )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from retrieval.bundle import Bundle
+from retrieval.embedding_cache import entries_from_environment
 from retrieval.engines import EngineOptions
 from retrieval.errors import IndexUnfit
 from retrieval.live import Load
@@ -18,7 +19,11 @@ WarmUp = Callable[[InProcessPipeline], object]
 
 
 def pipeline_loader(repository: Path, warm_up: WarmUp) -> Load[InProcessPipeline]:
-    """Towers and index as one object: a generation that carries its towers is served with those."""
+    """Towers and index as one object: a generation that carries its towers is served with those.
+
+    While the towers stay the same, so does the cache of query embeddings.
+    """
+    cached_queries = entries_from_environment()
 
     def load(index: Path, before: InProcessPipeline | None) -> InProcessPipeline:
         check_published(index)
@@ -27,7 +32,7 @@ def pipeline_loader(repository: Path, warm_up: WarmUp) -> Load[InProcessPipeline
         if before is not None and before.bundle == Bundle.read(towers):
             pipeline = before.with_index(index)
         else:
-            pipeline = InProcessPipeline(repository, index)
+            pipeline = InProcessPipeline(repository, index, cached_queries=cached_queries)
         _check(index, pipeline.index)
         warm_up(pipeline)
         return pipeline
@@ -37,12 +42,13 @@ def pipeline_loader(repository: Path, warm_up: WarmUp) -> Load[InProcessPipeline
 
 def towers_loader(repository: Path, warm_up: WarmUp) -> Load[InProcessPipeline]:
     """The towers alone, which need no index: those that a generation carries, else the repository's."""
+    cached_queries = entries_from_environment()
 
     def load(index: Path, before: InProcessPipeline | None) -> InProcessPipeline:
         towers = towers_to_serve(index, repository, follow=True)
         if before is not None and before.bundle == Bundle.read(towers):
             return before
-        pipeline = InProcessPipeline(towers)
+        pipeline = InProcessPipeline(towers, cached_queries=cached_queries)
         warm_up(pipeline)
         return pipeline
 

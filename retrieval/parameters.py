@@ -16,8 +16,18 @@ DEFAULT_TOP_K = 100
 MAX_TOP_K = 10_000
 DEFAULT_EFFORT = 5
 MAX_EFFORT = 10
+_MAX_UNIX_MS = 2**53  # JSON's own limit
 
-_KNOWN = ("channels", "effort", "filter", "fusion", "min_score", "top_k")
+_KNOWN = (
+    "allow_lower_effort",
+    "channels",
+    "deadline_unix_ms",
+    "effort",
+    "filter",
+    "fusion",
+    "min_score",
+    "top_k",
+)
 # Triton hands these to the model beside the caller's own (request priority, HTTP headers, ...): not ours to judge.
 _RESERVED = ("binary_data_output", "headers", "priority", "timeout", "sequence_id", "sequence_start", "sequence_end")
 
@@ -36,6 +46,9 @@ class RequestParameters:
         channels: where products come from.
         embedding_weight: the weight, 0 to 1, of the embedding channel when two are merged; None merges by reciprocal
             rank.
+        allow_lower_effort: whether a server may search with less effort when the time until the deadline is short.
+        deadline_unix_ms: when the caller stops waiting, Unix time in milliseconds by a clock that is right; a server
+            answers nothing after it. None leaves it to the request's timeout.
     """
 
     top_k: int = DEFAULT_TOP_K
@@ -44,6 +57,8 @@ class RequestParameters:
     min_score: float | None = None
     channels: Channel = Channel.EMBEDDING
     embedding_weight: float | None = None
+    allow_lower_effort: bool = False
+    deadline_unix_ms: int | None = None
 
 
 def parse_parameters(given: Mapping[str, Any]) -> RequestParameters:
@@ -68,6 +83,10 @@ def parse_parameters(given: Mapping[str, Any]) -> RequestParameters:
             values[name] = _integer(name, value, 1, MAX_EFFORT)
         elif name == "min_score":
             values[name] = _number(name, value)
+        elif name == "allow_lower_effort":
+            values[name] = _flag(name, value)
+        elif name == "deadline_unix_ms":
+            values[name] = _integer(name, value, 0, _MAX_UNIX_MS)
         elif name == "filter":
             values[name] = parse_filter(value)
         elif name == "channels":
@@ -93,6 +112,13 @@ def _integer(field: str, value: Any, low: int, high: int) -> int:
     if isinstance(number, bool) or not isinstance(number, int) or not low <= number <= high:
         raise InvalidRequest(field, f"must be an integer from {low} to {high}, got {show(value)}")
     return number
+
+
+def _flag(field: str, value: Any) -> bool:
+    flag = {"true": True, "false": False}.get(value) if isinstance(value, str) else value
+    if not isinstance(flag, bool):
+        raise InvalidRequest(field, f"must be true or false, got {show(value)}")
+    return flag
 
 
 def _number(field: str, value: Any) -> float:

@@ -13,16 +13,21 @@ import numpy as np
 from retrieval.bundle import Bundle, towers_of
 from retrieval.channels.search import check_channels, search_channels
 from retrieval.channels.wanted import Channel
+from retrieval.embedding_cache import EmbeddingCache
 from retrieval.index_home import resolve_index
 from retrieval.onnx_towers import OnnxProductTower, OnnxQueryTower
 from retrieval.parameters import RequestParameters, parse_parameters
 from retrieval.product_index import ProductIndex, SearchResult
 from retrieval.products import ProductBatch, ProductPreprocessor, concatenate
 from retrieval.repository_layout import RepositoryLayout
+from retrieval.stages import Stopwatch
 from retrieval.text import TextEncoder, clean_queries
 
 # Rows per tower call: beyond this a larger batch is no faster on a CPU and only costs memory.
 TOWER_ROWS = 64
+
+QueryRequest = tuple[list[str], RequestParameters]
+ProductRequest = tuple[ProductBatch, RequestParameters]
 
 
 class InProcessPipeline:
@@ -37,6 +42,10 @@ class InProcessPipeline:
         repository: an exported model repository; an index that carries its towers is searched with those.
         index: an index folder or the home of one; None gives a pipeline that only embeds.
         threads: ONNX Runtime threads per tower.
+        cached_queries: embeddings of the last queries to keep for those that come again; 0 keeps none.
+
+    Attributes:
+        cache: what keeps them; None without.
 
     Raises:
         FileNotFoundError: the repository is incomplete.
@@ -44,7 +53,9 @@ class InProcessPipeline:
         IndexUnfit: the index is unreadable or was filled by other towers.
     """
 
-    def __init__(self, repository: Path, index: Path | None = None, *, threads: int = 1) -> None:
+    def __init__(
+        self, repository: Path, index: Path | None = None, *, threads: int = 1, cached_queries: int = 0
+    ) -> None:
         if index is not None:
             index = resolve_index(index)  # once: the home may move on in the meantime
             repository = towers_of(index, repository)
@@ -56,9 +67,10 @@ class InProcessPipeline:
         titles = TextEncoder.read(self._layout.title_tokenizer, self.bundle.title_max_tokens)
         self.preprocessor = ProductPreprocessor(titles, self.bundle.image_size)
         self._index = ProductIndex.open(index, tower_hash=self.bundle.tower_hash) if index else None
+        self.cache = EmbeddingCache(cached_queries, self.bundle.embedding_dim) if cached_queries else None
 
     def with_index(self, index: Path) -> InProcessPipeline:
-        """The same towers, shared with this pipeline, over another index that they filled.
+        """The same towers, shared with this pipeline as is the cache, over another index that they filled.
 
         Raises:
             IndexUnfit: the index is unreadable or was filled by other towers.
@@ -102,18 +114,31 @@ class InProcessPipeline:
         """Check and preprocess one request's products; see `ProductPreprocessor`."""
         return self.preprocessor(titles, images)
 
-    def answer_queries(self, requests: Sequence[tuple[list[str], RequestParameters]]) -> list[SearchResult]:
+    def answer_queries(self, requests: Sequence[QueryRequest]) -> list[SearchResult]:
         """Retrieve for several prepared requests at once, each answered as if alone."""
-        # A request that wants the lexical channel alone needs no embedding.
-        encoded = [queries if Channel.EMBEDDING in wanted.channels else [] for queries, wanted in requests]
-        parts = _split(self._encode([query for queries in encoded for query in queries]), list(map(len, encoded)))
-        return search_channels(self.index, [(part, *request) for part, request in zip(parts, requests, strict=True)])
+        embeddings = self.embed_requests(requests, Stopwatch())
+        return search_channels(
+            self.index, [(part, *request) for part, request in zip(embeddings, requests, strict=True)]
+        )
 
-    def answer_products(self, requests: Sequence[tuple[ProductBatch, RequestParameters]]) -> list[SearchResult]:
+    def answer_products(self, requests: Sequence[ProductRequest]) -> list[SearchResult]:
         """Retrieve similar products for several prepared requests at once, each answered as if alone."""
-        embeddings, _ = self.embed_prepared(concatenate([batch for batch, _ in requests]))
-        parts = _split(embeddings, [len(batch.pixels) for batch, _ in requests])
+        parts = self.embed_batches([batch for batch, _ in requests])
         return self.index.search_batch([(part, wanted) for part, (_, wanted) in zip(parts, requests, strict=True)])
+
+    def embed_requests(self, requests: Sequence[QueryRequest], watch: Stopwatch) -> list[np.ndarray]:
+        """Embed the queries of several prepared requests together.
+
+        Returns:
+            (queries, dim) float32 of each request; (0, dim) where the lexical channel alone is wanted.
+        """
+        encoded = [queries if Channel.EMBEDDING in wanted.channels else [] for queries, wanted in requests]
+        return _split(self._encode([query for queries in encoded for query in queries], watch), list(map(len, encoded)))
+
+    def embed_batches(self, batches: Sequence[ProductBatch]) -> list[np.ndarray]:
+        """Embed the prepared products of several requests together: (products, dim) float32 of each."""
+        embeddings, _ = self.embed_prepared(concatenate(batches))
+        return _split(embeddings, [len(batch.pixels) for batch in batches])
 
     def retrieve(self, queries: Sequence[bytes | str], **parameters: Any) -> SearchResult:
         """Products for shoppers' words.
@@ -136,20 +161,28 @@ class InProcessPipeline:
 
     def embed_query(self, queries: Sequence[bytes | str]) -> np.ndarray:
         """Query embeddings, (batch, dim) float32, L2-normalised."""
-        return self._encode(clean_queries(queries))
+        return self._encode(clean_queries(queries), Stopwatch())
 
     def embed_product(self, titles: Sequence[bytes | str], images: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
         """Product embeddings (batch, dim) float32 and modality weights (batch, 2) float32 (title, image)."""
         return self.embed_prepared(self.prepare_products(titles, images))
 
-    def _encode(self, queries: list[str]) -> np.ndarray:
+    def _encode(self, queries: list[str], watch: Stopwatch) -> np.ndarray:
+        if self.cache is None or not queries:
+            return self._compute(queries, watch)
+        keys = [self._queries.key(query) for query in queries]
+        return self.cache.embed(keys, lambda rows: self._compute([queries[row] for row in rows], watch))
+
+    def _compute(self, queries: list[str], watch: Stopwatch) -> np.ndarray:
         if not queries:
             return np.empty((0, self.bundle.embedding_dim), dtype=np.float32)
         ids, mask = self._queries.encode(queries)
+        watch.lap("tokenise")
         parts = [
             self._query_tower(ids[start : start + TOWER_ROWS], mask[start : start + TOWER_ROWS])
             for start in range(0, len(ids), TOWER_ROWS)
         ]
+        watch.lap("tower")
         return np.concatenate(parts)
 
     def embed_prepared(self, batch: ProductBatch) -> tuple[np.ndarray, np.ndarray]:

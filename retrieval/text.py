@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -63,11 +64,23 @@ class TextEncoder:
         self.max_tokens = max_tokens
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(max_tokens)
+        # These are looked for in the text as it is, before it is normalised.
+        added = [re.escape(token.content) for token in self._tokenizer.get_added_tokens_decoder().values()]
+        self._added = re.compile("|".join(added)) if added else None
 
     @classmethod
     def read(cls, file: Path, max_tokens: int) -> TextEncoder:
         """From a tokenizer.json."""
         return cls(Tokenizer.from_file(str(file)), max_tokens)
+
+    def key(self, text: str) -> str | bytes:
+        """A form of a text, such that texts of the same form get the same tokens: `Red Dress` and `red dress`, where
+        the tokeniser doesn't mind case."""
+        normalizer = self._tokenizer.normalizer
+        if normalizer is None or (self._added and self._added.search(text)):
+            return text.encode()
+        normalised: str = normalizer.normalize_str(text)
+        return normalised
 
     def encode(self, texts: Sequence[str], *, pad_to: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Tokenise.

@@ -11,6 +11,8 @@ from serving.install import TritonInstall
 from serving.options import PLAIN_PROFILE, ServerOptions
 
 OWNER_KEY = "shopwindow-owner"
+# OpenTelemetry's own variable: http://collector:4318/v1/traces. The Python models send their stages there too.
+TRACES_VARIABLE = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
 
 _TETHER = Path(__file__).with_name("_tether.py")
 
@@ -45,6 +47,9 @@ def tethered_command(
             f"--{flag}=model-repository:{OWNER_KEY}={secret}"
             for flag in ("grpc-restricted-protocol", "http-restricted-api")
         ]
+    if collector := os.environ.get(TRACES_VARIABLE):
+        command += ["--trace-config=mode=opentelemetry", "--trace-config=level=TIMESTAMPS"]
+        command += [f"--trace-config=opentelemetry,url={collector}"]
     if install.backend_directory is not None:
         command += [f"--backend-directory={install.backend_directory}"]
     return [*command, *options.extra_args]

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils  # exists only inside the stub
 
+from retrieval.budget import Expired
 from retrieval.bundle import Bundle
 from retrieval.errors import InvalidRequest, show
 from retrieval.live import LiveIndex, Load, Served
@@ -33,6 +34,7 @@ class Context:
         bundle: what the repository says of its towers.
         index: the index home or folder, from the environment variable SHOPWINDOW_INDEX, else `index` beside the
             repository.
+        model: name of the model.
         instance: name of this model instance, as `retrieve_0_1`.
     """
 
@@ -42,6 +44,7 @@ class Context:
         self.bundle = Bundle.read(self.repository)
         named = os.environ.get(INDEX_VARIABLE)
         self.index = Path(named) if named else default_index(self.repository)
+        self.model = args["model_name"]
         self.instance = args["model_instance_name"]
         self._parameters = json.loads(args["model_config"]).get("parameters", {})
 
@@ -105,14 +108,15 @@ def split(rows: np.ndarray, sizes: Sequence[int]) -> list[np.ndarray]:
 def answer(
     requests: Sequence[Any],
     prepare: Callable[[Any], Any],
-    compute: Callable[[list[Any]], Iterable[dict[str, np.ndarray]]],
+    compute: Callable[[list[Any]], Iterable[dict[str, np.ndarray] | Exception]],
 ) -> list[Any]:
     """Answer a batch so that a bad request spoils no other.
 
     Args:
         requests: what Triton hands to `execute`.
         prepare: reads and checks one request; its InvalidRequest becomes that request's INVALID_ARGUMENT.
-        compute: answers everything that was prepared, together: output arrays by name, one dict per item, in order.
+        compute: answers everything that was prepared, together: output arrays by name, one dict per item, in order;
+            an exception in the place of one that it can't answer.
 
     Returns:
         One response per request, in order, holding the outputs which that request asked for.
@@ -132,7 +136,9 @@ def answer(
             responses[position] = _failure(f"{type(error).__name__}: {error}", pb_utils.TritonError.INTERNAL)
     outcomes = _compute(compute, [item for _, item in prepared])
     for (position, _), outcome in zip(prepared, outcomes, strict=True):
-        if isinstance(outcome, Exception):
+        if isinstance(outcome, Expired):
+            responses[position] = _failure(str(outcome), pb_utils.TritonError.UNAVAILABLE)
+        elif isinstance(outcome, Exception):
             message = f"{type(outcome).__name__}: {outcome}"
             responses[position] = _failure(message, pb_utils.TritonError.INTERNAL)
         else:
@@ -143,7 +149,7 @@ def answer(
 
 
 def _compute(
-    compute: Callable[[list[Any]], Iterable[dict[str, np.ndarray]]], items: list[Any]
+    compute: Callable[[list[Any]], Iterable[dict[str, np.ndarray] | Exception]], items: list[Any]
 ) -> list[dict[str, np.ndarray] | Exception]:
     """Everything together; when that fails, one by one, so that what fails fails alone."""
     if not items:

@@ -16,6 +16,7 @@ from retrieval import ProductIndex, parse_parameters
 from retrieval.content import content_hash
 from retrieval.index_folder import read_manifest, write_index
 from retrieval.index_home import IndexHome, resolve_index
+from retrieval.live import LiveIndex
 from tests.retrieval.index_parts import make_index
 
 ROWS = 60
@@ -85,6 +86,24 @@ def test_an_update_its_rollback_and_a_compaction(
     assert np.load(resolve_index(home) / "vectors.npy").shape[0] == ROWS - 8
     assert main(["update", "--index", str(home), "--remove", str(every[6]), "--compact"]) == 0
     assert (read_manifest(home).count, read_manifest(home).dead) == (ROWS - 9, 0)
+
+
+def test_a_refused_generation_does_not_stay_the_one_to_serve(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def load(folder: Path, before: str | None) -> str:
+        if before is not None:
+            raise ValueError("it does not fit into memory")
+        return folder.name
+
+    best = ids(home)[0]
+    live = LiveIndex(home, load)
+    try:
+        assert main(["update", "--index", str(home), "--remove", str(best)]) == 1
+        assert "it does not fit into memory" in capsys.readouterr().err
+        pointer = IndexHome(home).pointer
+        assert pointer is not None and (pointer.generation, pointer.previous) == (1, 2)
+        assert live.current == "000001" and best in ids(home)
+    finally:
+        live.close()
 
 
 def test_ids_to_remove_come_from_a_list_or_a_file(tmp_path: Path) -> None:

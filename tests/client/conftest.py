@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from retrieval.index_folder import read_index
 from serving import ServerOptions, TritonServer
 from tests.client.harm import BRAKE, kill
 
@@ -48,6 +50,12 @@ def options(small_repository: Path, index: Path) -> dict[str, Any]:
         "metrics_port": 0,
         "stop_timeout_s": 2.0,
     }
+
+
+@pytest.fixture(scope="session")
+def embedding(index: Path) -> np.ndarray:
+    """A product's own embedding, (dim,) float32."""
+    return np.array(read_index(index).vectors[0])
 
 
 @pytest.fixture(scope="session")

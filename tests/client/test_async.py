@@ -63,7 +63,6 @@ def test_the_twins_have_the_same_calls() -> None:
 
 
 def test_the_twins_give_the_same(served: TritonServer) -> None:
-    embedding = np.eye(1, 128, dtype=np.float32)
     asked: list[tuple[str, Any, dict[str, Any]]] = [
         ("retrieve", QUERIES * 30, {"top_k": 5}),
         ("retrieve", "red dress", {"filter": {"price": {"lt": 50}}, "min_score": 0.01}),
@@ -74,18 +73,17 @@ def test_the_twins_give_the_same(served: TritonServer) -> None:
     ]
 
     async def all_of_them() -> list[Any]:
-        async with AsyncRetrievalClient(served.grpc_url, timeout_s=30.0) as client:
+        async with AsyncRetrievalClient(served.grpc_url, timeout_s=60.0) as client:
             return [await getattr(client, name)(given, **options) for name, given, options in asked] + [
                 await client.info(),
                 await client.health(),
             ]
 
-    with RetrievalClient(served.grpc_url, timeout_s=30.0) as client:
+    with RetrievalClient(served.grpc_url, timeout_s=60.0) as client:
         expected = [getattr(client, name)(given, **options) for name, given, options in asked] + [
             client.info(),
             client.health(),
         ]
-    del embedding
     for found, wanted in zip(run(all_of_them()), expected, strict=True):
         if hasattr(wanted, "scores"):
             np.testing.assert_allclose(found.scores, wanted.scores, atol=1e-5)
@@ -141,7 +139,7 @@ def test_deadlines_hedges_and_dead_addresses(mute_url: str) -> None:
             async with AsyncRetrievalClient(mute_url, timeout_s=0.3, hedge=hedge) as client:
                 with pytest.raises(DeadlineExceeded, match=r"timeout_s=0\.3"):
                     await client.retrieve("red dress")
-        async with AsyncRetrievalClient("127.0.0.1:1") as client:
+        async with AsyncRetrievalClient("127.0.0.1:1", timeout_s=60.0) as client:
             with pytest.raises(ServerUnreachable) as caught:
                 await client.retrieve(QUERIES)
             assert caught.value.attempts == 3

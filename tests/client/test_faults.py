@@ -32,11 +32,6 @@ from tests.client.harm import PATIENT, busy, frozen, holds, kill, searched, unti
 Twins = tuple[TritonServer, TritonServer]
 
 
-@pytest.fixture(scope="module")
-def embedding(index: Any) -> np.ndarray:
-    return np.load(resolve_index(index) / "vectors.npy")[0]
-
-
 def both(twins: Twins) -> str:
     """An address that stands for two servers."""
     return "ipv4:" + ",".join(server.grpc_url for server in twins)
@@ -52,8 +47,8 @@ def test_a_full_queue_is_overload_and_retries_get_through_when_there_is_room(
 ) -> None:
     server, before = twins[0], searched(twins[0])
     with (
-        RetrievalClient(server.grpc_url, timeout_s=20.0, retry=None) as hasty,
-        RetrievalClient(server.grpc_url, timeout_s=20.0, retry=PATIENT) as patient,
+        RetrievalClient(server.grpc_url, timeout_s=60.0, retry=None) as hasty,
+        RetrievalClient(server.grpc_url, timeout_s=60.0, retry=PATIENT) as patient,
         ThreadPoolExecutor(8) as threads,
     ):
         with busy(server):
@@ -70,7 +65,7 @@ def test_a_full_queue_is_overload_and_retries_get_through_when_there_is_room(
 
 def test_a_frozen_server_costs_the_deadline_and_no_more(twins: Twins, embedding: np.ndarray) -> None:
     server = twins[0]
-    with RetrievalClient(server.grpc_url, timeout_s=20.0, retry=PATIENT) as client:
+    with RetrievalClient(server.grpc_url, timeout_s=60.0, retry=PATIENT) as client:
         warm(client, embedding)
         with frozen(server):
             with pytest.raises(DeadlineExceeded, match=r"timeout_s=0\.3"):
@@ -81,14 +76,9 @@ def test_a_frozen_server_costs_the_deadline_and_no_more(twins: Twins, embedding:
 
 def test_a_slow_server_is_hedged_by_another_which_searches_once(twins: Twins, embedding: np.ndarray) -> None:
     slow, before = twins[0], [searched(server) for server in twins]
-    with (
-        RetrievalClient(both(twins), timeout_s=20.0, hedge=Hedge(after_s=0.05), retry=PATIENT) as client,
-        RetrievalClient(slow.grpc_url, timeout_s=20.0, retry=PATIENT) as unhedged,
-    ):
+    with RetrievalClient(both(twins), timeout_s=60.0, hedge=Hedge(after_s=0.05), retry=PATIENT) as client:
         with busy(slow):
             found = [client.retrieve_by_embedding(embedding, top_k=3) for _ in range(5)]
-            with pytest.raises(DeadlineExceeded):
-                unhedged.retrieve_by_embedding(embedding, timeout_s=0.3)
         assert all(len(results[0]) == 3 for results in found)
         client.health()  # on each connection, after what was cancelled there
     counts = [searched(server) - count for server, count in zip(twins, before, strict=True)]
@@ -99,7 +89,7 @@ def test_a_slow_server_is_hedged_by_another_which_searches_once(twins: Twins, em
 def test_what_nobody_waits_for_any_more_is_dropped_from_the_queue(twins: Twins, embedding: np.ndarray) -> None:
     server = twins[0]
     with (
-        RetrievalClient(server.grpc_url, timeout_s=20.0, retry=PATIENT) as client,
+        RetrievalClient(server.grpc_url, timeout_s=60.0, retry=PATIENT) as client,
         ThreadPoolExecutor(1) as threads,
     ):
         warm(client, embedding)
@@ -118,7 +108,7 @@ def test_a_hedge_finds_the_server_that_is_not_frozen_and_searches_no_more_than_a
     twins: Twins, embedding: np.ndarray
 ) -> None:
     before = searched(*twins)
-    with RetrievalClient(both(twins), timeout_s=20.0, hedge=Hedge(after_s=0.05), retry=PATIENT) as client:
+    with RetrievalClient(both(twins), timeout_s=60.0, hedge=Hedge(after_s=0.05), retry=PATIENT) as client:
         warm(client, embedding, 4)  # connected to both
         with frozen(twins[0]):
             found = [client.retrieve_by_embedding(embedding, top_k=3) for _ in range(6)]
@@ -133,8 +123,8 @@ def test_a_server_killed_in_a_call_is_a_lost_connection_that_only_who_allows_it_
     with TritonServer(ServerOptions(**options)) as victim:
         targets = both((victim, twins[1]))
         with (
-            RetrievalClient(victim.grpc_url, timeout_s=20.0) as careful,
-            RetrievalClient(targets, timeout_s=20.0, retry=replace(PATIENT, lost=True)) as bold,
+            RetrievalClient(victim.grpc_url, timeout_s=60.0) as careful,
+            RetrievalClient(targets, timeout_s=60.0, retry=replace(PATIENT, lost=True)) as bold,
             ThreadPoolExecutor(4) as threads,
         ):
             warm(careful, embedding)
@@ -145,10 +135,10 @@ def test_a_server_killed_in_a_call_is_a_lost_connection_that_only_who_allows_it_
                 found = [threads.submit(bold.retrieve_by_embedding, embedding, top_k=3) for _ in range(2)]
                 until(lambda: any(call.done() for call in found))  # the one that the other server answered
                 kill(victim)
-                error = lost.exception(timeout=20)
+                error = lost.exception(timeout=60)
             assert type(error) is ConnectionLost
             assert error.attempts == 1
-            assert all(len(call.result(timeout=20)[0]) == 3 for call in found)
+            assert all(len(call.result(timeout=60)[0]) == 3 for call in found)
             assert searched(twins[1]) - before == len(found)
             with pytest.raises(ServerUnreachable, match="cannot reach"):
                 careful.retrieve_by_embedding(embedding)
@@ -157,13 +147,13 @@ def test_a_server_killed_in_a_call_is_a_lost_connection_that_only_who_allows_it_
 def test_a_call_outlives_a_restart(options: dict[str, Any], embedding: np.ndarray) -> None:
     with TritonServer(ServerOptions(**options)) as server:
         port = int(server.grpc_url.rpartition(":")[2])
-        client = RetrievalClient(server.grpc_url, timeout_s=30.0, retry=PATIENT)
+        client = RetrievalClient(server.grpc_url, timeout_s=120.0, retry=PATIENT)
         warm(client, embedding)
         kill(server)
     with client, ThreadPoolExecutor(1) as threads:
         call = threads.submit(client.retrieve_by_embedding, embedding, top_k=3)
         with TritonServer(ServerOptions(**{**options, "grpc_port": port})) as server:
-            assert len(call.result(timeout=30)[0]) == 3
+            assert len(call.result(timeout=120)[0]) == 3
             assert searched(server) == 1
             kill(server)
 
@@ -172,10 +162,10 @@ def test_a_server_that_shuts_down_says_so_and_finishes_what_it_has(
     options: dict[str, Any], embedding: np.ndarray
 ) -> None:
     kinds: set[type[ShopwindowError]] = set()
-    server = TritonServer(ServerOptions(**{**options, "stop_timeout_s": 10.0}))
+    server = TritonServer(ServerOptions(**{**options, "stop_timeout_s": 60.0}))
     with (
         server,
-        RetrievalClient(server.grpc_url, timeout_s=10.0, retry=None) as client,
+        RetrievalClient(server.grpc_url, timeout_s=60.0, retry=None) as client,
         ThreadPoolExecutor(1) as threads,
     ):
         warm(client, embedding)
@@ -205,15 +195,15 @@ def test_messages_that_are_too_large_are_named_on_either_side(twins: Twins, embe
 
 
 def test_something_else_on_the_port(twins: Twins, embedding: np.ndarray) -> None:
-    with RetrievalClient(twins[0].http_url, timeout_s=5.0) as client, pytest.raises(ServerUnreachable, match="8001"):
+    with RetrievalClient(twins[0].http_url, timeout_s=60.0) as client, pytest.raises(ServerUnreachable, match="8001"):
         client.retrieve_by_embedding(embedding)
-    with RetrievalClient(twins[0].grpc_url, timeout_s=5.0) as client, pytest.raises(ServerNotReady, match="health"):
+    with RetrievalClient(twins[0].grpc_url, timeout_s=60.0) as client, pytest.raises(ServerNotReady, match="health"):
         client.retrieve("a model that this server lacks")
     stranger = grpc.server(ThreadPoolExecutor(1))
     port = stranger.add_insecure_port("127.0.0.1:0")
     stranger.start()
     try:
-        with RetrievalClient(f"127.0.0.1:{port}", timeout_s=20.0) as client:
+        with RetrievalClient(f"127.0.0.1:{port}", timeout_s=60.0) as client:
             with pytest.raises(VersionMismatch, match="not Triton's protocol") as caught:
                 client.retrieve_by_embedding(embedding)
             assert caught.value.attempts == 1
@@ -222,13 +212,18 @@ def test_something_else_on_the_port(twins: Twins, embedding: np.ndarray) -> None
 
 
 def test_a_budget_that_is_spent_ends_retries(embedding: np.ndarray) -> None:
-    with RetrievalClient("127.0.0.1:1", retry=Retry(attempts=3, first_pause_s=0.0, budget=8.0)) as client:
+    with RetrievalClient(
+        "127.0.0.1:1", timeout_s=60.0, retry=Retry(attempts=3, first_pause_s=0.0, budget=8.0)
+    ) as client:
         attempts = []
         for _ in range(4):
             with pytest.raises(ServerUnreachable) as caught:
                 client.retrieve_by_embedding(embedding)
             attempts.append(caught.value.attempts)
     assert attempts == [3, 1, 1, 1]  # 8 tokens: after the fourth failure no more than half of them are left
-    with RetrievalClient("127.0.0.1:1", retry=None) as client, pytest.raises(ServerUnreachable) as caught:
+    with (
+        RetrievalClient("127.0.0.1:1", timeout_s=60.0, retry=None) as client,
+        pytest.raises(ServerUnreachable) as caught,
+    ):
         client.retrieve_by_embedding(embedding)
     assert caught.value.attempts == 1

@@ -42,7 +42,9 @@ class Relay(grpc.GenericRpcHandler):  # type: ignore[misc]
 def relay(served: TritonServer) -> Iterator[Relay]:
     with grpc.insecure_channel(served.grpc_url) as channel:
         relay = Relay(channel)
-        server = grpc.server(ThreadPoolExecutor(4), handlers=[relay], options=[("grpc.max_receive_message_length", LIMIT)])
+        server = grpc.server(
+            ThreadPoolExecutor(4), handlers=[relay], options=[("grpc.max_receive_message_length", LIMIT)]
+        )
         relay.url = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
         server.start()
         yield relay
@@ -51,7 +53,7 @@ def relay(served: TritonServer) -> Iterator[Relay]:
 
 def test_ids_traces_and_headers_travel_with_a_request(relay: Relay) -> None:
     with RetrievalClient(
-        relay.url, timeout_s=20.0, headers={"x-shop": "blue", "x-kind": "client"}, traceparent=lambda: TRACE
+        relay.url, timeout_s=60.0, headers={"x-shop": "blue", "x-kind": "client"}, traceparent=lambda: TRACE
     ) as client:
         client.retrieve("red dress", request_id="cart-17", headers={"x-kind": "call"})
         client.retrieve("red dress", traceparent=TRACE.replace("4bf9", "0000"))
@@ -63,16 +65,16 @@ def test_ids_traces_and_headers_travel_with_a_request(relay: Relay) -> None:
 
 
 def test_the_parts_of_a_long_call_share_its_id_and_its_deadline(relay: Relay) -> None:
-    with RetrievalClient(relay.url, timeout_s=20.0, compression="gzip") as client:
+    with RetrievalClient(relay.url, timeout_s=60.0, compression="gzip") as client:
         assert len(client.retrieve(["red dress"] * 130, request_id="all", top_k=2)) == 130
     assert sorted(message.id for message, _, _ in relay.seen) == ["all-0", "all-1", "all-2"]
     for message, _, left_s in relay.seen:
-        assert 0 < left_s <= 20
-        assert 0 < message.parameters["timeout"].int64_param <= 20_000_000  # of the server's queue, in microseconds
+        assert 0 < left_s <= 61  # gRPC sends it in few digits, rounded up
+        assert 0 < message.parameters["timeout"].int64_param <= 60_000_000  # of the server's queue, in microseconds
 
 
 def test_a_message_too_large_for_what_stands_before_the_server(relay: Relay) -> None:
-    with RetrievalClient(relay.url, timeout_s=20.0) as client:
+    with RetrievalClient(relay.url, timeout_s=60.0) as client:
         with pytest.raises(MessageTooLarge, match=f"vs\\. {LIMIT}.*smaller photos") as caught:
             client.retrieve_similar(image=b"x" * LIMIT)
         assert caught.value.attempts == 1

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from retrieval.index_home import resolve_index
 from serving import ServerOptions, TritonServer
 from shopwindow_client import InvalidRequest, RetrievalClient, ServerUnreachable, Tls, TlsFailed
 
@@ -60,11 +59,6 @@ def _is_ready(server: TritonServer) -> bool:
         return False
 
 
-@pytest.fixture(scope="module")
-def embedding(index: Path) -> np.ndarray:
-    return np.load(resolve_index(index) / "vectors.npy")[0]
-
-
 def test_both_sides_show_their_certificates(mutual: TritonServer, pems: Path, embedding: np.ndarray) -> None:
     tls = Tls(
         roots=pems / "server.pem",
@@ -72,7 +66,7 @@ def test_both_sides_show_their_certificates(mutual: TritonServer, pems: Path, em
         key=pems / "server.key",
         server_name="shop.test",
     )
-    with RetrievalClient(mutual.grpc_url, timeout_s=20.0, tls=tls, token=lambda: "secret") as client:
+    with RetrievalClient(mutual.grpc_url, timeout_s=60.0, tls=tls, token=lambda: "secret") as client:
         assert len(client.retrieve_by_embedding(embedding, top_k=3)[0]) == 3
 
 
@@ -94,7 +88,7 @@ def test_a_wrong_certificate_is_named_and_not_tried_again(
     named = {name: value if value is None or name == "server_name" else pems / value for name, value in files.items()}
     # A server that refuses a client's certificate just hangs up, which under TLS 1.3 can come after the handshake.
     kind = TlsFailed if changed.keys() & {"roots", "server_name"} else ServerUnreachable
-    with RetrievalClient(mutual.grpc_url, timeout_s=5.0, tls=Tls(**named)) as client:
+    with RetrievalClient(mutual.grpc_url, timeout_s=60.0, tls=Tls(**named)) as client:
         with pytest.raises(kind) as caught:
             client.retrieve_by_embedding(embedding)
         if kind is TlsFailed:
@@ -103,7 +97,7 @@ def test_a_wrong_certificate_is_named_and_not_tried_again(
 
 
 def test_plain_text_to_a_server_that_wants_tls(mutual: TritonServer, embedding: np.ndarray) -> None:
-    with RetrievalClient(mutual.grpc_url, timeout_s=5.0) as client, pytest.raises(ServerUnreachable):
+    with RetrievalClient(mutual.grpc_url, timeout_s=60.0) as client, pytest.raises(ServerUnreachable):
         client.retrieve_by_embedding(embedding)
 
 

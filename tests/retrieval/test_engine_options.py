@@ -31,7 +31,7 @@ def test_the_environment_and_the_instance_decide(
 @pytest.mark.parametrize(
     ("environment", "message"),
     [
-        ({"SHOPWINDOW_ENGINE": "tpu"}, "SHOPWINDOW_ENGINE: must be one of auto, cpu, gpu, got 'tpu'"),
+        ({"SHOPWINDOW_ENGINE": "tpu"}, "SHOPWINDOW_ENGINE: must be one of auto, cpu, gpu, milvus, got 'tpu'"),
         ({"SHOPWINDOW_GPUS": "all"}, "SHOPWINDOW_GPUS: must be whole numbers with commas between, got 'all'"),
         ({"SHOPWINDOW_GPUS": "0,0"}, r"devices: must be one or more different GPU numbers from 0 up, got \(0, 0\)"),
         ({"SHOPWINDOW_GPU_SPREAD": "wide"}, "SHOPWINDOW_GPU_SPREAD: must be one of shards, replicas, got 'wide'"),

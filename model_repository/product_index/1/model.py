@@ -1,8 +1,5 @@
 """product_index: embeddings to product ids and scores."""
 
-import time
-
-import numpy as np
 import triton_python_backend_utils as pb_utils
 
 import stub
@@ -12,6 +9,7 @@ from retrieval.engines import EngineOptions
 from retrieval.live_loading import index_loader
 from retrieval.parameters import parse_parameters
 from retrieval.text import clean_queries
+from stub.searching import Searching
 
 
 class TritonPythonModel:
@@ -23,10 +21,14 @@ class TritonPythonModel:
         if args["model_instance_kind"] == "GPU":  # where the towers before this step are plans, which check nothing
             check_plans(context.repository)
         self.live = context.live(index_loader(context.repository, engine, follow=context.flag("follow_towers")))
+        self.searching = Searching(  # the towers are models of their own
+            context, (None, None), generation=lambda: self.live.current.manifest.generation
+        )
         pb_utils.Logger.log_info(f"product_index: {self.live.current.engine_description}")
 
     def finalize(self):
         self.live.close()
+        self.searching.close()
 
     def execute(self, requests):
         index = self.live.current  # once: no batch mixes generations
@@ -37,14 +39,13 @@ class TritonPythonModel:
             index.check(embeddings, parameters)
             queries = clean_queries(stub.texts(request, "query")) if stub.given(request, "query") else []
             check_channels(index, parameters, words=bool(queries))
-            return embeddings, queries, parameters
+            return (embeddings, queries), parameters
 
-        def search(prepared):
-            started = time.perf_counter()
-            results = search_channels(index, prepared)
-            elapsed_us = int((time.perf_counter() - started) * 1e6)
-            for result in results:
-                timings = np.full((len(result.scores), 1), elapsed_us, np.int64)
-                yield {**stub.found(result, index.manifest.generation), "timings_us": timings}
+        def embed(items, watch):
+            watch.lap("read")
+            return [item.given[0] for item in items]
 
-        return stub.answer(requests, prepare, search)
+        def search(items):
+            return search_channels(index, [(item.embeddings, item.given[1], item.parameters) for item in items])
+
+        return self.searching.answer(requests, prepare, embed, search, generation=index.manifest.generation)

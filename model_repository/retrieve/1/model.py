@@ -1,17 +1,26 @@
 """retrieve on a CPU: tokeniser, query tower and index in one model. On a GPU the ensemble does it."""
 
 import stub
+from retrieval.channels.search import search_channels
 from retrieval.live_loading import pipeline_loader
 from retrieval.text import clean_queries
+from stub.searching import Searching
 
 
 class TritonPythonModel:
     def initialize(self, args):
         context = stub.Context(args)
         self.live = context.live(pipeline_loader(context.repository, lambda pipeline: pipeline.retrieve(["warm up"])))
+        self.searching = Searching(
+            context,
+            ("tokenise", "tower"),
+            generation=lambda: self.live.current.index.manifest.generation,
+            cache=lambda: self.live.current.cache,
+        )
 
     def finalize(self):
         self.live.close()
+        self.searching.close()
 
     def execute(self, requests):
         pipeline = self.live.current  # once: no batch mixes generations
@@ -20,8 +29,13 @@ class TritonPythonModel:
             queries = clean_queries(stub.texts(request, "query"))
             return queries, pipeline.prepare_parameters(stub.parameters(request), words=True)
 
-        def retrieve(prepared):
-            generation = pipeline.index.manifest.generation
-            return (stub.found(result, generation) for result in pipeline.answer_queries(prepared))
+        def embed(items, watch):
+            embeddings = pipeline.embed_requests([(item.given, item.parameters) for item in items], watch)
+            watch.lap("tokenise")  # what was not computed was looked up
+            return embeddings
 
-        return stub.answer(requests, prepare, retrieve)
+        def search(items):
+            return search_channels(pipeline.index, [(item.embeddings, item.given, item.parameters) for item in items])
+
+        generation = pipeline.index.manifest.generation
+        return self.searching.answer(requests, prepare, embed, search, generation=generation)

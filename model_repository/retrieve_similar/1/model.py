@@ -2,6 +2,7 @@
 
 import stub
 from retrieval.live_loading import pipeline_loader
+from stub.searching import Searching
 
 
 class TritonPythonModel:
@@ -10,9 +11,13 @@ class TritonPythonModel:
         self.live = context.live(
             pipeline_loader(context.repository, lambda pipeline: pipeline.retrieve_similar(["warm up"], [b""]))
         )
+        self.searching = Searching(
+            context, ("decode", "tower"), generation=lambda: self.live.current.index.manifest.generation
+        )
 
     def finalize(self):
         self.live.close()
+        self.searching.close()
 
     def execute(self, requests):
         pipeline = self.live.current  # once: no batch mixes generations
@@ -21,8 +26,14 @@ class TritonPythonModel:
             batch = pipeline.prepare_products(stub.texts(request, "title"), stub.texts(request, "image"))
             return batch, pipeline.prepare_parameters(stub.parameters(request))
 
-        def retrieve(prepared):
-            generation = pipeline.index.manifest.generation
-            return (stub.found(result, generation) for result in pipeline.answer_products(prepared))
+        def embed(items, watch):
+            watch.lap("decode")
+            embeddings = pipeline.embed_batches([item.given for item in items])
+            watch.lap("tower")
+            return embeddings
 
-        return stub.answer(requests, prepare, retrieve)
+        def search(items):
+            return pipeline.index.search_batch([(item.embeddings, item.parameters) for item in items])
+
+        generation = pipeline.index.manifest.generation
+        return self.searching.answer(requests, prepare, embed, search, generation=generation)

@@ -1,0 +1,63 @@
+"""The steps alone, and the in-process limit: every step in two processes of one thread, with no server around them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from loadtests.bisect_load import children, hear, tell
+from loadtests.bisect_reading import Reading
+from loadtests.bisect_servers import without_cache
+from loadtests.bisect_worker import WHOLE
+from loadtests.launching import HarnessFailure
+
+PROCESSES = 2
+_SETTLE_S = 0.2
+
+
+class InProcess:
+    """Running workers. Made by `in_process`."""
+
+    def __init__(self, workers: Sequence[subprocess.Popen[str]]) -> None:
+        self._workers = workers
+
+    def limit(self, batch: int, seconds: float) -> Reading:
+        """The whole of retrieval in all processes at once, at a batch."""
+        return self._measure(WHOLE, batch, seconds, self._workers)
+
+    def step(self, name: str, batch: int, seconds: float) -> Reading:
+        """One step in one process, at a batch."""
+        return self._measure(name, batch, seconds, self._workers[:1])
+
+    def _measure(self, step: str, batch: int, seconds: float, workers: Sequence[subprocess.Popen[str]]) -> Reading:
+        for worker in workers:
+            tell(worker, json.dumps({"step": step, "batch": batch}) + "\n")
+        for worker in workers:
+            hear(worker)  # "ready": the batches are prepared
+        start = time.monotonic() + _SETTLE_S
+        for worker in workers:
+            tell(worker, f"{start} {start + seconds}\n")
+        told = [json.loads(hear(worker)) for worker in workers]
+        count, cpu_s = sum(one["queries"] for one in told), sum(one["cpu_s"] for one in told)
+        if not count:
+            raise HarnessFailure(f"{step} at batch {batch}: not one call ended within {seconds:g} s; measure longer")
+        return Reading(queries_per_s=count / seconds, cpu_ms=1e3 * cpu_s / count)
+
+
+@contextmanager
+def in_process(repository: Path, index: Path, queries: Path) -> Iterator[InProcess]:
+    """Workers over a repository and its index, without the cache of query embeddings.
+
+    Raises:
+        HarnessFailure: One can't start.
+    """
+    places = [str(path.resolve()) for path in (repository, index, queries)]
+    commands = [["loadtests.bisect_worker", *places, str(number)] for number in range(PROCESSES)]
+    with without_cache(), children(commands) as workers:
+        for worker in workers:
+            hear(worker)
+        yield InProcess(workers)

@@ -1,0 +1,172 @@
+"""Drives a server with the load generator's processes, and reads the server's CPU time over the same window."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from loadtests.bisect_cpu import cpu_seconds, spent
+from loadtests.bisect_generator import SENDERS, Job, as_line
+from loadtests.bisect_reading import Load, Reading
+from loadtests.launching import HarnessFailure
+from retrieval import InProcessPipeline
+
+GENERATORS = 2
+_SETTLE_S = 0.3  # of load before the window opens
+_SAME_IDS = 0.98  # of the ids, which may differ where scores tie
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A server to measure.
+
+    Attributes:
+        name: What it is called.
+        protocol: "grpc" or "http".
+        url: `host:port`.
+        pid: Its first process.
+    """
+
+    name: str
+    protocol: str
+    url: str
+    pid: int
+
+
+def drive(target: Target, load: Load, *, queries: Path, seconds: float, seed: int = 0) -> Reading:
+    """Send a load and measure.
+
+    Args:
+        target: The server.
+        load: What to send.
+        queries: File of queries.
+        seconds: Length of the window that is measured.
+        seed: Of the draws.
+
+    Raises:
+        HarnessFailure: A request failed, or nothing was answered.
+    """
+    shares = [load.clients // GENERATORS + (number < load.clients % GENERATORS) for number in range(GENERATORS)]
+    jobs = [
+        Job(
+            protocol=target.protocol,
+            url=target.url,
+            clients=share,
+            batch=load.batch,
+            zipf=load.zipf,
+            queries=str(queries),
+            seed=seed * GENERATORS + number,
+        )
+        for number, share in enumerate(shares)
+        if share
+    ]
+    with children([["loadtests.bisect_generator"]] * len(jobs)) as processes:
+        for process, job in zip(processes, jobs, strict=True):
+            tell(process, as_line(job))
+        for process in processes:
+            hear(process)  # "ready": all are connected
+        start = time.monotonic() + _SETTLE_S
+        for process in processes:
+            tell(process, f"{start} {start + seconds}\n")
+        before, after = _looks(lambda: cpu_seconds(target.pid), start, seconds)
+        told = [json.loads(hear(process)) for process in processes]
+    failures = [failure for one in told for failure in one["failures"]]
+    latencies = np.array([latency for one in told for latency in one["latencies_ms"]])
+    if failures or not len(latencies):
+        raise HarnessFailure(f"{target.name}, {load.name}: {failures[0] if failures else 'nothing was answered'}")
+    count = len(latencies) * load.batch
+    parts = {name: 1e3 * took / count for name, took in spent(before, after, target.pid).items()}
+    return Reading(
+        queries_per_s=count / seconds,
+        cpu_ms=sum(parts.values()),
+        parts=parts,
+        p50_ms=float(np.percentile(latencies, 50)),
+        p99_ms=float(np.percentile(latencies, 99)),
+        generator_ms=1e3 * sum(one["cpu_s"] for one in told) / count,
+    )
+
+
+def check_answers(target: Target, pipeline: InProcessPipeline, queries: Sequence[str]) -> None:
+    """Check that a server does the same work: it finds what the pipeline finds.
+
+    Raises:
+        HarnessFailure: It does not.
+    """
+    sender = SENDERS[target.protocol](target.url)
+    found = sender.ids(sender.send(sender.message(queries)))
+    right = pipeline.retrieve(queries, top_k=found.shape[1]).product_ids
+    same = np.mean([len(set(a) & set(b)) / len(set(b)) for a, b in zip(found.tolist(), right.tolist(), strict=True)])
+    if same < _SAME_IDS:
+        raise HarnessFailure(f"{target.name} finds only {same:.1%} of the products that the pipeline in process finds")
+
+
+@contextmanager
+def children(modules: Sequence[Sequence[str]]) -> Iterator[list[subprocess.Popen[str]]]:
+    """Processes of this interpreter, one thread each for OpenMP, which are gone in the end.
+
+    Args:
+        modules: Module and arguments of each.
+    """
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    processes: list[subprocess.Popen[str]] = []
+    try:
+        for arguments in modules:
+            processes.append(
+                subprocess.Popen(
+                    [sys.executable, "-m", *arguments],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                    bufsize=1,
+                    env=environment,
+                )
+            )
+        yield processes
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+
+
+def tell(process: subprocess.Popen[str], line: str) -> None:
+    """Write a line to a process."""
+    stream: IO[str] | None = process.stdin
+    assert stream is not None
+    stream.write(line)
+    stream.flush()
+
+
+def hear(process: subprocess.Popen[str]) -> str:
+    """The next line that a process prints.
+
+    Raises:
+        HarnessFailure: It ended instead; its standard error says why.
+    """
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    if not line:
+        raise HarnessFailure(f"a process of the measurement ended with status {process.wait()}; see above for why")
+    return line
+
+
+def _looks(
+    look: Callable[[], dict[int, float]], start: float, seconds: float
+) -> tuple[dict[int, float], dict[int, float]]:
+    """What there is to see at the start and at the end of a window."""
+    time.sleep(max(0.0, start - time.monotonic()))
+    before = look()
+    time.sleep(max(0.0, start + seconds - time.monotonic()))
+    return before, look()

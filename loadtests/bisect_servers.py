@@ -1,0 +1,110 @@
+"""The servers that are measured: Triton under a profile, with or without the cache of query embeddings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from tritonclient.grpc import InferenceServerClient
+
+from loadtests.bisect_load import Target, drive
+from loadtests.bisect_reading import Load, Reading
+from serving import ServerOptions, TritonServer
+from serving.server import DIRECT
+
+CACHE_VARIABLE = "SHOPWINDOW_EMBEDDING_CACHE"
+
+# Profile -> the model whose batches are what the server puts together.
+PROFILES = {"cpu": "retrieve", "cpu-ensemble": "query_tower"}
+
+
+class _Counts(NamedTuple):
+    """Triton's own counts of a model so far."""
+
+    queries: int
+    executions: int
+    requests: int
+    queue_ns: int
+
+
+class Served:
+    """A running Triton.
+
+    Args:
+        server: It.
+        name: What it is called.
+    """
+
+    def __init__(self, server: TritonServer, name: str) -> None:
+        self.target = Target(name=name, protocol="grpc", url=server.grpc_url, pid=server.pid)
+        self._model = PROFILES[server.options.profile]
+
+    def measure(self, load: Load, *, queries: Path, seconds: float, seed: int = 0) -> Reading:
+        """As `drive`, with the batches and the waiting that Triton counts itself."""
+        before = self._counts()
+        reading = drive(self.target, load, queries=queries, seconds=seconds, seed=seed)
+        after = self._counts()
+        return replace(
+            reading,
+            rows=(after.queries - before.queries) / max(1, after.executions - before.executions),
+            queue_ms=(after.queue_ns - before.queue_ns) / 1e6 / max(1, after.requests - before.requests),
+        )
+
+    def _counts(self) -> _Counts:
+        with InferenceServerClient(self.target.url, channel_args=DIRECT) as client:
+            [found] = client.get_inference_statistics(self._model).model_stats
+        queue = found.inference_stats.queue
+        return _Counts(found.inference_count, found.execution_count, queue.count, queue.ns)
+
+
+@contextmanager
+def served(
+    repository: Path, index: Path, *, profile: str = "cpu", cache: bool = False, name: str = ""
+) -> Iterator[Served]:
+    """A Triton that is ready inside the block.
+
+    Args:
+        repository: A model repository.
+        index: Index folder or home.
+        profile: Of PROFILES.
+        cache: Whether query embeddings are kept, as many as by default.
+        name: What it is called; the profile without one.
+    """
+    with TritonServer(options(repository, index, profile)) if cache else _uncached(repository, index, profile) as server:
+        yield Served(server, name or profile)
+
+
+def options(repository: Path, index: Path, profile: str) -> ServerOptions:
+    """A server for this machine alone, on free ports."""
+    ports = {"http_port": 0, "grpc_port": 0, "metrics_port": 0}
+    return ServerOptions(repository=repository, index=index, profile=profile, host="127.0.0.1", **ports)
+
+
+@contextmanager
+def without_cache() -> Iterator[None]:
+    """Processes that are started inside the block keep no query embeddings: a repeated query would cost nothing."""
+    before = os.environ.get(CACHE_VARIABLE)
+    os.environ[CACHE_VARIABLE] = "0"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[CACHE_VARIABLE]
+        else:
+            os.environ[CACHE_VARIABLE] = before
+
+
+@contextmanager
+def _uncached(repository: Path, index: Path, profile: str) -> Iterator[TritonServer]:
+    with without_cache():
+        server = TritonServer(options(repository, index, profile))
+        server.start()
+    try:
+        server.wait_until_ready()
+        yield server
+    finally:
+        server.stop()

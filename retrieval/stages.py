@@ -1,0 +1,45 @@
+"""How long the stages of answering a batch take."""
+
+from __future__ import annotations
+
+import time
+from typing import NamedTuple
+
+
+class Lap(NamedTuple):
+    """One stage: its name, its beginning in seconds after the watch's, its length in seconds."""
+
+    stage: str
+    began: float
+    seconds: float
+
+
+class Stopwatch:
+    """Measures the stages of one batch, one after the other.
+
+    Attributes:
+        began: when it was started, in seconds of `time.perf_counter`.
+        began_ns: the same as Unix time in nanoseconds.
+        laps: the stages so far.
+    """
+
+    def __init__(self) -> None:
+        self.began_ns = time.time_ns()
+        self.began = self._last = time.perf_counter()
+        self.laps: list[Lap] = []
+
+    def lap(self, stage: str) -> None:
+        """End a stage, which began when the one before ended."""
+        now = time.perf_counter()
+        self.laps.append(Lap(stage, self._last - self.began, now - self._last))
+        self._last = now
+
+    @property
+    def total(self) -> float:
+        """Seconds from the start to the end of the last stage."""
+        return self._last - self.began
+
+    def seconds(self, stage: str) -> float | None:
+        """Seconds of a stage, of all its laps together; None when there was none."""
+        found = [lap.seconds for lap in self.laps if lap.stage == stage]
+        return sum(found) if found else None

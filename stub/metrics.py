@@ -1,0 +1,115 @@
+"""What a searching model tells Prometheus, on Triton's own metrics port."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import triton_python_backend_utils as pb_utils  # exists only inside the stub
+
+from retrieval.embedding_cache import EmbeddingCache
+from retrieval.stages import Stopwatch
+
+_SECONDS = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0]
+_ROWS = [1, 2, 4, 8, 16, 32, 64]
+_EVENTS = ("expired", "effort_lowered")
+_FLUSH_S = 0.1
+
+
+class Metrics:
+    """Metrics of one instance of a model; instances of a model add to the same, the generation is each one's own.
+
+    A value goes to the server by a message of some 30 microseconds, so a thread sends what has gathered.
+
+    Args:
+        model: name of the model.
+        instance: name of the instance, for its generation.
+        stages: names of the stages that it measures; "execute" for all of them comes beside.
+        generation: tells which generation is served.
+        cache: tells which cache is used; None where there is none.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        instance: str,
+        stages: Sequence[str],
+        generation: Callable[[], int],
+        cache: Callable[[], EmbeddingCache | None],
+    ) -> None:
+        family = pb_utils.MetricFamily
+        self._families = {
+            name: family(name=f"shopwindow_{name}", description=text, kind=kind)
+            for name, text, kind in (
+                ("stage_seconds", "Seconds that a stage of a batch took", family.HISTOGRAM),
+                ("batch_rows", "Queries or products that were searched for together", family.HISTOGRAM),
+                ("index_generation", "Generation of the index that an instance serves", family.GAUGE),
+                ("embedding_cache_hits_total", "Queries whose embedding was kept", family.COUNTER),
+                ("embedding_cache_misses_total", "Queries that had to be embedded", family.COUNTER),
+                ("requests_protected_total", "Requests not searched for, or with less effort", family.COUNTER),
+            )
+        }
+        labels = {"model": model}
+        self._stages = {
+            stage: self._metric("stage_seconds", {**labels, "stage": stage}, _SECONDS) for stage in (*stages, "execute")
+        }
+        self._rows = self._metric("batch_rows", labels, _ROWS)
+        self._generation = self._metric("index_generation", {**labels, "instance": instance})
+        self._events = {
+            event: self._metric("requests_protected_total", {**labels, "event": event}) for event in _EVENTS
+        }
+        if cache() is not None:
+            self._events["hits"] = self._metric("embedding_cache_hits_total", labels)
+            self._events["misses"] = self._metric("embedding_cache_misses_total", labels)
+        self._serves, self._cache = generation, cache
+        self._served: int | None = None  # as it was told last
+        self._observations: deque[tuple[Any, float]] = deque()
+        self._counts: Counter[str] = Counter()  # since the start, by event
+        self._told: Counter[str] = Counter()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._flush_on, name=f"{instance}: metrics", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Send what is left and end the thread."""
+        self._ended.set()
+        self._thread.join()
+
+    def take(self, watch: Stopwatch, rows: int) -> None:
+        """Count in a batch."""
+        for stage, metric in self._stages.items():
+            seconds = watch.total if stage == "execute" else watch.seconds(stage)
+            if seconds is not None:
+                self._observations.append((metric, seconds))
+        self._observations.append((self._rows, rows))
+
+    def count(self, event: str, number: int) -> None:
+        """Count what happened to requests: "expired" or "effort_lowered"."""
+        if number:
+            self._counts[event] += number
+
+    def _metric(self, name: str, labels: dict[str, str], buckets: Sequence[float] | None = None) -> Any:
+        return self._families[name].Metric(labels=labels, buckets=buckets)
+
+    def _flush_on(self) -> None:
+        while not self._ended.wait(_FLUSH_S):
+            self._flush()
+        self._flush()
+
+    def _flush(self) -> None:
+        while self._observations:
+            metric, value = self._observations.popleft()
+            metric.observe(value)
+        if (cache := self._cache()) is not None:
+            self._counts["hits"], self._counts["misses"] = cache.hits, cache.misses
+        for event, number in list(self._counts.items()):
+            # A cache of new towers counts from 0 again.
+            more = number - self._told[event] if number >= self._told[event] else number
+            if more:
+                self._events[event].increment(more)
+                self._told[event] = number
+        if (generation := self._serves()) != self._served:
+            self._generation.set(generation)
+            self._served = generation

@@ -1,0 +1,96 @@
+"""A Node program that has only the contract and Triton's public protocol gets what the client gets."""
+
+from __future__ import annotations
+
+import base64
+import json
+import random
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from serving import TritonServer
+from shopwindow_client import Product, Results, RetrievalClient
+from tests.ranking import assert_same_ranking
+
+FOLDER = Path(__file__).with_name("node")
+
+
+def ask_from_node(server: TritonServer, requests: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What the program gets for each request: {outputs} or {code, message}."""
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("needs Node.js")
+    if not (FOLDER / "node_modules").is_dir():
+        pytest.skip("needs the program's packages: npm ci --prefix tests/client/node")
+    command = [node, "ask.js", server.grpc_url]
+    asked = subprocess.run(
+        command, cwd=FOLDER, input=json.dumps(requests), capture_output=True, text=True, timeout=120, check=False
+    )
+    assert asked.returncode == 0, asked.stderr
+    answers: list[dict[str, Any]] = json.loads(asked.stdout)
+    return answers
+
+
+def text(*values: str | None) -> dict[str, Any]:
+    return {"kind": "text", "values": [value or "" for value in values]}
+
+
+def photos(*values: bytes | None) -> dict[str, Any]:
+    return {"kind": "base64", "values": [base64.b64encode(value or b"").decode() for value in values]}
+
+
+def test_it_gets_what_the_client_gets(served: TritonServer, shop: Path) -> None:
+    products = pq.read_table(shop / "products.parquet").slice(0, 60).to_pylist()
+    rng = random.Random(7)
+    requests: list[dict[str, Any]] = []
+    expected: list[Results] = []
+    with RetrievalClient(served.grpc_url, timeout_s=60.0) as client:
+        for number in range(24):
+            some = rng.sample(products, rng.choice((1, 3, 9)))
+            titles = [product["title"] for product in some]
+            options: dict[str, Any] = {"top_k": rng.choice((1, 10, 100))}
+            if rng.random() < 0.5:
+                options |= {"filter": {"price": {"lt": some[0]["price"]}}, "effort": 3, "min_score": 0.25}
+            if number % 3 == 0:
+                model, inputs = "retrieve", {"query": text(*titles)}
+                expected.append(client.retrieve(titles, **options))
+            elif number % 3 == 1:
+                given = [rng.choice((Product(p["title"], p["image"]), Product(image=p["image"]))) for p in some]
+                inputs = {"title": text(*(p.title for p in given)), "image": photos(*(p.image for p in given))}  # type: ignore[misc]
+                model = "retrieve_similar"
+                expected.append(client.retrieve_similar(given, **options))
+            else:
+                vectors = client.embed_query(titles)
+                model, inputs = "product_index", {"embedding": {"kind": "numbers", "values": vectors.tolist()}}
+                expected.append(client.retrieve_by_embedding(vectors, **options))
+            sent = {name: json.dumps(value) if name == "filter" else value for name, value in options.items()}
+            requests.append({"model": model, "inputs": inputs, "parameters": sent})
+    assert any((results.counts < results.ids.shape[1]).any() for results in expected), "no row was padded"
+    for answer, results in zip(ask_from_node(served, requests), expected, strict=True):
+        assert "outputs" in answer, answer
+        ids = np.array([[int(product) for product in row] for row in answer["outputs"]["product_ids"]])
+        scores = np.array([[float(score.lower()) for score in row] for row in answer["outputs"]["scores"]])
+        assert_same_ranking(ids, scores, results.ids, results.scores)
+
+
+def test_it_is_refused_in_the_contract_s_words(served: TritonServer) -> None:
+    words = {"query": text("red dress")}
+    many, unknown, empty = ask_from_node(
+        served,
+        [
+            {"model": "retrieve", "inputs": words, "parameters": {"top_k": 0}},
+            {"model": "retrieve", "inputs": words, "parameters": {"topk": 5}},
+            {"model": "retrieve_similar", "inputs": {"title": text(""), "image": photos(None)}, "parameters": {}},
+        ],
+    )
+    assert {answer["code"] for answer in (many, unknown, empty)} == {"INVALID_ARGUMENT"}
+    assert "top_k: must be an integer from 1" in many["message"]
+    assert "topk: unknown request parameter" in unknown["message"]
+    assert "title[0]" in empty["message"]

@@ -71,7 +71,7 @@ def make_sections(
     except (OSError, ValueError) as error:
         reason = str(error) if inputs.catalog.exists() else f"catalog: there is no {inputs.catalog}"
         left_out = dict.fromkeys(("bm25", "by category", "unseen", "visual", "same_style", "composed", "gates"), reason)
-        return {"retrieval": quality_table(scores, None, slices(judgements, None, None), seed)}, left_out
+        return {"retrieval": quality_table(scores, None, slices(judgements, None, None), judgements, seed)}, left_out
 
     category = _column(corpus, "category-column", inputs.category, CATEGORY_COLUMNS)
     colour = _column(corpus, "colour-column", inputs.colour, COLOUR_COLUMNS)
@@ -79,7 +79,7 @@ def make_sections(
     if category is None:
         left_out["by category"] = f"catalog: has none of the columns {', '.join(CATEGORY_COLUMNS)}"
     floor = score_bm25(corpus, judgements) if any(corpus.titles) else None
-    tables = {"retrieval": quality_table(scores, floor, slices(judgements, corpus, category), seed)}
+    tables = {"retrieval": quality_table(scores, floor, slices(judgements, corpus, category), judgements, seed)}
     if floor is None:
         left_out["bm25"] = "catalog: no product has a title"
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from cli.common import CHECKPOINT, SHOP, add_repository, triton_version
 from export.precision.names import PRECISIONS
 
 SAMPLE_PRODUCTS = 300
+AUTO = "auto"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +19,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--checkpoint", type=Path, default=CHECKPOINT, metavar="DIR", help="checkpoint folder (default: the demo's)"
     )
-    parser.add_argument("--precision", default="fp32", choices=PRECISIONS, help="of the graphs (default: %(default)s)")
+    parser.add_argument(
+        "--precision",
+        default="fp32",
+        choices=(*PRECISIONS, AUTO),
+        help=f"of the graphs; {AUTO}: int8 where it keeps its budget and is worth it on this CPU, else fp32 (default: "
+        "%(default)s)",
+    )
     add_repository(parser)
     parser.add_argument(
         "--sample",
@@ -74,7 +82,7 @@ def run(options: argparse.Namespace) -> int:
     """Export, and print the parity report."""
     from export.parity.pages import HTML_FILE, figures, verdict
     from export.render import GpuOptions
-    from export.repository import UNMEASURED, export_repository
+    from export.repository import UNMEASURED, export_fastest, export_repository
 
     gpu = GpuOptions(
         **({"triton": options.triton} if options.triton else {}),
@@ -84,12 +92,12 @@ def run(options: argparse.Namespace) -> int:
     )
     report_folder = options.report or options.repository.resolve().parent / "parity"
     size = options.sample_size or (SAMPLE_PRODUCTS if options.precision == "fp32" else None)
+    export = export_fastest if options.precision == AUTO else partial(export_repository, precision=options.precision)
     with tempfile.TemporaryDirectory() as folder:
-        report = export_repository(
+        report = export(
             options.checkpoint,
             options.repository,
             options.sample or _demo_sample(Path(folder)),
-            precision=options.precision,
             cpu_instances=options.cpu_instances,
             queries=options.queries,
             qrels=options.qrels,

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from export.parity.budgets import BUDGETS
 from export.parity.report import ParityReport
+from export.parity.speed import ROWS, WORTHWHILE
 
 JSON_FILE = "parity.json"
 HTML_FILE = "parity.html"
@@ -54,7 +55,11 @@ def write_report(folder: Path, report: ParityReport) -> list[Path]:
 def verdict(report: ParityReport) -> str:
     """One sentence: offered or refused, and why."""
     if report.passed:
-        return f"{report.precision} is offered: it ranks as float32 PyTorch does, within its budget."
+        offered = f"{report.precision} is offered: it ranks as float32 PyTorch does, within its budget."
+        if report.speed is None:
+            return offered
+        worth = "is worth it" if report.speed.worthwhile else "is not worth it"
+        return f"{offered} On a CPU like this one it {worth}: `--precision auto` asks for {WORTHWHILE} times the speed."
     return f"{report.precision} is refused: {'; '.join(report.shortfalls)}."
 
 
@@ -79,6 +84,11 @@ def figures(report: ParityReport) -> dict[str, str]:
         shown["recall@100"] = (
             f"{report.recall_at_100:.4f}, PyTorch {report.recall_at_100_pytorch:.4f} over {report.judged_queries} "
             f"judged queries ({report.recall_loss:.2%} lost{limit})"
+        )
+    if report.speed is not None:
+        shown["throughput here"] = (
+            f"query tower {report.speed.query_tower:.2f}, product tower {report.speed.product_tower:.2f} times fp32 "
+            f"(batches of {ROWS}, one thread)"
         )
     return shown
 

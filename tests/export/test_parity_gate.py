@@ -15,9 +15,10 @@ from tokenizers import Tokenizer
 
 from export.errors import ExportError
 from export.parity import ParityReport, ParitySample, measure_parity, read_sample
-from export.parity.pages import HTML_FILE, JSON_FILE, verdict, write_report
-from export.repository import export_repository
+from export.parity.pages import HTML_FILE, JSON_FILE, figures, verdict, write_report
+from export.repository import export_fastest, export_repository
 from retrieval import InProcessPipeline
+from retrieval.bundle import Bundle
 from tests.conftest import CHECKPOINT
 from towers.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
@@ -136,6 +137,19 @@ def test_qrels_alone_are_refused(shop: Path, repository: Path) -> None:
         read_sample(
             shop / "products.parquet", InProcessPipeline(repository).preprocessor, 20, qrels=shop / "qrels.parquet"
         )
+
+
+def test_8_bits_are_taken_for_their_speed_or_not_at_all(
+    monkeypatch: pytest.MonkeyPatch, shop: Path, tmp_path: Path
+) -> None:
+    pq.write_table(pq.read_table(shop / "products.parquet").slice(0, 150), tmp_path / "products.parquet")
+    for least, precision in ((1000.0, "fp32"), (0.001, "int8")):
+        monkeypatch.setattr("export.parity.speed.WORTHWHILE", least)
+        report = export_fastest(CHECKPOINT, tmp_path / precision, tmp_path / "products.parquet", sample_size=None)
+        assert report is not None and report.precision == precision
+        assert Bundle.read(tmp_path / precision).precision == precision
+    assert report.speed is not None and min(report.speed.query_tower, report.speed.product_tower) > 0
+    assert "times fp32" in figures(report)["throughput here"]
 
 
 def test_towers_that_8_bits_spoil_are_refused_and_the_layers_named(shop: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from cli.common import CHECKPOINT, SHOP, add_repository, triton_version
 from export.precision.names import PRECISIONS
 
 SAMPLE_PRODUCTS = 300
+GATED_PRODUCTS = 20_000  # their photos are held in memory
 AUTO = "auto"
 
 
@@ -38,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--sample-size",
         type=int,
         metavar="N",
-        help=f"products of the sample at most (default: {SAMPLE_PRODUCTS} for fp32, else all)",
+        help=f"products of the sample at most, 0 for all (default: {SAMPLE_PRODUCTS} for fp32, else {GATED_PRODUCTS})",
     )
     parser.add_argument(
         "--queries", type=Path, metavar="FILE", help="parquet with query_id, text (default: the ends of the titles)"
@@ -91,7 +92,9 @@ def run(options: argparse.Namespace) -> int:
         max_inflight_requests=options.max_inflight_requests,
     )
     report_folder = options.report or options.repository.resolve().parent / "parity"
-    size = options.sample_size or (SAMPLE_PRODUCTS if options.precision == "fp32" else None)
+    size = options.sample_size
+    if size is None:
+        size = SAMPLE_PRODUCTS if options.precision == "fp32" else GATED_PRODUCTS
     export = export_fastest if options.precision == AUTO else partial(export_repository, precision=options.precision)
     with tempfile.TemporaryDirectory() as folder:
         report = export(
@@ -101,7 +104,7 @@ def run(options: argparse.Namespace) -> int:
             cpu_instances=options.cpu_instances,
             queries=options.queries,
             qrels=options.qrels,
-            sample_size=size,
+            sample_size=size or None,
             report_folder=report_folder,
             gpu=gpu,
         )

@@ -13,7 +13,7 @@ from export.calibration import product_feeds, query_feeds
 from export.errors import ExportError, ParityError
 from export.onnx_export import export_product_tower, export_query_tower
 from export.parity import ParityReport, ParitySample, measure_parity, read_sample
-from export.parity.layers import SHOWN, LayerDrift, worst_layers
+from export.parity.layers import LayerDrift, worst, worst_layers
 from export.parity.pages import HTML_FILE, JSON_FILE, write_report
 from export.parity.sample import SAMPLE_PRODUCTS
 from export.parity.speed import Speed, measure_speed
@@ -194,4 +194,4 @@ def _find_layers(checkpoint: Checkpoint, repository: Path, sample: ParitySample)
             *worst_layers("query", query, layout.query_tower, query_feeds(sample, tokenizer)[0]),
             *worst_layers("product", product, layout.product_tower, product_feeds(sample)[0]),
         ]
-    return tuple(sorted(drifts, key=lambda each: -each.drift)[:SHOWN])
+    return tuple(worst(drifts))

@@ -15,6 +15,7 @@ from tokenizers import Tokenizer
 
 from export.errors import ExportError
 from export.parity import ParityReport, ParitySample, measure_parity, read_sample
+from export.parity.layers import LayerDrift, worst
 from export.parity.pages import HTML_FILE, JSON_FILE, figures, verdict, write_report
 from export.repository import export_fastest, export_repository
 from retrieval import InProcessPipeline
@@ -114,6 +115,22 @@ def test_a_broken_budget_is_named_with_by_how_much(
         assert shortfall.startswith(start)
     assert changed.passed == (not named)
     assert verdict(changed).startswith(f"{precision} is {'refused' if named else 'offered'}: ")
+
+
+def test_a_verdict_says_what_it_does_not_rest_on(report: ParityReport) -> None:
+    fine = dataclasses.replace(report, overlap_at_10=1.0, similar_overlap_at_10=1.0, recall_at_100=0.8)
+    judged = dataclasses.replace(fine, queries=1_000, recall_at_100_pytorch=0.8)
+    assert verdict(judged) == "int8 is offered: it ranks as float32 PyTorch does, within its budget."
+    unjudged = dataclasses.replace(fine, queries=999, recall_at_100_pytorch=None)
+    assert "Recall was not judged: give --queries and --qrels. 999 queries are few" in verdict(unjudged)
+
+
+def test_a_report_of_scores_that_are_not_numbers_is_drawn_all_the_same(report: ParityReport, tmp_path: Path) -> None:
+    drifts = np.full_like(report.query_drifts, np.nan)
+    files = write_report(tmp_path, dataclasses.replace(report, query_drifts=drifts))
+    assert files[1].exists()
+    layers = [LayerDrift(tower="query", layer=str(drift), drift=drift) for drift in (0.1, np.nan, 0.2)]
+    assert [each.layer for each in worst(layers)] == ["nan", "0.2", "0.1"]
 
 
 def test_the_report_is_one_page_that_needs_nothing_else(report: ParityReport, tmp_path: Path) -> None:

@@ -90,13 +90,14 @@ class FaissGpuEngine:
         plan = make_plan(recipe, rows, dim, options, cuvs=gpus.cuvs)
         for device in options.devices:
             check_memory(plan, device, gpus.free_bytes(device))
-        beyond = None if recipe.kind == "flat" else FaissCpuEngine.read(file, recipe)
-        source = faiss.read_index(str(file)) if recipe.inverted else faiss.IndexFlatIP(vectors.shape[1])
+        built = None if recipe.kind == "flat" else faiss.read_index(str(file))
+        source = built if recipe.inverted else faiss.IndexFlatIP(vectors.shape[1])
         try:
             selects = honours_selectors(gpus, plan, options)
             index = fill(gpus, source, vectors, plan, options)
         except (RuntimeError, MemoryError) as error:
             raise EngineUnfit(f"GPU {options.devices}: FAISS could not put the index there: {error}") from error
+        beyond = None if built is None else FaissCpuEngine(built, recipe)
         return cls(index, plan, recipe, options, gpus, selects=selects, beyond=beyond)
 
     @property

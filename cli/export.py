@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from cli.common import CHECKPOINT, SHOP, add_repository, triton_version
 from export.precision.names import PRECISIONS
 
 SAMPLE_PRODUCTS = 300
+GATED_PRODUCTS = 20_000  # their photos are held in memory
+AUTO = "auto"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +20,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--checkpoint", type=Path, default=CHECKPOINT, metavar="DIR", help="checkpoint folder (default: the demo's)"
     )
-    parser.add_argument("--precision", default="fp32", choices=PRECISIONS, help="of the graphs (default: %(default)s)")
+    parser.add_argument(
+        "--precision",
+        default="fp32",
+        choices=(*PRECISIONS, AUTO),
+        help=f"of the graphs; {AUTO}: int8 where it keeps its budget and is worth it on this CPU, else fp32 (default: "
+        "%(default)s)",
+    )
     add_repository(parser)
     parser.add_argument(
         "--sample",
@@ -30,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--sample-size",
         type=int,
         metavar="N",
-        help=f"products of the sample at most (default: {SAMPLE_PRODUCTS} for fp32, else all)",
+        help=f"products of the sample at most, 0 for all (default: {SAMPLE_PRODUCTS} for fp32, else {GATED_PRODUCTS})",
     )
     parser.add_argument(
         "--queries", type=Path, metavar="FILE", help="parquet with query_id, text (default: the ends of the titles)"
@@ -74,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
     """Export, and print the parity report."""
     from export.parity.pages import HTML_FILE, figures, verdict
     from export.render import GpuOptions
-    from export.repository import UNMEASURED, export_repository
+    from export.repository import UNMEASURED, export_fastest, export_repository
 
     gpu = GpuOptions(
         **({"triton": options.triton} if options.triton else {}),
@@ -83,17 +92,19 @@ def run(options: argparse.Namespace) -> int:
         max_inflight_requests=options.max_inflight_requests,
     )
     report_folder = options.report or options.repository.resolve().parent / "parity"
-    size = options.sample_size or (SAMPLE_PRODUCTS if options.precision == "fp32" else None)
+    size = options.sample_size
+    if size is None:
+        size = SAMPLE_PRODUCTS if options.precision == "fp32" else GATED_PRODUCTS
+    export = export_fastest if options.precision == AUTO else partial(export_repository, precision=options.precision)
     with tempfile.TemporaryDirectory() as folder:
-        report = export_repository(
+        report = export(
             options.checkpoint,
             options.repository,
             options.sample or _demo_sample(Path(folder)),
-            precision=options.precision,
             cpu_instances=options.cpu_instances,
             queries=options.queries,
             qrels=options.qrels,
-            sample_size=size,
+            sample_size=size or None,
             report_folder=report_folder,
             gpu=gpu,
         )

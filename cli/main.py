@@ -32,6 +32,7 @@ COMMANDS = {
     "pretrain": "train the towers on a catalogue and its clicks",
     "evaluate": "ranking quality of a repository and its index on judged queries",
     "ablate": "trainings that differ in one thing each, and what each difference is worth",
+    "bisect": "where a served query's time goes, against the same work in process",
     "loadtest": "drive a running server with Locust and judge the latency",
 }
 

@@ -55,6 +55,8 @@ def run(options: argparse.Namespace) -> int:
     index = options.index or default_index(options.repository)
     log = options.log or options.repository.resolve().parent / "triton.log"
     # Said here in a second, rather than by every Python model in its own words.
+    if options.profile == "gpu":
+        _check_plans(options.repository)
     check_published(index)
     towers = towers_to_serve(resolve_index(index), options.repository, follow=options.profile == "cpu")
     manifest = ProductIndex.open(index, tower_hash=Bundle.read(towers).tower_hash).manifest
@@ -108,6 +110,21 @@ def run(options: argparse.Namespace) -> int:
         server.stop()
         if health is not None:
             health.close()
+
+
+def _check_plans(repository: Path) -> None:
+    """Refuse plans of another TensorRT, GPU or graph, of which Triton says little, and what else does not validate.
+
+    Raises:
+        PlanError: lists what was found.
+    """
+    from export.errors import PlanError
+    from export.plans.machine import this_machine
+    from export.validate import validate_repository
+
+    problems = validate_repository(repository, profile="gpu", server=this_machine())
+    if faults := [str(problem) for problem in problems if problem.severity == "error"]:
+        raise PlanError("\n".join([f"{repository} can't be served on this machine:", *faults]))
 
 
 def _prove(url: str) -> None:

@@ -10,6 +10,8 @@ import ctypes
 import sys
 from pathlib import Path
 
+# What the bindings are linked against, by its name before `.so`.
+_NEEDED = ("libnvinfer", "libnvonnxparser", "libnvinfer_plugin")
 _FOLDERS = ("/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/local/tensorrt/lib", "/opt/tensorrt/lib")
 
 
@@ -28,12 +30,15 @@ def find_library(folders: tuple[str, ...] = _FOLDERS) -> Path:
     """The TensorRT library of this image.
 
     Raises:
-        FileNotFoundError: none in the usual places.
+        FileNotFoundError: it is not in the usual places, or lacks one that the bindings need.
     """
-    for folder in folders:
-        for file in sorted(Path(folder).glob("libnvinfer.so.*")):
-            return file
-    raise FileNotFoundError(f"libnvinfer.so.*: none in {', '.join(folders)}; is this a Triton server image with a GPU?")
+    for name in reversed(_NEEDED):
+        found = [file for folder in folders for file in sorted(Path(folder).glob(f"{name}.so.*"))]
+        if not found:
+            raise FileNotFoundError(
+                f"{name}.so.*: none in {', '.join(folders)}; take a Triton server image that holds all of TensorRT"
+            )
+    return found[0]
 
 
 def main() -> int:

@@ -2,6 +2,7 @@
 
 ExportError
 ├── CatalogError   a catalogue cannot be read, or holds nothing to index
+├── ParityError    the graphs do not rank as PyTorch does
 └── PlanError      a TensorRT plan cannot be built, or is not what it should be
 """
 
@@ -14,6 +15,10 @@ class ExportError(Exception):
 
 class CatalogError(ExportError):
     """Raised when a catalogue cannot be read at all; names the file and the column."""
+
+
+class ParityError(ExportError):
+    """Raised when a precision is below its budget; names the figures and the report."""
 
 
 class PlanError(ExportError):

@@ -17,6 +17,7 @@ from string import Template
 from export.batches import typical_batches
 from export.validation.versions import PINNED_SERVER, QUEUE_BOUNDS_SINCE, Version, show_version
 from retrieval.bundle import Bundle
+from retrieval.engines.options import listed_gpus
 from retrieval.parameters import DEFAULT_TOP_K, MAX_TOP_K
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -54,6 +55,8 @@ class GpuOptions:
             plan of its own. Empty: one plan for all, model.plan.
         cuda_graphs: replay the towers' kernels from CUDA graphs at the smallest, middle and largest batch. It saves
             launches, which small towers spend most of their time on, and costs memory; measure it.
+        index_gpus: GPUs that share one index, as the server's SHOPWINDOW_GPUS names them: product_index then has one
+            instance, on the first. Empty: an instance for every GPU, each with the whole index.
         max_inflight_requests: requests that each step of a pipeline may have in flight, over all callers; further ones
             wait before it. None sets no limit: full queues refuse instead, which a caller learns at once.
 
@@ -64,6 +67,7 @@ class GpuOptions:
     triton: Version = field(default_factory=serving_triton)
     capabilities: tuple[str, ...] = ()
     cuda_graphs: bool = False
+    index_gpus: tuple[int, ...] = field(default_factory=lambda: listed_gpus(os.environ))
     max_inflight_requests: int | None = None
 
     def __post_init__(self) -> None:
@@ -99,6 +103,7 @@ def render_models(target: Path, bundle: Bundle, *, cpu_instances: int, gpu: GpuO
         "embedding_dim": bundle.embedding_dim,
         "follow_towers": _FOLLOW_TOWERS,
         "image_size": bundle.image_size,
+        "index_instances": f"kind: KIND_GPU gpus: [ {gpu.index_gpus[0]} ]" if gpu.index_gpus else "kind: KIND_AUTO",
         "max_top_k": MAX_TOP_K,
         "plan_files": _plan_files(gpu),
         "query_max_tokens": bundle.query_max_tokens,

@@ -7,14 +7,16 @@ import json
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from export.calibration import product_feeds, query_feeds
-from export.errors import ExportError
+from export.errors import ExportError, ParityError
 from export.onnx_export import export_product_tower, export_query_tower
 from export.parity import ParityReport, ParitySample, measure_parity, read_sample
-from export.parity.layers import SHOWN, LayerDrift, worst_layers
+from export.parity.layers import LayerDrift, worst, worst_layers
 from export.parity.pages import HTML_FILE, JSON_FILE, write_report
 from export.parity.sample import SAMPLE_PRODUCTS
+from export.parity.speed import Speed, measure_speed
 from export.plans import build_plans, can_build_plans
 from export.precision.names import PRECISIONS, QUANTISED, RUNS_ON_CPU
 from export.render import ENSEMBLE_PROFILE, ONNXRUNTIME_PROFILE, GpuOptions, render_models
@@ -72,8 +74,9 @@ def export_repository(
         ValueError: unknown precision, or qrels that do not fit the queries.
         FileNotFoundError: the checkpoint is incomplete.
         FileExistsError: `repository` holds something that is not a model repository.
-        ExportError: a graph is unfit, the sample is too small, parity fails, or the rendered repository does not
-            validate.
+        ParityError: the graphs do not rank as PyTorch does.
+        ParityError: the graphs do not rank as PyTorch does.
+        ExportError: a graph is unfit, the sample is too small, or the rendered repository does not validate.
         PlanError: TensorRT would not build a plan.
     """
     if precision not in PRECISIONS:
@@ -132,10 +135,24 @@ def export_repository(
     return report
 
 
+def export_fastest(checkpoint_folder: Path, repository: Path, sample: Path, **options: Any) -> ParityReport | None:
+    """Export in 8 bits where they keep their budget and are worth it on this CPU, else in float32.
+
+    Arguments, result and errors are those of `export_repository`.
+    """
+    try:
+        report = export_repository(checkpoint_folder, repository, sample, precision="int8", **options)
+    except ParityError:
+        report = None
+    if report is not None and report.speed is not None and report.speed.worthwhile:
+        return report
+    return export_repository(checkpoint_folder, repository, sample, precision="fp32", **options)
+
+
 def _gate(
     checkpoint: Checkpoint, repository: Path, sample: ParitySample, precision: str, report_folder: Path
 ) -> ParityReport | None:
-    """Measure parity, write the report, and raise ExportError below the budget."""
+    """Measure parity, write the report, and raise ParityError below the budget."""
     kept = repository / JSON_FILE
     if precision not in RUNS_ON_CPU:
         kept.write_text(json.dumps({"precision": precision, "passed": None, "note": UNMEASURED}, indent=2) + "\n")
@@ -143,14 +160,26 @@ def _gate(
     report = measure_parity(checkpoint, InProcessPipeline(repository, threads=usable_cores()), sample, precision)
     if not report.passed and precision != "fp32":
         report = dataclasses.replace(report, layers=_find_layers(checkpoint, repository, sample))
+    if report.passed and precision in QUANTISED:
+        report = dataclasses.replace(report, speed=_measure_speed(checkpoint, repository, sample))
     write_report(report_folder, report)
     if not report.passed:
-        raise ExportError(
+        raise ParityError(
             f"the {precision} graphs do not rank as PyTorch does, nothing was written: "
             f"{'; '.join(report.shortfalls)} (report: {report_folder / HTML_FILE})"
         )
     shutil.copyfile(report_folder / JSON_FILE, kept)
     return report
+
+
+def _measure_speed(checkpoint: Checkpoint, repository: Path, sample: ParitySample) -> Speed:
+    """Throughput over that of float32 graphs of the same towers."""
+    with tempfile.TemporaryDirectory() as folder:
+        layout = RepositoryLayout(Path(folder))
+        for file, export in ((layout.query_tower, export_query_tower), (layout.product_tower, export_product_tower)):
+            file.parent.mkdir(parents=True)
+            export(checkpoint.towers, file)
+        return measure_speed(Path(folder), repository, sample, checkpoint.towers.config.query_max_tokens)
 
 
 def _find_layers(checkpoint: Checkpoint, repository: Path, sample: ParitySample) -> tuple[LayerDrift, ...]:
@@ -165,4 +194,4 @@ def _find_layers(checkpoint: Checkpoint, repository: Path, sample: ParitySample)
             *worst_layers("query", query, layout.query_tower, query_feeds(sample, tokenizer)[0]),
             *worst_layers("product", product, layout.product_tower, product_feeds(sample)[0]),
         ]
-    return tuple(sorted(drifts, key=lambda each: -each.drift)[:SHOWN])
+    return tuple(worst(drifts))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from gpu_check.parts import join
+from gpu_check.parts import make_environment
 from gpu_check.results import FAILED, LEFT_OUT, Entry, Results
 from gpu_check.steps import Step, run_steps
 
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--shop", type=Path, default=Path("build/demo/shop"))
     options = parser.parse_args(arguments)
     if options.parts:
-        return _again_with(options.parts, options.out / "site", arguments)
+        return _again_with(options.parts, options.out / "environment", arguments)
     from gpu_check.machine import facts, missing_abilities
 
     missing = missing_abilities()
@@ -60,10 +60,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if group in options.only:
             try:
                 steps = _steps(group, options)
-            except Exception as error:  # a library that is not here, say; the other groups go on
-                results.add(Entry(step=group, status=LEFT_OUT, reason=f"{type(error).__name__}: {error}"))
-                say(f"{group}: left out: {type(error).__name__}: {error}")
+            except Exception as error:  # the other groups go on
+                status = LEFT_OUT if isinstance(error, ImportError) else FAILED
+                results.add(Entry(step=group, status=status, reason=f"{type(error).__name__}: {error}"))
+                say(f"{group}: {status}: {type(error).__name__}: {error}")
                 continue
+            results.drop(group)  # what kept the whole group from running in an earlier run
             run_steps(steps, results, missing, say)
     from gpu_check.report import write_section
 
@@ -75,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _steps(group: str, options: argparse.Namespace) -> list[Step]:
     """The steps of a group. Imported only here: each module needs libraries that another machine may lack."""
     catalog = options.shop / "products.parquet"
-    from gpu_check.material import make_served, make_shop, read_queries, towers_to_time
+    from gpu_check.material import make_shop, read_queries, serving_steps, towers_to_time
 
     module = importlib.import_module(f"gpu_check.{MODULES[group]}")
     found: list[Step]
@@ -90,20 +92,18 @@ def _steps(group: str, options: argparse.Namespace) -> list[Step]:
         if group == "parity":
             found = module.steps(options.checkpoint, catalog)
         else:
-            make_served(options.checkpoint, catalog, options.repository, options.index)
-            found = module.steps(options.repository, options.index, read_queries(options.shop))
+            found = serving_steps(options.checkpoint, catalog, options.repository, options.index)
+            found += module.steps(options.repository, options.index, read_queries(options.shop))
     return found
 
 
-def _again_with(parts: Path, site: Path, arguments: Sequence[str] | None) -> int:
-    """Join the wheels and start over with them on the search path: some are imported already here."""
-    print(f"unpacked {', '.join(join(parts, site))}", flush=True)
+def _again_with(parts: Path, folder: Path, arguments: Sequence[str] | None) -> int:
+    """Join the wheels and start over in an environment of theirs: some are imported already here."""
+    python = str(make_environment(parts, folder))
     given = list(sys.argv[1:] if arguments is None else arguments)
     place = next(number for number, word in enumerate(given) if word.startswith("--parts"))
     del given[place : place + (1 if "=" in given[place] else 2)]
-    search_path = os.pathsep.join(filter(None, [str(site.resolve()), os.environ.get("PYTHONPATH")]))
-    os.environ["PYTHONPATH"] = search_path
-    os.execv(sys.executable, [sys.executable, "-m", "gpu_check", *given])
+    os.execv(python, [python, "-m", "gpu_check", *given])
 
 
 if __name__ == "__main__":

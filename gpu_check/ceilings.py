@@ -10,7 +10,8 @@ import torch
 from gpu_check.steps import Step
 from gpu_check.timing import measure
 
-TYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+# tf32 is what TensorRT and ONNX Runtime multiply float32 in unless told otherwise; PyTorch does so only when told.
+TYPES = {"fp32": torch.float32, "tf32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 SIDE = 8_192
 COPY_BYTES = 2 * 2**30
 
@@ -22,7 +23,7 @@ def steps(device: str = "cuda", *, side: int = SIDE, copy_bytes: int = COPY_BYTE
             Step(
                 name=f"ceilings/{name}",
                 needs=("gpu", "torch-cuda"),
-                run=partial(matrix_rate, kind, device, side),
+                run=partial(matrix_rate, kind, device, side, tf32=name == "tf32"),
             )
             for name, kind in TYPES.items()
         ),
@@ -30,10 +31,15 @@ def steps(device: str = "cuda", *, side: int = SIDE, copy_bytes: int = COPY_BYTE
     ]
 
 
-def matrix_rate(kind: torch.dtype, device: str, side: int) -> dict[str, Any]:
-    """TFLOP/s of a square matrix product. Float32 as PyTorch does it by default: whole, not TF32."""
+def matrix_rate(kind: torch.dtype, device: str, side: int, *, tf32: bool = False) -> dict[str, Any]:
+    """TFLOP/s of a square matrix product; `tf32` allows it for float32."""
     left, right = (torch.randn(side, side, device=device).to(kind) for _ in range(2))
-    timing = measure(lambda: left @ right, wait=lambda: synchronise(device), seconds=2.0, least=5)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
+    try:
+        timing = measure(lambda: left @ right, wait=lambda: synchronise(device), seconds=2.0, least=5)
+    finally:
+        torch.set_float32_matmul_precision(before)
     return {"tflops": round(2 * side**3 / timing.p50_ms / 1e9, 2), "side": side}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
 import platform
 import subprocess
@@ -49,7 +48,8 @@ def facts() -> dict[str, Any]:
     versions = {}
     for name in ("torch", "faiss", "onnxruntime", "tensorrt", "numpy", "tritonclient"):
         try:
-            versions[name] = str(getattr(importlib.import_module(name), "__version__", "?"))
+            module = _tensorrt_module() if name == "tensorrt" else importlib.import_module(name)
+            versions[name] = str(getattr(module, "__version__", "?"))
         except Exception:  # absent, or unusable without a driver
             versions[name] = "absent"
     return {
@@ -82,7 +82,14 @@ def _onnxruntime() -> str:
 
 
 def _tensorrt() -> str:
-    return "" if importlib.util.find_spec("tensorrt") else "TensorRT is not installed"
+    _tensorrt_module()
+    return ""
+
+
+def _tensorrt_module() -> Any:
+    from export.plans.machine import tensorrt_module  # needs libraries that this machine may lack
+
+    return importlib.import_module(tensorrt_module() or "tensorrt")
 
 
 def _triton() -> str:

@@ -6,9 +6,11 @@ import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 
+from gpu_check.steps import Step
 from towers.checkpoint import load_checkpoint
 from towers.config import TowerConfig
 from towers.model import Towers
@@ -42,18 +44,37 @@ def make_shop(folder: Path) -> None:
         generate(folder, progress=False)
 
 
-def make_served(checkpoint: Path, catalog: Path, repository: Path, index: Path) -> None:
-    """Export and index, unless that is done; TensorRT plans where they can be built."""
-    from export.index import build_index
-    from export.plans import build_plans, can_build_plans
+def serving_steps(checkpoint: Path, catalog: Path, repository: Path, index: Path) -> list[Step]:
+    """Export, build TensorRT plans and index, each unless that is done."""
+    return [
+        Step(name="retrieve/export", needs=(), always=True, run=partial(_export, checkpoint, catalog, repository)),
+        Step(name="retrieve/plans", needs=("gpu", "tensorrt"), always=True, run=partial(_plans, repository)),
+        Step(name="retrieve/index", needs=(), always=True, run=partial(_index, catalog, repository, index)),
+    ]
+
+
+def _export(checkpoint: Path, catalog: Path, repository: Path) -> dict[str, Any]:
     from export.repository import export_repository
 
     if not (repository / "bundle.json").is_file():
         export_repository(checkpoint, repository, catalog)
-    if can_build_plans():
-        build_plans(repository)
+    return {}
+
+
+def _plans(repository: Path) -> dict[str, Any]:
+    from export.plans import build_plans
+
+    return {
+        result.plan.parent.parent.name: "fits, kept" if result.reused else "built" for result in build_plans(repository)
+    }
+
+
+def _index(catalog: Path, repository: Path, index: Path) -> dict[str, Any]:
+    from export.index import build_index
+
     if not (index / "CURRENT").is_file():
         build_index(catalog, repository, index, progress=False)
+    return {}
 
 
 def read_queries(folder: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""Ranking parity: the towers as PyTorch runs them on the GPU in half precision, and as exported, against float32."""
+"""Ranking parity against float32: the towers in PyTorch on the GPU, as TensorRT engines, and as exported for a CPU."""
 
 from __future__ import annotations
 
@@ -11,10 +11,20 @@ from typing import Any
 import numpy as np
 import torch
 
+from export.calibration import product_feeds, query_feeds
+from export.onnx_export import (
+    PRODUCT_INPUTS,
+    PRODUCT_OUTPUTS,
+    QUERY_INPUTS,
+    QUERY_OUTPUTS,
+    export_product_tower,
+    export_query_tower,
+)
 from export.parity.measure import measure_parity
 from export.parity.report import ParityReport
-from export.parity.sample import read_sample
+from export.parity.sample import ParitySample, read_sample
 from export.precision.half import half_copy
+from export.precision.names import QUANTISED
 from export.repository import export_repository
 from gpu_check.steps import Step
 from retrieval.products import ProductBatch, ProductPreprocessor
@@ -23,11 +33,13 @@ from towers.checkpoint import load_checkpoint
 
 ON_GPU = ("fp32", "fp16", "bf16")
 EXPORTED = ("fp32", "fp16", "int8")
+# TensorRT multiplies fp32 in TF32, which keeps as many digits as fp16 does, and so has its budget.
+ENGINES = {"fp32": "fp16", "fp16": "fp16", "bf16": "bf16", "int8": "int8"}
 ROWS = 256
 
 
 def steps(checkpoint: Path, catalog: Path, *, products: int = 3_000, device: str = "cuda") -> list[Step]:
-    """Parity on the GPU in every type PyTorch has there, and the export's own gate.
+    """Parity on the GPU in every type PyTorch has there, of TensorRT engines, and the export's own gate.
 
     Args:
         checkpoint: folder.
@@ -43,6 +55,14 @@ def steps(checkpoint: Path, catalog: Path, *, products: int = 3_000, device: str
                 run=partial(on_gpu, checkpoint, catalog, products, precision, device),
             )
             for precision in ON_GPU
+        ),
+        *(
+            Step(
+                name=f"parity/tensorrt/{precision}",
+                needs=("gpu", "torch-cuda", "tensorrt"),
+                run=partial(as_engines, checkpoint, catalog, products, precision),
+            )
+            for precision in ENGINES
         ),
         *(
             Step(
@@ -62,15 +82,22 @@ def on_gpu(checkpoint: Path, catalog: Path, products: int, precision: str, devic
         AssertionError: parity is below the budget.
     """
     loaded = load_checkpoint(checkpoint)
-    config = loaded.towers.config
-    preprocess = ProductPreprocessor(
-        TextEncoder.read(checkpoint / "tokenizer.json", config.title_max_tokens), config.image_size
-    )
-    sample = read_sample(catalog, preprocess, products)
-    report = measure_parity(loaded, _OnDevice(checkpoint, precision, device), sample, precision)
-    if not report.passed:
-        raise AssertionError("; ".join(report.shortfalls))
-    return _figures(report)
+    sample = _sample(checkpoint, catalog, products)
+    return _judged(measure_parity(loaded, _OnDevice(checkpoint, precision, device), sample, precision))
+
+
+def as_engines(checkpoint: Path, catalog: Path, products: int, precision: str) -> dict[str, Any]:
+    """The exported graphs as TensorRT engines: what the GPU profile serves.
+
+    Raises:
+        AssertionError: parity is below the budget.
+        PlanError: TensorRT refused a graph.
+    """
+    loaded = load_checkpoint(checkpoint)
+    sample = _sample(checkpoint, catalog, products)
+    with tempfile.TemporaryDirectory() as folder:
+        engines = _Engines(checkpoint, sample, precision, Path(folder))
+        return _judged(measure_parity(loaded, engines, sample, ENGINES[precision]))
 
 
 def exported(checkpoint: Path, catalog: Path, products: int, precision: str) -> dict[str, Any]:
@@ -80,6 +107,18 @@ def exported(checkpoint: Path, catalog: Path, products: int, precision: str) -> 
             checkpoint, Path(folder) / "model_repository", catalog, precision=precision, sample_size=products
         )
     assert report is not None, "these precisions run on a CPU"
+    return _figures(report)
+
+
+def _sample(checkpoint: Path, catalog: Path, products: int) -> ParitySample:
+    config = load_checkpoint(checkpoint).towers.config
+    titles = TextEncoder.read(checkpoint / "tokenizer.json", config.title_max_tokens)
+    return read_sample(catalog, ProductPreprocessor(titles, config.image_size), products)
+
+
+def _judged(report: ParityReport) -> dict[str, Any]:
+    if not report.passed:
+        raise AssertionError("; ".join(report.shortfalls))
     return _figures(report)
 
 
@@ -123,3 +162,34 @@ class _OnDevice:
                 made = tower(*given)
                 parts.append(made if isinstance(made, tuple) else (made,))
         return [torch.cat(column).float().cpu().numpy() for column in zip(*parts, strict=True)]
+
+
+class _Engines:
+    """Towers as TensorRT engines; see `export.parity.measure.Embedder`."""
+
+    def __init__(self, checkpoint: Path, sample: ParitySample, precision: str, folder: Path) -> None:
+        from gpu_check.tensorrt_engine import EngineTower
+
+        towers = load_checkpoint(checkpoint).towers
+        config = towers.config
+        self._encoder = TextEncoder.read(checkpoint / "tokenizer.json", config.query_max_tokens)
+        quantised = precision in QUANTISED
+        query, product = folder / "query.onnx", folder / "product.onnx"
+        export_query_tower(towers, query, precision, query_feeds(sample, self._encoder) if quantised else ())
+        export_product_tower(towers, product, precision, product_feeds(sample) if quantised else ())
+        text, title = (config.query_max_tokens,), (config.title_max_tokens,)
+        photo = (config.image_size, config.image_size, 3)
+        self._query = EngineTower(query, QUERY_INPUTS, (text, text), (torch.int32, torch.int32), ROWS)
+        kinds = (torch.int32, torch.int32, torch.uint8, torch.float32)
+        self._product = EngineTower(product, PRODUCT_INPUTS, (title, title, photo, (2,)), kinds, ROWS)
+
+    def embed_query(self, queries: Sequence[str], /) -> np.ndarray:
+        """Query embeddings."""
+        [embeddings] = self._query(self._encoder.encode(clean_queries(queries)), QUERY_OUTPUTS)
+        return embeddings
+
+    def embed_prepared(self, batch: ProductBatch, /) -> tuple[np.ndarray, np.ndarray]:
+        """Product embeddings and modality weights."""
+        tensors = batch.tensors()
+        embeddings, weights = self._product([tensors[name] for name in PRODUCT_INPUTS], PRODUCT_OUTPUTS)
+        return embeddings, weights

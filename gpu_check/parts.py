@@ -3,7 +3,7 @@
 Only the standard library, so that the joining end needs nothing but Python 3.11 or newer:
 
     python -m gpu_check.parts prepare parts/ faiss-gpu==1.15.1 nvidia-cuda-runtime-cu12 --python 3.12
-    python -m gpu_check.parts join parts/ --into site/          # there; then PYTHONPATH=site
+    python -m gpu_check --parts parts/                          # there; `join` only unpacks them
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ import hashlib
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
+import venv
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -70,7 +72,7 @@ def join(folder: Path, into: Path) -> list[str]:
 
     Args:
         folder: parts and their list.
-        into: becomes a folder for PYTHONPATH.
+        into: receives what the wheels hold.
 
     Returns:
         Names of the wheels.
@@ -96,6 +98,32 @@ def join(folder: Path, into: Path) -> list[str]:
             with zipfile.ZipFile(whole) as archive:
                 _unpack(archive, into)
     return wheels
+
+
+def make_environment(parts: Path, folder: Path) -> Path:
+    """An environment with the wheels of the parts first, then this project, then what this Python sees already.
+
+    Not PYTHONPATH: the processes in which Triton runs Python models take no notice of it.
+
+    Args:
+        parts: parts and their list.
+        folder: of the environment; one that is there is brought up to date.
+
+    Returns:
+        Its Python.
+
+    Raises:
+        FileNotFoundError, ValueError: see `join`.
+    """
+    site = Path(sysconfig.get_path("purelib", "venv", {"base": str(folder.resolve())}))
+    print(f"unpacked {', '.join(join(parts, site))}", flush=True)
+    venv.EnvBuilder(symlinks=True).create(folder)
+    root = Path(__file__).resolve().parent.parent
+    seen = [path for path in sys.path if path.endswith(("site-packages", "dist-packages")) and path != str(site)]
+    # Folders that hold *.pth files themselves, such as those of packages installed for development.
+    lines = [str(root), str(root / "client"), *(f"import site; site.addsitedir({path!r})" for path in seen)]
+    (site / "shopwindow.pth").write_text("\n".join(lines) + "\n")
+    return folder.resolve() / "bin" / "python"
 
 
 def _unpack(archive: zipfile.ZipFile, into: Path) -> None:
@@ -126,7 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parts = prepare(options.out, options.requirements, python=options.python)
         print(f"{len(parts)} parts and {LIST} in {options.out}, {sum(p.stat().st_size for p in parts) / 1e6:.0f} MB")
     else:
-        print(f"unpacked {', '.join(join(options.parts, options.into))}; now PYTHONPATH={options.into}")
+        print(f"unpacked {', '.join(join(options.parts, options.into))}")
     return 0
 
 

@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 from gpu_check.results import DONE, Results
 
 BEGIN, END = "<!-- gpu-check: begin -->", "<!-- gpu-check: end -->"
+# Those that multiply float32 as TF32 by default.
+TF32_BACKENDS = ("onnxruntime", "tensorrt")
 UNMEASURED = (
     "**Unmeasured.** No machine with a GPU has run `make gpu-check` yet: nothing is known of the speed of this "
     "project on a GPU, and no figure stands here until one is measured."
@@ -45,7 +47,11 @@ def section(results: Results, plots: list[Path]) -> str:
         _table("What the card reaches", _ceilings(results)),
         _table("FAISS on the GPU against FAISS on the CPU, 200,000 x 128", _flat(results, "congruence/")),
         _table("FAISS on the GPU at size, x 128, k = 100: p50 in ms by batch", _search(results)),
-        _table("Towers: rows a second by batch, and share of the card's matrix rate at the largest", _towers(results)),
+        _table(
+            "Towers: rows a second by batch; of the card's matrix rate at the largest, of its copy rate (weights read) "
+            "at the smallest",
+            _towers(results),
+        ),
         _table("Ranking parity", _flat(results, "parity/")),
         _table("`retrieve` through Triton, k = 100", _retrieve(results)),
         _table("Not measured", _not_measured(results)),
@@ -91,21 +97,34 @@ def _search(results: Results) -> list[dict[str, Any]]:
 
 
 def _towers(results: Results) -> list[dict[str, Any]]:
-    ceilings = {step.partition("/")[2]: values.get("tflops") for step, values in results.values("ceilings/").items()}
+    ceilings = {step.partition("/")[2]: values for step, values in results.values("ceilings/").items()}
     rows = []
     for step, values in results.values("towers/").items():
-        last = list(values["batches"].values())[-1]
-        ceiling = ceilings.get(step.rpartition("/")[2])
-        share = f"{last['rows_per_s'] * values['gflop'] / 1e3 / ceiling:.1%}" if ceiling else ""
-        by_batch = {batch: round(timing["rows_per_s"]) for batch, timing in values["batches"].items()}
-        rows.append({"tower": step.removeprefix("towers/"), "GFLOP a row": values["gflop"], **by_batch, "share": share})
+        timings = list(values["batches"].values())
+        backend, precision = step.split("/")[-2:]
+        kind = "tf32" if precision == "fp32" and backend in TF32_BACKENDS else precision
+        work = timings[-1]["rows_per_s"] * values["gflop"] / 1e3
+        moved = values["weight_mb"] / timings[0]["p50_ms"] / 1e3  # TB a second
+        rows.append(
+            {
+                "tower": step.removeprefix("towers/"),
+                "GFLOP a row": values["gflop"],
+                **{batch: round(timing["rows_per_s"]) for batch, timing in values["batches"].items()},
+                "of matrix rate": _share(work, ceilings.get(kind, {}).get("tflops")),
+                "of copy rate": _share(moved, ceilings.get("copy", {}).get("tb_per_s")),
+            }
+        )
     return rows
+
+
+def _share(rate: float, ceiling: float | None) -> str:
+    return f"{rate / ceiling:.1%}" if ceiling else ""
 
 
 def _retrieve(results: Results) -> list[dict[str, Any]]:
     return [
         {"load": name, "profile": values["profile"], "Triton": values["triton"], **figures}
-        for values in results.values("retrieve/").values()
+        for values in results.values("retrieve/triton").values()
         for name, figures in values["loads"].items()
     ]
 

@@ -59,12 +59,17 @@ class Results:
 
     def add(self, entry: Entry) -> None:
         """Keep an outcome, instead of an earlier one of the same step, and write the file."""
-        self.entries = [*(kept for kept in self.entries if kept.step != entry.step), entry]
+        self.drop(entry.step)
+        self.entries.append(entry)
         self._file.parent.mkdir(parents=True, exist_ok=True)
         fresh = self._file.with_suffix(".new")
         content = {"machine": self.machine, "entries": [asdict(kept) for kept in self.entries]}
         fresh.write_text(json.dumps(content, indent=1) + "\n")
         fresh.replace(self._file)
+
+    def drop(self, step: str) -> None:
+        """Forget the outcome of a step; written with the next one that is added."""
+        self.entries = [kept for kept in self.entries if kept.step != step]
 
     def values(self, prefix: str) -> dict[str, dict[str, Any]]:
         """Figures of the steps that succeeded and whose names start with `prefix`, by step, in order."""

@@ -27,13 +27,13 @@ DIM, K = 128, 100
 
 def steps(folder: Path, gpus: Gpus | None = None, *, sizes: dict[str, int] | None = None) -> list[Step]:
     """A step for each size and recipe, small ones first; the vectors of one size are made once."""
-    gpus = gpus or FaissGpus()
     corpus = lru_cache(maxsize=1)(lambda rows: make_corpus(rows, DIM, k=K))
     return [
         Step(
             name=f"search/{size}/{kind}",
             needs=("gpu", "faiss-gpu"),
-            run=partial(lambda rows, kind: measure_search(corpus(rows), kind, folder, gpus), rows, kind),
+            # A machine of its own each, which takes and frees its own scratch memory.
+            run=partial(lambda rows, kind: measure_search(corpus(rows), kind, folder, gpus or FaissGpus()), rows, kind),
         )
         for size, rows in (sizes or SIZES).items()
         for kind in KINDS
@@ -49,6 +49,9 @@ def measure_search(corpus: Corpus, kind: str, folder: Path, gpus: Gpus, *, secon
         folder: for the index file, which a second run finds there.
         gpus: the machine.
         seconds: for each figure.
+
+    Returns:
+        `engine`; `used_mib`: memory that the index took, scratch left out; `efforts`: by effort, recall and times.
     """
     recipe = choose_recipe(len(corpus.vectors), kind)
     folder.mkdir(parents=True, exist_ok=True)
@@ -62,7 +65,7 @@ def measure_search(corpus: Corpus, kind: str, folder: Path, gpus: Gpus, *, secon
     after = gpus.free_bytes(0)
     found: dict[str, Any] = {"engine": engine.description, "efforts": {}}
     if before is not None and after is not None:
-        found["used_mib"] = round((before - after) / 2**20)
+        found["used_mib"] = round((before - after - options.temp_bytes) / 2**20)
     for effort in EFFORTS if recipe.inverted else EFFORTS[1:2]:
         scores, _ = search_rescored(engine, corpus.vectors, corpus.queries, K, effort, None)
         found["efforts"][str(effort)] = {

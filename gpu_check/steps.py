@@ -19,11 +19,13 @@ class Step:
         name: `group/what`, as `faiss/1M/flat`.
         needs: names of `gpu_check.machine.abilities`.
         run: measures and returns figures by name; what it raises is its failure.
+        always: runs also where it has succeeded before, since later steps need what it makes.
     """
 
     name: str
     needs: tuple[str, ...]
     run: Callable[[], dict[str, Any]]
+    always: bool = False
 
 
 def run_steps(steps: Iterable[Step], results: Results, missing: dict[str, str], say: Callable[[str], None]) -> None:
@@ -36,7 +38,7 @@ def run_steps(steps: Iterable[Step], results: Results, missing: dict[str, str], 
         say: tells the user.
     """
     for step in steps:
-        if results.done(step.name):
+        if results.done(step.name) and not step.always:
             say(f"{step.name}: done before")
             continue
         lacking = [missing[need] for need in step.needs if need in missing]

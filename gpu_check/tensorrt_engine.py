@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from export.plans import build_plan, load_toolkit
 from export.plans.profile import ShapeRange
 
 
-def engine_call(graph: Path, feed: dict[str, torch.Tensor]) -> Callable[[], None]:
+def engine_call(
+    graph: Path, feed: dict[str, torch.Tensor], outputs: dict[str, torch.Tensor] | None = None
+) -> Callable[[], None]:
     """Build an engine for exactly these shapes and bind it.
 
     Args:
         graph: ONNX file.
-        feed: inputs by name, on the GPU.
+        feed: inputs by name, on the GPU; read anew at every call.
+        outputs: receives the tensors, by name, that every call fills.
 
     Returns:
         Starts one inference on PyTorch's current stream.
@@ -27,10 +30,11 @@ def engine_call(graph: Path, feed: dict[str, torch.Tensor]) -> Callable[[], None
         PlanError: it could not be built.
         RuntimeError: it could not be loaded or started.
     """
-    trt: Any = importlib.import_module("tensorrt")
+    toolkit = load_toolkit("tensorrt")
+    trt: Any = toolkit.module
     shapes = {name: tuple(tensor.shape) for name, tensor in feed.items()}
     profile = {name: ShapeRange(shape, shape, shape) for name, shape in shapes.items()}
-    plan = build_plan(load_toolkit("tensorrt"), graph, profile, progress=False)
+    plan = build_plan(toolkit, graph, profile, progress=False)
     runtime = trt.Runtime(trt.Logger(trt.Logger.ERROR))
     engine = runtime.deserialize_cuda_engine(plan)
     context = engine.create_execution_context() if engine is not None else None
@@ -46,9 +50,53 @@ def engine_call(graph: Path, feed: dict[str, torch.Tensor]) -> Callable[[], None
             output = torch.empty(tuple(context.get_tensor_shape(name)), dtype=torch.float32, device="cuda")
             context.set_tensor_address(name, output.data_ptr())
             kept.append(output)
+            if outputs is not None:
+                outputs[name] = output
 
     def call() -> None:
         if not context.execute_async_v3(torch.cuda.current_stream().cuda_stream) or not kept:
             raise RuntimeError("TensorRT did not start the inference")
 
     return call
+
+
+class EngineTower:
+    """One tower as an engine of a fixed shape, over any number of rows.
+
+    Args:
+        graph: ONNX file.
+        names: of the inputs, in the order of the arrays.
+        shapes: of one row of each input.
+        types: of each input.
+        rows: of the engine's batch.
+    """
+
+    def __init__(
+        self, graph: Path, names: Sequence[str], shapes: Sequence[tuple[int, ...]], types: Sequence[Any], rows: int
+    ) -> None:
+        self._feed = {
+            name: torch.ones((rows, *shape), dtype=kind, device="cuda")
+            for name, shape, kind in zip(names, shapes, types, strict=True)
+        }
+        self._outputs: dict[str, torch.Tensor] = {}
+        self._call = engine_call(graph, self._feed, self._outputs)
+        self._rows = rows
+
+    def __call__(self, arrays: Sequence[np.ndarray], wanted: Sequence[str]) -> list[np.ndarray]:
+        """Run rows through it, in as many batches as they need.
+
+        Args:
+            arrays: (rows, ...) inputs in order; what is narrower than the engine's is padded with zeros.
+            wanted: names of the outputs.
+        """
+        parts = []
+        for start in range(0, len(arrays[0]), self._rows):
+            given = [torch.from_numpy(array[start : start + self._rows]) for array in arrays]
+            for bound, rows in zip(self._feed.values(), given, strict=True):
+                place = (slice(len(rows)), *(slice(size) for size in rows.shape[1:]))
+                bound[: len(rows)] = 0
+                bound[place] = rows.to(bound)
+            self._call()
+            torch.cuda.synchronize()
+            parts.append([self._outputs[name][: len(given[0])].cpu().numpy().copy() for name in wanted])
+        return [np.concatenate(column) for column in zip(*parts, strict=True)]

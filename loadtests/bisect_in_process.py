@@ -11,7 +11,7 @@ from pathlib import Path
 
 from loadtests.bisect_load import children, hear, tell
 from loadtests.bisect_reading import Reading
-from loadtests.bisect_servers import without_cache
+from loadtests.bisect_servers import embedding_cache
 from loadtests.bisect_worker import WHOLE
 from loadtests.launching import HarnessFailure
 
@@ -57,7 +57,7 @@ def in_process(repository: Path, index: Path, queries: Path) -> Iterator[InProce
     """
     places = [str(path.resolve()) for path in (repository, index, queries)]
     commands = [["loadtests.bisect_worker", *places, str(number)] for number in range(PROCESSES)]
-    with without_cache(), children(commands) as workers:
+    with embedding_cache(kept=False), children(commands) as workers:
         for worker in workers:
             hear(worker)
         yield InProcess(workers)

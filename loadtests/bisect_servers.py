@@ -13,10 +13,9 @@ from tritonclient.grpc import InferenceServerClient
 
 from loadtests.bisect_load import Target, drive
 from loadtests.bisect_reading import Load, Reading
+from retrieval.embedding_cache import VARIABLE
 from serving import ServerOptions, TritonServer
 from serving.server import DIRECT
-
-CACHE_VARIABLE = "SHOPWINDOW_EMBEDDING_CACHE"
 
 # Profile -> the model whose batches are what the server puts together.
 PROFILES = {"cpu": "retrieve", "cpu-ensemble": "query_tower"}
@@ -74,37 +73,42 @@ def served(
         cache: Whether query embeddings are kept, as many as by default.
         name: What it is called; the profile without one.
     """
-    with TritonServer(options(repository, index, profile)) if cache else _uncached(repository, index, profile) as server:
+    server = TritonServer(server_options(repository, index, profile))
+    try:
+        with embedding_cache(kept=cache):
+            server.start()
+        server.wait_until_ready()
         yield Served(server, name or profile)
+    finally:
+        server.stop()
 
 
-def options(repository: Path, index: Path, profile: str) -> ServerOptions:
+def server_options(repository: Path, index: Path, profile: str) -> ServerOptions:
     """A server for this machine alone, on free ports."""
-    ports = {"http_port": 0, "grpc_port": 0, "metrics_port": 0}
-    return ServerOptions(repository=repository, index=index, profile=profile, host="127.0.0.1", **ports)
+    return ServerOptions(
+        repository=repository,
+        index=index,
+        profile=profile,
+        host="127.0.0.1",
+        http_port=0,
+        grpc_port=0,
+        metrics_port=0,
+    )
 
 
 @contextmanager
-def without_cache() -> Iterator[None]:
-    """Processes that are started inside the block keep no query embeddings: a repeated query would cost nothing."""
-    before = os.environ.get(CACHE_VARIABLE)
-    os.environ[CACHE_VARIABLE] = "0"
+def embedding_cache(*, kept: bool) -> Iterator[None]:
+    """Processes that are started inside the block keep query embeddings, or none: repeated ones cost next to nothing.
+
+    Args:
+        kept: As many as by default, or none.
+    """
+    before = os.environ.pop(VARIABLE, None)
+    if not kept:
+        os.environ[VARIABLE] = "0"
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[CACHE_VARIABLE]
-        else:
-            os.environ[CACHE_VARIABLE] = before
-
-
-@contextmanager
-def _uncached(repository: Path, index: Path, profile: str) -> Iterator[TritonServer]:
-    with without_cache():
-        server = TritonServer(options(repository, index, profile))
-        server.start()
-    try:
-        server.wait_until_ready()
-        yield server
-    finally:
-        server.stop()
+        os.environ.pop(VARIABLE, None)
+        if before is not None:
+            os.environ[VARIABLE] = before

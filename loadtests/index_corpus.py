@@ -38,7 +38,9 @@ def kept_corpus(folder: Path, rows: int, dim: int, *, queries: int, k: int, clus
         rng = np.random.default_rng(0)
         centres = rng.standard_normal((clusters, LATENT), dtype=np.float32)
         turned = rng.standard_normal((LATENT, dim), dtype=np.float32) / np.float32(np.sqrt(LATENT))
-        vectors = np.lib.format.open_memmap(new / "vectors.npy", "w+", np.float32, (rows, dim))
+        vectors: np.ndarray = np.lib.format.open_memmap(  # type: ignore[no-untyped-call]
+            new / "vectors.npy", "w+", np.float32, (rows, dim)
+        )
         for start in range(0, rows, BLOCK):
             vectors[start : start + BLOCK] = _draw(centres, turned, min(BLOCK, rows - start), rng)
         asked = _draw(centres, turned, queries, rng)

@@ -21,7 +21,8 @@ def _session(file: Path, threads: int) -> ort.InferenceSession:
     except Exception as error:  # ONNX Runtime's errors have no common base of their own
         raise ValueError(
             f"{file}: ONNX Runtime cannot run it on a CPU; graphs in bf16 and fp8 need a GPU, export with --precision "
-            f"fp32, fp16 or int8 to serve or index here ({error})"
+            f"fp32, fp16 or int8 to serve or index here: an index made by one export of a checkpoint fits its exports "
+            f"in every precision ({error})"
         ) from error
 
 

@@ -92,7 +92,7 @@ class TextEncoder:
         Returns:
             ids and mask, both (batch, tokens) int32; mask is 1 at real tokens.
         """
-        encoded = [e.ids for e in self._tokenizer.encode_batch(list(texts))]
+        encoded = [e.ids for e in self._tokenizer.encode_batch_fast(list(texts))]
         width = pad_to or max(1, max(map(len, encoded)))
         ids = np.full((len(encoded), width), self.pad_id, dtype=np.int32)
         mask = np.zeros((len(encoded), width), dtype=np.int32)

@@ -16,10 +16,15 @@ from retrieval.budget import Expired
 from retrieval.bundle import Bundle
 from retrieval.errors import InvalidRequest, show
 from retrieval.live import LiveIndex, Load, Served
-from retrieval.product_index import SearchResult
 from retrieval.repository_layout import RepositoryLayout, default_index
+from stub.waiting import Waiting
 
 INDEX_VARIABLE = "SHOPWINDOW_INDEX"
+
+# A tokeniser with threads of its own would take the cores of the other instances, at a multiple of the work.
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+_waiting = Waiting()  # a process serves one instance
 
 
 class Context:
@@ -95,11 +100,6 @@ def parameters(request: Any) -> dict[str, Any]:
         ) from None
 
 
-def found(result: SearchResult, generation: int) -> dict[str, np.ndarray]:
-    """The outputs of a search by name; `generation` of the index in every row."""
-    return {**vars(result), "generation": np.full((len(result.scores), 1), generation, np.int64)}
-
-
 def split(rows: np.ndarray, sizes: Sequence[int]) -> list[np.ndarray]:
     """Cut (total, ...) into consecutive parts of the given sizes."""
     return np.split(rows, np.cumsum(sizes)[:-1])
@@ -123,8 +123,9 @@ def answer(
     """
     prepared: list[tuple[int, Any]] = []
     responses: list[Any] = [None] * len(requests)
+    ask = _waiting.may_be_long(len(requests))
     for position, request in enumerate(requests):
-        if request.is_cancelled():  # its caller gave up: no work for nobody
+        if ask and request.is_cancelled():  # its caller gave up: no work for nobody
             responses[position] = _failure("the caller cancelled the request", pb_utils.TritonError.CANCELLED)
             continue
         try:
@@ -135,6 +136,7 @@ def answer(
             pb_utils.Logger.log_error(f"preparing a request failed: {traceback.format_exc()}")
             responses[position] = _failure(f"{type(error).__name__}: {error}", pb_utils.TritonError.INTERNAL)
     outcomes = _compute(compute, [item for _, item in prepared])
+    rows = 0
     for (position, _), outcome in zip(prepared, outcomes, strict=True):
         if isinstance(outcome, Expired):
             responses[position] = _failure(str(outcome), pb_utils.TritonError.UNAVAILABLE)
@@ -145,6 +147,8 @@ def answer(
             wanted = requests[position].requested_output_names()
             tensors = [pb_utils.Tensor(name, array) for name, array in outcome.items() if name in wanted]
             responses[position] = pb_utils.InferenceResponse(tensors)
+            rows += len(next(iter(outcome.values())))
+    _waiting.end(rows)
     return responses
 
 

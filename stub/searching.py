@@ -140,8 +140,10 @@ class Searching:
     def _outputs(
         self, result: SearchResult, item: Item, generation: int, watch: Stopwatch, rows: int
     ) -> dict[str, np.ndarray]:
-        outputs = stub.found(result, generation)
+        outputs = dict(vars(result))
         each = (len(result.scores), 1)
+        if "generation" in item.wanted:
+            outputs["generation"] = np.full(each, generation, np.int64)
         if "effort" in item.wanted:
             outputs["effort"] = np.full(each, item.parameters.effort, np.int64)
         if "timings_us" in item.wanted:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 RANKED = 10
 RECALLED = 100
+ENOUGH_QUERIES = 1_000
 
 
 @dataclass(frozen=True, kw_only=True)

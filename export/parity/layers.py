@@ -49,6 +49,11 @@ def worst_layers(
         for layer, values in expected.items()
         if layer in found
     ]
+    return worst(drifts, count)
+
+
+def worst(drifts: list[LayerDrift], count: int = SHOWN) -> list[LayerDrift]:
+    """Those that drift most, the worst first; one that is not a number is the worst of all."""
     return sorted(drifts, key=lambda each: -np.nan_to_num(each.drift, nan=np.inf))[:count]
 
 

@@ -23,7 +23,7 @@ SINGLE_MODALITY = 300  # products that are also compared by the title alone and 
 
 
 class Embedder(Protocol):
-    """Both exported towers: `retrieval.InProcessPipeline`, or plans on a GPU."""
+    """Both towers: `retrieval.InProcessPipeline`, or whatever else runs them."""
 
     def embed_query(self, queries: Sequence[str], /) -> np.ndarray:
         """Query embeddings, (batch, dim) float32, L2-normalised."""

@@ -8,11 +8,13 @@ import io
 import json
 from pathlib import Path
 
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from export.parity.budgets import BUDGETS
+from export.parity.budgets import BUDGETS, ENOUGH_QUERIES
 from export.parity.report import ParityReport
+from export.parity.speed import ROWS, WORTHWHILE
 
 JSON_FILE = "parity.json"
 HTML_FILE = "parity.html"
@@ -52,10 +54,18 @@ def write_report(folder: Path, report: ParityReport) -> list[Path]:
 
 
 def verdict(report: ParityReport) -> str:
-    """One sentence: offered or refused, and why."""
-    if report.passed:
-        return f"{report.precision} is offered: it ranks as float32 PyTorch does, within its budget."
-    return f"{report.precision} is refused: {'; '.join(report.shortfalls)}."
+    """Offered or refused, and why; and what the verdict does not rest on."""
+    if not report.passed:
+        return f"{report.precision} is refused: {'; '.join(report.shortfalls)}."
+    said = [f"{report.precision} is offered: it ranks as float32 PyTorch does, within its budget."]
+    if BUDGETS[report.precision].recall_loss is not None and report.recall_loss is None:
+        said.append("Recall was not judged: give --queries and --qrels.")
+    if report.queries < ENOUGH_QUERIES:
+        said.append(f"{report.queries} queries are few: give {ENOUGH_QUERIES} or more for a verdict to build on.")
+    if report.speed is not None:
+        worth = "is worth it" if report.speed.worthwhile else "is not worth it"
+        said.append(f"On a CPU like this one it {worth}: `--precision auto` asks for {WORTHWHILE} times the speed.")
+    return " ".join(said)
 
 
 def figures(report: ParityReport) -> dict[str, str]:
@@ -79,6 +89,11 @@ def figures(report: ParityReport) -> dict[str, str]:
         shown["recall@100"] = (
             f"{report.recall_at_100:.4f}, PyTorch {report.recall_at_100_pytorch:.4f} over {report.judged_queries} "
             f"judged queries ({report.recall_loss:.2%} lost{limit})"
+        )
+    if report.speed is not None:
+        shown["throughput here"] = (
+            f"query tower {report.speed.query_tower:.2f}, product tower {report.speed.product_tower:.2f} times fp32 "
+            f"(batches of {ROWS}, one thread)"
         )
     return shown
 
@@ -117,8 +132,11 @@ def _plot(report: ParityReport) -> str:
     left.set(xlabel="overlap@10 with PyTorch", ylabel="queries", yscale="log")
     left.axvline(BUDGETS[report.precision].overlap_at_10, color="tab:red", linestyle="--", label="budget of the mean")
     left.legend()
-    right.hist(report.query_drifts, bins=40)
-    right.set(xlabel="mean score drift of the 100 best", ylabel="queries")
+    finite = report.query_drifts[np.isfinite(report.query_drifts)]
+    right.hist(finite, bins=40)
+    lost = len(report.query_drifts) - len(finite)
+    more = f"; {lost} queries without a finite score" if lost else ""
+    right.set(xlabel=f"mean score drift of the 100 best{more}", ylabel="queries")
     figure.tight_layout()
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=120)

@@ -9,6 +9,7 @@ import numpy as np
 
 from export.parity.budgets import BUDGETS
 from export.parity.layers import LayerDrift
+from export.parity.speed import Speed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,7 @@ class ParityReport:
         recall_at_100_pytorch, recall_at_100: of their relevant products; None where nothing is judged.
         query_overlaps, query_drifts: (queries,) float64, overlap@10 and mean score drift of each query.
         layers: on failure, the layers whose outputs drift most, the worst first.
+        speed: throughput over float32's on this CPU; measured for 8 bits alone, which are chosen for it.
     """
 
     precision: str
@@ -49,6 +51,7 @@ class ParityReport:
     query_overlaps: np.ndarray = field(repr=False, compare=False)
     query_drifts: np.ndarray = field(repr=False, compare=False)
     layers: tuple[LayerDrift, ...] = ()
+    speed: Speed | None = None
 
     @property
     def recall_loss(self) -> float | None:

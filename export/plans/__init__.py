@@ -1,7 +1,7 @@
 """ONNX graphs to TensorRT plans: built once, with a manifest that says what each was built from and for."""
 
 from export.plans.builder import build_plan
-from export.plans.machine import Server, gpu_capabilities
+from export.plans.machine import Server, gpu_capabilities, tensorrt_module
 from export.plans.manifest import PlanKey, PlanManifest
 from export.plans.profile import Profile, ShapeRange, read_profile
 from export.plans.repository import build_plans, can_build_plans, check_plans
@@ -25,4 +25,5 @@ __all__ = [
     "gpu_capabilities",
     "load_toolkit",
     "read_profile",
+    "tensorrt_module",
 ]

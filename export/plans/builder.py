@@ -7,7 +7,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from export.errors import PlanError
@@ -85,6 +84,8 @@ def _parser_errors(parser: Any) -> list[str]:
 
 def _doubled_names(file: Path) -> list[str]:
     """Of values that two nodes make: the parser writes their names to standard error only."""
+    import onnx  # here alone, so that manifests can be read where no graphs are made
+
     try:
         graph = onnx.load(str(file)).graph
     except DecodeError:

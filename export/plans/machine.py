@@ -5,8 +5,13 @@ from __future__ import annotations
 import ctypes
 import importlib
 import os
+import re
 from dataclasses import dataclass
 from importlib.util import find_spec
+
+# The wheel `tensorrt` wraps the bindings in a module of its own name. Into an image that has the libraries only the
+# bindings are installed, and those are called this.
+_MODULES = ("tensorrt", "tensorrt_bindings")
 
 # CUdevice_attribute of the driver API.
 _CAPABILITY_MAJOR, _CAPABILITY_MINOR = 75, 76
@@ -35,6 +40,11 @@ def this_machine() -> Server:
     return Server(tensorrt=_tensorrt_version(), capabilities=tuple(dict.fromkeys(gpu_capabilities())))
 
 
+def tensorrt_module() -> str | None:
+    """What TensorRT is imported by here, None where it is not installed; that it can be imported is not sure."""
+    return next((name for name in _MODULES if find_spec(name) is not None), None)
+
+
 def gpu_capabilities() -> list[str]:
     """Compute capability of every GPU that CUDA shows, in CUDA's order; TensorRT builds for the first."""
     try:
@@ -55,10 +65,12 @@ def gpu_capabilities() -> list[str]:
 
 
 def _tensorrt_version() -> str | None:
-    if find_spec("tensorrt") is not None:
+    if name := tensorrt_module():
         try:
-            return str(importlib.import_module("tensorrt").__version__)
+            return str(importlib.import_module(name).__version__)
         except (ImportError, OSError):
             pass  # the bindings without the libraries
-    # NVIDIA's images hold the libraries, not always the bindings, and say so: 11.1.0.106+cuda13.3
-    return os.environ.get("TRT_VERSION", "").partition("+")[0] or None
+    # NVIDIA's images hold the libraries, not always the bindings, and say so: 11.1.0.106+cuda13.3. To three places:
+    # a plan's manifest has the fourth from the bindings, which are built apart.
+    found = re.match(r"\d+(\.\d+){0,2}", os.environ.get("TRT_VERSION", ""))
+    return found[0] if found else None

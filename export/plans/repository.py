@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from importlib.util import find_spec
+from dataclasses import replace
 from pathlib import Path
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from export.errors import PlanError
 from export.plans.builder import build_plan
-from export.plans.machine import gpu_capabilities
+from export.plans.machine import gpu_capabilities, tensorrt_module
 from export.plans.profile import read_config, read_profile
-from export.plans.store import PlanResult, build_or_reuse
+from export.plans.store import PlanResult, build_or_reuse, keep_fitting
 from export.plans.toolkit import TENSORRT, TENSORRT_RTX, load_toolkit
 from retrieval.bundle import Bundle
 from retrieval.repository_layout import RepositoryLayout
@@ -22,7 +22,7 @@ PLAN = "model.plan"
 
 def can_build_plans() -> bool:
     """Whether this machine has TensorRT and a GPU to build for."""
-    return find_spec(TENSORRT) is not None and bool(gpu_capabilities())
+    return tensorrt_module() is not None and bool(gpu_capabilities())
 
 
 def build_plans(repository: Path, *, earlier: Path | None = None, progress: bool = True) -> list[PlanResult]:
@@ -33,7 +33,8 @@ def build_plans(repository: Path, *, earlier: Path | None = None, progress: bool
 
     Args:
         repository: a rendered model repository.
-        earlier: another rendered repository, whose plans are taken over when they fit.
+        earlier: another rendered repository, whose plans are taken over when they fit, those for other kinds of GPU
+            too.
         progress: show progress bars.
 
     Raises:
@@ -54,19 +55,23 @@ def build_plans(repository: Path, *, earlier: Path | None = None, progress: bool
     for onnx in _graphs(repository):
         config = read_config(onnx.parent.parent / "config.pbtxt")
         plan = onnx.with_name(plan_file(config, capabilities[0]))
-        results.append(
-            build_or_reuse(
-                toolkit,
-                onnx,
-                plan,
-                read_profile(config),
-                compute_capability=capabilities[0],
-                precision=precision,
-                earlier=[earlier / plan.relative_to(repository)] if earlier else [],
-                timing_cache=timings,
-                progress=progress,
-            )
+        built = build_or_reuse(
+            toolkit,
+            onnx,
+            plan,
+            read_profile(config),
+            compute_capability=capabilities[0],
+            precision=precision,
+            earlier=[earlier / plan.relative_to(repository)] if earlier else [],
+            timing_cache=timings,
+            progress=progress,
         )
+        results.append(built)
+        for capability, name in config.cc_model_filenames.items():
+            other = onnx.with_name(name)
+            if earlier and other != plan:  # of GPUs that are not here
+                key = replace(built.manifest.key, compute_capability=capability)
+                keep_fitting(other, key, [earlier / other.relative_to(repository)])
     return results
 
 

@@ -72,16 +72,27 @@ def build_or_reuse(
         profile=profile,
         precision=precision,
     )
+    if (manifest := keep_fitting(plan, key, earlier)) is not None:
+        return PlanResult(plan=plan, manifest=manifest, reused=True, seconds=time.perf_counter() - started)
+    data = build_plan(toolkit, onnx, profile, timing_cache=timing_cache, progress=progress)
+    manifest = write_plan(plan, data, key)
+    return PlanResult(plan=plan, manifest=manifest, reused=False, seconds=time.perf_counter() - started)
+
+
+def keep_fitting(plan: Path, key: PlanKey, earlier: Sequence[Path]) -> PlanManifest | None:
+    """Keep the plan that is in its place, or take over an earlier one, when it was built for `key`.
+
+    Returns:
+        Its manifest; None where none fits.
+    """
     for candidate in (plan, *earlier):
         manifest = _fitting(candidate, key)
         if manifest is not None:
             if candidate != plan:
                 shutil.copyfile(candidate, plan)
                 shutil.copyfile(manifest_file(candidate), manifest_file(plan))
-            return PlanResult(plan=plan, manifest=manifest, reused=True, seconds=time.perf_counter() - started)
-    data = build_plan(toolkit, onnx, profile, timing_cache=timing_cache, progress=progress)
-    manifest = write_plan(plan, data, key)
-    return PlanResult(plan=plan, manifest=manifest, reused=False, seconds=time.perf_counter() - started)
+            return manifest
+    return None
 
 
 def _fitting(plan: Path, key: PlanKey) -> PlanManifest | None:

@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any
 
 from export.errors import PlanError
+from export.plans.machine import tensorrt_module
 from retrieval.progress import progress_bar
 
 TENSORRT, TENSORRT_RTX = MODULES = ("tensorrt", "tensorrt_rtx")
@@ -100,11 +101,12 @@ def load_toolkit(name: str) -> Toolkit:
     if name not in MODULES:
         raise ValueError(f"trt-module: must be one of {', '.join(MODULES)}, got {name!r}")
     try:
-        return Toolkit(name, importlib.import_module(name))
+        installed = tensorrt_module() if name == TENSORRT else None
+        return Toolkit(name, importlib.import_module(installed or name))
     except (ImportError, OSError) as error:
         remedy = (
-            "build plans on the serving GPU in the image that serves, which holds it; on other machines "
-            "'shopwindow plans --check' compiles the graphs with TensorRT for RTX"
+            "build plans on the serving GPU, in the image `exporter` of deploy/Dockerfile, which installs what is "
+            "imported; on other machines 'shopwindow plans --check' compiles the graphs with TensorRT for RTX"
             if name == TENSORRT
             else "install tensorrt-rtx-cu13"
         )

@@ -85,7 +85,7 @@ def _modelopt() -> Any:
     except ImportError as error:
         raise ValueError(
             f"precision: 8 bits need NVIDIA ModelOpt, which cannot be imported ({error}); "
-            "`pip install 'shopwindow[quantise]'`"
+            "install the checkout with its extra: `pip install --editable '.[quantise]'`"
         ) from None
     G_LOGGER.severity = G_LOGGER.ERROR  # it warns that numpy has no type of 8-bit floats
     return quantize

@@ -9,11 +9,10 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from tritonclient.grpc.model_config_pb2 import DataType
 
-from export.validation.parsing import Model
+from export.validation.parsing import GRAPH, Model
 from export.validation.report import Problem
 from export.validation.shapes import WILDCARD, same_shape, show_dims
 
-GRAPH = "model.onnx"
 _PLATFORMS = ("tensorrt_plan", "onnxruntime_onnx")
 _BACKENDS = ("tensorrt", "onnxruntime")
 _TYPES = {

@@ -13,6 +13,7 @@ from tritonclient.grpc.model_config_pb2 import DESCRIPTOR, ModelConfig
 
 from export.validation.report import Problem
 
+GRAPH = "model.onnx"  # what a plan beside it was built from
 PLAIN_PROFILE = "gpu"  # its configs are config.pbtxt; every other profile is a --model-config-name
 
 

@@ -11,8 +11,7 @@ from export.plans.manifest import PlanManifest, sha256
 from export.plans.profile import Profile, read_profile
 from export.plans.toolkit import TENSORRT
 from export.validation.checks import needed_files
-from export.validation.graphs import GRAPH
-from export.validation.parsing import Model
+from export.validation.parsing import GRAPH, Model
 from export.validation.report import Problem
 
 _REBUILD = "build it with 'shopwindow plans' in the image and on the GPU that serve"

@@ -1,8 +1,9 @@
 """FAISS on GPUs behind the engine interface: flat fp16, IVF (whole, SQ8, PQ32) and CAGRA.
 
 It ranks as the CPU engine of the same folder does: what a GPU keeps in fewer bits only finds candidates, which the
-caller scores again by the whole vectors. One index serves one thread at a time, and each process has its own copy:
-exactly one retriever instance per GPU.
+caller scores again by the whole vectors. A search that asks for more than a GPU can select (a large k, a narrow filter
+that its FAISS does not obey, a great effort) is answered by that CPU engine, which is kept beside it. One index serves
+one thread at a time, and each process has its own copy: exactly one retriever instance per GPU.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 import faiss
 import numpy as np
 
+from retrieval.engines.faiss_cpu import FaissCpuEngine
 from retrieval.engines.gpu_plan import Form, GpuPlan, check_memory, make_plan
 from retrieval.engines.gpus import FaissGpus, Gpus, fill
 from retrieval.engines.options import EngineOptions
@@ -39,12 +41,22 @@ class FaissGpuEngine:
         options: which GPUs.
         gpus: the machine.
         selects: whether this index obeys FAISS's selectors, which classic GPU indexes ignore without a word.
+        beyond: answers what a GPU cannot select; None for flat indexes, which the caller searches exactly then.
     """
 
     def __init__(
-        self, index: Any, plan: GpuPlan, recipe: Recipe, options: EngineOptions, gpus: Gpus, *, selects: bool
+        self,
+        index: Any,
+        plan: GpuPlan,
+        recipe: Recipe,
+        options: EngineOptions,
+        gpus: Gpus,
+        *,
+        selects: bool,
+        beyond: FaissCpuEngine | None = None,
     ) -> None:
         self._index = index
+        self._beyond = beyond
         self._plan = plan
         self._options = options
         self._gpus = gpus
@@ -59,7 +71,7 @@ class FaissGpuEngine:
 
         Args:
             vectors: (rows, dim) float32, L2-normalised; may be memory-mapped.
-            file: the FAISS index that was built for them; read for inverted recipes alone.
+            file: the FAISS index that was built for them; it is kept in main memory too, except for flat recipes.
             recipe: how it was built.
             options: which GPUs, and how they share.
             gpus: the machine; None takes the real one.
@@ -79,13 +91,15 @@ class FaissGpuEngine:
         plan = make_plan(recipe, rows, dim, options, cuvs=gpus.cuvs)
         for device in options.devices:
             check_memory(plan, device, gpus.free_bytes(device))
-        built = faiss.read_index(str(file)) if recipe.inverted else faiss.IndexFlatIP(vectors.shape[1])
+        built = None if recipe.kind == "flat" else faiss.read_index(str(file))
+        source = built if recipe.inverted else faiss.IndexFlatIP(vectors.shape[1])
         try:
             selects = honours_selectors(gpus, plan, options)
-            index = fill(gpus, built, vectors, plan, options)
+            index = fill(gpus, source, vectors, plan, options)
         except (RuntimeError, MemoryError) as error:
             raise EngineUnfit(f"GPU {options.devices}: FAISS could not put the index there: {error}") from error
-        return cls(index, plan, recipe, options, gpus, selects=selects)
+        beyond = None if built is None else FaissCpuEngine(built, recipe)
+        return cls(index, plan, recipe, options, gpus, selects=selects, beyond=beyond)
 
     @property
     def rows(self) -> int:
@@ -100,7 +114,7 @@ class FaissGpuEngine:
     @property
     def largest_k(self) -> int:
         """See `SearchEngine.largest_k`: a GPU's kernels select a fixed number at most."""
-        return self._plan.selection - (0 if self._spare(1) == 0 else LEAST_SPARE)
+        return self._plan.selection - LEAST_SPARE if self._beyond is None else self.rows
 
     @property
     def description(self) -> str:
@@ -115,28 +129,32 @@ class FaissGpuEngine:
 
     def spare(self, k: int) -> int:
         """See `SearchEngine.spare`."""
-        return min(self._spare(k), self._plan.selection - k)
-
-    def _spare(self, k: int) -> int:
         return LEAST_SPARE if self._plan.form is Form.FLAT16 else self.recipe.spare(k)
 
     def search(self, queries: np.ndarray, k: int, effort: int, mask: RowMask | None) -> tuple[np.ndarray, np.ndarray]:
         """See `SearchEngine.search`."""
-        if k > self._plan.selection:
-            raise ValueError(f"k: a GPU selects at most {self._plan.selection} rows a search, got {k}; search exactly")
         share = 1.0 if mask is None else mask.share
-        fetch = k
-        if mask is not None and not self.selects:
-            fetch = min(math.ceil(OVERFETCH * k / share), self.rows)
-        reach = k / share if self._plan.form is Form.CAGRA else fetch  # a graph also walks over what is forbidden
-        if mask is not None and reach > self._plan.selection:
-            # Hopeless: nothing found, so that the caller searches the allowed rows exactly.
-            return np.full((len(queries), k), -np.inf, np.float32), np.full((len(queries), k), -1, np.int64)
-        scores, rows = self._ask(
-            np.ascontiguousarray(queries, np.float32), fetch, self._breadth(effort, fetch, share), mask
-        )
+        ignored = mask is not None and not self.selects
+        # Of what is fetched only the allowed share is of use; more than a GPU selects cannot be fetched.
+        fetch = min(math.ceil(OVERFETCH * k / share), self.rows, self._plan.selection) if ignored else k
+        # A graph also walks over what is forbidden.
+        reach = k / share if ignored or self._plan.form is Form.CAGRA else k
+        breadth = self._breadth(effort, fetch, share)
+        if max(reach, breadth) > self._plan.selection:
+            return self._search_beyond(queries, k, effort, mask)
+        scores, rows = self._ask(np.ascontiguousarray(queries, np.float32), fetch, breadth, mask)
         rows = np.where(rows < self.rows, rows, -1)  # cuVS marks what it did not find with the largest number
         return (scores, rows) if mask is None else keep_allowed(scores, rows, mask, k)
+
+    def _search_beyond(
+        self, queries: np.ndarray, k: int, effort: int, mask: RowMask | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        if self._beyond is not None:
+            return self._beyond.search(queries, k, effort, mask)
+        if k > self._plan.selection:
+            raise ValueError(f"k: a GPU selects at most {self._plan.selection} rows a search, got {k}; search exactly")
+        # Nothing found, so that the caller searches the allowed rows exactly.
+        return np.full((len(queries), k), -np.inf, np.float32), np.full((len(queries), k), -1, np.int64)
 
     def _ask(
         self, queries: np.ndarray, fetch: int, breadth: int, mask: RowMask | None
@@ -152,10 +170,10 @@ class FaissGpuEngine:
         return scores, rows
 
     def _breadth(self, effort: int, fetch: int, share: float) -> int:
-        """Lists to visit, or candidates to keep: as the CPU engine does, up to what a GPU can select."""
+        """Lists to visit, or candidates to keep: as the CPU engine does."""
         breadth = math.ceil(self.recipe.breadth_at(effort) / share)
         if self.recipe.inverted:
             kept = share if self.selects else 1.0  # of what the visited lists hold
             lists_for_fetch = math.ceil(2 * fetch * self._plan.lists / max(self.rows, 1) / kept)
-            return min(max(breadth, lists_for_fetch), self._plan.lists, self._plan.selection)
-        return min(max(breadth, fetch), self._plan.selection)
+            return min(max(breadth, lists_for_fetch), self._plan.lists)
+        return max(min(breadth, self._plan.selection), fetch)

@@ -29,6 +29,9 @@ CAGRA_SELECTION = 512
 CAGRA_DEGREE = 64
 CAGRA_BUILD_DEGREE = 128
 
+# Compute capabilities that the wheel faiss-gpu has kernels for: 7.0 up to 9.x.
+OLDEST_GPU, BEYOND_GPUS = (7, 0), (10, 0)
+
 _LIST_PADDING = 32  # vectors: FAISS interleaves lists in groups of a warp
 _RESERVE = 256 * MIB  # cuBLAS workspaces and kernels that are loaded on first use
 
@@ -168,7 +171,7 @@ def check_memory(plan: GpuPlan, device: int, free: int | None) -> None:
         f"GPU {device}: {plan.rows} vectors of {plan.dim} dimensions as {plan.form} need {_mib(plan.needed_bytes)} MiB "
         f"(index {_mib(plan.index_bytes)}, scratch {_mib(plan.temp_bytes)}, reserve {_mib(_RESERVE)}), "
         f"{_mib(free)} MiB are free; build the index with a smaller --recipe (ivf-sq8, ivf-pq32), spread it over "
-        "more GPUs (SHOPWINDOW_GPUS=0,1), or search it on the CPU (SHOPWINDOW_ENGINE=cpu)"
+        "more GPUs (SHOPWINDOW_GPUS=0,1 for export and server), or search it on the CPU (SHOPWINDOW_ENGINE=cpu)"
     )
 
 

@@ -13,6 +13,7 @@ from retrieval.engines.options import EngineOptions, Spread
 
 # Queries come from ordinary memory in batches of kilobytes; FAISS would pin 256 MiB for them.
 _PINNED_BYTES = 16 * 2**20
+_MAJOR, _MINOR = 75, 76  # cudaDevAttrComputeCapability...
 _CUDA_RUNTIMES = (None, "libcudart.so.13", "libcudart.so.12")  # None: what this process has loaded already
 
 
@@ -27,6 +28,10 @@ class Gpus(Protocol):
     @property
     def cuvs(self) -> bool:
         """Whether this FAISS is built with cuVS."""
+        ...
+
+    def capability(self, device: int) -> tuple[int, int] | None:
+        """Compute capability of a GPU, None when it can't be read."""
         ...
 
     def free_bytes(self, device: int) -> int | None:
@@ -51,11 +56,11 @@ class Gpus(Protocol):
 
 
 class FaissGpus:
-    """The real GPUs."""
+    """The real GPUs. All indexes that one of these places share its scratch memory, and so one thread."""
 
     def __init__(self) -> None:
-        # FAISS does not keep what an index on a GPU allocates from alive in every build.
-        self._resources: list[Any] = []
+        # By GPU and bytes. FAISS does not keep what an index on a GPU allocates from alive in every build.
+        self._resources: dict[tuple[int, int], Any] = {}
 
     @property
     def count(self) -> int:
@@ -66,6 +71,18 @@ class FaissGpus:
     def cuvs(self) -> bool:
         """See `Gpus.cuvs`."""
         return hasattr(faiss, "GpuClonerOptions") and bool(faiss.GpuClonerOptions().use_cuvs)
+
+    def capability(self, device: int) -> tuple[int, int] | None:
+        """See `Gpus.capability`."""
+        for name in _CUDA_RUNTIMES:
+            try:
+                ask = ctypes.CDLL(name).cudaDeviceGetAttribute
+            except (OSError, AttributeError):
+                continue
+            major, minor = ctypes.c_int(), ctypes.c_int()
+            if not ask(ctypes.byref(major), _MAJOR, device) and not ask(ctypes.byref(minor), _MINOR, device):
+                return major.value, minor.value
+        return None
 
     def free_bytes(self, device: int) -> int | None:
         """See `Gpus.free_bytes`."""
@@ -111,14 +128,15 @@ class FaissGpus:
         return search_parameters(form, breadth, selector)
 
     def _scratch(self, options: EngineOptions) -> list[Any]:
-        resources = []
-        for _ in options.devices:
+        return [self._scratch_on(device, options.temp_bytes) for device in options.devices]
+
+    def _scratch_on(self, device: int, size: int) -> Any:
+        if (device, size) not in self._resources:
             one = faiss.StandardGpuResources()
-            one.setTempMemory(options.temp_bytes)
+            one.setTempMemory(size)
             one.setPinnedMemory(_PINNED_BYTES)
-            resources.append(one)
-        self._resources.extend(resources)
-        return resources
+            self._resources[device, size] = one
+        return self._resources[device, size]
 
 
 def search_parameters(form: Form, breadth: int, selector: Any) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 from retrieval.engines.base import SearchEngine
 from retrieval.engines.faiss_cpu import FaissCpuEngine
 from retrieval.engines.faiss_gpu import FaissGpuEngine
-from retrieval.engines.gpu_plan import form_of
+from retrieval.engines.gpu_plan import BEYOND_GPUS, OLDEST_GPU, form_of
 from retrieval.engines.gpus import FaissGpus, Gpus
 from retrieval.engines.options import EngineOptions, Where
 from retrieval.errors import EngineUnfit
@@ -21,8 +21,8 @@ def open_engine(
 ) -> SearchEngine:
     """Load an index where it is to be searched.
 
-    `Where.AUTO` falls back to the CPU when FAISS sees no GPU or the recipe has no form there; never because the index
-    does not fit, since a search that is silently a hundred times slower helps nobody.
+    `Where.AUTO` falls back to the CPU when FAISS sees no GPU, has no kernels for it, or the recipe has no form there;
+    never because the index does not fit, since a search that is silently a hundred times slower helps nobody.
 
     Args:
         vectors: (rows, dim) float32; may be memory-mapped.
@@ -41,16 +41,21 @@ def open_engine(
             "milvus' and serve the index folder that it writes"
         )
     gpus = gpus or FaissGpus()
-    if options.where is Where.GPU or (options.where is Where.AUTO and _suits(recipe, gpus)):
+    if options.where is Where.GPU or (options.where is Where.AUTO and _suits(recipe, options, gpus)):
         return FaissGpuEngine.open(vectors, file, recipe, options, gpus)
     if recipe.kind == "flat":
         return FaissCpuEngine.build(vectors, recipe)
     return FaissCpuEngine.read(file, recipe)
 
 
-def _suits(recipe: Recipe, gpus: Gpus) -> bool:
+def _suits(recipe: Recipe, options: EngineOptions, gpus: Gpus) -> bool:
     if gpus.count == 0:
         return False
+    for device in options.devices if not gpus.cuvs else ():
+        # Without a kernel for its GPU, FAISS ends the process that asks: nothing to catch.
+        found = gpus.capability(device) if device < gpus.count else None
+        if found is not None and not OLDEST_GPU <= found < BEYOND_GPUS:
+            return False
     try:
         form_of(recipe, cuvs=gpus.cuvs)
     except EngineUnfit:

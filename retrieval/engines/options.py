@@ -98,8 +98,9 @@ class EngineOptions:
         """The options of one instance of a Triton model.
 
         SHOPWINDOW_ENGINE is auto (the default: the GPU for an instance of KIND_GPU, else the CPU), cpu, gpu or
-        milvus; SHOPWINDOW_GPUS lists GPU numbers, as `0,1` (default: the instance's own); SHOPWINDOW_GPU_SPREAD is
-        shards or replicas; SHOPWINDOW_GPU_TEMP_MIB is the scratch memory of each GPU.
+        milvus; SHOPWINDOW_GPUS lists GPU numbers, as `0,1`, for the one instance on the first of them (default: the
+        instance's own); SHOPWINDOW_GPU_SPREAD is shards or replicas; SHOPWINDOW_GPU_TEMP_MIB is the scratch memory of
+        each GPU. A variable that is empty counts as not set.
 
         Args:
             instance_kind: `model_instance_kind` as Triton hands it to a Python model: CPU, GPU or MODEL.
@@ -109,17 +110,33 @@ class EngineOptions:
         Raises:
             ValueError: names the variable, its limit and the value given.
         """
-        given = os.environ if environment is None else environment
+        given = {name: text for name, text in (os.environ if environment is None else environment).items() if text}
         where = _choice(Where, WHERE_VARIABLE, given.get(WHERE_VARIABLE, Where.AUTO))
         if where is Where.AUTO and instance_kind != "GPU":
             where = Where.CPU
-        own = str(device if instance_kind == "GPU" else 0)
+        devices = listed_gpus(given) or (device if instance_kind == "GPU" else 0,)
+        if where is not Where.CPU and instance_kind == "GPU" and devices[0] != device:
+            # Each instance would put the whole list's index there once more.
+            raise ValueError(
+                f"{GPUS_VARIABLE}: {given[GPUS_VARIABLE]} is for one instance of product_index, on GPU {devices[0]}, "
+                f"this is another, on GPU {device}; set it for 'shopwindow export' too, which then renders that one"
+            )
         return cls(
             where=where,
-            devices=_numbers(GPUS_VARIABLE, given.get(GPUS_VARIABLE, own)),
+            devices=devices,
             spread=_choice(Spread, SPREAD_VARIABLE, given.get(SPREAD_VARIABLE, Spread.SHARDS)),
             temp_bytes=_numbers(TEMP_VARIABLE, given.get(TEMP_VARIABLE, "256"))[0] * MIB,
         )
+
+
+def listed_gpus(environment: Mapping[str, str]) -> tuple[int, ...]:
+    """The GPUs of SHOPWINDOW_GPUS, which share one index; none where it is not set.
+
+    Raises:
+        ValueError: it is no list of numbers.
+    """
+    text = environment.get(GPUS_VARIABLE, "")
+    return _numbers(GPUS_VARIABLE, text) if text else ()
 
 
 def _choice(kind: type[Kind], name: str, text: str) -> Kind:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
 import sys
+import tomllib
+import venv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,13 +18,15 @@ import yaml
 
 from cli.main import COMMANDS
 from deploy.tensorrt_version import find_library, show_version
+from retrieval.engines import EngineOptions, Where
+from retrieval.engines.options import GPUS_VARIABLE, SPREAD_VARIABLE, TEMP_VARIABLE, WHERE_VARIABLE
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 
 # Keys of the Compose specification that these files may use, so that a misspelt one is found.
 SERVICE_KEYS = {
-    "build", "cap_drop", "command", "depends_on", "deploy", "environment", "image", "init", "ports", "restart",
+    "build", "cap_drop", "command", "depends_on", "environment", "image", "init", "ports", "restart", "runtime",
     "security_opt", "shm_size", "stop_grace_period", "user", "volumes",
 }  # fmt: skip
 CONDITIONS = {"service_started", "service_healthy", "service_completed_successfully"}
@@ -101,6 +106,26 @@ def test_the_server_is_judged_by_a_query_and_the_exporter_is_not() -> None:
     assert ("HEALTHCHECK", "NONE") in stages()["exporter"]
 
 
+def test_every_python_of_the_image_sees_the_project(tmp_path: Path) -> None:
+    """Also those in which Triton runs Python models, which take no notice of PYTHONPATH."""
+    assert not any("PYTHONPATH" in rest for name, rest in instructions() if name == "ENV")
+    [line] = [rest for name, rest in stages()["server"] if name == "RUN" and ".pth" in rest]
+    venv.EnvBuilder(symlinks=True).create(tmp_path)
+    command = line.replace("python3", f"{tmp_path}/bin/python").replace("/opt/shopwindow", str(ROOT))
+    subprocess.run(["sh", "-c", command], check=True)
+    find = "from importlib.util import find_spec as find; print(*map(bool, map(find, ('stub', 'shopwindow_client'))))"
+    done = subprocess.run([f"{tmp_path}/bin/python", "-I", "-c", find], capture_output=True, text=True, check=True)
+    assert done.stdout == "True True\n"
+
+
+def test_an_exporter_that_cannot_build_plans_is_not_built() -> None:
+    [line] = [rest for name, rest in stages()["exporter"] if name == "RUN"]
+    assert "load_toolkit('tensorrt')" in line.rpartition("&&")[2]
+    quantise = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    listed = (DEPLOY / "requirements-exporter.txt").read_text().splitlines()
+    assert {*quantise["quantise"], *quantise["adapt"], "-r requirements-server.txt"} <= set(listed)
+
+
 def test_pip_keeps_no_cache_and_numpy_stays_below_two() -> None:
     for name, rest in instructions():
         for command in rest.split("&&") if name == "RUN" else []:
@@ -108,19 +133,53 @@ def test_pip_keeps_no_cache_and_numpy_stays_below_two() -> None:
     assert "numpy>=1.26,<2" in (DEPLOY / "requirements-server.txt").read_text().splitlines()
 
 
-def test_what_the_image_runs_are_commands_with_options_that_exist() -> None:
-    """Parsed by the very parsers: unknown options would exit with 2."""
-    serve = next(rest for name, rest in stages()["server"] if name == "CMD")
-    script = re.sub(r"\\\n\s*", " ", (DEPLOY / "export.sh").read_text())
-    calls = [yaml.safe_load(serve)]
-    for line in script.splitlines():
-        if line.startswith("python3 -m cli.main"):
-            plain = re.sub(r"\$\{SHOPWINDOW_RECIPE:\+(.*?)\}", r"\1", line).replace('"$SHOPWINDOW_RECIPE"', "ivf-sq8")
-            plain = re.sub(r'"\$\{SHOPWINDOW_PRECISION:-(\w+)\}"', r"\1", plain)
-            calls.append(shlex.split(plain)[3:])
-    assert [call[0] for call in calls] == ["serve", "export", "plans", "index", "validate"]
+def exporting(tmp_path: Path, **environment: str) -> list[list[str]]:
+    """The commands that export.sh runs, with the GPUs that each of them sees first."""
+    python = tmp_path / "python3"
+    python.write_text('#!/bin/sh\necho "${CUDA_VISIBLE_DEVICES-all}" "$@" >> "$CALLS"\n')
+    python.chmod(0o755)
+    calls = tmp_path / "calls"
+    calls.unlink(missing_ok=True)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    given = {**environment, "PATH": path, "CALLS": str(calls), "TMPDIR": str(tmp_path)}
+    subprocess.run(["bash", str(DEPLOY / "export.sh")], env=given, check=True)
+    assert not [folder for folder in tmp_path.iterdir() if folder.is_dir()]  # nothing is left behind
+    lines = [line.split(" ") for line in calls.read_text().splitlines()]
+    assert all(line[1:3] == ["-m", "cli.main"] for line in lines)
+    return [[line[0], *line[3:]] for line in lines]
+
+
+def option(call: list[str], name: str) -> str | None:
+    return call[call.index(name) + 1] if name in call else None
+
+
+def test_the_exporter_checks_the_profile_that_is_served(tmp_path: Path) -> None:
+    serve = yaml.safe_load(next(rest for name, rest in stages()["server"] if name == "CMD"))
+    calls = exporting(tmp_path)
+    assert [call[1] for call in calls] == ["export", "plans", "index", "validate"]
+    assert option(calls[-1], "--profile") == option(serve, "--profile") == "gpu"
+    assert {option(call, "--repository") for call in calls[:-1]} == {calls[-1][2]} == {option(serve, "--repository")}
+    assert option(calls[2], "--out") == option(serve, "--index")
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp8"])
+def test_a_precision_that_no_cpu_runs_is_indexed_with_float32_graphs(tmp_path: Path, precision: str) -> None:
+    export, plans, again, index, validate = exporting(tmp_path, SHOPWINDOW_PRECISION=precision)
+    assert option(export, "--precision") == precision
+    assert option(again, "--precision") in (None, "fp32")
+    assert option(again, "--checkpoint") == option(export, "--checkpoint")
+    assert again[0] == ""  # no GPU, or plans would be built for graphs that nobody serves
+    assert option(index, "--repository") == option(again, "--repository") != option(export, "--repository")
+    assert option(plans, "--repository") == validate[2] == option(export, "--repository")
+
+
+def test_what_the_image_runs_are_commands_with_options_that_exist(tmp_path: Path) -> None:
+    """As the commands' own help has them."""
+    serve = yaml.safe_load(next(rest for name, rest in stages()["server"] if name == "CMD"))
+    given = {"SHOPWINDOW_PRECISION": "bf16", "SHOPWINDOW_RECIPE": "ivf-sq8"}
+    calls = [serve, *(call[1:] for call in exporting(tmp_path, **given))]
     assert {call[0] for call in calls} <= set(COMMANDS)
-    for call in calls:
+    for call in {call[0]: call for call in calls}.values():
         help_text = subprocess.run(
             [sys.executable, "-m", "cli.main", call[0], "--help"], cwd=ROOT, capture_output=True, text=True, check=True
         ).stdout
@@ -159,9 +218,18 @@ def test_the_server_waits_for_the_export_and_has_shared_memory(compose: dict[str
     for service in compose["services"].values():
         for port in service.get("ports", []):
             assert port.startswith("127.0.0.1:")  # Triton has no authentication
-    for name in ("export", "server"):
-        [device] = compose["services"][name]["deploy"]["resources"]["reservations"]["devices"]
-        assert device["capabilities"] == ["gpu"]
+
+
+def test_both_have_the_same_gpus_and_the_server_says_how_it_uses_them(compose: dict[str, Any]) -> None:
+    export, server = (compose["services"][name] for name in ("export", "server"))
+    assert export["runtime"] == server["runtime"] == "nvidia"
+    # A list as `0,1` goes through as it is: under device_ids it would be one id.
+    assert export["environment"]["NVIDIA_VISIBLE_DEVICES"] == server["environment"]["NVIDIA_VISIBLE_DEVICES"]
+    for variable in (WHERE_VARIABLE, GPUS_VARIABLE, SPREAD_VARIABLE, TEMP_VARIABLE):
+        assert server["environment"][variable].startswith("${" + variable + ":-"), variable
+    assert export["environment"][GPUS_VARIABLE] == server["environment"][GPUS_VARIABLE]  # one instance is rendered
+    defaults = {name: re.sub(r"\$\{\w+:-(.*)\}", r"\1", text) for name, text in server["environment"].items()}
+    assert EngineOptions.from_environment(instance_kind="GPU", device=0, environment=defaults).where is Where.AUTO
 
 
 def test_the_example_names_every_variable_and_no_other(compose: dict[str, Any]) -> None:
@@ -188,4 +256,8 @@ def test_the_version_of_tensorrt_is_read_from_its_library(tmp_path: Path) -> Non
     with pytest.raises(FileNotFoundError, match="libnvinfer"):
         find_library((str(tmp_path),))
     (tmp_path / "libnvinfer.so.11").touch()
+    for name in ("libnvinfer_plugin", "libnvonnxparser"):  # which the bindings are linked against
+        with pytest.raises(FileNotFoundError, match=f"{name}.so"):
+            find_library((str(tmp_path),))
+        (tmp_path / f"{name}.so.11").touch()
     assert find_library((str(tmp_path),)).name == "libnvinfer.so.11"

@@ -15,9 +15,11 @@ from tokenizers import Tokenizer
 
 from export.errors import ExportError
 from export.parity import ParityReport, ParitySample, measure_parity, read_sample
-from export.parity.pages import HTML_FILE, JSON_FILE, verdict, write_report
-from export.repository import export_repository
+from export.parity.layers import LayerDrift, worst
+from export.parity.pages import HTML_FILE, JSON_FILE, figures, verdict, write_report
+from export.repository import export_fastest, export_repository
 from retrieval import InProcessPipeline
+from retrieval.bundle import Bundle
 from tests.conftest import CHECKPOINT
 from towers.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
@@ -115,6 +117,22 @@ def test_a_broken_budget_is_named_with_by_how_much(
     assert verdict(changed).startswith(f"{precision} is {'refused' if named else 'offered'}: ")
 
 
+def test_a_verdict_says_what_it_does_not_rest_on(report: ParityReport) -> None:
+    fine = dataclasses.replace(report, overlap_at_10=1.0, similar_overlap_at_10=1.0, recall_at_100=0.8)
+    judged = dataclasses.replace(fine, queries=1_000, recall_at_100_pytorch=0.8)
+    assert verdict(judged) == "int8 is offered: it ranks as float32 PyTorch does, within its budget."
+    unjudged = dataclasses.replace(fine, queries=999, recall_at_100_pytorch=None)
+    assert "Recall was not judged: give --queries and --qrels. 999 queries are few" in verdict(unjudged)
+
+
+def test_a_report_of_scores_that_are_not_numbers_is_drawn_all_the_same(report: ParityReport, tmp_path: Path) -> None:
+    drifts = np.full_like(report.query_drifts, np.nan)
+    files = write_report(tmp_path, dataclasses.replace(report, query_drifts=drifts))
+    assert files[1].exists()
+    layers = [LayerDrift(tower="query", layer=str(drift), drift=drift) for drift in (0.1, np.nan, 0.2)]
+    assert [each.layer for each in worst(layers)] == ["nan", "0.2", "0.1"]
+
+
 def test_the_report_is_one_page_that_needs_nothing_else(report: ParityReport, tmp_path: Path) -> None:
     files = write_report(tmp_path / "parity", report)
     assert (
@@ -136,6 +154,19 @@ def test_qrels_alone_are_refused(shop: Path, repository: Path) -> None:
         read_sample(
             shop / "products.parquet", InProcessPipeline(repository).preprocessor, 20, qrels=shop / "qrels.parquet"
         )
+
+
+def test_8_bits_are_taken_for_their_speed_or_not_at_all(
+    monkeypatch: pytest.MonkeyPatch, shop: Path, tmp_path: Path
+) -> None:
+    pq.write_table(pq.read_table(shop / "products.parquet").slice(0, 150), tmp_path / "products.parquet")
+    for least, precision in ((1000.0, "fp32"), (0.001, "int8")):
+        monkeypatch.setattr("export.parity.speed.WORTHWHILE", least)
+        report = export_fastest(CHECKPOINT, tmp_path / precision, tmp_path / "products.parquet", sample_size=None)
+        assert report is not None and report.precision == precision
+        assert Bundle.read(tmp_path / precision).precision == precision
+    assert report.speed is not None and min(report.speed.query_tower, report.speed.product_tower) > 0
+    assert "times fp32" in figures(report)["throughput here"]
 
 
 def test_towers_that_8_bits_spoil_are_refused_and_the_layers_named(shop: Path, tmp_path: Path) -> None:

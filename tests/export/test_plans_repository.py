@@ -6,13 +6,26 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from export.errors import PlanError
-from export.plans import PlanManifest, build_plans, can_build_plans, check_plans, load_toolkit
+from export.plans import (
+    PlanKey,
+    PlanManifest,
+    build_plans,
+    can_build_plans,
+    check_plans,
+    load_toolkit,
+    machine,
+    read_profile,
+    tensorrt_module,
+)
 from export.plans import repository as plans_of_repository
+from export.plans.manifest import sha256, write_plan
+from export.plans.profile import read_config
 from export.render import GpuOptions, render_models
 from export.validate import validate_repository
 from retrieval.bundle import Bundle
@@ -76,6 +89,67 @@ def test_a_plan_is_written_where_this_kind_of_gpu_looks_for_it(repository: Path)
     assert {file for file in missing if "plan" in file} == {f"{tower}/1/9.0.model.plan" for tower in TOWERS}
 
 
+@pytest.mark.filterwarnings("ignore:Use Deprecated in TensorRT-RTX")
+@pytest.mark.usefixtures("gpu_of_8_9")
+def test_plans_for_gpus_that_are_elsewhere_are_taken_over_while_they_fit(
+    repository: Path, exported: Path, tmp_path: Path
+) -> None:
+    again = Path(shutil.copytree(exported, tmp_path / "again"))
+    for folder in (repository, again):
+        gpu = GpuOptions(capabilities=("9.0", "8.9"))
+        render_models(folder, Bundle.read(folder), cpu_instances=1, gpu=gpu)
+    query, product = build_plans(repository, progress=False)
+    elsewhere = replace(query.manifest.key, compute_capability="9.0")
+    write_plan(query.plan.with_name("9.0.model.plan"), b"built on the other machine", elsewhere)
+    other_graph = replace(product.manifest.key, compute_capability="9.0", onnx_sha256="f" * 64)
+    write_plan(product.plan.with_name("9.0.model.plan"), b"built from another graph", other_graph)
+    build_plans(again, earlier=repository, progress=False)
+    kept = {"query_tower/1/9.0.model.plan", *(f"{tower}/1/8.9.model.plan" for tower in TOWERS)}
+    assert plan_files(again) == {f"{plan}{end}" for plan in kept for end in ("", ".json")}
+    assert (again / "query_tower/1/9.0.model.plan").read_bytes() == b"built on the other machine"
+
+
+# What is imported.
+
+
+def test_the_bindings_alone_are_tensorrt_too(tmp_path: Path) -> None:
+    """Into NVIDIA's images, which hold the libraries, only these are installed: a module of another name."""
+    package = tmp_path / "tensorrt_bindings"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        "from tensorrt_rtx_bindings import *\nfrom tensorrt_rtx_bindings import __version__\n"
+    )
+    code = (
+        "from export.plans import load_toolkit, tensorrt_module\n"
+        "from export.plans import repository; repository.gpu_capabilities = lambda: ['9.0']\n"
+        "from export.plans.machine import this_machine\n"
+        "from gpu_check.machine import facts, missing_abilities\n"
+        "toolkit = load_toolkit('tensorrt')\n"
+        "assert toolkit.builder() and repository.can_build_plans() and 'tensorrt' not in missing_abilities()\n"
+        "print(tensorrt_module(), toolkit.name)\n"
+        "print(toolkit.version, this_machine().tensorrt, facts()['versions']['tensorrt'])\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "TRT_VERSION": "1.2.3"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    name, versions = done.stdout.splitlines()
+    assert name == f"{tensorrt_module() or 'tensorrt_bindings'} tensorrt"
+    assert len(set(versions.split())) == 1
+    assert versions.split()[0] != "1.2.3"
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"), [("11.1.0.106+cuda13.3", "11.1.0"), ("10.13.3.9", "10.13.3"), ("11.1", "11.1"), ("", None)]
+)
+def test_an_image_s_tensorrt_is_known_without_bindings(
+    monkeypatch: pytest.MonkeyPatch, told: str, expected: str | None
+) -> None:
+    monkeypatch.setattr(machine, "tensorrt_module", lambda: None)
+    monkeypatch.setenv("TRT_VERSION", told)
+    assert machine.this_machine().tensorrt == expected
+
+
 def test_without_tensorrt_or_a_gpu_nothing_is_built(repository: Path) -> None:
     if can_build_plans():
         assert {result.manifest.key.module for result in build_plans(repository, progress=False)} == {"tensorrt"}
@@ -124,3 +198,59 @@ def test_the_command_says_why_it_builds_nothing(repository: Path, arguments: tup
     assert done.returncode == 1
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+
+
+# Before a server starts.
+
+WITHOUT_EXPORTERS = (
+    "import runpy, sys\n"
+    "for name in ('matplotlib', 'modelopt', 'onnx', 'onnxscript', 'safetensors', 'torch', 'transformers'):\n"
+    "    sys.modules[name] = None\n"
+    "sys.argv[0] = 'shopwindow'\n"
+    "runpy.run_module('cli.main', run_name='__main__')\n"
+)
+
+
+def in_the_serving_image(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """A command where nothing is installed that only exporting needs."""
+    command = [sys.executable, "-c", WITHOUT_EXPORTERS, *map(str, arguments)]
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TRT_VERSION": "11.1.0.106"}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture
+def planned(repository: Path) -> Path:
+    """Plans of a TensorRT that no server has any more."""
+    for tower in TOWERS:
+        config = read_config(repository / tower / "config.pbtxt")
+        plan = repository / tower / "1" / "model.plan"
+        key = PlanKey(
+            onnx_sha256=sha256(plan.with_name("model.onnx")),
+            module="tensorrt",
+            version="1.0.0.1",
+            compute_capability="9.0",
+            profile=read_profile(config),
+            precision="fp32",
+        )
+        write_plan(plan, b"plan", key)
+    return repository
+
+
+def test_plans_that_do_not_fit_are_refused_before_triton_starts(planned: Path) -> None:
+    done = in_the_serving_image("serve", "--profile", "gpu", "--repository", planned)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    first, *faults = done.stderr.splitlines()
+    assert first == f"shopwindow serve: error: {planned} can't be served on this machine:"
+    refused = [fault for fault in faults if "was built by TensorRT 1.0.0.1 and the server has" in fault]
+    assert {fault.split()[1] for fault in refused} == {f"{tower}/1/model.plan:" for tower in TOWERS}
+    assert not (planned.parent / "triton.log").exists()
+
+
+def test_the_serving_image_validates_without_onnx(planned: Path) -> None:
+    done = in_the_serving_image("validate", planned, "--profile", "gpu", "--tensorrt", "1.0")
+    assert "was built by" not in done.stdout
+    assert "Traceback" not in done.stderr
+    other = in_the_serving_image("validate", planned, "--profile", "gpu", "--tensorrt", "2.0")
+    assert other.returncode == 1
+    assert other.stdout.count("was built by TensorRT 1.0.0.1 and the server has 2.0") == 2

@@ -157,6 +157,19 @@ def test_towers_run_on_gpus_and_the_retriever_once_on_each(rendered: Path) -> No
     assert groups["product_index"][0].kind == groups["product_index"][0].KIND_AUTO
 
 
+def test_gpus_that_share_one_index_get_one_instance_on_the_first(
+    rendered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHOPWINDOW_GPUS", "2,0")
+    render_models(tmp_path, BUNDLE, cpu_instances=3, gpu=GpuOptions(triton=(2, 51)))
+    [group] = config(tmp_path, "product_index").instance_group
+    assert (group.count, group.kind, list(group.gpus)) == (1, group.KIND_GPU, [2])
+    for model in (*TOWERS, "query_tokenizer"):  # the others are where they were
+        assert config(tmp_path, model) == config(rendered, model)
+    monkeypatch.setenv("SHOPWINDOW_GPUS", "")
+    assert GpuOptions().index_gpus == ()
+
+
 @pytest.mark.parametrize("tower", TOWERS)
 def test_a_tower_warms_up_at_typical_batches(rendered: Path, tower: str) -> None:
     found = config(rendered, tower)

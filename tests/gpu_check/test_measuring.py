@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from gpu_check import congruence, search_speed
+from gpu_check import ceilings, congruence, search_speed
 from gpu_check.ceilings import copy_rate, matrix_rate
 from gpu_check.parity import on_gpu
 from gpu_check.retrieve_speed import serve_and_measure
 from gpu_check.tower_speed import measure_tower
 from gpu_check.vectors import make_corpus, recall
-from retrieval import InProcessPipeline
+from retrieval import InProcessPipeline, product_index
 from serving import ServerFailedToStart
 from tests.conftest import CHECKPOINT
 from tests.retrieval.gpu_stand_in import DeafIndex, StandIn
@@ -40,12 +41,49 @@ def test_the_exact_answer_is_exact(corpus: Any) -> None:
     assert recall(half, corpus.best) == 0.5
 
 
-@pytest.mark.parametrize("kind", ["flat", "ivf-sq8"])
+@pytest.fixture
+def filters_reach_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In an index as small as this, too."""
+    monkeypatch.setattr(product_index, "EXACT_ROWS", 100)
+
+
+@pytest.mark.usefixtures("filters_reach_the_engine")
+@pytest.mark.parametrize("kind", congruence.KINDS)
 def test_an_honest_gpu_agrees_with_the_cpu(corpus: Any, kind: str, tmp_path: Path) -> None:
     found = congruence.compare(corpus, kind, tmp_path, StandIn())
-    assert found["recall@100 GPU"] >= found["recall@100 CPU"] - 0.01
-    if kind == "flat":
-        assert found["all: same rows"] == found["half: same rows"] == found["recall@100 GPU"] == 1.0
+    for name in ("all", "half"):
+        assert found[f"{name}: recall@100 GPU"] >= found[f"{name}: recall@100 CPU"] - 0.01
+        assert found[f"{name}: same rows"] == 1.0 or kind != "flat"
+        assert 0 <= found[f"{name}: largest difference of scores"] < 2
+    json.dumps(found, allow_nan=False)  # as it is kept
+
+
+@pytest.mark.usefixtures("filters_reach_the_engine")
+@pytest.mark.parametrize("kind", congruence.KINDS[1:])
+def test_a_gpu_that_finds_poor_rows_under_a_filter_is_found_out(corpus: Any, kind: str, tmp_path: Path) -> None:
+    class Poor(StandIn):
+        def place(self, index: faiss.Index, plan: Any, options: Any) -> Any:
+            class Index(DeafIndex):
+                def search(self, queries: np.ndarray, k: int, params: Any = None) -> tuple[np.ndarray, np.ndarray]:
+                    return super().search(queries if params is None else -queries, k, params)
+
+            return Index(super().place(index, plan, options).index, deaf=False)
+
+    with pytest.raises(AssertionError, match="half: the GPU finds less than the CPU"):
+        congruence.compare(corpus, kind, tmp_path, Poor(obeys=True))
+
+
+def test_a_row_short_is_found_out(corpus: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        product_index.ProductIndex,
+        "_exact",
+        lambda index, queries, k, mask: (
+            np.full((len(queries), k), -np.inf, np.float32),
+            np.full((len(queries), k), -1, np.int64),
+        ),
+    )
+    with pytest.raises(AssertionError, match="half: 16 of 16 queries found fewer than 100 rows"):
+        congruence.compare(corpus, "flat", tmp_path, StandIn())
 
 
 def test_a_gpu_that_loses_rows_is_found_out(corpus: Any, tmp_path: Path) -> None:
@@ -84,7 +122,27 @@ def test_search_is_timed_with_its_recall(corpus: Any, tmp_path: Path, monkeypatc
     assert (tmp_path / "ivf-sq8-4000.faiss").is_file()
 
 
+def test_scratch_memory_is_not_counted_as_the_index(
+    corpus: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Filling(StandIn):
+        def place(self, index: faiss.Index, plan: Any, options: Any) -> Any:
+            if not self.placed:
+                self.free -= plan.temp_bytes
+            if plan.rows == ROWS:  # not the tiny index of the try, which is gone by then
+                self.free -= 7 * 2**20
+            return super().place(index, plan, options)
+
+    monkeypatch.setattr(search_speed, "BATCHES", (1,))
+    found = search_speed.measure_search(corpus, "flat", tmp_path, Filling(), seconds=0.01)
+    assert found["used_mib"] == 7
+
+
 def test_ceilings_are_rates_of_what_was_done() -> None:
+    assert {step.name for step in ceilings.steps()} >= {"ceilings/fp32", "ceilings/tf32", "ceilings/copy"}
+    before = torch.get_float32_matmul_precision()
+    assert matrix_rate(torch.float32, "cpu", 128, tf32=True)["tflops"] >= 0
+    assert torch.get_float32_matmul_precision() == before
     assert matrix_rate(torch.float32, "cpu", 128)["tflops"] >= 0
     assert copy_rate("cpu", 2**20)["tb_per_s"] > 0
 

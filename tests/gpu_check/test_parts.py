@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gpu_check.parts import LIST, join, split
+from gpu_check.parts import LIST, join, make_environment, split
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -65,3 +65,35 @@ def test_joining_needs_nothing_but_python(parts: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "site" / "small" / "data").is_file()
+
+
+MODEL = """
+import large, stub, shopwindow_client
+import triton_python_backend_utils as pb_utils
+
+class TritonPythonModel:
+    def initialize(self, args):
+        pb_utils.Logger.log_info(f"large is from {list(large.__path__)}")
+    def execute(self, requests):
+        return []
+"""
+
+
+def test_triton_s_python_models_see_what_was_carried_and_this_project(parts: Path, tmp_path: Path) -> None:
+    """They take no notice of PYTHONPATH."""
+    python = make_environment(parts, tmp_path / "environment")
+    model = tmp_path / "models" / "model"
+    (model / "1").mkdir(parents=True)
+    (model / "1" / "model.py").write_text(MODEL)
+    (model / "config.pbtxt").write_text('backend: "python" max_batch_size: 1 instance_group [ { kind: KIND_CPU } ]')
+    serve = (
+        "from pathlib import Path; from serving import ServerOptions, TritonServer\n"
+        "ports = dict.fromkeys(['http_port', 'grpc_port', 'metrics_port'], 0)\n"
+        "options = ServerOptions(repository=Path('models'), host='127.0.0.1', **ports)\n"
+        "with TritonServer(options) as server: print(server.log_tail(10_000))\n"
+    )
+    done = subprocess.run(
+        [str(python), "-c", serve], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"large is from ['{tmp_path}/environment/lib/" in done.stdout

@@ -6,11 +6,16 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from gpu_check import machine
+from gpu_check.__main__ import main
 from gpu_check.report import BEGIN, END, UNMEASURED, write_section
 from gpu_check.results import DONE, FAILED, LEFT_OUT, Entry, Results
 from gpu_check.steps import Step, run_steps
@@ -69,6 +74,64 @@ def test_each_result_is_on_disk_before_the_next_step_starts(tmp_path: Path) -> N
     assert seen == [0, 1, 2]
 
 
+@pytest.fixture
+def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """The command on a machine that lacks nothing, with results and document in `tmp_path`."""
+    monkeypatch.setattr(machine, "facts", lambda: {**MACHINE, "gpus": []})
+    monkeypatch.setattr(machine, "missing_abilities", dict)
+    document = tmp_path / "benchmarks.md"
+    document.write_text(f"{BEGIN}\n{END}\n")
+    return lambda *words: main(["--out", str(tmp_path), "--document", str(document), *map(str, words)])
+
+
+def outcomes(tmp_path: Path) -> dict[str, str]:
+    return {entry.step: entry.status for entry in Results(tmp_path / "results.json", {"gpus": []}).entries}
+
+
+def test_a_group_is_left_out_only_for_a_library_and_later_success_counts(
+    check: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trouble: list[Exception] = [RuntimeError("a graph that is refused"), ModuleNotFoundError("No module named 'x'")]
+
+    def steps(group: str, _: Any) -> list[Step]:
+        if trouble:
+            raise trouble.pop(0)
+        return [Step(name=f"{group}/it", needs=(), run=dict)]
+
+    monkeypatch.setattr("gpu_check.__main__._steps", steps)
+    assert check("--only", "parity") == 1
+    assert outcomes(tmp_path) == {"parity": FAILED}
+    assert check("--only", "parity") == 0
+    assert outcomes(tmp_path) == {"parity": LEFT_OUT}
+    assert check("--only", "parity") == 0
+    assert outcomes(tmp_path) == {"parity/it": DONE}
+
+
+def test_what_is_served_is_made_by_steps_that_can_fail(
+    check: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lacking = dict.fromkeys(("tensorrt", "faiss-gpu"), "not here")
+    monkeypatch.setattr(machine, "missing_abilities", lambda: lacking)
+    shop = tmp_path / "shop"
+    shop.mkdir()
+    for name in ("products", "queries"):
+        pq.write_table(pa.table({"text": ["red dress"]}), shop / f"{name}.parquet")
+    places = {name: tmp_path / name for name in ("checkpoint", "repository", "index")}
+    options = [word for name, place in places.items() for word in (f"--{name}", place)]
+    assert check("--only", "retrieve", "--shop", shop, *options) == 1
+    assert outcomes(tmp_path) == {
+        "retrieve/export": FAILED, "retrieve/plans": LEFT_OUT, "retrieve/index": FAILED, "retrieve/triton": LEFT_OUT,
+    }  # fmt: skip
+
+
+def test_what_later_steps_need_is_made_in_every_run(tmp_path: Path) -> None:
+    ran: list[int] = []
+    step = Step(name="a", needs=(), run=lambda: {"run": ran.append(1)}, always=True)
+    for _ in range(2):
+        run_steps([step], Results(tmp_path / "r.json", MACHINE), {}, lambda _: None)
+    assert ran == [1, 1]
+
+
 def test_results_of_another_card_are_not_continued(tmp_path: Path) -> None:
     Results(tmp_path / "r.json", MACHINE).add(Entry(step="a", status=DONE))
     with pytest.raises(ValueError, match=r"measured on .'Card X.*this machine has .'Card Y.* give another --out"):
@@ -80,6 +143,9 @@ def filled(file: Path, machine: dict[str, Any]) -> Results:
     timing = {"p50_ms": 2.0, "p99_ms": 3.0, "calls": 9}
     for step, values in {
         "ceilings/fp16": {"tflops": 500.0, "side": 8},
+        "ceilings/fp32": {"tflops": 50.0, "side": 8},
+        "ceilings/tf32": {"tflops": 400.0, "side": 8},
+        "ceilings/copy": {"tb_per_s": 3.0, "bytes": 8},
         "congruence/flat": {"engine": "FAISS on GPU 0", "all: same rows": 1.0},
         "search/1M/flat": {"efforts": {"5": {"recall": 0.99, "batches": {"64": timing}}}, "used_mib": 700},
         "towers/base/query/pytorch/fp16": {
@@ -87,6 +153,14 @@ def filled(file: Path, machine: dict[str, Any]) -> Results:
             "weight_mb": 3.0,
             "batches": {"1": {**timing, "rows_per_s": 500.0}, "64": {**timing, "rows_per_s": 100_000.0}},
         },
+        **{
+            f"towers/base/query/{backend}/fp32": {
+                "gflop": 0.5, "weight_mb": 6.0,
+                "batches": {"1": {**timing, "rows_per_s": 500.0}, "64": {**timing, "rows_per_s": 40_000.0}},
+            }
+            for backend in ("pytorch", "tensorrt", "onnxruntime")
+        },
+        "retrieve/export": {},
         "retrieve/triton": {"profile": "gpu", "triton": "2.71.0", "loads": {"1 caller, 1 query": {"p50_ms": 1.5}}},
     }.items():  # fmt: skip
         results.add(Entry(step=step, status=DONE, values=values))
@@ -107,7 +181,11 @@ def test_the_section_is_replaced_and_the_rest_of_the_document_is_kept(tmp_path: 
     assert ["fp16", "500.0", ""] in rows
     assert ["1M/flat", "5", "0.99", "700", "2.0"] in rows
     # 100,000 rows a second of 0.5 GFLOP are 50 TFLOP/s, a tenth of the card's 500.
-    assert ["base/query/pytorch/fp16", "0.5", "500", "100000", "10.0%"] in rows
+    # 3 MB of weights in 2 ms are 1.5 GB/s, of the card's 3 TB/s.
+    assert ["base/query/pytorch/fp16", "0.5", "500", "100000", "10.0%", "0.1%"] in rows
+    # In float32, 20 TFLOP/s: of 50 whole, of 400 in TF32, which is what the other two compute in.
+    for backend, share in (("pytorch", "40.0%"), ("tensorrt", "5.0%"), ("onnxruntime", "5.0%")):
+        assert [f"base/query/{backend}/fp32", "0.5", "500", "40000", share, "0.1%"] in rows
     assert ["1 caller, 1 query", "gpu", "2.71.0", "1.5"] in rows
     assert r"| towers/base/query/tensorrt/fp16 | left out | TensorRT \| is not installed |" in text
     for name in ("gpu_search", "gpu_towers_base_query"):

@@ -53,7 +53,12 @@ class StandIn:
     cuvs: bool = False
     obeys: bool = False
     free: int | None = 2**40
+    kind: tuple[int, int] | None = (9, 0)
     placed: list[GpuPlan] = field(default_factory=list)
+
+    def capability(self, device: int) -> tuple[int, int] | None:
+        assert device < self.count
+        return self.kind
 
     def free_bytes(self, device: int) -> int | None:
         assert device < self.count

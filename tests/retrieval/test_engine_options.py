@@ -20,6 +20,15 @@ from retrieval.engines import EngineOptions, Spread, Where
             {"SHOPWINDOW_GPUS": "0, 2", "SHOPWINDOW_GPU_SPREAD": "replicas", "SHOPWINDOW_GPU_TEMP_MIB": "64"},
             EngineOptions(where=Where.AUTO, devices=(0, 2), spread=Spread.REPLICAS, temp_bytes=64 * 2**20),
         ),
+        (  # as a compose file hands over what is not set
+            "GPU",
+            1,
+            dict.fromkeys(
+                ["SHOPWINDOW_ENGINE", "SHOPWINDOW_GPUS", "SHOPWINDOW_GPU_SPREAD", "SHOPWINDOW_GPU_TEMP_MIB"], ""
+            ),
+            EngineOptions(where=Where.AUTO, devices=(1,)),
+        ),
+        ("GPU", 1, {"SHOPWINDOW_ENGINE": "cpu", "SHOPWINDOW_GPUS": "0,1"}, EngineOptions(devices=(0, 1))),
     ],
 )
 def test_the_environment_and_the_instance_decide(
@@ -41,3 +50,10 @@ def test_the_environment_and_the_instance_decide(
 def test_what_makes_no_sense_is_named(environment: dict[str, str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         EngineOptions.from_environment(instance_kind="GPU", device=0, environment=environment)
+
+
+def test_an_instance_beside_the_one_that_spreads_the_index_is_refused() -> None:
+    """Each would put all of it there: on two GPUs, two copies of what was to be halved."""
+    for gpus in ("0,1", "0"):
+        with pytest.raises(ValueError, match=rf"SHOPWINDOW_GPUS: {gpus} is for one instance .* on GPU 1; set it for"):
+            EngineOptions.from_environment(instance_kind="GPU", device=1, environment={"SHOPWINDOW_GPUS": gpus})

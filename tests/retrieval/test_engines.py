@@ -188,15 +188,48 @@ def test_a_filter_too_narrow_for_fetching_more_is_left_to_exact_search(
     assert (rows == -1).all() and np.isneginf(scores).all()
 
 
-def test_k_above_the_limit_is_an_error_that_names_it(
+def test_k_above_the_limit_of_a_flat_index_is_an_error_that_names_it(
     vectors: np.ndarray, queries: np.ndarray, files: dict[str, Path]
 ) -> None:
-    engine = on_gpu("ivf", vectors, files, StandIn())
-    assert engine.largest_k == CLASSIC_SELECTION == 2_048
+    engine = on_gpu("flat", vectors, files, StandIn())
+    assert engine.largest_k + engine.spare(1) == CLASSIC_SELECTION == 2_048
     with pytest.raises(ValueError, match=r"k: .* at most 2048 rows a search, got 2049"):
         engine.search(queries, 2_049, 5, None)
-    compressed = on_gpu("ivf-sq8", vectors, files, StandIn())
-    assert compressed.largest_k + compressed.spare(compressed.largest_k) == CLASSIC_SELECTION
+
+
+@pytest.mark.parametrize("kind", ["ivf", "ivf-sq8", "ivf-pq32"])
+def test_what_a_gpu_cannot_select_is_found_as_on_the_cpu(
+    vectors: np.ndarray, queries: np.ndarray, files: dict[str, Path], kind: str
+) -> None:
+    engine = on_gpu(kind, vectors, files, StandIn())
+    cpu = FaissCpuEngine.read(files[kind], choose_recipe(ROWS, kind))
+    half, narrow = RowMask(np.arange(ROWS) % 2 == 0), RowMask(np.arange(ROWS) % 10 == 0)
+    for k, mask in ((2_049, None), (3_000, half), (340 + engine.spare(340), narrow)):
+        for found, expected in zip(engine.search(queries, k, 5, mask), cpu.search(queries, k, 5, mask), strict=True):
+            np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("kind", ["ivf-sq8", "ivf-pq32"])
+def test_a_common_filter_is_answered_on_the_gpu_up_to_its_limit(
+    vectors: np.ndarray, queries: np.ndarray, files: dict[str, Path], kind: str
+) -> None:
+    engine = on_gpu(kind, vectors, files, StandIn())
+    engine._beyond = None  # nothing but the GPU may answer
+    mask = np.arange(ROWS) % 2 == 0
+    k = 100 + engine.spare(100)
+    _, rows = engine.search(queries, k, 5, RowMask(mask))
+    assert (rows >= 0).mean() > 0.99 and mask[rows[rows >= 0]].all()
+
+
+@pytest.mark.parametrize(("kind", "top_k"), [("ivf-sq8", 1_024), ("ivf-pq32", 341), ("ivf-pq32", 1_000)])
+def test_large_k_of_compressed_vectors_is_as_good_as_on_the_cpu(
+    vectors: np.ndarray, queries: np.ndarray, files: dict[str, Path], kind: str, top_k: int
+) -> None:
+    cpu = shelf(FaissCpuEngine.read(files[kind], choose_recipe(ROWS, kind)), vectors, kind)
+    gpu = shelf(on_gpu(kind, vectors, files, StandIn()), vectors, kind)
+    np.testing.assert_array_equal(
+        ask(gpu, queries, top_k=top_k).product_ids, ask(cpu, queries, top_k=top_k).product_ids
+    )
 
 
 @pytest.mark.parametrize(("cuvs", "limit"), [(False, 2_048), (True, 16_384)])
@@ -209,7 +242,7 @@ def test_a_calibration_beyond_the_lists_a_gpu_visits_is_refused(cuvs: bool, limi
         make_plan(replace(recipe, search_breadth=limit + 1), 100_000_000, DIM, options, cuvs=cuvs)
 
 
-def test_the_engine_never_asks_for_more_lists_than_a_gpu_visits(
+def test_more_lists_than_a_gpu_visits_are_visited_on_the_cpu(
     vectors: np.ndarray, queries: np.ndarray, files: dict[str, Path]
 ) -> None:
     class Watched(StandIn):
@@ -224,7 +257,7 @@ def test_the_engine_never_asks_for_more_lists_than_a_gpu_visits(
     engine._plan = replace(engine._plan, lists=100_000)
     engine.recipe = replace(engine.recipe, max_breadth=100_000, search_breadth=2_000)
     engine.search(queries, 10, 10, None)
-    assert gpus.asked == [2_048]
+    assert gpus.asked == []
 
 
 @pytest.mark.parametrize("where", [Where.AUTO, Where.GPU])

@@ -109,11 +109,20 @@ def train_rank(rank: int, folder: Path) -> dict[str, dict[str, Tensor]]:
     return {"whole": whole, "stopped": train("stopped", 0)}  # a second first step would raise
 
 
+def unused_gradients(rank: int) -> list[Tensor | None]:
+    """Averaged gradients of parameters that both ranks used, that the first one used, and that none used."""
+    model = torch.nn.ParameterList([torch.nn.Parameter(torch.tensor(2.0)) for _ in range(3)])
+    (model[0] * (rank + 1) + (model[1] if rank == 0 else 0)).backward()
+    average_gradients(model)
+    return [parameter.grad for parameter in model]
+
+
 def run_rank(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     batch = rank_batch(Path(folder), rank)
-    found = {"all": step(batch), "own": step(batch, cross_device=False), **train_rank(rank, Path(folder))}
+    found = {"all": step(batch), "own": step(batch, cross_device=False), "unused": unused_gradients(rank)}
+    found |= train_rank(rank, Path(folder))
     with pytest.raises(ValueError, match=r"the answer: processes \[1\] differ from process 0; all must read the same"):
         check_same("the answer", str(rank))
     torch.save(found, f"{folder}/rank{rank}.pt")
@@ -143,6 +152,13 @@ def test_two_ranks_train_as_one_process_with_both_their_rows(ranks: tuple[Path, 
         torch.testing.assert_close(found[rank]["all"]["gradients"], expected["gradients"], rtol=1e-4, atol=1e-6)
         torch.testing.assert_close(found[rank]["all"]["bank"], expected["bank"])
         assert found[rank]["all"]["ids"].tolist() == expected["ids"].tolist()
+
+
+def test_a_parameter_that_no_rank_used_has_no_gradient_as_in_one_process(
+    ranks: tuple[Path, list[dict[str, Any]]],
+) -> None:
+    for found in ranks[1]:
+        assert found["unused"] == [torch.tensor(1.5), torch.tensor(0.5), None]
 
 
 def test_without_cross_device_negatives_each_rank_has_its_own_loss(

@@ -79,7 +79,8 @@ def make_sections(
         reason = str(error) if inputs.catalog.exists() else f"catalog: there is no {inputs.catalog}"
         sections = ("bm25", "by category", "unseen", "visual", "same_style", "composed", "gates")
         left_out |= dict.fromkeys(sections, reason)
-        return {"retrieval": quality_table(scores, None, slices(judgements, None, None), seed), **channels}, left_out
+        table = quality_table(scores, None, slices(judgements, None, None), judgements, seed)
+        return {"retrieval": table, **channels}, left_out
 
     category = _column(corpus, "category-column", inputs.category, CATEGORY_COLUMNS)
     colour = _column(corpus, "colour-column", inputs.colour, COLOUR_COLUMNS)
@@ -87,7 +88,8 @@ def make_sections(
     if category is None:
         left_out["by category"] = f"catalog: has none of the columns {', '.join(CATEGORY_COLUMNS)}"
     floor = score_bm25(corpus, judgements) if any(corpus.titles) else None
-    tables = {"retrieval": quality_table(scores, floor, slices(judgements, corpus, category), seed), **channels}
+    by_slice = slices(judgements, corpus, category)
+    tables = {"retrieval": quality_table(scores, floor, by_slice, judgements, seed), **channels}
     if floor is None:
         left_out["bm25"] = "catalog: no product has a title"
 

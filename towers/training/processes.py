@@ -96,15 +96,17 @@ def share_weights(model: nn.Module) -> None:
 def average_gradients(model: nn.Module) -> None:
     """Replace every gradient by its mean over the ranks, in one exchange.
 
-    A parameter that a rank's batch did not use counts as zero there.
+    A parameter that a rank's batch did not use counts as zero there; one that no rank used keeps no gradient, so that
+    the optimiser leaves it alone as it does in a single process.
     """
     if world_size() == 1:
         return
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    used = torch.tensor([float(p.grad is not None) for p in parameters], device=gradients[0].device)
+    flat = torch.cat([used, *(gradient.flatten() for gradient in gradients)])
     dist.all_reduce(flat)
-    flat /= world_size()
+    users, flat = flat[: len(used)].tolist(), flat[len(used) :] / world_size()
     parts = torch.split(flat, [parameter.numel() for parameter in parameters])
-    for parameter, part in zip(parameters, parts, strict=True):
-        parameter.grad = part.view_as(parameter)
+    for parameter, part, count in zip(parameters, parts, users, strict=True):
+        parameter.grad = part.view_as(parameter) if count else None

@@ -92,9 +92,12 @@ def test_queries_fall_into_slices_by_group_number_of_answers_and_category() -> N
 def test_the_table_holds_means_of_slices_and_the_paired_lead_over_bm25() -> None:
     ours, floor = {NDCG: np.array([1.0, 0.5, 0.0])}, {NDCG: np.array([0.5, 0.0, 0.0])}
     members = {"all": np.ones(3, dtype=bool), "first two": np.array([True, True, False])}
-    towers, bm25, towers_of_two, _ = quality_table(ours, floor, members, seed=0).rows
+    judged = Judgements(queries=["a", "b", "c"], relevant=[{1}, {2}, set(range(200))], groups={})
+    table = quality_table(ours, floor, members, judged, seed=0)
+    towers, bm25, towers_of_two, _ = table.rows
     lead = towers_of_two[f"{NDCG} ahead of BM25"]
     assert isinstance(towers[NDCG], Estimate) and towers[NDCG].mean == pytest.approx(0.5)
     assert isinstance(bm25[NDCG], Estimate) and bm25[NDCG].mean == pytest.approx(1 / 6)
     assert lead == Estimate(mean=0.5, low=0.5, high=0.5)
     assert towers_of_two["queries"] == 2
+    assert "a perfect one would reach a recall@100 of 0.8333" in table.note

@@ -1,0 +1,36 @@
+"""When to ask whether callers gave up: for each request it takes a message to the server and back, some 100 microseconds.
+
+That is more than all other work around a search, while nobody gives up a request that has hardly waited.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+
+_FEW_REQUESTS = 2  # of so few it is asked always
+_PATIENCE_S = 0.05
+_MANY_ROWS = 32  # the smallest max_batch_size: more may have been waiting than a batch with so many took
+
+
+class Waiting:
+    """How long the requests of a batch can have waited, of one instance.
+
+    A batch takes all requests that wait, unless there are too many for one. So those of a batch came when the one
+    before was under way, which was after the end of the one before that.
+    """
+
+    def __init__(self) -> None:
+        self._ends: deque[float] = deque([float("-inf")] * 2, maxlen=2)
+        self._rows = 0
+
+    def may_be_long(self, requests: int) -> bool:
+        """Whether it is worth asking each of a batch's requests if it was cancelled."""
+        return (
+            requests <= _FEW_REQUESTS or self._rows >= _MANY_ROWS or time.perf_counter() - self._ends[0] > _PATIENCE_S
+        )
+
+    def end(self, rows: int) -> None:
+        """Take note that a batch of so many rows was answered."""
+        self._ends.append(time.perf_counter())
+        self._rows = rows

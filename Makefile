@@ -8,7 +8,7 @@ REPOSITORY := build/model_repository
 INDEX := build/index
 
 .DELETE_ON_ERROR:
-.PHONY: install demo serve test gpu-check bench-index lint format clean
+.PHONY: install demo serve test gpu-check bench bench-index lint format clean
 
 install: $(READY)
 
@@ -42,6 +42,10 @@ test: $(READY)
 GPU_PYTHON ?= $(BIN)/python
 gpu-check: $(if $(filter $(BIN)/python,$(GPU_PYTHON)),$(READY))
 	$(GPU_PYTHON) -m gpu_check $(GPU_CHECK_ARGS)
+
+# Against FastAPI, pytriton and BentoML, and the targets of serving: twenty minutes on a machine that does nothing else.
+bench: $(INDEX)/CURRENT
+	$(BIN)/python -m loadtests.peers --repository $(REPOSITORY) --index $(INDEX) $(BENCH_ARGS)
 
 # 1 and 5 million vectors: hours on two cores, 23 GB of memory; what is under build/bench is not measured again.
 bench-index: $(READY)

@@ -66,8 +66,10 @@ def _bisect(options: argparse.Namespace) -> int:
 
 
 def _startup(options: argparse.Namespace) -> int:
+    from statistics import median
+
     from loadtests.bisect_startup import READY_S, as_text, measure_startups
 
     startups = measure_startups(options.repository, options.index, options.queries, rounds=options.rounds)
     print(as_text(startups))
-    return 0 if all(one.total_s <= READY_S for one in startups) else 1
+    return 0 if median(one.total_s for one in startups) <= READY_S else 1

@@ -71,9 +71,9 @@ class Proposal:
     why: str
 
 
-def propose(*, single_ms: float, batched_ms: float, batch: int, fused: Reading, ensemble: Reading, cores: int) -> list[
-    Proposal
-]:
+def propose(
+    *, single_ms: float, batched_ms: float, batch: int, fused: Reading, ensemble: Reading, cores: int
+) -> list[Proposal]:
     """Settings for the fused model, by simple rules.
 
     Args:
@@ -98,7 +98,9 @@ def propose(*, single_ms: float, batched_ms: float, batch: int, fused: Reading, 
         delay, why = 0, f"batches reach {reached:.1f} queries by themselves, while the instances are busy"
     else:
         delay = round(1e3 * fixed)
-        why = f"batches reach only {reached:.1f} queries; what one call costs whatever its size, {fixed:.2f} ms, is the "
+        why = (
+            f"batches reach only {reached:.1f} queries; what one call costs whatever its size, {fixed:.2f} ms, is the "
+        )
         why += "most that waiting can save"
     ratio = fused.cpu_ms / ensemble.cpu_ms
     return [

@@ -34,7 +34,7 @@ class Job:
     """What a generator process does.
 
     Attributes:
-        protocol: "grpc" or "http".
+        protocol: Of SENDERS.
         url: `host:port`.
         clients: Threads.
         batch: Queries in a request.
@@ -120,7 +120,14 @@ class HttpSender(Sender):
         return np.array(json.loads(reply)["product_ids"], np.int64)
 
 
-SENDERS = {"grpc": GrpcSender, "http": HttpSender}
+class NestedSender(HttpSender):
+    """As HttpSender, where the reply is a list of JSON texts, one a query."""
+
+    def ids(self, reply: bytes) -> np.ndarray:
+        return np.array([json.loads(text)["product_ids"][0] for text in json.loads(reply)], np.int64)
+
+
+SENDERS: dict[str, type[HttpSender | GrpcSender]] = {"grpc": GrpcSender, "http": HttpSender, "nested": NestedSender}
 
 
 def batches(queries: Sequence[str], batch: int, zipf: float | None, seed: int) -> Iterator[list[str]]:

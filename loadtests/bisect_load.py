@@ -34,7 +34,7 @@ class Target:
 
     Attributes:
         name: What it is called.
-        protocol: "grpc" or "http".
+        protocol: Of SENDERS.
         url: `host:port`.
         pid: Its first process.
     """

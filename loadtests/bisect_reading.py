@@ -111,7 +111,8 @@ def median_ratio(above: Sequence[Reading], below: Sequence[Reading], figure: str
         below: Of the other, as many.
         figure: Field of `Reading`.
     """
-    return median(getattr(a, figure) / getattr(b, figure) for a, b in zip(above, below, strict=True))
+    ratios = [float(getattr(a, figure) / getattr(b, figure)) for a, b in zip(above, below, strict=True)]
+    return median(ratios)
 
 
 def _known(values: Sequence[float | None]) -> float | None:

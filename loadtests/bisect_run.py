@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -91,24 +92,22 @@ def bisect(options: BisectOptions) -> Findings:
         for server in servers.values():
             check_answers(server.target, pipeline, queries[:_COMPARED])
         half = options.seconds / 2
-        measures = {
+        measures: dict[tuple[str, int | str], Callable[[], Reading]] = {
             **{(name, batch): partial(workers.step, name, batch, half) for name in STEPS for batch in BATCHES},
             **{(LIMIT, batch): partial(workers.limit, batch, half) for batch in BATCHES},
             **{
-                (profile, load.name): partial(
-                    server.measure, load, queries=options.queries, seconds=options.seconds
-                )
+                (profile, load.name): partial(server.measure, load, queries=options.queries, seconds=options.seconds)
                 for profile, server in servers.items()
                 for load in LOADS
             },
         }
         with progress_bar(total=len(measures) * options.rounds, desc="bisect", unit="measurement") as bar:
-            readings = interleave(measures, options.rounds, lambda key: (bar.set_postfix_str(str(key)), bar.update()))
+            readings = interleave(measures, options.rounds, lambda _: bar.update())
     medians = {key: median_reading(some) for key, some in readings.items()}
     return conclude(medians, rounds=options.rounds, cores=usable_cores())
 
 
-def conclude(medians: dict[tuple[str, int | str], Reading], *, rounds: int, cores: int) -> Findings:
+def conclude(medians: Mapping[tuple[str, int | str], Reading], *, rounds: int, cores: int) -> Findings:
     """Attribute and propose.
 
     Args:
@@ -117,9 +116,9 @@ def conclude(medians: dict[tuple[str, int | str], Reading], *, rounds: int, core
         cores: That the servers may use.
     """
     steps = {(name, batch): one for (name, batch), one in medians.items() if isinstance(batch, int)}
-    served_ = {(name, load): one for (name, load), one in medians.items() if isinstance(load, str)}
+    serving = {(name, load): one for (name, load), one in medians.items() if isinstance(load, str)}
     stages = {}
-    for (profile, load), reading in served_.items():
+    for (profile, load), reading in serving.items():
         batch = LIMIT_BATCH[load]
         alone = {name: steps[name, batch].cpu_ms for name in STEPS}
         stages[profile, load] = attribute(alone, steps[LIMIT, batch].cpu_ms, reading)
@@ -127,8 +126,8 @@ def conclude(medians: dict[tuple[str, int | str], Reading], *, rounds: int, core
         single_ms=steps[LIMIT, BATCHES[0]].cpu_ms,
         batched_ms=steps[LIMIT, BATCHES[-1]].cpu_ms,
         batch=BATCHES[-1],
-        fused=served_["cpu", BUSY.name],
-        ensemble=served_["cpu-ensemble", BUSY.name],
+        fused=serving["cpu", BUSY.name],
+        ensemble=serving["cpu-ensemble", BUSY.name],
         cores=cores,
     )
-    return Findings(steps=steps, served=served_, stages=stages, proposals=proposals, rounds=rounds)
+    return Findings(steps=steps, served=serving, stages=stages, proposals=proposals, rounds=rounds)

@@ -1,6 +1,6 @@
 """One process that runs steps of retrieval by itself: what a server could do if serving cost nothing.
 
-    python -m loadtests.bisect_worker REPOSITORY INDEX QUERIES NUMBER     # tasks as JSON lines on standard input
+python -m loadtests.bisect_worker REPOSITORY INDEX QUERIES NUMBER     # tasks as JSON lines on standard input
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""When to ask whether callers gave up: for each request it takes a message to the server and back, some 100 microseconds.
+"""When to ask whether callers gave up: it takes a message to the server and back for each request, some 100 us.
 
 That is more than all other work around a search, while nobody gives up a request that has hardly waited.
 """

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from serving import TritonServer
-from shopwindow_client import Retry
+from shopwindow_client import RetrievalClient, Retry
 from tests.serving.stranger import Refused, ask, executions
 
 # A queue of one place is full at times although nothing is wrong.
@@ -26,6 +26,7 @@ BRAKE = """
 
 import os
 import pathlib
+import time
 
 _execute = TritonPythonModel.execute
 
@@ -48,6 +49,13 @@ def until(condition: Callable[[], bool]) -> None:
     """Wait for what will come; the test's own time limit ends it."""
     while not condition():
         time.sleep(0.01)
+
+
+def connect(client: RetrievalClient, embedding: np.ndarray, *servers: TritonServer) -> None:
+    """Search until each of several servers was asked, from when on they are asked in turn."""
+    before = [searched(server) for server in servers]
+    while any(searched(server) == count for server, count in zip(servers, before, strict=True)):
+        client.retrieve_by_embedding(embedding)
 
 
 @contextmanager
@@ -108,3 +116,5 @@ def _counted(server: TritonServer) -> int:
         except Refused as refused:
             if "all before this is counted" in refused.message:
                 return int(executions(server, "product_index").inference_stats.success.count)
+            if "UNAVAILABLE" not in refused.status:  # the queue is full
+                raise

@@ -13,7 +13,7 @@ import pytest
 
 from serving import ServerOptions, TritonServer
 from shopwindow_client import DeadlineExceeded, Hedge, RetrievalClient, ServerUnreachable
-from tests.client.harm import PATIENT, busy, holds, kill, searched, until
+from tests.client.harm import PATIENT, busy, connect, holds, kill, searched, until
 from tests.client.wire import Wire
 
 DIRECT = {"grpc.enable_http_proxy": 0}
@@ -59,10 +59,10 @@ def test_a_cut_in_a_call_costs_the_deadline_and_the_call_is_not_sent_again(
         client.retrieve_by_embedding(embedding)
         before = searched(far)
         with busy(far):
-            call = threads.submit(client.retrieve_by_embedding, embedding, timeout_s=5.0)
+            call = threads.submit(client.retrieve_by_embedding, embedding, timeout_s=8.0)
             until(lambda: holds(far))
             with wire.cut():
-                with pytest.raises(DeadlineExceeded, match=r"timeout_s=5"):
+                with pytest.raises(DeadlineExceeded, match="timeout_s=8"):
                     call.result()
                 assert not client.health(timeout_s=0.3).reachable
         assert len(client.retrieve_by_embedding(embedding, top_k=3)[0]) == 3  # the wire is whole again
@@ -72,18 +72,19 @@ def test_a_cut_in_a_call_costs_the_deadline_and_the_call_is_not_sent_again(
 def test_behind_a_cut_a_hedge_finds_the_other_server(
     wire: Wire, far: TritonServer, twins: tuple[TritonServer, TritonServer], embedding: np.ndarray
 ) -> None:
-    near, before = twins[0], searched(far, twins[0])
+    near = twins[0]
     url = f"ipv4:{far.grpc_url},{near.grpc_url}"
     with RetrievalClient(
         url, timeout_s=60.0, hedge=Hedge(after_s=0.05), retry=PATIENT, channel_options=DIRECT
     ) as client:
-        for _ in range(4):  # connected to both
-            client.retrieve_by_embedding(embedding)
+        connect(client, embedding, far, near)
+        client.health()  # on each connection, after what was cancelled there
+        before = searched(far, near)
         with wire.cut():
             found = [client.retrieve_by_embedding(embedding, top_k=3) for _ in range(6)]
         assert all(len(results[0]) == 3 for results in found)
-        client.health()  # on each connection, after what was cancelled there
-    assert 10 <= searched(far, near) - before <= 20
+        client.health()
+    assert len(found) <= searched(far, near) - before <= 2 * len(found)
 
 
 def test_nobody_is_reached_behind_a_cut_until_it_is_mended(

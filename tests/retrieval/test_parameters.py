@@ -82,7 +82,8 @@ def test_an_unknown_name_is_refused_with_the_nearest_known_one(name: str, meant:
 
 
 def test_an_unknown_name_without_a_near_one_lists_the_known() -> None:
-    with pytest.raises(InvalidRequest, match="parameter; known: channels, effort, filter, fusion, min_score, top_k"):
+    known = "allow_lower_effort, channels, deadline_unix_ms, effort, filter, fusion, min_score, top_k"
+    with pytest.raises(InvalidRequest, match=f"parameter; known: {known}"):
         parse_parameters({"x" * 5_000: 5})
 
 

@@ -143,7 +143,7 @@ PARAMETERS = [
     ({"min_score": "-inf"}, ("min_score", "finite number", "got '-inf'")),
     ({"min_score": True}, ("min_score", "finite number", "got True")),
     ({"topk": 5}, ("topk", "unknown request parameter", "top_k")),
-    ({"nprobe": 5}, ("nprobe", "unknown request parameter", "effort, filter, min_score, top_k")),
+    ({"nprobe": 5}, ("nprobe", "unknown request parameter", "effort, filter, fusion, min_score, top_k")),
     ({"x" * 5_000: 5}, ("xxx", "unknown request parameter")),
 ]
 

@@ -1,0 +1,1 @@
+"""The same work served by others, for `make bench`: same towers, same index, same tokeniser, same cores."""

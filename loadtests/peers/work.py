@@ -1,0 +1,35 @@
+"""The work that every peer does: the pipeline in process, and its answers as JSON."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import orjson
+
+from loadtests.bisect_generator import TOP_K
+from retrieval import InProcessPipeline, SearchResult
+
+REPOSITORY_VARIABLE, INDEX_VARIABLE = "SHOPWINDOW_BENCH_REPOSITORY", "SHOPWINDOW_INDEX"
+LARGEST_BATCH = 64  # as `max_batch_size` of the Triton models
+WORKERS = 2  # processes, a thread of computing each: one a core of the machine that the targets are for
+
+
+def load_pipeline() -> InProcessPipeline:
+    """The pipeline over what the environment names, warmed up."""
+    pipeline = InProcessPipeline(Path(os.environ[REPOSITORY_VARIABLE]), Path(os.environ[INDEX_VARIABLE]))
+    pipeline.retrieve(["warm up"], top_k=TOP_K)
+    return pipeline
+
+
+def as_json(result: SearchResult, rows: slice = slice(None)) -> bytes:
+    """Ids and scores of some rows."""
+    answer = {"product_ids": result.product_ids[rows], "scores": result.scores[rows]}
+    return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def queries_of(body: bytes) -> Sequence[str]:
+    """The queries of a request."""
+    queries: Sequence[str] = orjson.loads(body)["queries"]
+    return queries

@@ -1,0 +1,186 @@
+"""Where a request's time went, told in replies, metrics and traces; and work that comes too late left out."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from serving import ServerOptions, TritonServer
+from tests.serving.other_towers import copied
+from tests.serving.stranger import Refused, ask, executions, texts
+
+TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+SLOW_TOP_K = 13
+# Added to the fused model: one value of top_k makes a search slow, twice as slow with each step of effort.
+SLOW = f"""
+
+import time
+
+_search = search_channels
+
+
+def search_channels(index, requests):
+    time.sleep(sum(0.04 * 2**wanted.effort for _, _, wanted in requests if wanted.top_k == {SLOW_TOP_K}))
+    return _search(index, requests)
+"""
+
+
+class Collector(BaseHTTPRequestHandler):
+    """Takes OTLP over HTTP in JSON, and keeps the spans."""
+
+    spans: list[dict[str, Any]] = []  # noqa: RUF012  of the one collector that a test file needs
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        for resource in body["resourceSpans"]:
+            for scope in resource["scopeSpans"]:
+                self.spans.extend(scope["spans"])
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        """Not to the terminal."""
+
+
+@pytest.fixture(scope="module")
+def server(repository: Path, index: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
+    """One instance of `retrieve` that can be made slow; traces go to the collector."""
+    folder = copied(repository, tmp_path_factory.mktemp("stages") / "model_repository")
+    config = folder / "retrieve" / "configs" / "cpu.pbtxt"
+    config.write_text(config.read_text().replace("count: 2", "count: 1"))
+    with (folder / "retrieve" / "1" / "model.py").open("a") as code:
+        code.write(SLOW)
+    collector = ThreadingHTTPServer(("127.0.0.1", 0), Collector)
+    threading.Thread(target=collector.serve_forever, daemon=True).start()
+    options = ServerOptions(repository=folder, index=index, host="127.0.0.1", http_port=0, grpc_port=0, metrics_port=0)
+    with pytest.MonkeyPatch.context() as environment:
+        url = f"http://127.0.0.1:{collector.server_port}/v1/traces"
+        environment.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", url)
+        with TritonServer(options) as started:
+            yield started
+    collector.shutdown()
+    collector.server_close()
+
+
+def metric(server: TritonServer, name: str, **labels: str) -> float:
+    """One of our metrics, summed over what the labels leave open; NaN when there is none."""
+    text = urllib.request.urlopen(server.metrics_url).read().decode()
+    found = [
+        float(value)
+        for described, value in re.findall(rf"^shopwindow_{name}(?:\{{(.*)\}})? (\S+)$", text, re.MULTILINE)
+        if all(f'{label}="{wanted}"' in described for label, wanted in labels.items())
+    ]
+    return sum(found) if found else float("nan")
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for what will come; the test's own time limit ends it."""
+    while not condition():
+        time.sleep(0.02)
+
+
+def retrieve(server: TritonServer, *queries: str, **options: Any) -> dict[str, np.ndarray]:
+    return ask(server, "retrieve", {"query": texts(*queries)}, **options)
+
+
+@pytest.mark.parametrize("model", ["retrieve", "retrieve_similar"])
+def test_timings_come_when_they_are_named(server: TritonServer, model: str) -> None:
+    given = {"query": texts("oak shelf", "tea")}
+    if model == "retrieve_similar":
+        given = {"title": texts("oak shelf", "tea"), "image": texts(b"", b"")}
+    began = time.perf_counter()
+    answer = ask(server, model, given, outputs=["product_ids", "timings_us"])
+    waited_us = (time.perf_counter() - began) * 1e6
+    first, second = answer["timings_us"].tolist()
+    assert first == second
+    text, tower, search, execute, rows = first
+    assert rows == 2
+    assert min(text, tower, search) > 0
+    assert text + tower + search <= execute + 3  # each is rounded
+    assert execute < waited_us
+    assert set(ask(server, model, given, outputs=["scores"])) == {"scores"}
+
+
+def test_the_same_stages_are_histograms_on_the_metrics_port(server: TritonServer) -> None:
+    def count(stage: str) -> float:
+        return metric(server, "stage_seconds_count", model="retrieve", stage=stage)
+
+    stages = ("tokenise", "tower", "search", "execute")
+    retrieve(server, "one more")
+    batches = executions(server, "retrieve").execution_count
+    until(lambda: metric(server, "batch_rows_count", model="retrieve") == batches)  # all is told
+    before = {stage: count(stage) for stage in stages}
+    rows_before = metric(server, "batch_rows_sum", model="retrieve")
+    total_before = metric(server, "stage_seconds_sum", model="retrieve", stage="execute")
+    answers = [retrieve(server, f"a{n}", f"b{n}", f"c{n}", outputs=["timings_us"]) for n in range(4)]
+    until(lambda: metric(server, "batch_rows_sum", model="retrieve") == rows_before + 12)
+    assert {stage: count(stage) - before[stage] for stage in stages} == dict.fromkeys(stages, 4)
+    total = metric(server, "stage_seconds_sum", model="retrieve", stage="execute") - total_before
+    assert total == pytest.approx(sum(answer["timings_us"][0, 3] for answer in answers) / 1e6, abs=1e-5)
+    assert metric(server, "stage_seconds_bucket", model="retrieve", stage="execute", le="+Inf") == count("execute")
+
+    retrieve(server, "a0")  # its embedding is kept: no tower is called
+    until(lambda: count("execute") == before["execute"] + 5)
+    assert count("tower") == before["tower"] + 4
+
+
+def test_generation_and_cache_hits_are_metrics(server: TritonServer, index: Path) -> None:
+    generation = int(retrieve(server, "lamp", outputs=["generation"])["generation"][0, 0])
+    until(lambda: metric(server, "index_generation", model="retrieve") == generation)
+    assert metric(server, "index_generation", model="product_index") == generation
+    hits, misses = ("embedding_cache_hits_total", "embedding_cache_misses_total")
+    known = metric(server, hits), metric(server, misses)
+    for query in ("Purple Lamp", "purple lamp ", "PURPLE LAMP", "green lamp"):
+        retrieve(server, query)
+    until(lambda: (metric(server, hits), metric(server, misses)) == (known[0] + 2, known[1] + 2))
+
+
+def test_what_comes_too_late_is_not_searched_for(server: TritonServer) -> None:
+    batches, expired = metric(server, "batch_rows_count"), metric(server, "requests_protected_total", event="expired")
+    for late in ({"timeout": 1}, {"parameters": {"deadline_unix_ms": int(time.time() * 1e3) - 1_000}}):
+        with pytest.raises(Refused, match="Request timeout expired: its deadline passed") as refused:
+            retrieve(server, "mug", **late)
+        assert refused.value.status == "StatusCode.UNAVAILABLE"
+    until(lambda: metric(server, "requests_protected_total", event="expired") == expired + 2)
+    assert metric(server, "batch_rows_count") == batches
+    in_time = {"deadline_unix_ms": int(time.time() * 1e3) + 60_000}
+    assert retrieve(server, "mug", parameters=in_time, timeout=60_000_000)["product_ids"].shape == (1, 100)
+
+
+def test_the_effort_is_lowered_and_told_when_time_is_short_and_the_caller_allows_it(server: TritonServer) -> None:
+    def search(**parameters: Any) -> dict[str, np.ndarray]:
+        timeout = {"timeout": 1_000_000} if parameters else {}
+        return retrieve(server, "mug", parameters={"top_k": SLOW_TOP_K, **parameters}, **timeout)
+
+    plain = search()  # takes 1.3 s at effort 5
+    assert plain["effort"].tolist() == [[5]]
+    hurried = search(allow_lower_effort=True)
+    assert 1 <= hurried["effort"][0, 0] < 5
+    assert hurried["product_ids"].tolist() == plain["product_ids"].tolist()  # this index is searched exactly
+    assert search(allow_lower_effort="false")["effort"].tolist() == [[5]]
+    until(lambda: metric(server, "requests_protected_total", event="effort_lowered") == 1)
+
+
+def test_a_request_is_followed_from_its_caller_to_the_search(server: TritonServer) -> None:
+    def named(name: str) -> list[dict[str, Any]]:
+        return [span for span in Collector.spans if span["name"] == name and span["traceId"] == TRACE]
+
+    retrieve(server, "a traced query", headers={"traceparent": f"00-{TRACE}-{CALLER}-01"})
+    until(lambda: all(map(named, ("InferRequest", "retrieve", "compute", "tokenise", "tower", "search"))))
+    [request], [model], [search] = named("InferRequest"), named("retrieve"), named("search")
+    assert request["parentSpanId"] == CALLER
+    assert model["parentSpanId"] == request["spanId"]
+    assert search["parentSpanId"] == model["spanId"]
+    tower = named("tower")[0]
+    times = [int(time) for span in (tower, search) for time in (span["startTimeUnixNano"], span["endTimeUnixNano"])]
+    assert times == sorted(times)

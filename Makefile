@@ -8,7 +8,7 @@ REPOSITORY := build/model_repository
 INDEX := build/index
 
 .DELETE_ON_ERROR:
-.PHONY: install demo serve test gpu-check bench bench-index lint format clean
+.PHONY: install demo serve test gpu-check bench bench-index soak lint format clean
 
 install: $(READY)
 
@@ -50,6 +50,10 @@ bench: $(INDEX)/CURRENT
 # 1 and 5 million vectors: hours on two cores, 23 GB of memory; what is under build/bench is not measured again.
 bench-index: $(READY)
 	$(BIN)/python -m loadtests.index_bench $(BENCH_ARGS)
+
+# 50 swaps, 20 rollbacks, 100 updates under load, then kills: half an hour on two cores that do nothing else.
+soak: $(REPOSITORY)/bundle.json
+	$(BIN)/python -m loadtests.swap_soak --repository $(REPOSITORY) $(SOAK_ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_home(parser)
     add_repository(parser)
-    parser.add_argument("--recipe", choices=RECIPES, help="default: chosen by the number of products")
+    parser.add_argument("--recipe", choices=RECIPES, help="default: that of the index")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -27,5 +27,5 @@ def run(options: argparse.Namespace) -> int:
         f"{home} holds {manifest.count} products and nothing else, recipe {manifest.recipe.factory}, "
         f"recall@100 {manifest.recall_at_100:.4f}, generation {manifest.generation}"
     )
-    await_served(home, manifest.generation, options.timeout)
+    await_served(home, manifest.generation, options.timeout, options.expect_processes)
     return 0

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from cli.common import SHOP, add_repository
+from cli.generations import add_waiting, await_served
 
 # As `retrieval.recipes.KINDS`, whose import would load FAISS for --help.
 RECIPES = ("flat", "hnsw", "ivf", "ivf-sq8", "ivf-pq32")
@@ -37,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the index carries the repository's towers, and a server with other ones (profile cpu) changes to both as "
         "one step",
     )
+    add_waiting(parser)
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--server", metavar="HOST:PORT", help="embed through a running server's gRPC instead of here")
     where.add_argument(
@@ -49,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Build the index and say what came out."""
+    """Build the index, say what came out, and wait until it is served."""
     from export.calibrate import PROMISED_RECALL
     from export.index import build_index
     from retrieval.index_home import resolve_index
@@ -85,6 +87,7 @@ def run(options: argparse.Namespace) -> int:
         print(f"not filterable, as of their types: {', '.join(manifest.unfilterable)}")
     if manifest.skipped:
         print(f"skipped {manifest.skipped} rows, listed with reasons in {resolve_index(out) / 'skipped.csv'}")
+    await_served(out, manifest.generation, options.timeout, options.expect_processes)
     return 0
 
 

@@ -12,10 +12,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_home(parser)
     add_repository(parser)
+    parser.add_argument("--to", type=int, metavar="N", help="generation to serve (default: the one before)")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Serve the generation before again; run twice, it leads forward again."""
+    """Serve the generation before again, or another one that is still there; run twice, it leads forward again."""
     from retrieval.errors import IndexUnfit
     from retrieval.index_home import IndexHome
     from retrieval.repository_layout import default_index
@@ -25,8 +26,9 @@ def run(options: argparse.Namespace) -> int:
         raise IndexUnfit(
             f"{home.path} is not an index home with a served generation: build one with 'shopwindow index'"
         )
-    with home.writing():
-        pointer = home.rollback()
-    print(f"{home.path} is back at generation {pointer.generation}; the same command leads to {pointer.previous} again")
-    await_served(home.path, pointer.generation, options.timeout)
+    pointer = home.rollback(options.to)
+    print(f"{home.path} is back at generation {pointer.generation}")
+    if pointer.previous is not None:
+        print(f"'shopwindow rollback' leads to {pointer.previous} again")
+    await_served(home.path, pointer.generation, options.timeout, options.expect_processes)
     return 0

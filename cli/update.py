@@ -44,12 +44,15 @@ def run(options: argparse.Namespace) -> int:
         print(
             f"added {update.added}, embedded again {update.embedded_again}, attributes only {update.attributes_only}, "
             f"removed {update.removed} products\n"
-            f"wrote {home}, generation {generation}, {update.manifest.count} products"
+            + (f"wrote {home}, generation {generation}, " if update.published else f"generation {generation} stays, ")
+            + f"{update.manifest.count} products"
         )
         if update.unknown:
             some = ", ".join(map(str, update.unknown[:5])) + (", …" if len(update.unknown) > 5 else "")
             print(f"not in the index, so not removed: {len(update.unknown)} ({some})")
-        if update.skipped:
+        if update.skipped and not update.published:
+            print(f"skipped {update.skipped} rows, among them {'; '.join(update.reasons)}")
+        elif update.skipped:
             from retrieval.index_home import resolve_index
 
             listed = resolve_index(home) / "skipped.csv"
@@ -64,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
         generation = manifest.generation
         print(f"compacted to {manifest.count} products, recipe {manifest.recipe.factory}, generation {generation}")
     if generation is not None:
-        await_served(home, generation, options.timeout)
+        await_served(home, generation, options.timeout, options.expect_processes)
     return 0
 
 

@@ -77,12 +77,10 @@ def show_update(url: str, home: Path) -> None:
             caller.wait_for_more()
             update = update_index(home, REPOSITORY, removed=[best], progress=False)
             processes = wait_until_served(home, update.generation)
-            gone = len(caller.answers) + 1  # one may have been under way
+            gone = len(caller.answers)
             caller.wait_for_more()
             back = len(caller.answers)
-            index = IndexHome(home)
-            with index.writing():
-                pointer = index.rollback()
+            pointer = IndexHome(home).rollback()
             wait_until_served(home, pointer.generation)
             caller.wait_for_more()
     if caller.failures or any(best in answer for answer in caller.answers[gone:back]):

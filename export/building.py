@@ -1,6 +1,7 @@
 """What a build has embedded so far, in `building/` of an index home: it survives a kill, and the same command goes on.
 
 progress.json       what is built from and how far it came, replaced after every part
+began.npz           what was served when it began, see `export.since`
 attributes/         attribute rows, a parquet file a part
 index/              vectors.npy, product_ids.npy, content.npy, skipped.csv: each part is appended
 """
@@ -40,6 +41,7 @@ class Progress:
         skipped: catalogue rows left out.
         skipped_bytes: length of skipped.csv.
         seconds: wall time that embedding took, over all runs.
+        published: as what the whole index was about to be published; None before that.
     """
 
     inputs: dict[str, Any]
@@ -49,13 +51,14 @@ class Progress:
     skipped: int = 0
     skipped_bytes: int = 0
     seconds: float = 0.0
+    published: dict[str, Any] | None = None
 
 
 class Building:
     """The files of an index that is being embedded.
 
     Args:
-        folder: `building/` of the home; hold the home's `writing`.
+        folder: `building/` of the home; hold the home's `filling`.
         inputs: see `Progress`; must survive JSON.
         dim: vector length.
 
@@ -69,7 +72,7 @@ class Building:
         self.index = folder / "index"
         self._dim = dim
         self.changed: list[str] = []
-        found = _read(folder)
+        found = read_progress(folder)
         if found is not None and found.inputs != inputs:
             self.changed = sorted(k for k in {*inputs, *found.inputs} if inputs.get(k) != found.inputs.get(k))
             found = None
@@ -142,6 +145,10 @@ class Building:
             )
         )
 
+    def publishing(self, how: dict[str, Any]) -> None:
+        """Note that the index folder is whole and about to be published, which a kill may cut off halfway."""
+        self._save(replace(self.progress, published=how))
+
     @property
     def vectors(self) -> np.ndarray:
         """(products, dim) float32, memory-mapped."""
@@ -164,7 +171,7 @@ class Building:
 
     def remove(self) -> None:
         """Remove everything."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        clear(self.folder)
 
     def __enter__(self) -> Building:
         return self
@@ -187,11 +194,18 @@ class Building:
         self.progress = progress
 
 
-def _read(folder: Path) -> Progress | None:
+def read_progress(folder: Path) -> Progress | None:
+    """How far the build in a folder came; None where there is none."""
     try:
         return Progress(**json.loads((folder / _PROGRESS).read_text()))
     except (OSError, ValueError, TypeError):
         return None
+
+
+def clear(folder: Path) -> None:
+    """Remove all of a build; what a kill leaves of it then does not look like one."""
+    (folder / _PROGRESS).unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _sync(path: Path) -> None:

@@ -14,11 +14,9 @@ import pyarrow.parquet as pq
 from export.calibrate import RECALL_QUERIES, calibrate
 from export.generation import Generation, changing, link_files
 from export.growing_array import GrowingArray
-from export.index import MEMORY_SHARE
 from export.update import write_lexical
 from retrieval.engines import FaissCpuEngine
 from retrieval.index_folder import Manifest, write_manifest
-from retrieval.memory import available_memory
 from retrieval.progress import progress_bar
 from retrieval.recipes import choose_recipe
 
@@ -30,7 +28,7 @@ def compact(home: Path, *, recipe: str | None = None, progress: bool = True) -> 
 
     Args:
         home: an index home.
-        recipe: one of `retrieval.recipes.KINDS`; None chooses by count and free memory.
+        recipe: one of `retrieval.recipes.KINDS`; None keeps the index's.
         progress: show a bar.
 
     Returns:
@@ -38,14 +36,13 @@ def compact(home: Path, *, recipe: str | None = None, progress: bool = True) -> 
 
     Raises:
         IndexUnfit: no index there, another process writes there, or what is served is broken.
-        ValueError: unknown recipe, or no recipe fits into memory.
+        ValueError: unknown recipe.
     """
     started = time.perf_counter()
     with changing(home) as (place, served, folder):
         before = served.manifest
-        memory = int(MEMORY_SHARE * available_memory())
-        chosen = choose_recipe(before.count, recipe, dim=before.dim, memory=memory)
-        if not before.delta and not before.dead and (recipe is None or recipe == before.recipe.kind):
+        chosen = choose_recipe(before.count, recipe or before.recipe.kind)
+        if not before.delta and not before.dead and chosen.kind == before.recipe.kind:
             return before
         live = np.flatnonzero(served.alive)
         vectors = _copy_vectors(served, live, folder / "vectors.npy", progress)
@@ -76,7 +73,7 @@ def compact(home: Path, *, recipe: str | None = None, progress: bool = True) -> 
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         write_manifest(folder, manifest)
-        place.publish(folder, number)
+        place.publish(folder, number, onto=served.number)
         return manifest
 
 

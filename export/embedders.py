@@ -23,6 +23,7 @@ SERVER_REQUESTS = 8
 SERVER_TIMEOUT_S = 120.0
 PROBE = "red cotton t-shirt"
 PROBE_DISTANCE = 1e-3
+ADVICE = "index with the repository that the server serves, or leave out --server"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,23 +95,31 @@ class ServerEmbedder:
     workers = SERVER_REQUESTS
 
     def __init__(self, url: str, pipeline: InProcessPipeline) -> None:
+        self._url = url
         self._dim = pipeline.bundle.embedding_dim
         self._client = RetrievalClient(url, timeout_s=SERVER_TIMEOUT_S, max_concurrent=SERVER_REQUESTS)
-        served, ours = self._client.info().tower_hash, pipeline.bundle.tower_hash
-        advice = "index with the repository that the server serves, or leave out --server"
-        if served is not None and served != ours:
+        self._towers = pipeline.bundle.tower_hash
+        self._probe = pipeline.embed_product([PROBE], [b""])[0]
+        served = self._client.info().tower_hash
+        if served is not None and served != self._towers:
             raise ExportError(
-                f"server: {url} runs towers {served[:12]}, the repository has towers {ours[:12]}: {advice}"
+                f"server: {url} runs towers {served[:12]}, the repository has towers {self._towers[:12]}: {ADVICE}"
             )
-        # A server that says nothing may run any, and one that followed an index's own towers still names its first.
+        self.check()
+
+    def check(self) -> None:
+        """Compare an embedding with one of the repository's towers; the server may go over to others at any time.
+
+        Raises:
+            ExportError: it is another one.
+        """
+        # What the server says is not enough: it may say nothing, or have followed an index to its own towers.
         theirs = self._client.embed_product(title=PROBE).embeddings
-        own = pipeline.embed_product([PROBE], [b""])[0]
-        far = float(np.abs(theirs - own).max()) if theirs.shape == own.shape else np.inf
+        far = float(np.abs(theirs - self._probe).max()) if theirs.shape == self._probe.shape else np.inf
         if not far <= PROBE_DISTANCE:
-            says = f"says that it runs towers {served[:12]}" if served else "does not say which towers it runs"
             raise ExportError(
-                f"server: {url} {says}, and embeds the title {PROBE!r} {far:.2g} away from towers {ours[:12]} of the "
-                f"repository, at most {PROBE_DISTANCE} is allowed: {advice}"
+                f"server: {self._url} embeds the title {PROBE!r} {far:.2g} away from towers {self._towers[:12]} of the "
+                f"repository, at most {PROBE_DISTANCE} is allowed: it runs other towers; {ADVICE}"
             )
 
     def __call__(self, rows: CatalogRows) -> tuple[np.ndarray, dict[int, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +20,14 @@ PART_ROWS = 4_096
 PART_SECONDS = 10.0
 
 
-def embed_catalog(building: Building, embedded: Iterator[EmbeddedRows], total: int, *, progress: bool) -> float:
+def embed_catalog(
+    building: Building,
+    embedded: Iterator[EmbeddedRows],
+    total: int,
+    *,
+    progress: bool,
+    check: Callable[[], None] = lambda: None,
+) -> float:
     """Write what is embedded, part by part.
 
     Memory holds one part, and 8 bytes of each product's id.
@@ -30,6 +37,7 @@ def embed_catalog(building: Building, embedded: Iterator[EmbeddedRows], total: i
         embedded: the rows from `building.progress.rows` on, in catalogue order.
         total: rows of the catalogue.
         progress: show a bar.
+        check: raises where the vectors may not be the right ones; called before each part is written.
 
     Returns:
         Products a second, of this run.
@@ -46,10 +54,12 @@ def embed_catalog(building: Building, embedded: Iterator[EmbeddedRows], total: i
             bar.update(len(some.rows.ids))
             now = time.perf_counter()
             if sum(len(each.rows.ids) for each, _, _ in part) >= PART_ROWS or now - last >= PART_SECONDS:
+                check()
                 _append(building, part, skipped, now - last)
                 part, skipped, last = [], Skipped(), now
                 bar.set_postfix(skipped=building.progress.skipped, refresh=False)
         if part:
+            check()
             _append(building, part, skipped, time.perf_counter() - last)
     return (building.progress.products - before.products) / max(time.perf_counter() - started, 1e-9)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 
 import numpy as np
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 from export.building import Building
 from export.calibrate import RECALL_QUERIES, calibrate
 from export.catalog_columns import TITLE
+from retrieval.bundle import CARRIED
 from retrieval.channels.lexical import LexicalIndex
 from retrieval.engines import FaissCpuEngine
 from retrieval.pipeline import InProcessPipeline
@@ -33,7 +35,9 @@ def finish(building: Building, recipe: Recipe, pipeline: InProcessPipeline) -> t
     Returns:
         The calibrated recipe, and recall@100 against exact search, 0 to 1.
     """
-    (building.index / "index.faiss").unlink(missing_ok=True)  # of a killed build with another recipe
+    for name in ("index.faiss", "alive.npy"):  # of a killed build with another recipe, or other removals
+        (building.index / name).unlink(missing_ok=True)
+    shutil.rmtree(building.index / CARRIED, ignore_errors=True)
     _write_attributes(building)
     vectors = building.vectors
     queries = _sample_queries(building, pipeline)

@@ -16,9 +16,11 @@ import pyarrow.parquet as pq
 from retrieval.errors import IndexUnfit
 from retrieval.index_folder import Manifest, read_manifest
 from retrieval.index_home import IndexHome
+from retrieval.live_files import served_by
 from retrieval.vectors import JoinedVectors, Vectors
 
 _NEXT = ".update"  # in the home; what a killed process left there is swept by the next one
+_MILVUS = "milvus.json"  # as `retrieval.milvus_index.FILE`, whose import takes long
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,9 +54,13 @@ class Generation:
         Raises:
             IndexUnfit: nothing was published there, or a file is missing or unreadable.
         """
-        pointer = _pointer(home)
-        folder = home.folder(pointer)
+        folder = home.folder(_pointer(home))
         manifest = read_manifest(folder)
+        if (folder / _MILVUS).exists():
+            raise IndexUnfit(
+                f"{folder}: its products are in Milvus, where nothing is updated: update the index that was loaded "
+                f"from, then 'shopwindow milvus --index THAT --out {home.path}'"
+            )
         try:
             vectors = np.load(folder / "vectors.npy", mmap_mode="r")
             found = cls(
@@ -80,6 +86,11 @@ class Generation:
         if len(set(rows.values())) != 1:
             raise IndexUnfit(f"{folder}: parts disagree: rows {rows}; build the index again with 'shopwindow index'")
         return found
+
+    @property
+    def number(self) -> int:
+        """Of the generation, by its place."""
+        return int(self.folder.name)
 
     @property
     def all_vectors(self) -> Vectors:
@@ -108,11 +119,13 @@ def changing(path: Path) -> Iterator[tuple[IndexHome, Generation, Path]]:
         The home, its served generation, and an empty folder to be filled and published; what is left of it is removed.
 
     Raises:
-        IndexUnfit: nothing was published there, another process writes there, or what is served is broken.
+        IndexUnfit: nothing was published there, another process writes there, or CURRENT names a generation that is
+            broken or was refused.
     """
     home = IndexHome(path)
     _pointer(home)  # before `writing`, which would make a home of any folder
     with home.writing():
+        _check_not_refused(home)
         folder = path / _NEXT
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
@@ -120,6 +133,18 @@ def changing(path: Path) -> Iterator[tuple[IndexHome, Generation, Path]]:
             yield home, Generation.read(home), folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _check_not_refused(home: IndexHome) -> None:
+    """What is made from a refused generation would be refused as well, and take the place of what is served."""
+    current = _pointer(home)
+    for process in served_by(home.path):
+        if process.refused is not None and process.refused.generation == current:
+            raise IndexUnfit(
+                f"generation {current} of {home.path} was refused by {process.name}, which serves {process.generation} "
+                f"on: {process.refused.reason}; go back with 'shopwindow rollback --to {process.generation}' before it "
+                "is changed"
+            )
 
 
 def link_files(source: Path, target: Path, leave_out: Collection[str]) -> None:

@@ -5,20 +5,22 @@ from __future__ import annotations
 import csv
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from export.building import Building
 from export.catalog import Catalog
-from export.embedders import EmbeddedRows, LocalEmbedder, ServerEmbedder, embed_in_order
+from export.embedders import LocalEmbedder, ServerEmbedder, embed_in_order
 from export.embedding import embed_catalog
 from export.errors import CatalogError
 from export.finishing import finish
+from export.publishing import cut_off, publish_build
 from export.ray_embedding import embed_with_ray
+from export.since import Served
 from retrieval.bundle import carry_towers
-from retrieval.index_folder import Manifest, write_manifest
+from retrieval.index_folder import Manifest
 from retrieval.index_home import IndexHome, check_home
 from retrieval.memory import available_memory
 from retrieval.pipeline import TOWER_ROWS, InProcessPipeline
@@ -43,7 +45,8 @@ def build_index(
     """Embed a catalogue with a repository's product tower, index it, and have the new generation served.
 
     A build that was killed goes on after the last part that it finished when called again with the same catalogue and
-    towers; other ones start over.
+    towers; other ones start over. What is served may be updated and rolled back meanwhile: products removed since the
+    build began stay removed, all other changes are those of the catalogue.
 
     Args:
         catalog: see `Catalog`.
@@ -65,7 +68,7 @@ def build_index(
         ExportError: the server runs other towers, or Ray is not installed.
         FileExistsError: `out` holds something that is not an index home.
         FileNotFoundError: the repository is incomplete.
-        IndexUnfit: another process writes into `out`.
+        IndexUnfit: another build is under way in `out`.
         ValueError: unknown recipe, or no recipe fits into memory.
     """
     if server is not None and ray is not None:
@@ -79,48 +82,70 @@ def build_index(
     choose_recipe(source.rows, recipe, dim=dim, memory=memory)
     if source.rows == 0:
         raise _nothing(source, None)
-    home = IndexHome(out)
-    with home.writing(), Building(home.building, _inputs(source, pipeline), dim) as building:
-        start = building.progress.rows
-        if building.changed:
-            say(f"starting over: an interrupted build was of other inputs ({', '.join(building.changed)})")
-        if start:
-            say(f"going on after an interrupted build: {start} of {source.rows} rows are embedded")
-        if start < source.rows:
-            embedded: Iterator[EmbeddedRows]
-            if ray is not None:
-                embedded = embed_with_ray(source, repository, building.folder / "ray", start, ray, progress=progress)
-            else:
-                embedder = LocalEmbedder(pipeline) if server is None else ServerEmbedder(server, pipeline)
-                embedded = embed_in_order(source, embedder, start)
-            rate = embed_catalog(building, embedded, source.rows, progress=progress)
-            say(f"embedded {building.progress.products} products, {rate:.0f} products/s")
-        done = building.progress
-        if done.products == 0:
-            reason = _nothing(source, building.index / "skipped.csv")
-            building.remove()
-            raise reason
-        started = time.perf_counter()
-        chosen, recall = finish(building, choose_recipe(done.products, recipe, dim=dim, memory=memory), pipeline)
-        manifest = Manifest(
-            generation=home.next_generation,
-            count=done.products,
-            dim=dim,
-            tower_hash=pipeline.bundle.tower_hash,
-            recipe=chosen,
-            recall_at_100=round(recall, 4),
-            skipped=done.skipped,
-            build_seconds=round(done.seconds + time.perf_counter() - started, 1),
-            catalog=os.pathsep.join(str(path.resolve()) for path in _listed(catalog)),
-            unfilterable=source.unfilterable,
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-        )
-        if with_towers:
-            carry_towers(repository, building.index)
-        write_manifest(building.index, manifest)
-        home.publish(building.index, manifest.generation)
-        building.remove()
-    return manifest
+    home, inputs = IndexHome(out), _inputs(source, pipeline)
+    asked = {"recipe": recipe, "with_towers": with_towers}
+    with home.filling():
+        whole = cut_off(home, inputs, asked, say)
+        if whole is not None:
+            return whole
+        with Building(home.building, inputs, dim) as building:
+            began = Served.noted(building.folder / "began.npz", home)
+            _embed(building, source, repository, pipeline, server=server, ray=ray, progress=progress, say=say)
+            done = building.progress
+            if done.products == 0:
+                reason = _nothing(source, building.index / "skipped.csv")
+                building.remove()
+                raise reason
+            started = time.perf_counter()
+            chosen, recall = finish(building, choose_recipe(done.products, recipe, dim=dim, memory=memory), pipeline)
+            if with_towers:
+                carry_towers(repository, building.index)
+            manifest = Manifest(
+                generation=0,
+                count=done.products,
+                dim=dim,
+                tower_hash=pipeline.bundle.tower_hash,
+                recipe=chosen,
+                recall_at_100=round(recall, 4),
+                skipped=done.skipped,
+                build_seconds=round(done.seconds + time.perf_counter() - started, 1),
+                catalog=os.pathsep.join(str(path.resolve()) for path in _listed(catalog)),
+                unfilterable=source.unfilterable,
+                created=datetime.now(UTC).isoformat(timespec="seconds"),
+            )
+            return publish_build(home, building, manifest, began, asked, say)
+
+
+def _embed(
+    building: Building,
+    source: Catalog,
+    repository: Path,
+    pipeline: InProcessPipeline,
+    *,
+    server: str | None,
+    ray: str | None,
+    progress: bool,
+    say: Callable[[str], None],
+) -> None:
+    """Embed the rows that `building` does not have yet."""
+    start = building.progress.rows
+    if building.changed:
+        say(f"starting over: an interrupted build was of other inputs ({', '.join(building.changed)})")
+    if start:
+        say(f"going on after an interrupted build: {start} of {source.rows} rows are embedded")
+    if start == source.rows:
+        return
+    if ray is not None:
+        embedded = embed_with_ray(source, repository, building.folder / "ray", start, ray, progress=progress)
+        rate = embed_catalog(building, embedded, source.rows, progress=progress)
+    elif server is not None:
+        remote = ServerEmbedder(server, pipeline)
+        embedded = embed_in_order(source, remote, start)
+        rate = embed_catalog(building, embedded, source.rows, progress=progress, check=remote.check)
+    else:
+        embedded = embed_in_order(source, LocalEmbedder(pipeline), start)
+        rate = embed_catalog(building, embedded, source.rows, progress=progress)
+    say(f"embedded {building.progress.products} products, {rate:.0f} products/s")
 
 
 def _inputs(catalog: Catalog, pipeline: InProcessPipeline) -> dict[str, Any]:

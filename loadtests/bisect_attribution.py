@@ -98,10 +98,7 @@ def propose(
         delay, why = 0, f"batches reach {reached:.1f} queries by themselves, while the instances are busy"
     else:
         delay = round(1e3 * fixed)
-        why = (
-            f"batches reach only {reached:.1f} queries; what one call costs whatever its size, {fixed:.2f} ms, is the "
-        )
-        why += "most that waiting can save"
+        why = f"batches reach only {reached:.1f} queries; waiting can save at most what a call costs, {fixed:.2f} ms"
     ratio = fused.cpu_ms / ensemble.cpu_ms
     return [
         Proposal(
@@ -112,8 +109,8 @@ def propose(
         Proposal(
             setting="instance_group count",
             value=str(instances),
-            why=f"one thread each; the Python models take {share:.0%} of the server's CPU time on {cores} cores, and a "
-            "quarter of a core more than whole ones may be lent by the server itself",
+            why=f"one thread each; the Python models take {share:.0%} of the server's CPU time, which is "
+            f"{cores * share:.2f} of {cores} cores, rounded up from a quarter on",
         ),
         Proposal(
             setting="preferred batch",

@@ -156,19 +156,23 @@ class Client(threading.Thread):
         super().__init__(daemon=True)
         self.latencies_ms: list[float] = []
         self.failures: list[str] = []
+        self.connected, self._begun = threading.Event(), threading.Event()
         self._sender = SENDERS[job.protocol](job.url)
         self._requests = batches(queries, job.batch, job.zipf, job.seed * 1000 + number)
-        self._sender.send(self._sender.message(next(self._requests)))  # opens the connection
         self._window = (0.0, 0.0)
+        self.start()
 
     def begin(self, start: float, end: float) -> None:
         """Send until `end`; count what was answered after `start`. Both by `time.monotonic`."""
         self._window = (start, end)
-        self.start()
+        self._begun.set()
 
     def run(self) -> None:
-        start, end = self._window
         try:
+            self._sender.send(self._sender.message(next(self._requests)))  # opens the connection
+            self.connected.set()
+            self._begun.wait()
+            start, end = self._window
             while (sent := time.monotonic()) < end:
                 self._sender.send(self._sender.message(next(self._requests)))
                 answered = time.monotonic()
@@ -176,6 +180,7 @@ class Client(threading.Thread):
                     self.latencies_ms.append((answered - sent) * 1e3)
         except Exception as error:  # whatever it is, the measurement is worth nothing then
             self.failures.append(f"{type(error).__name__}: {error}")
+            self.connected.set()
 
 
 def main() -> None:
@@ -183,6 +188,8 @@ def main() -> None:
     job = Job(**json.loads(sys.stdin.readline()))
     queries = read_queries(Path(job.queries))
     clients = [Client(job, queries, number) for number in range(job.clients)]
+    for client in clients:
+        client.connected.wait()
     print("ready", flush=True)
     start, end = map(float, sys.stdin.readline().split())
     for client in clients:

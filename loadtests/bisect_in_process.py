@@ -11,9 +11,9 @@ from pathlib import Path
 
 from loadtests.bisect_load import children, hear, tell
 from loadtests.bisect_reading import Reading
-from loadtests.bisect_servers import embedding_cache
 from loadtests.bisect_worker import WHOLE
 from loadtests.launching import HarnessFailure
+from retrieval.embedding_cache import VARIABLE
 
 PROCESSES = 2
 _SETTLE_S = 0.2
@@ -57,7 +57,7 @@ def in_process(repository: Path, index: Path, queries: Path) -> Iterator[InProce
     """
     places = [str(path.resolve()) for path in (repository, index, queries)]
     commands = [["loadtests.bisect_worker", *places, str(number)] for number in range(PROCESSES)]
-    with embedding_cache(kept=False), children(commands) as workers:
+    with children(commands, {VARIABLE: "0"}) as workers:
         for worker in workers:
             hear(worker)
         yield InProcess(workers)

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,14 +113,17 @@ def check_answers(target: Target, pipeline: InProcessPipeline, queries: Sequence
 
 
 @contextmanager
-def children(modules: Sequence[Sequence[str]]) -> Iterator[list[subprocess.Popen[str]]]:
+def children(
+    modules: Sequence[Sequence[str]], environment: Mapping[str, str] | None = None
+) -> Iterator[list[subprocess.Popen[str]]]:
     """Processes of this interpreter, one thread each for OpenMP, which are gone in the end.
 
     Args:
         modules: Module and arguments of each.
+        environment: Variables to set beside.
     """
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    variables = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", **(environment or {})}
+    variables["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     processes: list[subprocess.Popen[str]] = []
     try:
         for arguments in modules:
@@ -131,7 +134,7 @@ def children(modules: Sequence[Sequence[str]]) -> Iterator[list[subprocess.Popen
                     stdout=subprocess.PIPE,
                     text=True,
                     bufsize=1,
-                    env=environment,
+                    env=variables,
                 )
             )
         yield processes

@@ -1,223 +1,206 @@
-"""A soak of index swaps: a real server under steady load while generations come and go back.
+"""`make soak`: an index that changes all the time under a steady load, then processes killed one by one.
 
-    python -m loadtests.swap_soak --repository build/model_repository --swaps 50 --rollbacks 20 --rate 100
-
-It makes its own generations of random vectors, in a temporary index home. It prints PASS or FAIL a criterion: no failed
-request, no reply that mixes generations, and flat memory of the server's processes.
+The server is `shopwindow serve`, watch and health endpoint included. First generations are built anew, updated
+(products that were just shown are removed, others changed and added) and rolled back; then one process of every Python
+model is killed with SIGKILL. Every figure is printed with PASS or FAIL. Products are made up, in a temporary home.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import tempfile
-import threading
 import time
-from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-from tritonclient.grpc import InferenceServerClient, InferInput
 
-from retrieval.bundle import Bundle
-from retrieval.engines import FaissCpuEngine
-from retrieval.index_folder import Manifest, write_index
+from loadtests.soak_catalogue import ADDED, CHANGED, IDS, REMOVED, Catalogue
+from loadtests.soak_load import Load
+from loadtests.soak_server import TOLD_WITHIN_S, Recovery, WatchedServer
+from loadtests.soak_timeline import Timeline
 from retrieval.index_home import IndexHome
-from retrieval.live import wait_until_served
-from retrieval.recipes import choose_recipe
-from serving import ServerOptions, TritonServer
+from retrieval.live_waiting import wait_until_served
 
-IDS = 10**9  # product ids of generation g are g * IDS and up, so that an id tells its generation
-WORDS = ("red", "blue", "dress", "mug", "leather", "bag", "summer", "lamp")
 SETTLING = 5  # swaps after which memory must stay as it is
 MAX_GROWTH = 0.05
-CLIENTS = 8
+RECOVERED_WITHIN_S = 10.0
+_SERVED_WITHIN_S = 120.0
+_MIB = 2**20
 
 
 @dataclass
-class Load:
-    """Clients that together send `rate` requests a second, on time whether or not earlier ones were answered in time.
+class Verdicts:
+    """Figures, each with whether it is as it should be."""
+
+    passed: bool = True
+
+    def add(self, passed: bool, text: str) -> None:
+        """Print a figure."""
+        self.passed = self.passed and passed
+        print(f"{'PASS' if passed else 'FAIL'}  {text}", flush=True)
+
+
+@dataclass
+class Changes:
+    """Publishes one change after the other, each when the one before is served, and keeps the timeline.
 
     Args:
-        url: of the server's gRPC endpoint.
-        rate: requests a second.
+        catalogue: what is published.
+        timeline: of the load.
+
+    Attributes:
+        memory: bytes that the server's processes take, after each swap.
+        slowest: seconds from a change's publishing until it was served by all processes.
+        count: changes of all kinds.
     """
 
-    url: str
-    rate: float
-    answered: Counter[int] = field(default_factory=Counter)
-    seconds: list[float] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
-    mixed: int = 0
-    took: float = 0.0
+    catalogue: Catalogue
+    timeline: Timeline
+    memory: list[int] = field(default_factory=list)
+    slowest: float = 0.0
+    count: int = 0
 
-    def __enter__(self) -> Load:
-        self._done = threading.Event()
-        self._lock = threading.Lock()
-        self._began = time.perf_counter()
-        self._threads = [threading.Thread(target=self._call, args=(number,)) for number in range(CLIENTS)]
-        for thread in self._threads:
-            thread.start()
-        return self
+    def swap(self) -> None:
+        """Build a generation anew."""
+        generation = self.catalogue.next_generation
+        self.timeline.begin(generation, self.catalogue.products_of(generation))
+        self._wait(self.catalogue.build())
 
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        for thread in self._threads:
-            thread.join()
-        self.took = time.perf_counter() - self._began
+    def roll_back(self) -> None:
+        """Go back to the generation before."""
+        pointer = self.catalogue.home.pointer
+        assert pointer is not None and pointer.previous is not None  # the first change was a swap
+        self.timeline.begin(pointer.previous)
+        self._wait(self.catalogue.roll_back())
 
-    def _call(self, number: int) -> None:
-        rng = np.random.default_rng(number)
-        due = time.perf_counter() + number / self.rate
-        with InferenceServerClient(self.url) as client:
-            while not self._done.wait(max(0.0, due - time.perf_counter())):
-                self._ask(client, " ".join(rng.choice(WORDS, 3)), due)
-                due += CLIENTS / self.rate
+    def update(self, shown: np.ndarray) -> None:
+        """Change what is served.
 
-    def _ask(self, client: InferenceServerClient, query: str, due: float) -> None:
-        tensor = InferInput("query", [1, 1], "BYTES").set_data_from_numpy(np.array([[query.encode()]], dtype=object))
-        try:
-            reply = client.infer("retrieve", [tensor], parameters={"top_k": 20}, client_timeout=30)
-        except Exception as error:
-            with self._lock:
-                self.failures.append(str(error))
-            return
-        generation = int(reply.as_numpy("generation")[0, 0])
-        with self._lock:
-            self.seconds.append(time.perf_counter() - due)
-            self.answered[generation] += 1
-            self.mixed += bool((reply.as_numpy("product_ids") // IDS != generation).any())
+        Args:
+            shown: (k,) int64, products that were found just now: the first of them go.
+        """
+        products, generation = self.timeline.newest, self.catalogue.next_generation
+        here = shown[np.isin(shown, products)]
+        removed = (here if len(here) >= REMOVED else products)[:REMOVED]
+        changed = products[~np.isin(products, removed)][:CHANGED]
+        added = generation * IDS + np.arange(ADDED)
+        self.timeline.begin(generation, np.union1d(np.setdiff1d(products, removed), added))
+        self._wait(self.catalogue.update(removed.tolist(), changed.tolist(), added.tolist()))
+
+    def _wait(self, generation: int) -> None:
+        started = time.monotonic()
+        wait_until_served(self.catalogue.home.path, generation, _SERVED_WITHIN_S)
+        self.timeline.settle()
+        self.slowest = max(self.slowest, time.monotonic() - started)
+        self.count += 1
 
 
-def publish(home: IndexHome, bundle: Bundle, rows: int) -> int:
-    """Publish a generation of random vectors; returns its number."""
-    with home.writing():
-        generation = home.next_generation
-        rng = np.random.default_rng(generation)
-        # Around a few directions, as embeddings lie: nothing is found fast in what lies everywhere.
-        vectors = rng.normal(size=(200, bundle.embedding_dim))[rng.integers(200, size=rows)]
-        vectors += 0.5 * rng.normal(size=vectors.shape)
-        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        recipe = choose_recipe(rows)
-        manifest = Manifest(
-            generation=generation,
-            count=rows,
-            dim=bundle.embedding_dim,
-            tower_hash=bundle.tower_hash,
-            recipe=recipe,
-            recall_at_100=1.0,
-            skipped=0,
-            build_seconds=0.0,
-            catalog="",
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-        )
-        columns = {"price": rng.random(rows), "brand": rng.integers(rows // 10 + 1, size=rows).astype(str)}
-        vectors = vectors.astype(np.float32)
-        write_index(
-            home.building,
-            manifest=manifest,
-            vectors=vectors,
-            product_ids=generation * IDS + np.arange(rows),
-            attributes=pa.table(columns),
-            engine=FaissCpuEngine.build(vectors, recipe),
-            skipped="",
-        )
-        home.publish(home.building, generation)
-    return generation
+def change_all_the_time(
+    server: WatchedServer, changes: Changes, load: Load, *, swaps: int, rollbacks: int, updates: int
+) -> None:
+    """Swap so many times; updates and rollbacks are spread among the swaps."""
+    for swap in range(swaps):
+        changes.swap()
+        time.sleep(1)  # requests in flight end, and what they held is freed
+        changes.memory.append(server.memory)
+        for _ in range(_share(updates, swaps, swap)):
+            changes.update(load.shown)
+        for _ in range(_share(rollbacks, swaps, swap)):
+            changes.roll_back()
+        print(f"swap {swap + 1} of {swaps}: {changes.memory[-1] / _MIB:.0f} MiB", flush=True)
 
 
-def roll_back(home: IndexHome) -> int:
-    """Serve the previous generation; returns its number."""
-    with home.writing():
-        return home.rollback().generation
+def _share(total: int, parts: int, part: int) -> int:
+    return total * (part + 1) // parts - total * part // parts
 
 
-def memory_of(group: int) -> int:
-    """Bytes of memory of its own (not of mapped files) that a process group takes."""
-    return sum(_field(process, "RssAnon") * 1024 for process in _members(group))
-
-
-def _members(group: int) -> Iterator[Path]:
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if os.getpgid(int(process.name)) == group:
-                yield process
-        except ProcessLookupError:
-            continue  # it ended while we looked
-
-
-def _field(process: Path, name: str) -> int:
-    try:
-        lines = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
-    except OSError:
-        return 0
-    return int(lines.get(name, "0").split()[0])
-
-
-def soak(repository: Path, home: IndexHome, *, swaps: int, rollbacks: int, rate: float, rows: int) -> bool:
-    """Run the soak and print what came out; returns whether all criteria hold."""
-    bundle = Bundle.read(repository)
-    publish(home, bundle, rows)
-    options = ServerOptions(
-        repository=repository, index=home.path, host="127.0.0.1", http_port=0, grpc_port=0, metrics_port=0
-    )
-    memory: list[int] = []
-    slowest = 0.0
-    with TritonServer(options) as server, Load(server.grpc_url, rate) as load:
-        for swap in range(swaps):
-            back = rollbacks * (swap + 1) // swaps - rollbacks * swap // swaps
-            for step in range(1 + back):
-                generation = roll_back(home) if step else publish(home, bundle, rows)
-                started = time.perf_counter()
-                wait_until_served(home.path, generation, timeout_s=120)
-                slowest = max(slowest, time.perf_counter() - started)
-            time.sleep(1)  # requests in flight end, and what they held is freed
-            memory.append(memory_of(server.pid))
-            print(f"swap {swap + 1}: generation {generation}, {memory[-1] / 2**20:.0f} MiB", flush=True)
-    settled = memory[min(SETTLING, len(memory)) - 1]
-    growth = max(memory[SETTLING:], default=settled) / settled - 1
-    late = np.quantile(load.seconds, [0.5, 0.99, 0.999]) * 1000
-    sent = load.answered.total() + len(load.failures)
-    criteria = {
-        f"failed requests: {len(load.failures)} of {sent}": not load.failures,
-        f"replies that mix generations: {load.mixed}": load.mixed == 0,
-        f"memory after {SETTLING} swaps {settled / 2**20:.0f} MiB, then at most {growth:+.1%}": growth <= MAX_GROWTH,
-    }
-    for text, passed in criteria.items():
-        print(f"{'PASS' if passed else 'FAIL'}  {text}")
+def judge_changes(verdicts: Verdicts, server: WatchedServer, changes: Changes, load: Load, rate: float) -> None:
+    """Print what the changes cost."""
+    reached, sent = load.reached, load.answered + len(load.failures)
+    verdicts.add(reached >= rate, f"answered {reached:.1f} requests/s, at least {rate:g} wanted")
+    verdicts.add(not load.failures, f"failed requests: {len(load.failures)} of {sent}")
     for failure in load.failures[:3]:
-        print(f"      {failure}")
+        print(f"      {failure.error}")
+    verdicts.add(load.mixed == 0, f"replies that mix generations: {load.mixed}")
+    verdicts.add(load.gone == 0, f"replies with a product that was removed before: {load.gone}")
+    if len(changes.memory) > SETTLING:
+        settled, most = changes.memory[SETTLING - 1], max(changes.memory[SETTLING:])
+        growth = most / settled - 1
+        text = f"memory after {SETTLING} swaps {settled / _MIB:.0f} MiB, then at most {growth:+.1%}"
+        verdicts.add(growth <= MAX_GROWTH, f"{text}, {MAX_GROWTH:.0%} allowed")
+    else:
+        verdicts.add(False, f"memory: not judged, as it takes more than {SETTLING} swaps")
+    looks, unready = server.looks
+    verdicts.add(unready == 0, f"health endpoint not ready while all was well: {unready} of {looks} looks")
+    late = np.quantile(load.seconds, [0.5, 0.99, 0.999]) * 1000
     print(
-        f"      {swaps} swaps and {rollbacks} rollbacks of {rows} rows, {len(load.answered)} generations answered; the "
-        f"slowest change took {slowest:.1f} s\n"
-        f"      {sent / load.took:.0f} requests/s sent of {rate:g} wanted; latency from the planned start, ms: "
-        f"p50 {late[0]:.1f}, p99 {late[1]:.1f}, p99.9 {late[2]:.1f}"
+        f"      {changes.count} changes, the slowest was served after {changes.slowest:.1f} s; latency from the "
+        f"planned start, ms: p50 {late[0]:.1f}, p99 {late[1]:.1f}, p99.9 {late[2]:.1f}"
     )
-    return all(criteria.values())
+
+
+def judge_kills(verdicts: Verdicts, server: WatchedServer, recoveries: list[Recovery], load: Load) -> None:
+    """Print what killed processes cost."""
+    slowest = max(recoveries, key=lambda recovery: recovery.seconds)
+    verdicts.add(
+        slowest.seconds <= RECOVERED_WITHIN_S,
+        f"{len(recoveries)} models killed, the slowest ({slowest.model}) well again after {slowest.seconds:.1f} s, "
+        f"{RECOVERED_WITHIN_S:g} s allowed",
+    )
+    failures = [*load.failures, *(failure for recovery in recoveries for failure in recovery.failures)]
+    final = [failure for failure in failures if not failure.error.retryable]
+    verdicts.add(not final, f"errors meanwhile that are not typed and retryable: {len(final)} of {len(failures)}")
+    for failure in final[:3]:
+        print(f"      {type(failure.error).__name__}: {failure.error}")
+    untold = [failure for failure in failures if not server.was_told(failure.at)]
+    verdicts.add(
+        not untold, f"errors that the health endpoint did not tell of within {TOLD_WITHIN_S:g} s: {len(untold)}"
+    )
+    wrong = load.mixed + load.gone
+    verdicts.add(wrong == 0, f"replies meanwhile that mix generations or have a removed product: {wrong}")
+
+
+def soak(options: argparse.Namespace, folder: Path) -> bool:
+    """Run the soak and print what came out; returns whether all criteria hold."""
+    home, timeline, verdicts = IndexHome(folder / "home"), Timeline(), Verdicts()
+    catalogue = Catalogue(home=home, repository=options.repository, rows=options.rows)
+    changes = Changes(catalogue, timeline)
+    changes.swap()  # nobody serves yet
+    with WatchedServer(options.repository, home.path, folder / "triton.log") as server:
+        with Load(server.url, options.rate, timeline) as load:
+            change_all_the_time(
+                server, changes, load, swaps=options.swaps, rollbacks=options.rollbacks, updates=options.updates
+            )
+            judge_changes(verdicts, server, changes, load, options.rate)
+        if options.kills:
+            with Load(server.url, options.rate, timeline) as load:
+                recoveries = []
+                for model in server.models:
+                    recoveries.append(server.kill_and_wait(model))
+                    print(f"{model}: well again {recoveries[-1].seconds:.1f} s after SIGKILL", flush=True)
+            judge_kills(verdicts, server, recoveries, load)
+        for line in server.lines if not verdicts.passed else ():
+            print(f"      {line}")
+    return verdicts.passed
 
 
 def main() -> int:
     """Read the options and run; 0 when all criteria hold."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repository", type=Path, default=Path("build/model_repository"))
-    parser.add_argument("--swaps", type=int, default=50)
-    parser.add_argument("--rollbacks", type=int, default=20)
-    parser.add_argument("--rate", type=float, default=100.0, help="requests a second (default: 100)")
-    parser.add_argument("--rows", type=int, default=20_000, help="products of a generation (default: 20000)")
+    parser.add_argument("--swaps", type=int, default=50, help="default: %(default)s")
+    parser.add_argument("--rollbacks", type=int, default=20, help="default: %(default)s")
+    parser.add_argument("--updates", type=int, default=100, help="default: %(default)s")
+    parser.add_argument("--rate", type=float, default=100.0, help="least requests a second (default: %(default)s)")
+    parser.add_argument("--rows", type=int, default=20_000, help="products of a generation (default: %(default)s)")
+    parser.add_argument("--no-kills", dest="kills", action="store_false", help="leave out the killing")
     options = parser.parse_args()
+    for name in ("swaps", "rate", "rows"):
+        if getattr(options, name) <= 0:
+            parser.error(f"--{name}: must be above 0, got {getattr(options, name)}")
     with tempfile.TemporaryDirectory() as folder:
-        return not soak(
-            options.repository,
-            IndexHome(Path(folder) / "home"),
-            swaps=options.swaps,
-            rollbacks=options.rollbacks,
-            rate=options.rate,
-            rows=options.rows,
-        )
+        return not soak(options, Path(folder))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ RetrievalError
 ├── InvalidRequest   the caller's input is wrong; served as INVALID_ARGUMENT
 ├── IndexUnfit       an index folder is missing, broken or belongs to other towers
 ├── BundleUnfit      a repository's files are not those that were exported together
+├── TowersDiffer     embeddings are of other towers than the index; served as UNAVAILABLE
 ├── EngineUnfit      the wanted engine cannot search this index on this machine
 └── NotServed        a generation of an index home was refused, or is not served in time
 """
@@ -38,12 +39,36 @@ class BundleUnfit(RetrievalError):
     """Raised when the files of a repository, or of the towers that an index carries, do not belong together."""
 
 
+class TowersDiffer(RetrievalError):
+    """Raised when a request says that its embeddings are of other towers than those that filled the index.
+
+    A server that changes to other towers takes them up model by model: embedding and search again soon agree.
+    """
+
+    def __init__(self, given: str, index: str) -> None:
+        # "Not ready" is what clients try again.
+        super().__init__(
+            f"towers: not ready for embeddings of towers {show(given[:12])}, the index is of towers {index[:12]!r}: "
+            "embed again, and send that, after a while; if it stays so, the server's log says why it refused a "
+            "generation"
+        )
+
+
 class NotServed(RetrievalError):
     """Raised when serving processes refused a generation, or did not take it in time; the one before is served on."""
 
 
 class GenerationRefused(NotServed):
-    """Raised when a serving process found a generation unfit, with its reason."""
+    """Raised when a serving process found a generation unfit, with its reason.
+
+    Args:
+        message: in words.
+        served: the generation that the process serves on; None when that is not known.
+    """
+
+    def __init__(self, message: str, *, served: int | None = None) -> None:
+        super().__init__(message)
+        self.served = served
 
 
 class EngineUnfit(RetrievalError):

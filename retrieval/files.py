@@ -9,6 +9,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+FileMark = tuple[object, ...]
+"""Tells one file, or folder of files, from another: paths that have it in common have their content in common."""
+
+
+def mark_of(path: Path) -> FileMark | None:
+    """The mark of a file, which hard links of it share, or of all that is in a folder; None where there is nothing."""
+    if path.is_dir():
+        return tuple((entry.name, mark_of(entry)) for entry in sorted(path.iterdir()))
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
 
 @contextmanager
 def replacing(folder: Path, marker: str) -> Iterator[Path]:

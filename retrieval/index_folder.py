@@ -20,9 +20,9 @@ so that rows = base rows + delta rows, and the other files tell of all of them.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +33,7 @@ from retrieval.channels.lexical import LexicalIndex
 from retrieval.engines import EngineOptions, FaissCpuEngine, SearchEngine, open_engine
 from retrieval.engines.segmented import SegmentedEngine
 from retrieval.errors import IndexUnfit
-from retrieval.files import replacing
+from retrieval.files import FileMark, mark_of, replacing
 from retrieval.index_home import resolve_index
 from retrieval.recipes import Recipe
 from retrieval.row_mask import RowMask
@@ -41,6 +41,8 @@ from retrieval.vectors import JoinedVectors, Vectors
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+_BASE = frozenset({"vectors.npy", "index.faiss"})
+_PARTS = _BASE | {"product_ids.npy", "attributes.parquet", "lexical"}  # which updates may leave as they are
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +100,7 @@ class IndexFolder:
         lexical: the lexical channel over all rows.
         delta: (delta rows, dim) float32, on disk as well; None where there is none.
         alive: the rows that can be found; None where all can.
+        marks: which files it was read from, so that another folder which shares some does not load them again.
     """
 
     manifest: Manifest
@@ -108,6 +111,7 @@ class IndexFolder:
     lexical: LexicalIndex | None = None
     delta: np.ndarray | None = None
     alive: RowMask | None = None
+    marks: Mapping[str, FileMark | None] = field(default_factory=dict)
 
     @property
     def all_vectors(self) -> Vectors:
@@ -143,12 +147,24 @@ def read_manifest(folder: Path) -> Manifest:
         raise IndexUnfit(f"{file}: not a manifest ({error!r})") from error
 
 
-def read_index(folder: Path, options: EngineOptions | None = None) -> IndexFolder:
+def shared_parts(folder: Path, before: IndexFolder | None) -> frozenset[str]:
+    """The parts of an index folder that are the files of a loaded one, as those are that an update did not change."""
+    if before is None:
+        return frozenset()
+    shared = {name for name in _PARTS if mark_of(folder / name) == before.marks.get(name)}
+    # Its memory map holds on to vectors.npy, so that no other file can have that mark: the base is that of `before`.
+    if not shared >= _BASE or read_manifest(folder).recipe != before.manifest.recipe:
+        return frozenset()
+    return frozenset(shared)
+
+
+def read_index(folder: Path, options: EngineOptions | None = None, before: IndexFolder | None = None) -> IndexFolder:
     """Load an index folder and check that its parts belong together.
 
     Args:
         folder: an index folder, or an index home, whose served generation is read.
         options: where to search it; None searches on the CPU.
+        before: one that was loaded with the same options; the parts that both have are not loaded again.
 
     Raises:
         IndexUnfit: a file is missing or unreadable, or counts and dimensions disagree.
@@ -156,14 +172,27 @@ def read_index(folder: Path, options: EngineOptions | None = None) -> IndexFolde
     """
     folder = resolve_index(folder)  # once: another generation may be published meanwhile
     manifest = read_manifest(folder)
-    with _reading(folder / "vectors.npy") as file:
-        vectors = np.load(file, mmap_mode="r")
-    with _reading(folder / "product_ids.npy") as file:
-        product_ids = np.load(file)
-    with _reading(folder / "attributes.parquet") as file:
-        attributes = pq.read_table(file)
-    with _reading(folder / "index.faiss") as file:
-        engine = open_engine(vectors, file, manifest.recipe, options or EngineOptions())
+    shared = shared_parts(folder, before)
+    marks = {name: mark_of(folder / name) for name in _PARTS}
+    engine: SearchEngine
+    if before is not None and shared >= _BASE:
+        vectors = before.vectors
+        engine = before.engine.base if isinstance(before.engine, SegmentedEngine) else before.engine
+    else:
+        with _reading(folder / "vectors.npy") as file:
+            vectors = np.load(file, mmap_mode="r")
+        with _reading(folder / "index.faiss") as file:
+            engine = open_engine(vectors, file, manifest.recipe, options or EngineOptions())
+    if before is not None and "product_ids.npy" in shared:
+        product_ids = before.product_ids
+    else:
+        with _reading(folder / "product_ids.npy") as file:
+            product_ids = np.load(file)
+    if before is not None and "attributes.parquet" in shared:
+        attributes = before.attributes
+    else:
+        with _reading(folder / "attributes.parquet") as file:
+            attributes = pq.read_table(file)
     counts = {
         "manifest.json": manifest.rows,
         "vectors.npy": len(vectors) + manifest.delta,
@@ -183,7 +212,10 @@ def read_index(folder: Path, options: EngineOptions | None = None) -> IndexFolde
             alive = RowMask(np.load(file))
         counts["alive.npy"] = len(alive)
         counts["alive.npy, False counted by manifest.json"] = alive.count + manifest.dead
-    lexical = LexicalIndex.read(folder / "lexical") if (folder / "lexical").exists() else None
+    if before is not None and "lexical" in shared:
+        lexical = before.lexical
+    else:
+        lexical = LexicalIndex.read(folder / "lexical") if (folder / "lexical").exists() else None
     if lexical is not None:
         counts["lexical"] = lexical.rows
     if len(set(counts.values())) != 1 or len(set(dims.values())) != 1:
@@ -199,6 +231,7 @@ def read_index(folder: Path, options: EngineOptions | None = None) -> IndexFolde
         lexical=lexical,
         delta=delta,
         alive=alive,
+        marks=marks,
     )
 
 

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from retrieval.index_home import CURRENT, IndexHome
-from retrieval.live_files import LiveFile, Refusal, ServingProcess, loading_turn, served_by, wait_until_served
+from retrieval.index_home import CURRENT, IndexHome, Pointer
+from retrieval.live_files import LiveFile, Refusal, ServingProcess, loading_turn, served_by
+from retrieval.live_waiting import wait_until_served
 from retrieval.memory import give_back_memory
 
 __all__ = ["LiveIndex", "ServingProcess", "served_by", "wait_until_served"]
@@ -29,7 +30,8 @@ class LiveIndex(Generic[Served]):
 
     Take `current` once for a batch and use nothing else for it: then no reply mixes generations. A thread watches
     CURRENT. Where loading another generation fails, whatever the reason, the one before is served on and the reason is
-    told in the log and in the live file; it is tried again when CURRENT is written again.
+    told in the log and in the live file; it is tried again when CURRENT is written again. So it is at the start, too:
+    what was served before what CURRENT names is served in its place, rather than nothing.
 
     Args:
         path: an index home, or an index folder, which is served until CURRENT appears in it.
@@ -39,7 +41,7 @@ class LiveIndex(Generic[Served]):
         complain: writes a line about what went wrong to a log.
 
     Raises:
-        Exception: what `load` raises for the first generation.
+        Exception: what `load` raises for the generation that CURRENT names, where it can't load those before either.
         IndexUnfit: CURRENT can't be read.
     """
 
@@ -59,16 +61,16 @@ class LiveIndex(Generic[Served]):
         self._complain = complain
         self._file: LiveFile | None = None
         self._file_failed = False
-        self._seen = self._mark()
-        pointer = self._home.pointer
-        self.generation = pointer.generation if pointer else None
-        self._announce()  # early, so that a publisher waits for a process that starts with the generation before
+        self.generation: int | None = None
+        # Before CURRENT is read, so that whoever publishes from here on waits for this process.
+        self._announce()
         try:
-            self.current: Served = load(self._home.folder(pointer.generation) if pointer else path, None)
+            self._seen = self._mark()
+            self.current, refused = self._first(self._home.pointer)
         except BaseException:
             self._close_file()
             raise
-        self._tell(None)
+        self._tell(refused)
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name=f"{name}: index swaps", daemon=True)
         self._thread.start()
@@ -78,6 +80,32 @@ class LiveIndex(Generic[Served]):
         self._ended.set()
         self._thread.join()
         self._close_file()
+
+    def _first(self, pointer: Pointer | None) -> tuple[Served, Refusal | None]:
+        """What CURRENT names, or the newest before it that can be served; and what was refused."""
+        if pointer is None:
+            return self._load(self._home.path, None), None
+        failed: Exception | None = None
+        for generation in pointer.order:
+            try:
+                found = self._load(self._home.folder(generation), None)
+            except Exception as error:
+                # Without the frames, which hold what was loaded while another one is.
+                failed = failed or error.with_traceback(None)
+                self._complain(f"{self._name}: index generation {generation} is refused: {error}")
+                give_back_memory()
+                continue
+            self.generation = generation
+            if failed is None:
+                return found, None
+            self._complain(f"{self._name}: index generation {generation} is served, which was served before")
+            return found, Refusal(generation=pointer.generation, reason=str(failed))
+        mark = self._mark()
+        if mark != self._seen:  # others were published meanwhile, for which these may have been removed
+            self._seen = mark
+            return self._first(self._home.pointer)
+        assert failed is not None
+        raise failed
 
     def _watch(self) -> None:
         while not self._ended.wait(POLL_S):
@@ -118,10 +146,10 @@ class LiveIndex(Generic[Served]):
             before, old = self.generation, weakref.ref(self.current)
             self.current, self.generation = new, generation
             del new
-            self._tell(None)
             took = time.monotonic() - started
             self._say(f"{self._name}: index generation {generation} is served in place of {before}, after {took:.2f} s")
-            self._wait_until_freed(old)
+            self._wait_until_freed(old)  # before a publisher hears of it, who takes what was removed for gone then
+            self._tell(None)
         give_back_memory()
 
     def _wait_until_freed(self, old: weakref.ref[Served]) -> None:

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from retrieval.bundle import Bundle, towers_of
 from retrieval.errors import IndexUnfit
-from retrieval.index_folder import IndexFolder
+from retrieval.index_folder import IndexFolder, shared_parts
 from retrieval.index_home import CURRENT
 from retrieval.memory import available_memory
 from retrieval.parameters import DEFAULT_EFFORT, RequestParameters
@@ -38,13 +38,17 @@ def check_published(path: Path) -> None:
         )
 
 
-def check_memory(index: Path) -> None:
+def check_memory(index: Path, before: ProductIndex | None = None) -> None:
     """Check that an index can be loaded beside what is served.
+
+    Args:
+        index: an index folder.
+        before: what is served, whose parts are not loaded again where the index shares them.
 
     Raises:
         IndexUnfit: it would take more than there is; names both.
     """
-    needed, available = _loaded_bytes(index), available_memory()
+    needed, available = _loaded_bytes(index, before.folder if before is not None else None), available_memory()
     if needed > available:
         raise IndexUnfit(
             f"{index} takes {needed / _MIB:.0f} MiB of memory beside the index that is served, {available / _MIB:.0f} "
@@ -148,13 +152,14 @@ def _spread(values: np.ndarray, count: int) -> np.ndarray:
     return values[np.linspace(0, len(values) - 1, count).astype(np.int64)]
 
 
-def _loaded_bytes(index: Path) -> int:
-    files = [index / name for name in _LOADED]
+def _loaded_bytes(index: Path, before: IndexFolder | None) -> int:
+    names = {*_LOADED, "attributes.parquet"}
     if not (index / "index.faiss").exists():
-        files.append(index / "vectors.npy")  # the flat recipe searches a copy of it
-    held = sum(file.stat().st_size for file in files if file.exists())
-    attributes = index / "attributes.parquet"
-    return held + (_column_bytes(attributes) if attributes.exists() else 0)
+        names.add("vectors.npy")  # the flat recipe searches a copy of it
+    files = [index / name for name in names - shared_parts(index, before)]
+    return sum(
+        _column_bytes(file) if file.suffix == ".parquet" else file.stat().st_size for file in files if file.exists()
+    )
 
 
 def _column_bytes(file: Path) -> int:

@@ -11,7 +11,6 @@ import fcntl
 import json
 import os
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -19,11 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-from retrieval.errors import GenerationRefused, NotServed
-from retrieval.index_home import IndexHome
-
 _FOLDER = "live"
-_POLL_S = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,46 +90,6 @@ def served_by(home: Path) -> list[ServingProcess]:
     return [_read(lock.with_suffix(".json")) for lock in locks if not _clear_away(lock)]
 
 
-def wait_until_served(home: Path, generation: int, timeout_s: float = 60.0) -> int:
-    """Wait until every living process serves a generation.
-
-    Args:
-        home: the index home.
-        generation: the one that CURRENT names.
-        timeout_s: longest wait in seconds.
-
-    Returns:
-        The number of processes; 0 when none lives.
-
-    Raises:
-        GenerationRefused: a process found it unfit.
-        NotServed: some are late, or CURRENT names another one by now.
-    """
-    deadline = time.monotonic() + timeout_s
-    while True:
-        processes = served_by(home)
-        for process in processes:
-            if process.refused is not None and process.refused.generation == generation:
-                raise GenerationRefused(
-                    f"generation {generation} of {home} was refused by {process.name}, generation "
-                    f"{process.generation} is served on: {process.refused.reason}"
-                )
-        late = [process for process in processes if process.generation != generation]
-        if not late:
-            return len(processes)
-        pointer = IndexHome(home).pointer
-        if pointer is None or pointer.generation != generation:
-            now = f"CURRENT names {pointer.generation}" if pointer else "there is no CURRENT"
-            raise NotServed(f"generation {generation} of {home} is not to be served any more: {now}")
-        if time.monotonic() > deadline:
-            names = ", ".join(f"{process.name} (serves {process.generation})" for process in late)
-            raise NotServed(
-                f"generation {generation} of {home} is not served after {timeout_s:g} s by {len(late)} of "
-                f"{len(processes)} processes: {names}; look into the server's log"
-            )
-        time.sleep(_POLL_S)
-
-
 @contextmanager
 def loading_turn(home: Path) -> Iterator[bool]:
     """Whether it is this process's turn to load: one at a time on a host, so that each sees the memory that is left.
@@ -173,27 +128,33 @@ def _is_at(file: Path, opened: IO[str]) -> bool:
 
 
 def _clear_away(file: Path) -> bool:
-    """Whether the process of a lock is gone; what it left is removed then."""
+    """Whether the process of a lock is gone; what it left is removed then.
+
+    One of which that cannot be known counts as alive: a publisher must not take it for one that needs no waiting for.
+    """
     try:
-        with file.open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            if _is_at(file, lock):  # else a new process has taken the place of the one whose lock this was
-                file.with_suffix(".json").unlink(missing_ok=True)
-                file.unlink(missing_ok=True)
-                return True
-            return not file.exists()
-    except BlockingIOError:
-        return False
+        lock = file.open()
     except FileNotFoundError:
         return True
-    except OSError:  # a reader that may not write leaves them
+    except OSError:
+        return False
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:  # it is held, or the file system cannot tell
+            return False
+        if not _is_at(file, lock):  # a new process has taken the place of the one whose lock this was
+            return not file.exists()
+        with contextlib.suppress(OSError):  # a reader that may not write leaves them
+            file.with_suffix(".json").unlink(missing_ok=True)
+            file.unlink(missing_ok=True)
         return True
 
 
 def _read(file: Path) -> ServingProcess:
     try:
         facts = json.loads(file.read_text())
-    except FileNotFoundError:  # it holds its lock and has not written yet
+    except OSError:  # it holds its lock and has not written yet, or may not be read
         return ServingProcess(name=file.stem)
     refused = Refusal(**facts.pop("refused")) if facts["refused"] else facts.pop("refused")
     return ServingProcess(name=file.stem, refused=refused, **facts)

@@ -11,6 +11,7 @@ from retrieval.engines import EngineOptions
 from retrieval.errors import IndexUnfit
 from retrieval.live import Load
 from retrieval.live_checks import check_canaries, check_memory, check_published, towers_to_serve
+from retrieval.memory import turn_to_load
 from retrieval.pipeline import InProcessPipeline
 from retrieval.product_index import ProductIndex
 
@@ -28,11 +29,14 @@ def pipeline_loader(repository: Path, warm_up: WarmUp) -> Load[InProcessPipeline
     def load(index: Path, before: InProcessPipeline | None) -> InProcessPipeline:
         check_published(index)
         towers = towers_to_serve(index, repository, follow=True)
-        check_memory(index)
-        if before is not None and before.bundle == Bundle.read(towers):
-            pipeline = before.with_index(index)
-        else:
-            pipeline = InProcessPipeline(repository, index, cached_queries=cached_queries)
+        same = before is not None and before.bundle == Bundle.read(towers)
+        with turn_to_load(index):
+            if before is not None and same:
+                check_memory(index, before.index)
+                pipeline = before.with_index(index)
+            else:
+                check_memory(index)
+                pipeline = InProcessPipeline(repository, index, cached_queries=cached_queries)
         _check(index, pipeline.index)
         warm_up(pipeline)
         return pipeline
@@ -64,8 +68,9 @@ def index_loader(repository: Path, engine: EngineOptions, *, follow: bool) -> Lo
         bundle = Bundle.read(towers)
         if before is None:
             bundle.check(towers)
-        check_memory(index)
-        found = ProductIndex.open(index, tower_hash=bundle.tower_hash, engine=engine)
+        with turn_to_load(index):
+            check_memory(index, before)
+            found = ProductIndex.open(index, tower_hash=bundle.tower_hash, engine=engine, before=before)
         _check(index, found)
         return found
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 _MEMINFO = Path("/proc/meminfo")
@@ -21,6 +25,21 @@ def available_memory() -> int:
         return available
     # The file cache counts as used there, and goes when memory is needed.
     return min(available, max(0, limit - used + int(counts["inactive_file"])))
+
+
+@contextmanager
+def turn_to_load(folder: Path) -> Iterator[None]:
+    """Wait until no other process of this host loads a folder: so each sees how much memory the others left.
+
+    A server starts all its processes at once. Where there is no such folder, or its file system knows no locks, nobody
+    waits.
+    """
+    with ExitStack() as stack:
+        with suppress(OSError):
+            descriptor = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
 
 
 def give_back_memory() -> None:

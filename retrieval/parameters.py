@@ -27,6 +27,7 @@ _KNOWN = (
     "fusion",
     "min_score",
     "top_k",
+    "towers",
 )
 # Triton hands these to the model beside the caller's own (request priority, HTTP headers, ...): not ours to judge.
 _RESERVED = ("binary_data_output", "headers", "priority", "timeout", "sequence_id", "sequence_start", "sequence_end")
@@ -49,6 +50,7 @@ class RequestParameters:
         allow_lower_effort: whether a server may search with less effort when the time until the deadline is short.
         deadline_unix_ms: when the caller stops waiting, Unix time in milliseconds by a clock that is right; a server
             answers nothing after it. None leaves it to the request's timeout.
+        towers: hash of the towers that the caller's embeddings are of; None takes them for the index's.
     """
 
     top_k: int = DEFAULT_TOP_K
@@ -59,6 +61,7 @@ class RequestParameters:
     embedding_weight: float | None = None
     allow_lower_effort: bool = False
     deadline_unix_ms: int | None = None
+    towers: str | None = None
 
 
 def parse_parameters(given: Mapping[str, Any]) -> RequestParameters:
@@ -87,6 +90,8 @@ def parse_parameters(given: Mapping[str, Any]) -> RequestParameters:
             values[name] = _flag(name, value)
         elif name == "deadline_unix_ms":
             values[name] = _integer(name, value, 0, _MAX_UNIX_MS)
+        elif name == "towers":
+            values[name] = _text(name, value)
         elif name == "filter":
             values[name] = parse_filter(value)
         elif name == "channels":
@@ -119,6 +124,12 @@ def _flag(field: str, value: Any) -> bool:
     if not isinstance(flag, bool):
         raise InvalidRequest(field, f"must be true or false, got {show(value)}")
     return flag
+
+
+def _text(field: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise InvalidRequest(field, f"must be a string, got {show(value)}")
+    return value
 
 
 def _number(field: str, value: Any) -> float:

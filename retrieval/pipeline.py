@@ -76,7 +76,7 @@ class InProcessPipeline:
             IndexUnfit: the index is unreadable or was filled by other towers.
         """
         pipeline = copy.copy(self)
-        pipeline._index = ProductIndex.open(index, tower_hash=self.bundle.tower_hash)
+        pipeline._index = ProductIndex.open(index, tower_hash=self.bundle.tower_hash, before=self._index)
         return pipeline
 
     @cached_property

@@ -13,13 +13,13 @@ from retrieval.recipes import KINDS, Recipe, choose_recipe
 GIB = 2**30
 
 TOP_K = 100
-# Seconds of one core for each vector of 128 dimensions that a search looks at, by what is kept of it, out of memory:
-# column "ns each" of docs/benchmarks.md (`make bench-index`), whole vectors bounded by memory at some 10 GB/s a core.
-# Other lengths cost in proportion.
+# Seconds of one core for each vector of 128 dimensions that a search looks at, by what is kept of it, out of memory.
+# Estimates, not measured: whole vectors are bounded by memory at some 10 GB/s a core. They are to be replaced by column
+# "ns each" that `make bench-index` writes into docs/benchmarks.md. Other lengths cost in proportion.
 SCORE_S = {"flat": 50e-9, "ivf": 50e-9, "ivf-sq8": 25e-9, "ivf-pq32": 20e-9, "hnsw": 150e-9}
 _MEASURED_DIM = 128
-# Vectors that HNSW scores for each candidate it keeps (efSearch), as FAISS counts them: column "scored" there. It grows
-# with the logarithm of the count; this is at a million.
+# Vectors that HNSW scores for each candidate it keeps (efSearch): an estimate for a million, to be replaced by column
+# "scored" there. It grows with the logarithm of the count.
 HNSW_SCORED = 15.0
 _HNSW_ROWS = 1_000_000
 # A random read of one page from an NVMe disk, for whole vectors that compressed ones are ranked by and that are not in
@@ -44,7 +44,7 @@ class Wanted:
         p99_s: what 99 % of the searches must take at most, in seconds, waiting for a core included.
         breadth: nprobe or efSearch at effort 5; an index says its own in manifest.json. It decides the cost of a
             search, and only data tells it: calibrate on a part of the catalogue.
-        columns_bytes: memory of a product's attribute columns: 1 to 8 bytes a column.
+        columns_bytes: memory of a product's attribute columns: 1 to 9 bytes a column; titles are not kept.
         text_bytes: disk for a product's title and attributes.
         machine_bytes: memory of one machine.
         machine_cores: cores of one machine.
@@ -144,7 +144,7 @@ def index_bytes(recipe: Recipe, count: int, dim: int) -> int:
 
 
 def search_seconds(recipe: Recipe, count: int, dim: int, breadth: int) -> float:
-    """Seconds of one core for one query: vectors looked at, times the measured cost of one.
+    """Seconds of one core for one query: vectors looked at, times the cost of one (`SCORE_S`).
 
     An inverted index scores every centroid, then nprobe of its lists, which hold count / lists vectors each; with
     4 sqrt(count) lists both grow with the square root of the count. A graph scores some vectors for each of efSearch

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from retrieval.attributes import AttributeTable
 from retrieval.channels.lexical import LexicalIndex
 from retrieval.channels.wanted import Channel
 from retrieval.engines import EngineOptions
-from retrieval.errors import IndexUnfit, InvalidRequest
+from retrieval.errors import IndexUnfit, InvalidRequest, TowersDiffer
 from retrieval.filters import Filter, check_filter, filter_mask
 from retrieval.index_folder import IndexFolder, read_index
 from retrieval.index_home import resolve_index
@@ -53,23 +53,37 @@ class ProductIndex:
 
     Args:
         folder: a loaded index folder.
+        before: the index that is served until now; what is the same of its columns is taken over.
     """
 
-    def __init__(self, folder: IndexFolder) -> None:
+    def __init__(self, folder: IndexFolder, before: ProductIndex | None = None) -> None:
         self.manifest = folder.manifest
-        self._folder = folder
-        self._table = AttributeTable(folder.attributes)
+        same = before is not None and before.folder is not None and folder.attributes is before.folder.attributes
+        self._table: AttributeTable = (
+            before._table if before is not None and same else AttributeTable(folder.attributes)
+        )
+        # Without what no search needs: the titles are most of it.
+        self._folder = folder if same else replace(folder, attributes=folder.attributes.select([]))
         self._vectors = folder.all_vectors
         self._masks: OrderedDict[Filter, RowMask] = OrderedDict()
 
     @classmethod
-    def open(cls, path: Path, *, tower_hash: str | None = None, engine: EngineOptions | None = None) -> ProductIndex:
+    def open(
+        cls,
+        path: Path,
+        *,
+        tower_hash: str | None = None,
+        engine: EngineOptions | None = None,
+        before: ProductIndex | None = None,
+    ) -> ProductIndex:
         """Load an index for serving.
 
         Args:
             path: an index folder, or an index home, whose served generation is loaded.
             tower_hash: identity of the query tower that will search it; None skips the check.
             engine: where to search; None searches on the CPU.
+            before: an index that was opened for the same engine and is still served: parts that both share, as
+                an index and its updates do, take no memory and time of their own.
 
         Raises:
             IndexUnfit: unreadable, or filled by another product tower.
@@ -78,7 +92,10 @@ class ProductIndex:
         from retrieval.milvus_index import lives_in_milvus, open_in_milvus  # a ProductIndex itself
 
         folder = resolve_index(path)  # once: another generation may be published meanwhile
-        index = open_in_milvus(folder, engine) if lives_in_milvus(folder) else cls(read_index(folder, engine))
+        if lives_in_milvus(folder):
+            index: ProductIndex = open_in_milvus(folder, engine)
+        else:
+            index = cls(read_index(folder, engine, before.folder if before is not None else None), before)
         if tower_hash is not None and index.manifest.tower_hash != tower_hash:
             raise IndexUnfit(
                 f"{path} was filled by towers {index.manifest.tower_hash[:12]}, the repository serves towers "
@@ -94,7 +111,7 @@ class ProductIndex:
 
     @property
     def folder(self) -> IndexFolder | None:
-        """What is searched; None where the products live elsewhere."""
+        """What is searched, without its attributes; None where the products live elsewhere."""
         return self._folder
 
     @property
@@ -108,7 +125,7 @@ class ProductIndex:
         return self._folder.lexical
 
     def check(self, embeddings: np.ndarray, parameters: RequestParameters) -> None:
-        """Raise InvalidRequest when this index cannot answer the request."""
+        """As `check_parameters`, and raise InvalidRequest when these are no embeddings for this index."""
         if embeddings.ndim != 2 or embeddings.shape[1] != self.manifest.dim:
             raise InvalidRequest("embedding", f"must be (batch, {self.manifest.dim}), got {embeddings.shape}")
         # A sum of squares that overflows would give infinite scores.
@@ -117,7 +134,14 @@ class ProductIndex:
         self.check_parameters(parameters)
 
     def check_parameters(self, parameters: RequestParameters) -> None:
-        """Raise InvalidRequest when the filter does not fit this index's columns."""
+        """Check that this index can answer a request.
+
+        Raises:
+            InvalidRequest: the filter does not fit this index's columns.
+            TowersDiffer: the request is about embeddings of other towers.
+        """
+        if parameters.towers is not None and parameters.towers != self.manifest.tower_hash:
+            raise TowersDiffer(parameters.towers, self.manifest.tower_hash)
         check_filter(parameters.filter, self._table)
 
     def search_batch(self, requests: Sequence[tuple[np.ndarray, RequestParameters]]) -> list[SearchResult]:

@@ -34,20 +34,20 @@ def reload(server: TritonServer, model: str) -> None:
         raise ServingError(f"{model} could not be loaded again: {error.message()}") from error
 
 
-def executions(server: TritonServer, model: str) -> int | None:
-    """How many requests a model has ended, well or not; None when the server doesn't say."""
+def answered(url: str) -> dict[str, int]:
+    """How many requests each model has answered well; nothing when the server doesn't say."""
     try:
-        with InferenceServerClient(server.grpc_url, channel_args=DIRECT) as client:
-            statistics = client.get_inference_statistics(model, client_timeout=_CALL_TIMEOUT_S).model_stats
+        with InferenceServerClient(url, channel_args=DIRECT) as client:
+            found = client.get_inference_statistics(client_timeout=_CALL_TIMEOUT_S).model_stats
     except InferenceServerException:
-        return None
-    return sum(int(each.inference_stats.success.count + each.inference_stats.fail.count) for each in statistics)
+        return {}
+    return {each.name: int(each.inference_stats.success.count) for each in found}
 
 
-def steps(server: TritonServer, model: str) -> list[str]:
+def steps(url: str, model: str) -> list[str]:
     """The models that an ensemble consists of, any other model itself; none when the server doesn't say."""
     try:
-        with InferenceServerClient(server.grpc_url, channel_args=DIRECT) as client:
+        with InferenceServerClient(url, channel_args=DIRECT) as client:
             config = client.get_model_config(model, client_timeout=_CALL_TIMEOUT_S).config
     except InferenceServerException:
         return []

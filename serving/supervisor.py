@@ -12,10 +12,10 @@ from serving.backoff import Backoff
 from serving.canary import Canary
 from serving.errors import ServingError
 from serving.health import Health
-from serving.models import executions, reload, steps
+from serving.models import reload, steps
 from serving.processes import Stub, is_at_work, stubs
 from serving.server import TritonServer
-from shopwindow_client import DeadlineExceeded, ShopwindowError
+from shopwindow_client import ShopwindowError
 
 # Rounds in a row that a pipeline fails before its models are loaded again: one failure may be chance.
 _PATIENCE = 3
@@ -30,7 +30,7 @@ class Supervisor:
     Once a second it looks whether every process of the Python models is there and asks every pipeline for an answer.
     A model whose process died or was stopped is loaded again at once; one that keeps failing, after three rounds. When
     that fails, when nothing answers, or when the server is gone, the server is started anew, after a pause that
-    doubles each time. A pipeline that is merely slow, because there is too much to do, is left alone.
+    doubles each time. A pipeline that is merely slow, because there is too much to do, is left alone and stays ready.
 
     Triton does neither (2.51): a killed model process stays dead, while model and server report to be ready.
 
@@ -50,7 +50,7 @@ class Supervisor:
         self._looked = time.monotonic()
         self._canary: Canary | None = None
         self._stubs: list[Stub] = []
-        self._failed: dict[str, tuple[int, int | None]] = {}  # pipeline -> rounds, requests it had ended by then
+        self._failed: dict[str, int] = {}  # pipeline -> rounds in a row
         self._trouble_since: float | None = None
         self._server_backoff = Backoff()
         self._model_backoffs: dict[str, Backoff] = {}
@@ -97,7 +97,7 @@ class Supervisor:
     def _judge(self, found: dict[str, ShopwindowError | None]) -> None:
         """Draws the consequences of the canaries' answers."""
         failing = {pipeline: error for pipeline, error in found.items() if error is not None}
-        self._failed = {pipeline: streak for pipeline, streak in self._failed.items() if pipeline in failing}
+        self._failed = {pipeline: self._failed.get(pipeline, 0) + 1 for pipeline in failing}
         if not failing:
             if self._trouble_since is not None:
                 self._say(f"ready again, after {time.monotonic() - self._trouble_since:.1f} s")
@@ -108,7 +108,7 @@ class Supervisor:
         if self._trouble_since is None:
             self._say(f"not ready: {reason}")
         self._in_trouble(reason)
-        stuck = [pipeline for pipeline, error in failing.items() if self._is_stuck(pipeline, error)]
+        stuck = [pipeline for pipeline, rounds in self._failed.items() if rounds >= _PATIENCE]
         if not stuck:
             return
         culprits = self._culprits(stuck, failing)
@@ -117,21 +117,12 @@ class Supervisor:
         else:
             self._restart(f"nothing answers ({reason})")
 
-    def _is_stuck(self, pipeline: str, error: ShopwindowError) -> bool:
-        """Whether a pipeline has failed too often, and not just because it has much to do."""
-        ended = executions(self._server, pipeline) if isinstance(error, DeadlineExceeded) else None
-        rounds, before = self._failed.get(pipeline, (0, None))
-        if ended is not None and before is not None and ended > before:
-            rounds = 0
-        self._failed[pipeline] = rounds + 1, ended
-        return rounds + 1 >= _PATIENCE
-
     def _culprits(self, stuck: Iterable[str], failing: dict[str, ShopwindowError]) -> list[str]:
         """The models to load again for pipelines to work: those that Triton names, else all their steps."""
         found: set[str] = set()
         for pipeline in stuck:
             named = _DEAD_STUB.search(str(failing[pipeline]))
-            found.update([named[1]] if named else steps(self._server, pipeline))
+            found.update([named[1]] if named else steps(self._server.grpc_url, pipeline))
         return sorted(found)
 
     def _reload(self, models: list[str], reason: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -14,10 +15,10 @@ import triton_python_backend_utils as pb_utils  # exists only inside the stub
 
 from retrieval.budget import Expired
 from retrieval.bundle import Bundle
-from retrieval.errors import InvalidRequest, show
+from retrieval.errors import InvalidRequest, TowersDiffer, show
 from retrieval.live import LiveIndex, Load, Served
 from retrieval.repository_layout import RepositoryLayout, default_index
-from stub.waiting import Waiting
+from retrieval.waiting import Waiting
 
 INDEX_VARIABLE = "SHOPWINDOW_INDEX"
 
@@ -100,6 +101,11 @@ def parameters(request: Any) -> dict[str, Any]:
         ) from None
 
 
+def named(towers: Bundle, rows: int) -> np.ndarray:
+    """The output `towers` of so many rows: what `product_index` takes as the parameter of that name."""
+    return np.full((rows, 1), towers.tower_hash.encode(), dtype=np.object_)
+
+
 def split(rows: np.ndarray, sizes: Sequence[int]) -> list[np.ndarray]:
     """Cut (total, ...) into consecutive parts of the given sizes."""
     return np.split(rows, np.cumsum(sizes)[:-1])
@@ -123,7 +129,7 @@ def answer(
     """
     prepared: list[tuple[int, Any]] = []
     responses: list[Any] = [None] * len(requests)
-    ask = _waiting.may_be_long(len(requests))
+    ask = _waiting.may_be_long(len(requests), time.perf_counter())
     for position, request in enumerate(requests):
         if ask and request.is_cancelled():  # its caller gave up: no work for nobody
             responses[position] = _failure("the caller cancelled the request", pb_utils.TritonError.CANCELLED)
@@ -132,11 +138,13 @@ def answer(
             prepared.append((position, prepare(request)))
         except InvalidRequest as error:
             responses[position] = _failure(str(error), pb_utils.TritonError.INVALID_ARG)
+        except TowersDiffer as error:
+            responses[position] = _failure(str(error), pb_utils.TritonError.UNAVAILABLE)
         except Exception as error:  # a fault of ours; the neighbours are answered all the same
             pb_utils.Logger.log_error(f"preparing a request failed: {traceback.format_exc()}")
             responses[position] = _failure(f"{type(error).__name__}: {error}", pb_utils.TritonError.INTERNAL)
     outcomes = _compute(compute, [item for _, item in prepared])
-    rows = 0
+    rows = len(requests)  # those without an answer count as one
     for (position, _), outcome in zip(prepared, outcomes, strict=True):
         if isinstance(outcome, Expired):
             responses[position] = _failure(str(outcome), pb_utils.TritonError.UNAVAILABLE)
@@ -147,8 +155,8 @@ def answer(
             wanted = requests[position].requested_output_names()
             tensors = [pb_utils.Tensor(name, array) for name, array in outcome.items() if name in wanted]
             responses[position] = pb_utils.InferenceResponse(tensors)
-            rows += len(next(iter(outcome.values())))
-    _waiting.end(rows)
+            rows += len(next(iter(outcome.values()))) - 1
+    _waiting.end(rows, time.perf_counter())
     return responses
 
 

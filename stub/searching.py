@@ -106,17 +106,18 @@ class Searching:
                 for item, part in zip(kept, embed(kept, watch), strict=True):
                     item.embeddings = part
             kept = [item for item in kept if item.deadline > time.perf_counter()]
-            rows = self._search_rows(kept)
-            results = iter(search(kept) if kept else [])
+            embedded = self._fit(kept)
+            results = search(kept) if kept else []
             watch.lap("search")
             if kept:
-                self._costs.note(max(item.parameters.effort for item in kept), rows, watch.laps[-1].seconds)
-                searched += rows
+                self._costs.note(max(item.parameters.effort for item in kept), embedded, watch.laps[-1].seconds)
+            rows = sum(len(result.scores) for result in results)
+            searched += rows
             self._metrics.count("expired", len(items) - len(kept))
-            left_in = {id(item) for item in kept}
+            found = {id(item): result for item, result in zip(kept, results, strict=True)}
             for item in items:
-                if id(item) in left_in:
-                    yield self._outputs(next(results), item, generation, watch, rows)
+                if (result := found.get(id(item))) is not None:
+                    yield self._outputs(result, item, generation, watch, rows)
                 else:
                     yield Expired(time.perf_counter() - item.deadline)
 
@@ -127,8 +128,8 @@ class Searching:
                 self._spans.take(requests, watch, searched)
         return responses
 
-    def _search_rows(self, items: list[Item]) -> int:
-        """Rows to search for together, after lowering the effort of those that are short of time."""
+    def _fit(self, items: list[Item]) -> int:
+        """Lower the effort of those that are short of time; the number of embeddings to search for together."""
         rows = sum(len(item.embeddings) for item in items if item.embeddings is not None)
         now = time.perf_counter()
         for item in items:

@@ -12,6 +12,7 @@ import secrets
 import threading
 import urllib.request
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import triton_python_backend_utils as pb_utils  # exists only inside the stub
@@ -48,7 +49,8 @@ class Spans:
 
     def close(self) -> None:
         """Send what is left and end the thread."""
-        self._waiting.put(None)
+        with suppress(queue.Full):
+            self._waiting.put_nowait(None)
         self._thread.join(2 * _TIMEOUT_S)
 
     def take(self, requests: Sequence[Any], watch: Stopwatch, rows: int) -> None:

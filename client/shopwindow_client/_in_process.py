@@ -53,7 +53,7 @@ class InProcess:
         Raises:
             grpc.RpcError: It would refuse.
         """
-        from retrieval.errors import InvalidRequest
+        from retrieval.errors import InvalidRequest, TowersDiffer
 
         handle: Callable[[Any], Any] | None = getattr(self, f"_{method}", None)
         if handle is None:
@@ -63,6 +63,8 @@ class InProcess:
                 return handle(message)
             except InvalidRequest as error:
                 raise Refused(grpc.StatusCode.INVALID_ARGUMENT, str(error)) from error
+            except TowersDiffer as error:
+                raise Refused(grpc.StatusCode.UNAVAILABLE, str(error)) from error
 
     def _ServerLive(self, message: Any) -> Any:
         return service_pb2.ServerLiveResponse(live=True)

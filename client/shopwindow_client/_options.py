@@ -64,6 +64,8 @@ class SearchOptions(CallOptions, total=False):
         channels: Where products come from: "embedding", "lexical" or "embedding,lexical". Words are needed for all
             but the first.
         fusion: How two channels are merged: "rrf", or "weighted:0.7" with the weight of the embedding channel.
+        towers: Hash of the towers that made the embeddings given. A server whose index is of others answers
+            `ServerNotReady`, where it would find anything at all: embed again then.
     """
 
     top_k: int | None
@@ -72,6 +74,7 @@ class SearchOptions(CallOptions, total=False):
     min_score: float | None
     channels: str | None
     fusion: str | None
+    towers: str | None
 
 
 @dataclass(frozen=True)

@@ -158,6 +158,7 @@ def encode_parameters(
     min_score: float | None = None,
     channels: str | None = None,
     fusion: str | None = None,
+    towers: str | None = None,
 ) -> Parameters:
     """Return the request parameters that were given; limits and column names are the server's to judge.
 
@@ -179,7 +180,7 @@ def encode_parameters(
         if not is_number or not math.isfinite(min_score):
             raise InvalidRequest(f"min_score must be a finite number, got {min_score!r}")
         parameters["min_score"] = float(min_score)
-    for name, text in (("channels", channels), ("fusion", fusion)):
+    for name, text in (("channels", channels), ("fusion", fusion), ("towers", towers)):
         if text is not None:
             if not isinstance(text, str):
                 raise InvalidRequest(f"{name} must be a string, got {text!r}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -33,6 +34,7 @@ from loadtests.slo import ExitCode
 from retrieval import InProcessPipeline
 from retrieval.cores import usable_cores
 from retrieval.progress import progress_bar
+from serving import ServingError
 
 ZIPF = Load(clients=32, batch=1, zipf=1.0)
 _COMPARED = 32  # queries whose answers must be the same before anything is measured
@@ -42,9 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, and write the document."""
     options = _options(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C does, it stops all servers
     try:
         return _bench(options)
-    except HarnessFailure as failure:
+    except (HarnessFailure, ServingError) as failure:
         print(f"HARNESS FAILURE {failure}", file=sys.stderr)
         return ExitCode.HARNESS_FAILURE
 
@@ -73,7 +76,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 def _bench(options: argparse.Namespace) -> int:
     queries = read_queries(options.queries)
     wide = options.out / "zipf_queries.txt"
-    wide.write_text("\n".join(widen(queries, options.zipf_queries)) + "\n")
+    popular = widen(queries, options.zipf_queries)
+    wide.write_text("\n".join(popular) + "\n")
     left_out: dict[str, str] = {}
     seeds = count()
     with ExitStack() as stack:
@@ -102,7 +106,11 @@ def _bench(options: argparse.Namespace) -> int:
             readings = interleave(measures, options.rounds, lambda _: bar.update())
         open_loops = [
             measure_open_loop(
-                ours.target.url, options.queries, seconds=options.open_seconds, seed=seed, out=options.out / "open_loop"
+                ours.target,
+                options.queries,
+                seconds=options.open_seconds,
+                seed=seed,
+                out=options.out / "open_loop",
             )
             for seed in range(options.rounds if options.open_seconds else 0)
         ]
@@ -114,7 +122,7 @@ def _bench(options: argparse.Namespace) -> int:
         f"{options.seconds:g} s.",
         "A load is clients x queries in a request; throughput and CPU in the last columns are Shopwindow's over that "
         "server's. CPU is the server's, with all its processes, a query.",
-        f"The Zipf mix draws from {options.zipf_queries:,} queries; Shopwindow has its cache of query embeddings "
+        f"The Zipf mix draws from {len(popular):,} queries; Shopwindow has its cache of query embeddings "
         f"there, which {options.warm_up:g} s of the same mix warmed, and everywhere else has none. Peers have none.",
         COMPETES,
     ]
@@ -135,7 +143,10 @@ def _peers(options: argparse.Namespace, stack: ExitStack, left_out: dict[str, st
             left_out[peer.name] = f"{', '.join(peer.missing)} not installed: pip install 'shopwindow[bench]'"
         else:
             log = options.out / f"{peer.name.replace(' ', '_')}.log"
-            targets.append(stack.enter_context(running(peer, options.repository, options.index, log)))
+            try:
+                targets.append(stack.enter_context(running(peer, options.repository, options.index, log)))
+            except HarnessFailure as failure:
+                left_out[peer.name] = f"it did not start: {str(failure).splitlines()[0]}"
     return targets
 
 

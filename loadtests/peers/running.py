@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -18,13 +18,13 @@ import grpc
 from tritonclient.grpc import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
+from loadtests.bisect_cpu import cpu_seconds
 from loadtests.bisect_load import ROOT, Target
-from loadtests.bisect_servers import embedding_cache
 from loadtests.launching import HarnessFailure
 from loadtests.peers.work import INDEX_VARIABLE, REPOSITORY_VARIABLE, WORKERS
+from retrieval.embedding_cache import VARIABLE
 from serving.install import find_tritonserver
 from serving.ports import choose_ports
-from serving.processes import kill_group
 from serving.server import DIRECT
 
 _READY_S = 120.0
@@ -96,6 +96,8 @@ def running(peer: Peer, repository: Path, index: Path, log: Path) -> Iterator[Ta
         "OMP_NUM_THREADS": "1",
         "TOKENIZERS_PARALLELISM": "false",  # its threads would fight with the workers for the cores
         "BENTOML_DO_NOT_TRACK": "true",
+        "BENTOML_HOME": str(log.parent.resolve() / "bentoml"),  # else a folder in the user's home
+        VARIABLE: "0",
         REPOSITORY_VARIABLE: str(repository.resolve()),
         INDEX_VARIABLE: str(index.resolve()),
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
@@ -104,7 +106,7 @@ def running(peer: Peer, repository: Path, index: Path, log: Path) -> Iterator[Ta
             filter(None, [*map(str, find_tritonserver().library_path), os.environ.get("LD_LIBRARY_PATH")])
         ),
     }
-    with ExitStack() as stack, embedding_cache(kept=False):
+    with ExitStack() as stack:
         output = stack.enter_context(log.open("wb"))
         process = subprocess.Popen(
             [sys.executable, *peer.command(port)],
@@ -156,10 +158,17 @@ def _grpc_answers(url: str) -> bool:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.send_signal(signal.SIGINT)
-    try:
-        process.wait(_STOP_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
+    """End a peer; those of its processes that stay, which may have left its group, are killed."""
+    with ExitStack() as stack:
+        family = []
+        for pid in cpu_seconds(process.pid):
+            with suppress(ProcessLookupError):
+                family.append(os.pidfd_open(pid))  # by number, it might be another's by then
+                stack.callback(os.close, family[-1])
+        process.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_STOP_S)
+        for descriptor in family:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
         process.wait()
-    kill_group(process.pid)

@@ -17,10 +17,11 @@ def widen(queries: Sequence[str], count: int, seed: int = 0) -> list[str]:
     """
     random = np.random.default_rng(seed)
     lengths = [len(query.split()) for query in queries]
-    words = sorted({word for query in queries for word in query.split()})
+    words = np.array(sorted({word for query in queries for word in query.split()}))
     wide = dict.fromkeys(queries[:count])
     for _ in range(50 * count):
         if len(wide) >= count:
             break
-        wide[" ".join(random.choice(words, random.choice(lengths)))] = None
+        length = lengths[random.integers(len(lengths))]
+        wide[" ".join(words[random.integers(len(words), size=length)].tolist())] = None
     return list(wide)

@@ -10,7 +10,10 @@ from retrieval.row_mask import RowMask
 
 
 class SearchEngine(Protocol):
-    """Finds the rows whose vectors have the largest inner product with each query. It serves one thread at a time."""
+    """Finds the rows whose vectors have the largest inner product with each query.
+
+    Several threads may search: an index and its update, which is checked before it is served, can share an engine.
+    """
 
     @property
     def rows(self) -> int:

@@ -2,13 +2,14 @@
 
 It ranks as the CPU engine of the same folder does: what a GPU keeps in fewer bits only finds candidates, which the
 caller scores again by the whole vectors. A search that asks for more than a GPU can select (a large k, a narrow filter
-that its FAISS does not obey, a great effort) is answered by that CPU engine, which is kept beside it. One index serves
-one thread at a time, and each process has its own copy: exactly one retriever instance per GPU.
+that its FAISS does not obey, a great effort) is answered by that CPU engine, which is kept beside it. Searches of one
+index wait for each other, and each process has its own copy: exactly one retriever instance per GPU.
 """
 
 from __future__ import annotations
 
 import math
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,7 @@ class FaissGpuEngine:
         self._gpus = gpus
         self.recipe = recipe
         self.selects = selects
+        self._turn = threading.Lock()  # FAISS's GPU indexes take one thread at a time
 
     @classmethod
     def open(
@@ -142,7 +144,8 @@ class FaissGpuEngine:
         breadth = self._breadth(effort, fetch, share)
         if max(reach, breadth) > self._plan.selection:
             return self._search_beyond(queries, k, effort, mask)
-        scores, rows = self._ask(np.ascontiguousarray(queries, np.float32), fetch, breadth, mask)
+        with self._turn:
+            scores, rows = self._ask(np.ascontiguousarray(queries, np.float32), fetch, breadth, mask)
         rows = np.where(rows < self.rows, rows, -1)  # cuVS marks what it did not find with the largest number
         return (scores, rows) if mask is None else keep_allowed(scores, rows, mask, k)
 

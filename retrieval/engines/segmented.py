@@ -18,32 +18,35 @@ class SegmentedEngine:
         base: the engine of the base rows.
         base_vectors: (base rows, dim) float32, possibly memory-mapped.
         delta: (delta rows, dim) float32, at least one row.
+
+    Attributes:
+        base: as given.
     """
 
     def __init__(self, base: SearchEngine, base_vectors: np.ndarray, delta: np.ndarray) -> None:
-        self._base = base
+        self.base = base
         self._base_vectors = base_vectors
         self._delta = FaissCpuEngine.build(delta, choose_recipe(len(delta), "flat"))
 
     @property
     def rows(self) -> int:
         """Number of indexed vectors, base and delta."""
-        return self._base.rows + self._delta.rows
+        return self.base.rows + self._delta.rows
 
     @property
     def dim(self) -> int:
         """Length of an indexed vector."""
-        return self._base.dim
+        return self.base.dim
 
     @property
     def largest_k(self) -> int:
         """See `SearchEngine.largest_k`."""
-        return self.rows if self._base.largest_k >= self._base.rows else self._base.largest_k
+        return self.rows if self.base.largest_k >= self.base.rows else self.base.largest_k
 
     @property
     def description(self) -> str:
         """See `SearchEngine.description`."""
-        return f"{self._base.description}, and {self._delta.rows} updated vectors searched exactly"
+        return f"{self.base.description}, and {self._delta.rows} updated vectors searched exactly"
 
     def spare(self, k: int) -> int:
         """See `SearchEngine.spare`; none, as rough scores of the base could not be merged with the delta's exact ones:
@@ -57,7 +60,7 @@ class SegmentedEngine:
         A query for which the base came back short has -1 in its last place, even where the delta could have filled it:
         better products than those may be left in the base.
         """
-        base_rows = self._base.rows
+        base_rows = self.base.rows
         base_mask, delta_mask = mask.split(base_rows) if mask is not None else (None, None)
         base_k = min(k, base_rows if base_mask is None else base_mask.count)
         delta_k = min(k, self._delta.rows if delta_mask is None else delta_mask.count)
@@ -65,7 +68,7 @@ class SegmentedEngine:
         rows = np.empty(scores.shape, np.int64)
         if base_k:
             scores[:, :base_k], rows[:, :base_k] = search_rescored(
-                self._base, self._base_vectors, queries, base_k, effort, base_mask
+                self.base, self._base_vectors, queries, base_k, effort, base_mask
             )
         if delta_k:
             scores[:, base_k:], rows[:, base_k:] = self._delta.search(queries, delta_k, effort, delta_mask)

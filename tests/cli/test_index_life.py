@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from cli.generations import await_served
 from cli.main import main
 from cli.update import read_ids
+from export.update import update_index
 from retrieval import ProductIndex, parse_parameters
 from retrieval.content import content_hash
+from retrieval.errors import GenerationRefused, IndexUnfit
 from retrieval.index_folder import read_manifest, write_index
-from retrieval.index_home import IndexHome, resolve_index
-from retrieval.live import LiveIndex
+from retrieval.index_home import IndexHome, Pointer, resolve_index
+from retrieval.live import LiveIndex, wait_until_served
+from retrieval.milvus_index import FILE
 from tests.retrieval.index_parts import make_index
 
 ROWS = 60
@@ -71,7 +76,8 @@ def test_an_update_its_rollback_and_a_compaction(
     assert ids(home) == every[:-2] and set(ids(home, filter={"price": 7.0})) >= {*every[:3]}
 
     assert main(["rollback", "--index", str(home)]) == 0
-    assert "back at generation 1; the same command leads to 2 again" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "is back at generation 1" in said and "'shopwindow rollback' leads to 2 again" in said
     assert ids(home) == every
     assert main(["index", "rollback", "--index", str(home)]) == 0
     assert ids(home) == every[:-2]
@@ -99,11 +105,88 @@ def test_a_refused_generation_does_not_stay_the_one_to_serve(home: Path, capsys:
     try:
         assert main(["update", "--index", str(home), "--remove", str(best)]) == 1
         assert "it does not fit into memory" in capsys.readouterr().err
-        pointer = IndexHome(home).pointer
-        assert pointer is not None and (pointer.generation, pointer.previous) == (1, 2)
+        assert IndexHome(home).pointer == Pointer(generation=1)
         assert live.current == "000001" and best in ids(home)
+        assert main(["rollback", "--index", str(home), "--to", "2"]) == 1  # tried again, and refused again
+        assert "'shopwindow rollback --to 2' tries it again" in capsys.readouterr().err
+        assert IndexHome(home).pointer == Pointer(generation=1)
     finally:
         live.close()
+
+
+def test_two_updates_before_a_refusal_leave_what_is_served_in_its_place(home: Path) -> None:
+    every, slow = ids(home), threading.Event()
+
+    def load(folder: Path, before: str | None) -> str:
+        if before is not None:
+            slow.wait()
+            raise ValueError("it does not fit into memory")
+        return folder.name
+
+    def update(product: int) -> int:
+        return update_index(home, home / "no repository", removed=[product], progress=False).generation
+
+    live = LiveIndex(home, load)
+    try:
+        first, second = update(every[0]), update(every[1])
+        slow.set()
+        # A third one may be under way, which hides nothing.
+        with IndexHome(home).writing(), pytest.raises(GenerationRefused, match="it does not fit into memory"):
+            await_served(home, second, 60)
+        assert (first, second) == (2, 3)
+        assert IndexHome(home).pointer == Pointer(generation=1)
+        assert ids(home) == every
+        IndexHome(home).rollback(second)
+        with pytest.raises(GenerationRefused):
+            wait_until_served(home, second)
+        with pytest.raises(IndexUnfit, match=r"generation 3 .* was refused by .*, which serves 1 on: it does not fit"):
+            update(every[2])
+        assert IndexHome(home).generations == [1, 2, 3]
+    finally:
+        slow.set()
+        live.close()
+
+
+def test_a_build_that_is_refused_does_not_stay_the_one_to_serve(
+    home: Path, tmp_path: Path, repository: Path, shop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def load(folder: Path, before: str | None) -> str:
+        if before is not None:
+            raise ValueError("it does not fit into memory")
+        return folder.name
+
+    pq.write_table(pq.read_table(shop / "products.parquet").slice(0, 5), tmp_path / "few.parquet")
+    live = LiveIndex(home, load)
+    try:
+        arguments = ["--catalog", str(tmp_path / "few.parquet"), "--repository", str(repository), "--out", str(home)]
+        assert main(["index", *arguments]) == 1
+        assert f"{home} is back at generation 1" in capsys.readouterr().err
+        assert (IndexHome(home).pointer, live.generation) == (Pointer(generation=1), 1)
+    finally:
+        live.close()
+
+
+def test_a_rollback_waits_for_no_writer_and_leads_to_any_generation_that_is_there(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    every = ids(home)
+    for product in every[:2]:
+        assert main(["update", "--index", str(home), "--remove", str(product)]) == 0
+    with IndexHome(home).writing(), IndexHome(home).filling():
+        assert main(["rollback", "--index", str(home), "--to", "1"]) == 0
+        assert ids(home) == every
+        assert main(["rollback", "--index", str(home)]) == 0
+        assert ids(home) == every[2:]
+    assert main(["rollback", "--index", str(home), "--to", "9"]) == 1
+    assert "no generation 9 to go back to; on disk: [1, 2, 3]" in capsys.readouterr().err
+    assert main(["rollback", "--index", str(home), "--timeout", "0.1", "--expect-processes", "2"]) == 1
+    assert "served by 0 processes, 2 were expected" in capsys.readouterr().err
+
+
+def test_an_index_in_milvus_says_where_to_update(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (resolve_index(home) / FILE).write_text('{"collection": "shopwindow_000001"}')
+    assert main(["update", "--index", str(home), "--remove", "1"]) == 1
+    assert f"then 'shopwindow milvus --index THAT --out {home}'" in capsys.readouterr().err
 
 
 def test_ids_to_remove_come_from_a_list_or_a_file(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from retrieval import InProcessPipeline, ProductIndex, parse_parameters
 from retrieval.channels.lexical import LexicalIndex
 from retrieval.content import content_hash
 from retrieval.engines import FaissCpuEngine
-from retrieval.index_folder import Manifest, write_index
+from retrieval.index_folder import Manifest, read_index, write_index
 from retrieval.index_home import IndexHome
 from retrieval.recipes import choose_recipe
 from tests.ranking import assert_is_exact_search
@@ -112,7 +112,7 @@ class Truth:
         assert index.product_ids[rows].tolist() == [*dict.fromkeys(index.product_ids[rows].tolist())]
         assert index.folder is not None and index.lexical is not None
         for row, title in zip(
-            rows.tolist(), index.folder.attributes["title"].take(pa.array(rows)).to_pylist(), strict=True
+            rows.tolist(), read_index(home).attributes["title"].take(pa.array(rows)).to_pylist(), strict=True
         ):
             assert title == self.products[int(index.product_ids[row])]["title"]
         title = next(p["title"] for p in products if p["title"])

@@ -53,7 +53,7 @@ def main(template: Path, repository: Path, changes: Path, removed: int, folder: 
     shutil.copytree(template, whole)
     assert fork(whole, repository, changes, removed, None) == 0
     done: list[str] = json.loads(whole.with_suffix(".json").read_text())
-    published = done.index("os.rename")
+    published = len(done) - done[::-1].index("os.link")
     moments = [*range(0, published, STRIDE), *range(published, len(done))]
     for moment in moments:
         home = folder / str(moment)

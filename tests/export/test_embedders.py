@@ -13,6 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from export.building import read_progress
+from export.embedders import ServerEmbedder
 from export.errors import ExportError
 from export.index import build_index
 from retrieval.bundle import Bundle
@@ -67,6 +69,29 @@ def test_a_server_of_other_towers_is_refused_and_both_are_named(
     ours = Bundle.read(repository).tower_hash[:12]
     with pytest.raises(ExportError, match=rf"runs towers {ours}, the repository has towers 0123456789ab"):
         build_index(folder / "shop", other, tmp_path / "index", server=served.grpc_url, progress=False)
+
+
+def test_a_server_that_goes_over_to_other_towers_ends_the_build_without_their_vectors(
+    folder: Path, repository: Path, served: TritonServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check, checks = ServerEmbedder.check, 0
+
+    def changed(embedder: ServerEmbedder) -> None:
+        nonlocal checks
+        checks += 1
+        if checks == 3:  # at the start, before the first part, before the second
+            embedder._probe = -embedder._probe  # as if it were the server that is another one
+        check(embedder)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("export.embedding.PART_ROWS", 64)
+        patch.setattr(ServerEmbedder, "check", changed)
+        with pytest.raises(ExportError, match="it runs other towers; index with the repository that the server serves"):
+            build_index(folder / "shop", repository, tmp_path / "index", server=served.grpc_url, progress=False)
+    progress = read_progress(tmp_path / "index" / "building")
+    assert progress is not None and progress.parts == 1 and progress.rows < 150
+    build_index(folder / "shop", repository, tmp_path / "index", progress=False)
+    assert_equal(tmp_path / "index", folder / "here")
 
 
 def test_a_ray_cluster_embeds_as_this_process_does(folder: Path, repository: Path) -> None:

@@ -282,9 +282,9 @@ def test_there_must_be_something_to_do_and_something_left(home: Path, repository
 
 def test_one_writer_at_a_time(home: Path, repository: Path, pool: list[Product]) -> None:
     with IndexHome(home).writing():
-        with pytest.raises(IndexUnfit, match="another build, update or rollback is writing here"):
+        with pytest.raises(IndexUnfit, match="another update, compaction or publishing is under way"):
             update_index(home, repository, removed=[pool[0]["product_id"]], progress=False)
-        with pytest.raises(IndexUnfit, match="is writing here"):
+        with pytest.raises(IndexUnfit, match="is under way here"):
             compact(home, progress=False)
     assert update_index(home, repository, removed=[pool[0]["product_id"]], progress=False).removed == 1
 
@@ -303,7 +303,32 @@ def test_a_rollback_undoes_an_update_and_leads_forward_again(
     place.rollback()
     # An update of what was rolled back to takes a number that was never used.
     assert update_index(home, repository, removed=[pool[9]["product_id"]], progress=False).generation == 3
-    assert place.generations == [1, 3]
+    assert place.generations == [1, 2, 3]
+
+
+def test_a_build_under_way_keeps_nobody_from_updating(home: Path, repository: Path, pool: list[Product]) -> None:
+    with IndexHome(home).filling():
+        assert update_index(home, repository, removed=[pool[0]["product_id"]], progress=False).removed == 1
+        with pytest.raises(IndexUnfit, match="another build is under way here"), IndexHome(home).filling():
+            pass
+
+
+def test_an_update_of_which_nothing_is_left_takes_no_generation_to_go_back_to(
+    home: Path, repository: Path, pool: list[Product], tmp_path: Path
+) -> None:
+    result = update_index(
+        home, repository, changes=write_rows(tmp_path / "c", [{**pool[START], "image": b"no photo"}]), progress=False
+    )
+    assert (result.published, result.generation, result.skipped) == (False, 1, 1)
+    assert result.reasons[0].startswith("row 0: image")
+    assert IndexHome(home).generations == [1]
+
+
+def test_compaction_keeps_the_recipe(tmp_path: Path, repository: Path, truth: Truth, pool: list[Product]) -> None:
+    truth.build(tmp_path / "index", pool[:START], "ivf")
+    update_index(tmp_path / "index", repository, removed=[pool[0]["product_id"]], progress=False)
+    assert compact(tmp_path / "index", progress=False).recipe.kind == "ivf"
+    assert compact(tmp_path / "index", recipe="flat", progress=False).recipe.kind == "flat"
 
 
 def test_when_compaction_pays(home: Path, repository: Path, pool: list[Product]) -> None:

@@ -57,8 +57,10 @@ def test_a_published_generation_takes_the_place_of_the_old_one_which_is_freed(
 ) -> None:
     before, index = live.current, weakref.ref(live.current.index)
     second = publish(home, TITLES[::-1], 200, towers)
-    assert wait_until_served(home, second, WAIT_S) == 1
+    assert eventually(lambda: live.generation == second)
     assert before.retrieve(["red mug"], top_k=1).product_ids.tolist() == [[100]]  # a request in flight ends with it
+    with pytest.raises(NotServed, match="not served after"):  # what was removed may still be in its reply
+        wait_until_served(home, second, 0.2)
     assert live.current.retrieve(["red mug"], top_k=1).product_ids.tolist() == [[215]]
     assert live.current._query_tower is before._query_tower  # towers that stay the same are not loaded again
     gc.disable()  # it must go at once, and not wait for the collector of cycles
@@ -67,8 +69,8 @@ def test_a_published_generation_takes_the_place_of_the_old_one_which_is_freed(
         assert eventually(lambda: index() is None)
     finally:
         gc.enable()
-    with IndexHome(home).writing():
-        first = IndexHome(home).rollback().generation
+    assert wait_until_served(home, second, WAIT_S) == 1
+    first = IndexHome(home).rollback().generation
     assert wait_until_served(home, first, WAIT_S) == 1
     assert live.current.retrieve(["red mug"], top_k=1).product_ids.tolist() == [[100]]
 
@@ -95,6 +97,65 @@ def test_a_broken_generation_is_refused_and_the_old_one_serves_on(
     good = publish(home, TITLES, 300, towers)
     assert wait_until_served(home, good, WAIT_S) == 1
     assert [process.refused for process in served_by(home)] == [None]
+
+
+def test_a_server_that_starts_on_a_broken_generation_serves_the_one_before(
+    home: Path, towers: InProcessPipeline, repository: Path
+) -> None:
+    load = index_loader(repository, EngineOptions(), follow=False)
+    for _ in range(2):  # none of which anybody has taken
+        bad = publish(home, TITLES, 200, towers, spoil=not_numbers)
+    said: list[str] = []
+    live: LiveIndex[ProductIndex] = LiveIndex(home, load, complain=said.append)
+    try:
+        assert live.current.manifest.generation == live.generation == 1
+        [process] = served_by(home)
+        assert process.generation == 1 and process.refused is not None
+        assert process.refused.generation == bad and "not all stored vectors" in process.refused.reason
+        assert "generation 3 is refused" in said[0] and "generation 1 is served" in said[-1]
+        good = publish(home, TITLES, 300, towers)
+        assert wait_until_served(home, good, WAIT_S) == 1
+    finally:
+        live.close()
+    not_numbers(IndexHome(home).folder(1))
+    not_numbers(IndexHome(home).folder(good))
+    with pytest.raises(IndexUnfit, match=f"generation {good}: not all stored vectors are finite"):
+        LiveIndex(home, load)
+    assert served_by(home) == []
+
+
+def test_whoever_publishes_before_a_process_is_seen_is_followed_from_the_start(
+    home: Path, towers: InProcessPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[str] = []
+    announce = LiveIndex._announce
+
+    def publish_first(live: LiveIndex[str]) -> None:
+        second = publish(home, TITLES, 200, towers)
+        assert wait_until_served(home, second) == 0
+        announce(live)
+
+    def load(folder: Path, before: str | None) -> str:
+        loaded.append(folder.name)
+        return folder.name
+
+    monkeypatch.setattr(LiveIndex, "_announce", publish_first)
+    LiveIndex(home, load).close()
+    assert loaded == ["000002"]
+
+
+def test_what_is_removed_while_a_process_starts_is_not_what_it_fails_for(home: Path, towers: InProcessPipeline) -> None:
+    def load(folder: Path, before: str | None) -> str:
+        if folder.name == "000001":
+            for _ in range(3):
+                publish(home, TITLES, 200, towers)
+        return str((folder / "manifest.json").read_text() and folder.name)
+
+    live = LiveIndex(home, load)
+    try:
+        assert live.current == "000004"
+    finally:
+        live.close()
 
 
 def test_an_index_of_other_towers_is_refused_and_names_both(
@@ -217,6 +278,17 @@ def test_a_waiting_publisher_hears_of_refusals_and_of_being_overtaken(home: Path
             wait_until_served(home, 3)
     finally:
         file.close()
+
+
+def test_a_process_that_cannot_be_judged_counts_and_one_that_cannot_be_seen_may_be_expected(home: Path) -> None:
+    assert wait_until_served(home, 1) == 0
+    with pytest.raises(NotServed, match=r"served by 0 processes, 2 were expected, and no more are seen after 0\.1 s"):
+        wait_until_served(home, 1, 0.1, expected=2)
+    lock = home / "live" / "other-7-model.lock"
+    lock.mkdir(parents=True)  # it can't be opened as a file
+    assert [(process.name, process.generation) for process in served_by(home)] == [("other-7-model", None)]
+    with pytest.raises(NotServed, match=r"not served after 0\.1 s by 1 of 1 processes: other-7-model"):
+        wait_until_served(home, 1, 0.1)
 
 
 def test_readers_never_take_a_starting_process_for_a_dead_one(home: Path) -> None:

@@ -78,14 +78,15 @@ def test_a_new_generation_leaves_the_one_before_for_a_rollback_and_drops_older_o
     milvus: MilvusOptions, tmp_path: Path
 ) -> None:
     home, options = IndexHome(tmp_path / "home"), EngineOptions(milvus=milvus)
-    for rows in (100, 200, 300):
+    for rows in (100, 200, 300, 400):
         index = write(tmp_path / f"index{rows}", make_index("flat", rows))
         load_into_milvus(index, home.path, milvus, prefix="b", progress=False)
-    assert open_in_milvus(resolve_index(home.path), options).manifest.count == 300
+    assert open_in_milvus(resolve_index(home.path), options).manifest.count == 400
     home.rollback()
-    assert open_in_milvus(resolve_index(home.path), options).manifest.count == 200
+    assert open_in_milvus(resolve_index(home.path), options).manifest.count == 300
+    # The second is what led back from the third, until the fourth has been taken.
     collections = connect(milvus).list_collections()
-    assert sorted(name for name in collections if name.startswith("b_")) == ["b_000002", "b_000003"]
+    assert sorted(name for name in collections if name.startswith("b_")) == ["b_000002", "b_000003", "b_000004"]
 
 
 def test_what_a_killed_load_left_is_replaced(milvus: MilvusOptions, tmp_path: Path) -> None:

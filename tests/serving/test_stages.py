@@ -20,7 +20,7 @@ from tests.serving.other_towers import copied
 from tests.serving.stranger import Refused, ask, executions, texts
 
 TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
-SLOW_TOP_K = 13
+SLOW_TOP_K, EFFORT = 13, 7  # an effort that no other request here wants
 # Added to the fused model: one value of top_k makes a search slow, twice as slow with each step of effort.
 SLOW = f"""
 
@@ -30,7 +30,7 @@ _search = search_channels
 
 
 def search_channels(index, requests):
-    time.sleep(sum(0.04 * 2**wanted.effort for _, _, wanted in requests if wanted.top_k == {SLOW_TOP_K}))
+    time.sleep(sum(0.01 * 2**wanted.effort for _, _, wanted in requests if wanted.top_k == {SLOW_TOP_K}))
     return _search(index, requests)
 """
 
@@ -62,7 +62,15 @@ def server(repository: Path, index: Path, tmp_path_factory: pytest.TempPathFacto
         code.write(SLOW)
     collector = ThreadingHTTPServer(("127.0.0.1", 0), Collector)
     threading.Thread(target=collector.serve_forever, daemon=True).start()
-    options = ServerOptions(repository=folder, index=index, host="127.0.0.1", http_port=0, grpc_port=0, metrics_port=0)
+    options = ServerOptions(
+        repository=folder,
+        index=index,
+        host="127.0.0.1",
+        http_port=0,
+        grpc_port=0,
+        metrics_port=0,
+        extra_args=("--trace-config=opentelemetry,bsp_schedule_delay=200",),  # milliseconds
+    )
     with pytest.MonkeyPatch.context() as environment:
         url = f"http://127.0.0.1:{collector.server_port}/v1/traces"
         environment.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", url)
@@ -87,6 +95,12 @@ def until(condition: Callable[[], bool]) -> None:
     """Wait for what will come; the test's own time limit ends it."""
     while not condition():
         time.sleep(0.02)
+
+
+def until_batches_are_told(server: TritonServer) -> None:
+    """Wait until the metrics hold every batch of `retrieve` so far, all of which were searched for."""
+    batches = executions(server, "retrieve").execution_count
+    until(lambda: metric(server, "batch_rows_count", model="retrieve") == batches)
 
 
 def retrieve(server: TritonServer, *queries: str, **options: Any) -> dict[str, np.ndarray]:
@@ -117,8 +131,7 @@ def test_the_same_stages_are_histograms_on_the_metrics_port(server: TritonServer
 
     stages = ("tokenise", "tower", "search", "execute")
     retrieve(server, "one more")
-    batches = executions(server, "retrieve").execution_count
-    until(lambda: metric(server, "batch_rows_count", model="retrieve") == batches)  # all is told
+    until_batches_are_told(server)
     before = {stage: count(stage) for stage in stages}
     rows_before = metric(server, "batch_rows_sum", model="retrieve")
     total_before = metric(server, "stage_seconds_sum", model="retrieve", stage="execute")
@@ -134,15 +147,20 @@ def test_the_same_stages_are_histograms_on_the_metrics_port(server: TritonServer
     assert count("tower") == before["tower"] + 4
 
 
-def test_generation_and_cache_hits_are_metrics(server: TritonServer, index: Path) -> None:
+def test_generation_and_cache_hits_are_metrics(server: TritonServer) -> None:
+    def hits_and_misses() -> list[float]:
+        return [metric(server, f"embedding_cache_{name}_total", model="retrieve") for name in ("hits", "misses")]
+
     generation = int(retrieve(server, "lamp", outputs=["generation"])["generation"][0, 0])
     until(lambda: metric(server, "index_generation", model="retrieve") == generation)
     assert metric(server, "index_generation", model="product_index") == generation
-    hits, misses = ("embedding_cache_hits_total", "embedding_cache_misses_total")
-    known = metric(server, hits), metric(server, misses)
+    until_batches_are_told(server)
+    # Each query was one or the other, and so was the one that warmed the model up.
+    until(lambda: sum(hits_and_misses()) == metric(server, "batch_rows_sum", model="retrieve") + 1)
+    hits, misses = hits_and_misses()
     for query in ("Purple Lamp", "purple lamp ", "PURPLE LAMP", "green lamp"):
         retrieve(server, query)
-    until(lambda: (metric(server, hits), metric(server, misses)) == (known[0] + 2, known[1] + 2))
+    until(lambda: hits_and_misses() == [hits + 2, misses + 2])
 
 
 def test_what_comes_too_late_is_not_searched_for(server: TritonServer) -> None:
@@ -159,15 +177,14 @@ def test_what_comes_too_late_is_not_searched_for(server: TritonServer) -> None:
 
 def test_the_effort_is_lowered_and_told_when_time_is_short_and_the_caller_allows_it(server: TritonServer) -> None:
     def search(**parameters: Any) -> dict[str, np.ndarray]:
-        timeout = {"timeout": 1_000_000} if parameters else {}
-        return retrieve(server, "mug", parameters={"top_k": SLOW_TOP_K, **parameters}, **timeout)
+        return retrieve(server, "mug", parameters={"top_k": SLOW_TOP_K, "effort": EFFORT, **parameters}, timeout=10**6)
 
-    plain = search()  # takes 1.3 s at effort 5
-    assert plain["effort"].tolist() == [[5]]
+    plain = search()  # 1.3 s: longer than the timeout, but begun before its end
+    assert plain["effort"].tolist() == [[EFFORT]]
     hurried = search(allow_lower_effort=True)
-    assert 1 <= hurried["effort"][0, 0] < 5
+    assert 1 <= hurried["effort"][0, 0] < EFFORT
     assert hurried["product_ids"].tolist() == plain["product_ids"].tolist()  # this index is searched exactly
-    assert search(allow_lower_effort="false")["effort"].tolist() == [[5]]
+    assert search(allow_lower_effort="false")["effort"].tolist() == [[EFFORT]]
     until(lambda: metric(server, "requests_protected_total", event="effort_lowered") == 1)
 
 

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from tritonclient.grpc import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
 from serving import Health, HealthServer, PortInUse, ServerOptions, Supervisor, TritonServer
 from serving.backoff import Backoff
 from serving.processes import stubs
-from shopwindow_client import RetrievalClient, ServerDraining
+from shopwindow_client import DeadlineExceeded, Product, RetrievalClient, ServerDraining, ShopwindowError
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,10 +53,10 @@ def server(repository: Path, index: Path) -> Iterator[TritonServer]:
         yield server
 
 
-def probe(*arguments: str) -> tuple[int, str]:
+def probe(*arguments: str, timeout: float = 20.0) -> tuple[int, str]:
     """Exit status and standard error of `shopwindow probe`."""
     done = subprocess.run(
-        [sys.executable, "-m", "cli.main", "probe", "--timeout", "20", *arguments],
+        [sys.executable, "-m", "cli.main", "probe", "--timeout", str(timeout), *arguments],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -134,6 +138,73 @@ def test_models_are_loaded_and_unloaded_by_nobody_else(server: TritonServer) -> 
     connection.request("POST", "/v2/repository/models/retrieve/unload", body="{}")
     assert connection.getresponse().status == 403
     connection.close()
+
+
+class Crowd:
+    """Callers with patience, who together keep far more work waiting than a server does within a canary's deadline."""
+
+    callers = 12
+    products = 64
+
+    def __init__(self, url: str, photo: bytes) -> None:
+        self._photo = photo
+        self._done = threading.Event()
+        self._client = RetrievalClient(url, timeout_s=300.0, retry=None, max_concurrent=self.callers)
+        self._threads = [threading.Thread(target=self._call) for _ in range(self.callers)]
+
+    def __enter__(self) -> Crowd:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._client.close()  # gives up what waits
+        for thread in self._threads:
+            thread.join()
+
+    def _call(self) -> None:
+        products = [Product(title="red dress", image=self._photo)] * self.products
+        with suppress(ShopwindowError):
+            while not self._done.is_set():
+                self._client.embed_product(products)
+
+
+def test_an_overloaded_server_is_ready_to_the_watch_and_to_the_probe(server: TritonServer) -> None:
+    before = stubs(server.pid)
+    said: list[str] = []
+    supervisor = Supervisor(server, say=said.append)
+    photo = io.BytesIO()
+    Image.new("RGB", (800, 800), "red").save(photo, "PNG")  # small to send, long to decode
+    with (
+        Crowd(server.grpc_url, photo.getvalue()),
+        RetrievalClient(server.grpc_url, timeout_s=2.0, retry=None) as client,
+    ):
+        while True:  # until so much waits that nobody in a hurry is answered
+            try:
+                client.embed_product(title="red dress")
+            except DeadlineExceeded:
+                break
+        for _ in range(4):
+            supervisor.look()
+            assert supervisor.health.ready, said
+        with pytest.raises(DeadlineExceeded):  # it was so all the time
+            client.embed_product(title="red dress")
+        assert probe("--url", server.grpc_url, timeout=2.0) == (0, "")
+    assert said == []
+    assert stubs(server.pid) == before
+
+
+def test_a_model_that_hangs_is_not_taken_for_busy(server: TritonServer) -> None:
+    [victim] = [stub.pid for stub in stubs(server.pid) if stub.model == "product_tower"]
+    os.kill(victim, signal.SIGSTOP)
+    try:
+        status, errors = probe("--url", server.grpc_url, timeout=2.0)
+    finally:
+        os.kill(victim, signal.SIGCONT)
+    assert status == 1
+    assert "not ready: embed_product: embed_product at" in errors
+    assert "not ready: embed_query" not in errors
 
 
 def test_a_dead_model_fails_the_probe_and_is_loaded_again(server: TritonServer) -> None:

@@ -15,12 +15,19 @@ from pathlib import Path
 
 import pytest
 
+from retrieval.cores import usable_cores
 from serving.processes import Stub, stubs
 from shopwindow_client import DeadlineExceeded, RetrievalClient, ShopwindowError
 
 ROOT = Path(__file__).parents[2]
-PROMISED_S = 10.0
-SLACK = 3.0  # for a machine that has much else to do
+PROMISED_S = 10.0  # on a machine that does nothing else
+SLACK = 6.0  # until it is given up
+
+
+def allowed_s() -> float:
+    """What is promised, as much longer as others keep this machine's cores from the server."""
+    return PROMISED_S * max(1.0, os.getloadavg()[0] / usable_cores())
+
 
 # Each Python model of the profile `cpu`, and a call. It passes through the model, but for the steps of their own, which
 # no pipeline of this profile uses: they are watched all the same.
@@ -145,6 +152,7 @@ def test_a_killed_model_is_back_in_time(serve: Serve, model: str) -> None:
     victim = next(stub.pid for stub in before if stub.model == model)
     took = harm(serve, CALLS[model], victim, signal.SIGKILL, f"{model}: a process of it died")
     print(f"{model}: ready again {took:.1f} s after its process was killed")
+    assert took <= allowed_s()
     until(lambda: len(serve.stubs) == len(before), 30)  # those of the old model are gone too
     assert sorted(stub.model for stub in serve.stubs) == sorted(stub.model for stub in before)
 
@@ -153,6 +161,7 @@ def test_a_stopped_model_is_taken_for_dead(serve: Serve) -> None:
     victim = next(stub.pid for stub in serve.stubs if stub.model == "retrieve_similar")
     took = harm(serve, CALLS["retrieve_similar"], victim, signal.SIGSTOP, "retrieve_similar: a process of it died")
     print(f"retrieve_similar: ready again {took:.1f} s after its process was stopped")
+    assert took <= allowed_s()
 
 
 def test_a_killed_server_is_started_again_at_its_addresses(serve: Serve) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,10 +18,11 @@ from retrieval.errors import NotServed
 from retrieval.index_home import IndexHome
 from retrieval.live import served_by, wait_until_served
 from serving import ServerOptions, TritonServer
+from shopwindow_client import RetrievalClient, ServerNotReady
 from tests.ranking import assert_same_ranking
 from tests.serving.generations import Spoil, not_numbers, publish, truncate
 from tests.serving.other_towers import swapped_towers
-from tests.serving.stranger import ask, texts
+from tests.serving.stranger import Refused, ask, texts
 
 TITLES = [
     f"{colour} {kind}" for colour in ("red", "blue", "green", "black") for kind in ("mug", "dress", "bag", "lamp")
@@ -186,6 +188,47 @@ def test_other_towers_go_live_with_their_index_and_back_under_load(
         assert wait_until_served(home, rolled_back(home), WAIT_S) == PROCESSES
         np.testing.assert_allclose(ask(server, "embed_query", {"query": texts(*QUERIES)})["embedding"], own, atol=1e-5)
     assert set(load.check(expected)) == {first, second}
+
+
+def test_embeddings_of_towers_that_the_index_did_not_follow_are_refused_and_not_searched(
+    home: Path, server: TritonServer, towers: InProcessPipeline, repository: Path, tmp_path: Path
+) -> None:
+    others = swapped_towers(repository, tmp_path / "model_repository")
+    query, theirs = {"query": texts("red mug")}, InProcessPipeline(others)
+
+    def embedded() -> tuple[np.ndarray, str]:
+        answer = ask(server, "embed_query", query, outputs=["embedding", "towers"])
+        return answer["embedding"], answer["towers"][0, 0].decode()
+
+    def search(embedding: np.ndarray, towers: str) -> np.ndarray:
+        parameters = {"top_k": TOP_K, "towers": towers}
+        return ask(server, "product_index", {"embedding": embedding}, parameters=parameters)["product_ids"]
+
+    first = publish(home, TITLES, 40_000, towers)
+    assert wait_until_served(home, first, WAIT_S) == PROCESSES
+    embedding, name = embedded()
+    assert name == towers.bundle.tower_hash
+    assert search(embedding, name).shape == (1, TOP_K)
+    bad = publish(home, TITLES, 50_000, theirs, carried=others, spoil=truncate("index.faiss"))
+    with pytest.raises(NotServed, match="refused by"):
+        wait_until_served(home, bad, WAIT_S)
+    deadline = time.monotonic() + WAIT_S
+    while embedded()[1] != theirs.bundle.tower_hash:
+        assert time.monotonic() < deadline
+    embedding, name = embedded()
+    np.testing.assert_allclose(embedding, theirs.embed_query(["red mug"]), atol=1e-5)
+    with pytest.raises(Refused, match=f"not ready for embeddings of towers '{name[:12]}'") as refused:
+        search(embedding, name)
+    assert "UNAVAILABLE" in refused.value.status
+    with (
+        RetrievalClient(server.grpc_url, timeout_s=20.0, retry=None) as client,
+        pytest.raises(ServerNotReady, match=towers.bundle.tower_hash[:12]) as not_ready,
+    ):
+        client.retrieve_by_embedding(embedding, top_k=TOP_K, towers=name)
+    assert not_ready.value.retryable
+    assert wait_until_served(home, rolled_back(home), WAIT_S) == PROCESSES
+    embedding, name = embedded()
+    assert search(embedding, name).shape == (1, TOP_K)
 
 
 def test_a_server_whose_home_has_no_generation_says_so(repository: Path, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ class TritonPythonModel:
             embeddings, weights = towers.embed_prepared(concatenate(batches))
             sizes = [len(batch.pixels) for batch in batches]
             for embedding, weight in zip(stub.split(embeddings, sizes), stub.split(weights, sizes), strict=True):
-                yield {"embedding": embedding, "modality_weights": weight}
+                named = stub.named(towers.bundle, len(embedding))
+                yield {"embedding": embedding, "modality_weights": weight, "towers": named}
 
         return stub.answer(requests, prepare, embed)

@@ -18,6 +18,7 @@ class TritonPythonModel:
 
         def embed(prepared):
             embeddings = towers.embed_query([query for queries in prepared for query in queries])
-            return ({"embedding": part} for part in stub.split(embeddings, list(map(len, prepared))))
+            for part in stub.split(embeddings, list(map(len, prepared))):
+                yield {"embedding": part, "towers": stub.named(towers.bundle, len(part))}
 
         return stub.answer(requests, lambda request: clean_queries(stub.texts(request, "query")), embed)

@@ -5,7 +5,6 @@ That is more than all other work around a search, while nobody gives up a reques
 
 from __future__ import annotations
 
-import time
 from collections import deque
 
 _FEW_REQUESTS = 2  # of so few it is asked always
@@ -24,13 +23,11 @@ class Waiting:
         self._ends: deque[float] = deque([float("-inf")] * 2, maxlen=2)
         self._rows = 0
 
-    def may_be_long(self, requests: int) -> bool:
-        """Whether it is worth asking each of a batch's requests if it was cancelled."""
-        return (
-            requests <= _FEW_REQUESTS or self._rows >= _MANY_ROWS or time.perf_counter() - self._ends[0] > _PATIENCE_S
-        )
+    def may_be_long(self, requests: int, now: float) -> bool:
+        """Whether it is worth asking each of a batch's requests if it was cancelled; `now` in seconds."""
+        return requests <= _FEW_REQUESTS or self._rows >= _MANY_ROWS or now - self._ends[0] > _PATIENCE_S
 
-    def end(self, rows: int) -> None:
+    def end(self, rows: int, now: float) -> None:
         """Take note that a batch of so many rows was answered."""
-        self._ends.append(time.perf_counter())
+        self._ends.append(now)
         self._rows = rows

@@ -1,4 +1,4 @@
-"""The query tower: its own text encoder (MAKE), masked-mean pooling, projection, L2 norm."""
+"""The query tower: its own text encoder (MAKE has a separate one; that it is the queries' is our reading), masked-mean pooling, projection, L2 norm."""
 
 from __future__ import annotations
 

@@ -26,7 +26,8 @@ class TowerConfig:
             gives hidden_size. 1, 2, 4, 8 or a multiple of 16.
         dropout: share of the values of word embeddings that training sets to zero.
         modal_adaptation: weigh title and photo by what they say (MAKE); False weighs them alike, for the ablation.
-        share_text_encoder: one text encoder for queries and titles (BLOG-A7), for the ablation; MAKE has two.
+        share_text_encoder: one text encoder for queries and titles (BLOG-B), for the ablation; by our reading MAKE
+            has two.
         image_mean, image_std: per RGB channel, of pixel values scaled to 0..1.
     """
 

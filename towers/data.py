@@ -127,7 +127,10 @@ def _usable(text: str) -> str:
 
 
 def load_clicks(file: Path, catalog: HasRows) -> Clicks:
-    """Read clicks.parquet (query, product_id, and optionally count) but pairs of unknown products or blank queries."""
+    """Read clicks.parquet (query, product_id, and optionally count) but pairs of unknown products or blank queries.
+
+    Queries that differ in case and spaces alone are one, as they are to the towers.
+    """
     table = pq.read_table(file)
     counts = table["count"].to_pylist() if "count" in table.column_names else [1] * table.num_rows
     index: dict[str, int] = {}
@@ -135,8 +138,9 @@ def load_clicks(file: Path, catalog: HasRows) -> Clicks:
     clicked: defaultdict[int, set[int]] = defaultdict(set)
     for text, product, count in zip(table["query"].to_pylist(), table["product_id"].to_pylist(), counts, strict=True):
         row = catalog.row_of.get(product)
-        if row is not None and _usable(text or ""):
-            query = index.setdefault(text, len(index))
+        words = " ".join(_usable(text or "").lower().split())
+        if row is not None and words:
+            query = index.setdefault(words, len(index))
             pairs.append((query, row, count))
             clicked[query].add(row)
     if not pairs:

@@ -1,4 +1,7 @@
-"""The query tower: its own text encoder (MAKE), masked-mean pooling, projection, L2 norm."""
+"""The query tower: its own text encoder, masked-mean pooling, projection, L2 norm.
+
+MAKE has a separate text encoder; that it is the queries' is our reading.
+"""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from typing import Any
 from retrieval.cores import usable_cores
 from towers.ablation.spec import Variant
 from towers.config import read_json
+from towers.training.config import TrainingConfig
 
 _ROOT = Path(__file__).resolve().parents[2]  # there `-m cli.main` is found, installed or not
 CHECKPOINT, TRAINED = "checkpoint", "trained.json"
@@ -98,7 +99,10 @@ def identify(files: Mapping[str, Path | None]) -> Identities:
 
 def _command(variant: Variant, config: Path, out: Path, files: TrainingFiles) -> list[str]:
     many = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(variant.processes)]
-    places = {"config": config, "catalog": files.catalog, "clicks": files.clicks, "pairs": files.pairs, "out": out}
+    # A variant without same-style losses has no use for pairs, and `pretrain` would say so.
+    wanted = variant.settings.get("training", {}).get("same_style", TrainingConfig.same_style)
+    pairs = files.pairs if wanted else None
+    places = {"config": config, "catalog": files.catalog, "clicks": files.clicks, "pairs": pairs, "out": out}
     given = [(f"--{name}", str(place.resolve())) for name, place in places.items() if place is not None]
     return [
         sys.executable,

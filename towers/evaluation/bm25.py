@@ -1,4 +1,4 @@
-"""BM25 over titles: the floor that towers have to beat, made as strong as words alone allow."""
+"""BM25 over titles: the floor that towers have to beat. Words lose their endings and stop words go."""
 
 from __future__ import annotations
 

@@ -31,7 +31,8 @@ class Batch:
         has_title: (batch,) bool.
         whole: (batch,) bool, False where title and photo answer the query only together, so that neither may be
             trained on alone.
-        title_tells: (batch,) bool, `whole`, and the title has kept its colour words.
+        title_tells: (batch,) bool, `whole`, and the title is one that has kept its colour words, not some words of
+            the query: it may be trained on alone.
         positive: (queries, batch) bool, the product that a query is trained towards.
         products: (batch,) int64, the catalogue rows trained on.
         known_products: for each query, the catalogue rows known or likely to answer it: never negatives.
@@ -104,18 +105,20 @@ class ClickBatches:
         titles, shown, whole = [], products.copy(), np.ones(len(pairs), dtype=bool)
         title_tells = np.ones(len(pairs), dtype=bool)
         for row, (query, product) in enumerate(zip(queries, products, strict=True)):
-            if texts_only or rng.random() >= training.composed_share:
-                colourless = not texts_only and self._coloured[product] and rng.random() < training.colour_dropout
+            # What a title no longer says, or not alone, a photo has to.
+            seen = not texts_only and catalog.has_image[product]
+            if not seen or rng.random() >= training.composed_share:
+                colourless = seen and self._coloured[product] and rng.random() < training.colour_dropout
                 title = self._colourless[product] if colourless else catalog.titles[product]
                 titles.append(drop_words(title, rng, training.word_dropout))
                 title_tells[row] = not colourless
-            elif rng.random() < 0.5 and (edit := self._edits.draw(query, rng)) is not None:
-                other, word = edit
+            elif (edit := self._draw_edit(query, rng)) is not None:
+                shown[row], word = edit
                 titles.append(word)
-                shown[row] = rng.choice(sorted(clicks.clicked[other]))
                 whole[row] = title_tells[row] = False
             else:
                 titles.append(some_words(clicks.queries[query], rng))
+                title_tells[row] = False
         asked, answer = self._with_keywords(queries, products, rng)
         known = [clicks.clicked[query] | {products[row]} for query, row in zip(asked, answer, strict=True)]
         return Batch(
@@ -130,6 +133,15 @@ class ClickBatches:
             products=torch.from_numpy(products),
             known_products=[torch.tensor(sorted(rows)) for rows in known],
         )
+
+    def _draw_edit(self, query: int, rng: np.random.Generator) -> tuple[int, str] | None:
+        """For half the queries, where there is one: a product with a photo, and the word that leads to the query."""
+        edit = self._edits.draw(query, rng) if rng.random() < 0.5 else None
+        if edit is None:
+            return None
+        other, word = edit
+        shown = [row for row in sorted(self._clicks.clicked[other]) if self._catalog.has_image[row]]
+        return (int(rng.choice(shown)), word) if shown else None
 
     def _with_keywords(
         self, queries: np.ndarray, products: np.ndarray, rng: np.random.Generator

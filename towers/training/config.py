@@ -37,7 +37,7 @@ class TrainingConfig:
             the word that leads from it to the query (see `QueryEdits`), half the product's photo and some words of
             the query.
         keyword_queries: Keyword Enhancement (MAKE, our reading): each product is also trained towards by a query that
-            shares clicks with its own, and such queries are never its negatives.
+            shares clicks with its own and clicked the product too, so that it is never among its negatives.
         masked_words: weight of masked language modelling on query and title words.
         masked_patches: weight of masked patch modelling.
         patch_objective: "contrastive" (MPM_R, paper 2) or "regression" (MPM), for the ablation.

@@ -95,7 +95,9 @@ def fit(
                 if written is not None:
                     append_log(written / LOG, step=step, **values, learning_rate=optimizer.param_groups[-1]["lr"])
             done = step + 1
-            if validation is not None and (done % training.validate_every == 0 or done == training.steps):
+            # While texts are trained alone, the rest knows nothing yet: such weights must not count as the best.
+            due = done % training.validate_every == 0 or done == training.steps
+            if validation is not None and due and not training.texts_only(step):
                 recall = validation.recall(towers)
                 best.tell(recall, towers)
                 if rank() == 0:
@@ -158,7 +160,8 @@ def _fingerprint(
     facts = [towers.config.to_json(), vars(training), world_size()]
     digest.update(json.dumps(facts, sort_keys=True).encode())
     digest.update(tokenizer.to_str().encode())
-    arrays = [catalog.product_ids, catalog.pixels]
+    digest.update(json.dumps([catalog.titles, clicks.queries]).encode())
+    arrays = [catalog.product_ids, catalog.pixels, catalog.has_image]
     for log in [clicks] if validation is None else [clicks, validation.clicks]:
         arrays += [log.query, log.product, log.weight]
     for array in arrays:

@@ -14,6 +14,7 @@ from towers.data import TrainingCatalog, load_catalog, load_clicks
 from towers.holdout import held_out
 from towers.model import Towers
 from towers.objectives.cross_device import rank, world_size
+from towers.objectives.same_style import NEIGHBOURS
 from towers.tokenizer import train_tokenizer
 from towers.training.config import TrainingConfig
 from towers.training.curves import plot_log
@@ -68,6 +69,11 @@ def pretrain(
         towers = Towers(TowerConfig.from_json({"vocab_size": tokenizer.get_vocab_size(), **settings["towers"]}))
         out.mkdir(parents=True, exist_ok=True)  # found out now, not after the training, if it cannot be
         pairs = PairBatches(towers.config, tokenizer, catalog, pairs_file) if pairs_file else None
+        if pairs is not None and training.locality and min(pairs.styles, training.pair_batch_size) < NEIGHBOURS:
+            raise ValueError(
+                f"locality: needs at least {NEIGHBOURS} pairs of different styles a batch, got {pairs.styles} styles "
+                f"and pair_batch_size {training.pair_batch_size}; set it to 0, or mine more pairs"
+            )
         validation = None
         if kept_out is not None:
             products = training.validation_products

@@ -25,8 +25,10 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def ablate(folder: Path, clicks: Path, *more: str) -> int:
-    settings = {"vocab_size": 60, "towers": SIZES, "training": {"steps": 9, "batch_size": 8, "hold_out": 0.3}}
-    variants = {"full": {}, "no composed queries, seed 8": {"training": {"composed_share": 0.0, "seed": 8}}}
+    training = {"steps": 9, "batch_size": 8, "hold_out": 0.3, "same_style": 0.5, "pair_batch_size": 4, "locality": 0.0}
+    settings = {"vocab_size": 60, "towers": SIZES, "training": training}
+    # A variant has no use for pairs that it gives no weight.
+    variants = {"full": {}, "no same-style losses, seed 8": {"training": {"same_style": 0.0, "seed": 8}}}
     (folder / "spec.json").write_text(
         json.dumps({"base": settings, "changes": {"training": {"steps": 3}}, "variants": variants})
     )
@@ -34,12 +36,15 @@ def ablate(folder: Path, clicks: Path, *more: str) -> int:
     pq.write_table(pa.table(queries), folder / "queries.parquet")
     qrels = {"query_id": [1, 2, 2, 3], "product_id": [100, 101, 105, 110], "relevance": [1, 1, 1, 1]}
     pq.write_table(pa.table(qrels), folder / "qrels.parquet")
+    pairs = {"trigger_id": list(range(100, 118, 2)), "recall_id": list(range(101, 119, 2))}
+    pq.write_table(pa.table(pairs), folder / "pairs.parquet")
     files = {
         "spec": folder / "spec.json",
         "catalog": write_catalog(folder),
         "clicks": clicks,
         "queries": folder / "queries.parquet",
         "qrels": folder / "qrels.parquet",
+        "pairs": folder / "pairs.parquet",
         "out": folder / "out",
     }
     return main(["ablate", *(part for name, file in files.items() for part in (f"--{name}", str(file))), *more])
@@ -49,7 +54,7 @@ def test_variants_are_trained_once_and_reported(tmp_path: Path, capsys: pytest.C
     clicks, out = write_clicks(tmp_path), tmp_path / "out"
     assert ablate(tmp_path, clicks) == 0
     lines = capsys.readouterr().out.splitlines()
-    names = ["full", "no composed queries, seed 8"]
+    names = ["full", "no same-style losses, seed 8"]
     assert [line.split(": ")[0] for line in lines] == names
     hashes = [hash_checkpoint(out / name / "checkpoint") for name in names]
     assert hashes[0] != hashes[1]

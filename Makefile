@@ -51,7 +51,7 @@ bench: $(INDEX)/CURRENT
 bench-index: $(READY)
 	$(BIN)/python -m loadtests.index_bench $(BENCH_ARGS)
 
-# 50 swaps, 20 rollbacks, 100 updates under load, then kills: half an hour on two cores that do nothing else.
+# 50 swaps, 20 rollbacks, 100 updates under load, then kills: ten to thirty minutes on two cores that do nothing else.
 soak: $(REPOSITORY)/bundle.json
 	$(BIN)/python -m loadtests.swap_soak --repository $(REPOSITORY) $(SOAK_ARGS)
 

@@ -15,6 +15,7 @@ from loadtests.peers.running import BATCHER
 OURS, CACHED = "Shopwindow", "Shopwindow, cache"
 REJECTED_MS = 50.0
 _MOST_LATE_MS = 500.0  # an overload that was sent later was none
+_MOST_HALF_LATE_MS = 100.0  # nor does a calm load that was sent later tell of the server; as in a load test
 _MOST_GOOD = 1.25  # nor was one of which more was answered than the server was thought able to
 Readings = Mapping[tuple[str, str], Sequence[Reading]]
 """(server, load) -> a reading a round; (LIMIT, batch as text) for the in-process limit."""
@@ -59,12 +60,14 @@ class OpenLoop:
         peak_per_s: Saturation rate, from which the others follow.
         half_p50_ms: At half of that rate, from the intended start.
         half_p99_ms: Likewise.
+        half_late_ms: 99th percentile of how late the load generator sent then, which is part of the latency.
         overload: At three times that rate.
     """
 
     peak_per_s: float
     half_p50_ms: float
     half_p99_ms: float
+    half_late_ms: float
     overload: Overload
 
 
@@ -108,8 +111,11 @@ def _open_goals(rounds: Sequence[OpenLoop]) -> list[Goal]:
     tail = median(one.half_p99_ms / one.half_p50_ms for one in rounds) if rounds else None
     good = median(one.overload.good / one.overload.seconds / one.peak_per_s for one in rounds) if rounds else None
     late = [wave.rejected_ms for wave in waves if wave.rejected_ms is not None]
-    sent = note = ""
+    calm = sent = note = ""
     if rounds:
+        calm = f"p50 {median(one.half_p50_ms for one in rounds):.1f} ms"
+        if (half_late := median(one.half_late_ms for one in rounds)) > _MOST_HALF_LATE_MS:
+            tail, calm = None, f"the load generator was {half_late:.0f} ms late: the cores have no room for it"
         times = median(one.overload.sent / one.overload.seconds / one.peak_per_s for one in rounds)
         peak, behind = median(one.peak_per_s for one in rounds), max(wave.late_ms for wave in waves)
         sent = f"sent {times:.1f} x the peak of {peak:.0f}/s, p99 {behind:.0f} ms late"
@@ -125,7 +131,7 @@ def _open_goals(rounds: Sequence[OpenLoop]) -> list[Goal]:
         note = f"{errors.total()} of {sum(wave.sent for wave in waves)} rejected or too late{often}"
     # Where every request was answered, none was rejected too late.
     return [
-        Goal(name="p99 over p50 at half of the saturation rate", limit=3.0, at_most=True, ratio=tail),
+        Goal(name="p99 over p50 at half of the saturation rate", limit=3.0, at_most=True, ratio=tail, note=calm),
         Goal(name="goodput at 3 x saturation, over the peak", limit=0.9, at_most=False, ratio=good, note=sent),
         Goal(
             name=f"p99 until a request is rejected, over {REJECTED_MS:g} ms",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from loadtests.bisect_load import Target, drive
 from loadtests.bisect_reading import Load
 from loadtests.launching import HarnessFailure
@@ -49,4 +51,7 @@ def measure_open_loop(target: Target, queries: Path, *, seconds: float, seed: in
     if half.p50_ms is None or half.p99_ms is None:
         raise HarnessFailure("open loop: nothing was answered at half of the saturation rate")
     wave = overload(Job(url=target.url, rate=_FACTOR * peak_per_s, seconds=seconds, queries=str(queries), seed=seed))
-    return OpenLoop(peak_per_s=peak_per_s, half_p50_ms=half.p50_ms, half_p99_ms=half.p99_ms, overload=wave)
+    late_ms = float(np.percentile(outcome.samples.late_ms, 99))
+    return OpenLoop(
+        peak_per_s=peak_per_s, half_p50_ms=half.p50_ms, half_p99_ms=half.p99_ms, half_late_ms=late_ms, overload=wave
+    )

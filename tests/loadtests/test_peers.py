@@ -54,7 +54,13 @@ def found(open_loops: list[OpenLoop]) -> dict[str, tuple[bool, float | None]]:
 
 def test_targets_are_ratios_of_what_was_measured() -> None:
     loops = [
-        OpenLoop(peak_per_s=570.0, half_p50_ms=4.0, half_p99_ms=p99, overload=wave(good=5_301, rejected_ms=40.0))
+        OpenLoop(
+            peak_per_s=570.0,
+            half_p50_ms=4.0,
+            half_p99_ms=p99,
+            half_late_ms=2.0,
+            overload=wave(good=5_301, rejected_ms=40.0),
+        )
         for p99 in (8.0, 40.0, 10.0)
     ]
     assert found(loops) == {
@@ -77,15 +83,17 @@ def test_what_was_not_measured_does_not_pass() -> None:
 
 
 def test_a_late_rejection_and_a_lost_goodput_fail_and_no_rejection_is_no_late_one() -> None:
-    def verdicts(**changes: float | None) -> list[tuple[bool, float | None]]:
+    def verdicts(half_late_ms: float = 2.0, **changes: float | None) -> list[tuple[bool, float | None]]:
         some = wave(**{"good": 5_000, "rejected_ms": 51.0, **changes})  # type: ignore[arg-type]
-        loop = OpenLoop(peak_per_s=570.0, half_p50_ms=4.0, half_p99_ms=8.0, overload=some)
-        return list(found([loop]).values())[-2:]
+        loop = OpenLoop(peak_per_s=570.0, half_p50_ms=4.0, half_p99_ms=8.0, half_late_ms=half_late_ms, overload=some)
+        return list(found([loop]).values())[-3:]
 
-    assert [passed for passed, _ in verdicts()] == [False, False]
-    assert verdicts(good=16_000, rejected_ms=None) == [(False, None), (False, None)]  # the peak was none
-    assert verdicts(late_ms=700.0) == [(False, None), (False, None)]  # sent so late, it was no overload
-    assert verdicts(good=5_200, rejected_ms=None) == [(True, pytest.approx(5_200 / 5_700)), (True, 0.0)]
+    assert [passed for passed, _ in verdicts()] == [True, False, False]
+    assert verdicts(good=5_200, rejected_ms=None)[1:] == [(True, pytest.approx(5_200 / 5_700)), (True, 0.0)]
+    # What the harness could not bring about was not measured.
+    assert verdicts(half_late_ms=200.0)[0] == (False, None)
+    assert verdicts(good=16_000, rejected_ms=None)[1:] == [(False, None), (False, None)]  # the peak was none
+    assert verdicts(late_ms=700.0)[1:] == [(False, None), (False, None)]
 
 
 def test_an_overload_counts_what_came_in_time_and_how_long_a_refusal_took() -> None:

@@ -79,8 +79,8 @@ def client(served: Any) -> Any:
 def index_of_other_towers(index: Path, tmp_path: Path) -> Path:
     folder = tmp_path / "other-index"
     shutil.copytree(index, folder)
-    manifest = json.loads((folder / "manifest.json").read_text())
-    (folder / "manifest.json").write_text(json.dumps({**manifest, "tower_hash": OTHER_TOWERS}))
+    file = resolve_index(folder) / "manifest.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "tower_hash": OTHER_TOWERS}))
     return folder
 
 
@@ -122,7 +122,7 @@ def test_help_answers_without_loading_torch(command: str) -> None:
 def test_help_lists_every_command() -> None:
     printed = succeeds("--help")
     for command, text in COMMANDS.items():
-        assert re.search(rf"^ +{command} +{re.escape(text.split()[0])}", printed, re.MULTILINE)
+        assert re.search(rf"^ +{command}\s+{re.escape(text.split()[0])}", printed, re.MULTILINE)
 
 
 @pytest.mark.parametrize("arguments", [(), ("sell",), ("retrieve",), ("retrieve", "mug", "--top-k", "ten")])

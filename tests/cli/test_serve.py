@@ -21,6 +21,7 @@ from pathlib import Path
 import pytest
 
 from retrieval import InProcessPipeline
+from retrieval.index_home import resolve_index
 from shopwindow_client import RetrievalClient
 
 ROOT = Path(__file__).parents[2]
@@ -229,8 +230,8 @@ def test_an_index_of_other_towers_is_refused_before_triton_starts(
 ) -> None:
     other = tmp_path / "other-index"
     shutil.copytree(index, other)
-    manifest = json.loads((other / "manifest.json").read_text())
-    (other / "manifest.json").write_text(json.dumps({**manifest, "tower_hash": "f00d" * 16}))
+    file = resolve_index(other) / "manifest.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "tower_hash": "f00d" * 16}))
     log = tmp_path / "triton.log"
     done = subprocess.run(
         command("--repository", repository, "--index", other, "--log", log, *ANY_PORTS),

@@ -313,7 +313,7 @@ def test_an_index_folder_is_opened_on_what_this_machine_has(tmp_path: Path, vect
         manifest=index.manifest,
         vectors=vectors,
         product_ids=index.product_ids,
-        attributes=index.attributes,
+        attributes=pa.table({"title": ["x"] * ROWS}),
         engine=engine,
         skipped="",
     )

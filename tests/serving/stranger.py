@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from tritonclient.grpc import InferenceServerClient, InferInput, InferRequestedOutput, service_pb2
-from tritonclient.utils import InferenceServerException, serialize_byte_tensor
+from tritonclient.utils import InferenceServerException, deserialize_bytes_tensor, serialize_byte_tensor
 
 DATATYPES = {"O": "BYTES", "f4": "FP32", "f8": "FP64", "i8": "INT64"}
 
@@ -97,7 +97,9 @@ def ask_http(
     for output in json.loads(body[:split])["outputs"]:
         stop = start + output["parameters"]["binary_data_size"]
         kind = {datatype: kind for kind, datatype in DATATYPES.items()}[output["datatype"]]
-        found[output["name"]] = np.frombuffer(body[start:stop], kind).reshape(output["shape"])
+        raw = body[start:stop]
+        values = deserialize_bytes_tensor(raw) if kind == "O" else np.frombuffer(raw, kind)
+        found[output["name"]] = values.reshape(output["shape"])
         start = stop
     return found
 

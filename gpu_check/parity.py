@@ -29,7 +29,7 @@ from export.repository import export_repository
 from gpu_check.steps import Step
 from retrieval.products import ProductBatch, ProductPreprocessor
 from retrieval.text import TextEncoder, clean_queries
-from towers.checkpoint import load_checkpoint
+from towers.checkpoint import Checkpoint, load_checkpoint
 
 ON_GPU = ("fp32", "fp16", "bf16")
 EXPORTED = ("fp32", "fp16", "int8")
@@ -82,7 +82,7 @@ def on_gpu(checkpoint: Path, catalog: Path, products: int, precision: str, devic
         AssertionError: parity is below the budget.
     """
     loaded = load_checkpoint(checkpoint)
-    sample = _sample(checkpoint, catalog, products)
+    sample = _sample(loaded, catalog, products)
     return _judged(measure_parity(loaded, _OnDevice(checkpoint, precision, device), sample, precision))
 
 
@@ -94,9 +94,9 @@ def as_engines(checkpoint: Path, catalog: Path, products: int, precision: str) -
         PlanError: TensorRT refused a graph.
     """
     loaded = load_checkpoint(checkpoint)
-    sample = _sample(checkpoint, catalog, products)
+    sample = _sample(loaded, catalog, products)
     with tempfile.TemporaryDirectory() as folder:
-        engines = _Engines(checkpoint, sample, precision, Path(folder))
+        engines = _Engines(loaded, sample, precision, Path(folder))
         return _judged(measure_parity(loaded, engines, sample, ENGINES[precision]))
 
 
@@ -110,9 +110,9 @@ def exported(checkpoint: Path, catalog: Path, products: int, precision: str) -> 
     return _figures(report)
 
 
-def _sample(checkpoint: Path, catalog: Path, products: int) -> ParitySample:
-    config = load_checkpoint(checkpoint).towers.config
-    titles = TextEncoder.read(checkpoint / "tokenizer.json", config.title_max_tokens)
+def _sample(checkpoint: Checkpoint, catalog: Path, products: int) -> ParitySample:
+    config = checkpoint.towers.config
+    titles = TextEncoder.read(checkpoint.folder / "tokenizer.json", config.title_max_tokens)
     return read_sample(catalog, ProductPreprocessor(titles, config.image_size), products)
 
 
@@ -167,12 +167,12 @@ class _OnDevice:
 class _Engines:
     """Towers as TensorRT engines; see `export.parity.measure.Embedder`."""
 
-    def __init__(self, checkpoint: Path, sample: ParitySample, precision: str, folder: Path) -> None:
+    def __init__(self, checkpoint: Checkpoint, sample: ParitySample, precision: str, folder: Path) -> None:
         from gpu_check.tensorrt_engine import EngineTower
 
-        towers = load_checkpoint(checkpoint).towers
+        towers = checkpoint.towers
         config = towers.config
-        self._encoder = TextEncoder.read(checkpoint / "tokenizer.json", config.query_max_tokens)
+        self._encoder = TextEncoder.read(checkpoint.folder / "tokenizer.json", config.query_max_tokens)
         quantised = precision in QUANTISED
         query, product = folder / "query.onnx", folder / "product.onnx"
         export_query_tower(towers, query, precision, query_feeds(sample, self._encoder) if quantised else ())

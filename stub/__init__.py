@@ -42,6 +42,7 @@ class Context:
             repository.
         model: name of the model.
         instance: name of this model instance, as `retrieve_0_1`.
+        max_batch_size: the most rows of a batch.
     """
 
     def __init__(self, args: dict[str, str]) -> None:
@@ -52,7 +53,9 @@ class Context:
         self.index = Path(named) if named else default_index(self.repository)
         self.model = args["model_name"]
         self.instance = args["model_instance_name"]
-        self._parameters = json.loads(args["model_config"]).get("parameters", {})
+        config = json.loads(args["model_config"])
+        self.max_batch_size = int(config["max_batch_size"])
+        self._parameters = config.get("parameters", {})
 
     def integer(self, name: str) -> int | None:
         """A whole number from the config's `parameters`, or None when it is not set."""
@@ -132,25 +135,25 @@ def answer(
     ask = _waiting.may_be_long(len(requests), time.perf_counter())
     for position, request in enumerate(requests):
         if ask and request.is_cancelled():  # its caller gave up: no work for nobody
-            responses[position] = _failure("the caller cancelled the request", pb_utils.TritonError.CANCELLED)
+            responses[position] = failure("the caller cancelled the request", pb_utils.TritonError.CANCELLED)
             continue
         try:
             prepared.append((position, prepare(request)))
         except InvalidRequest as error:
-            responses[position] = _failure(str(error), pb_utils.TritonError.INVALID_ARG)
+            responses[position] = failure(str(error), pb_utils.TritonError.INVALID_ARG)
         except TowersDiffer as error:
-            responses[position] = _failure(str(error), pb_utils.TritonError.UNAVAILABLE)
+            responses[position] = failure(str(error), pb_utils.TritonError.UNAVAILABLE)
         except Exception as error:  # a fault of ours; the neighbours are answered all the same
             pb_utils.Logger.log_error(f"preparing a request failed: {traceback.format_exc()}")
-            responses[position] = _failure(f"{type(error).__name__}: {error}", pb_utils.TritonError.INTERNAL)
+            responses[position] = failure(f"{type(error).__name__}: {error}", pb_utils.TritonError.INTERNAL)
     outcomes = _compute(compute, [item for _, item in prepared])
     rows = len(requests)  # those without an answer count as one
     for (position, _), outcome in zip(prepared, outcomes, strict=True):
         if isinstance(outcome, Expired):
-            responses[position] = _failure(str(outcome), pb_utils.TritonError.UNAVAILABLE)
+            responses[position] = failure(str(outcome), pb_utils.TritonError.UNAVAILABLE)
         elif isinstance(outcome, Exception):
             message = f"{type(outcome).__name__}: {outcome}"
-            responses[position] = _failure(message, pb_utils.TritonError.INTERNAL)
+            responses[position] = failure(message, pb_utils.TritonError.INTERNAL)
         else:
             wanted = requests[position].requested_output_names()
             tensors = [pb_utils.Tensor(name, array) for name, array in outcome.items() if name in wanted]
@@ -175,5 +178,6 @@ def _compute(
         return [outcome for item in items for outcome in _compute(compute, [item])]
 
 
-def _failure(message: str, code: Any) -> Any:
+def failure(message: str, code: Any) -> Any:
+    """The answer to a request that gets no other."""
     return pb_utils.InferenceResponse(error=pb_utils.TritonError(message, code))

@@ -14,7 +14,7 @@ from retrieval.stages import Stopwatch
 
 _SECONDS = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0]
 _ROWS = [1, 2, 4, 8, 16, 32, 64]
-_EVENTS = ("expired", "effort_lowered")
+_EVENTS = ("expired", "refused", "effort_lowered")
 _FLUSH_S = 0.1
 
 
@@ -86,7 +86,7 @@ class Metrics:
         self._observations.append((self._rows, rows))
 
     def count(self, event: str, number: int) -> None:
-        """Count what happened to requests: "expired" or "effort_lowered"."""
+        """Count what happened to requests: "expired", "refused" or "effort_lowered"."""
         if number:
             self._counts[event] += number
 

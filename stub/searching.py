@@ -67,6 +67,10 @@ class Searching:
         if self._spans is not None:
             self._spans.close()
 
+    def refused(self, requests: int) -> None:
+        """Count requests that were not taken up."""
+        self._metrics.count("refused", requests)
+
     def answer(
         self,
         requests: Sequence[Any],

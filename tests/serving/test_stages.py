@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
 import threading
 import time
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ import pytest
 from serving import ServerOptions, TritonServer
 from tests.serving.other_towers import copied
 from tests.serving.stranger import Refused, ask, executions, texts
+from tests.serving.watching import metric, until
 
 TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 SLOW_TOP_K, EFFORT = 13, 7  # an effort that no other request here wants
@@ -78,23 +77,6 @@ def server(repository: Path, index: Path, tmp_path_factory: pytest.TempPathFacto
             yield started
     collector.shutdown()
     collector.server_close()
-
-
-def metric(server: TritonServer, name: str, **labels: str) -> float:
-    """One of our metrics, summed over what the labels leave open; NaN when there is none."""
-    text = urllib.request.urlopen(server.metrics_url).read().decode()
-    found = [
-        float(value)
-        for described, value in re.findall(rf"^shopwindow_{name}(?:\{{(.*)\}})? (\S+)$", text, re.MULTILINE)
-        if all(f'{label}="{wanted}"' in described for label, wanted in labels.items())
-    ]
-    return sum(found) if found else float("nan")
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for what will come; the test's own time limit ends it."""
-    while not condition():
-        time.sleep(0.02)
 
 
 def until_batches_are_told(server: TritonServer) -> None:

@@ -3,6 +3,10 @@
 import stub
 from retrieval.live_loading import towers_loader
 from retrieval.products import concatenate
+from stub.queue import Queue
+
+# Catalogues are embedded in large batches, and those who do it rather wait.
+BULK_LIMIT_MS = 5000
 
 
 class TritonPythonModel:
@@ -11,11 +15,16 @@ class TritonPythonModel:
         self.live = context.live(
             towers_loader(context.repository, lambda towers: towers.embed_product(["warm up"], [b""]))
         )
+        self.queue = Queue(context, self._answer, limit_ms=BULK_LIMIT_MS)
 
     def finalize(self):
+        self.queue.close()
         self.live.close()
 
     def execute(self, requests):
+        return self.queue.take(requests)
+
+    def _answer(self, requests):
         towers = self.live.current  # once: no batch mixes towers
 
         def prepare(request):

@@ -3,17 +3,23 @@
 import stub
 from retrieval.live_loading import towers_loader
 from retrieval.text import clean_queries
+from stub.queue import Queue
 
 
 class TritonPythonModel:
     def initialize(self, args):
         context = stub.Context(args)
         self.live = context.live(towers_loader(context.repository, lambda towers: towers.embed_query(["warm up"])))
+        self.queue = Queue(context, self._answer)
 
     def finalize(self):
+        self.queue.close()
         self.live.close()
 
     def execute(self, requests):
+        return self.queue.take(requests)
+
+    def _answer(self, requests):
         towers = self.live.current  # once: no batch mixes towers
 
         def embed(prepared):

@@ -4,6 +4,7 @@ import stub
 from retrieval.channels.search import search_channels
 from retrieval.live_loading import pipeline_loader
 from retrieval.text import clean_queries
+from stub.queue import Queue
 from stub.searching import Searching
 
 
@@ -17,12 +18,17 @@ class TritonPythonModel:
             generation=lambda: self.live.current.index.manifest.generation,
             cache=lambda: self.live.current.cache,
         )
+        self.queue = Queue(context, self._answer, refused=self.searching.refused)
 
     def finalize(self):
+        self.queue.close()
         self.live.close()
         self.searching.close()
 
     def execute(self, requests):
+        return self.queue.take(requests)
+
+    def _answer(self, requests):
         pipeline = self.live.current  # once: no batch mixes generations
 
         def prepare(request):

@@ -2,6 +2,7 @@
 
 import stub
 from retrieval.live_loading import pipeline_loader
+from stub.queue import Queue
 from stub.searching import Searching
 
 
@@ -14,12 +15,17 @@ class TritonPythonModel:
         self.searching = Searching(
             context, ("decode", "tower"), generation=lambda: self.live.current.index.manifest.generation
         )
+        self.queue = Queue(context, self._answer, refused=self.searching.refused)
 
     def finalize(self):
+        self.queue.close()
         self.live.close()
         self.searching.close()
 
     def execute(self, requests):
+        return self.queue.take(requests)
+
+    def _answer(self, requests):
         pipeline = self.live.current  # once: no batch mixes generations
 
         def prepare(request):

@@ -1,0 +1,107 @@
+"""More than a server can do: what it takes up it answers rightly, what it does not it refuses at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from retrieval import InProcessPipeline
+from serving import ServerOptions, TritonServer
+from shopwindow_client import Results, RetrievalClient, ServerOverloaded
+from tests.serving.other_towers import copied
+from tests.serving.watching import metric, until
+
+CALLERS = 400  # several full batches
+SLOW_TOP_K = 13
+# Added to each model: one value of top_k makes a search slow.
+SLOW = f"""
+
+import time
+
+_answer_of = Searching.answer
+
+
+def _slowly(self, requests, prepare, embed, search, **known):
+    def slow(items):
+        time.sleep(sum(0.005 for item in items if item.parameters.top_k == {SLOW_TOP_K}))
+        return search(items)
+
+    return _answer_of(self, requests, prepare, embed, slow, **known)
+
+
+Searching.answer = _slowly
+"""
+
+
+@pytest.fixture(scope="module")
+def server(repository: Path, index: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
+    """One instance of each model that searches, and little patience."""
+    folder = copied(repository, tmp_path_factory.mktemp("overload") / "model_repository")
+    for model in ("retrieve", "product_index"):
+        config = folder / model / "configs" / "cpu.pbtxt"
+        config.write_text(config.read_text().replace("count: 2", "count: 1"))
+        with (folder / model / "1" / "model.py").open("a") as code:
+            code.write(SLOW)
+    options = ServerOptions(repository=folder, index=index, host="127.0.0.1", http_port=0, grpc_port=0, metrics_port=0)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("SHOPWINDOW_QUEUE_LIMIT_MS", "100")
+        with TritonServer(options) as started:
+            yield started
+
+
+def flood(server: TritonServer, model: str, pipeline: InProcessPipeline) -> tuple[int, int]:
+    """All callers at once, each with words of its own; how many were answered, and how many refused."""
+    words = [f"red dress {number}" for number in range(CALLERS)]
+    embeddings = pipeline.embed_query(words)
+
+    with (
+        RetrievalClient(server.grpc_url, timeout_s=60.0, retry=None, max_concurrent=CALLERS) as client,
+        ThreadPoolExecutor(CALLERS) as threads,
+    ):
+
+        def ask(number: int) -> Results:
+            if model == "retrieve":
+                return client.retrieve(words[number], top_k=SLOW_TOP_K)
+            return client.retrieve_by_embedding(embeddings[number], top_k=SLOW_TOP_K)
+
+        calls = [threads.submit(ask, number) for number in range(CALLERS)]
+        errors = [call.exception() for call in calls]
+    answered = [number for number, error in enumerate(errors) if error is None]
+    assert {type(error) for error in errors if error is not None} <= {ServerOverloaded}
+    expected = pipeline.retrieve([words[number] for number in answered], top_k=SLOW_TOP_K)
+    for number, scores in zip(answered, expected.scores, strict=True):
+        # Equal scores may change places with the padding of the batch, so the scores tell.
+        np.testing.assert_allclose(calls[number].result().scores[0], scores, atol=1e-5)
+    return len(answered), CALLERS - len(answered)
+
+
+@pytest.mark.parametrize("model", ["retrieve", "product_index"])
+def test_what_is_not_refused_at_once_is_answered_rightly(
+    server: TritonServer, pipeline: InProcessPipeline, model: str
+) -> None:
+    def told() -> float:
+        return metric(server, "requests_protected_total", model=model, event="refused")
+
+    before = told()
+    answered, refused = flood(server, model, pipeline)
+    assert answered >= 64  # what was at work
+    assert refused > 0
+    until(lambda: told() - before == refused)
+    with RetrievalClient(server.grpc_url, timeout_s=60.0, retry=None) as client:  # and then as ever
+        assert len(client.retrieve(["mug"] * 200, top_k=3)) == 200
+        assert len(client.retrieve_by_embedding(pipeline.embed_query(["mug"] * 200), top_k=3)) == 200
+
+
+def test_the_limit_is_named_and_retries_get_through(server: TritonServer, pipeline: InProcessPipeline) -> None:
+    with (
+        RetrievalClient(server.grpc_url, timeout_s=60.0, retry=None) as client,
+        ThreadPoolExecutor(CALLERS) as threads,
+    ):
+        calls = [threads.submit(client.retrieve, f"mug {n}", top_k=SLOW_TOP_K) for n in range(CALLERS)]
+        texts = {str(error) for call in calls if (error := call.exception()) is not None}
+    assert texts
+    assert all("100 ms of SHOPWINDOW_QUEUE_LIMIT_MS" in text for text in texts)

@@ -135,7 +135,7 @@ def _to_html(report: Report, index: Path) -> str:
         some = slice(where.start, min(where.stop, where.start + SHOWN_PRODUCTS))
         ids[row, : some.stop - some.start] = report.folder.product_ids[report.groups.rows[some]]
         scores[row, : some.stop - some.start] = report.groups.scores[some]
-    products = look_up(index, report.folder.manifest.tower_hash, set(ids[ids >= 0].tolist()), images=True)
+    products = look_up(index, True, set(ids[ids >= 0].tolist()), images=True)
     sizes = report.groups.sizes
     names = [
         f"Group {row}" + (f", the first {SHOWN_PRODUCTS} of {sizes[row]}" if sizes[row] > SHOWN_PRODUCTS else "")

@@ -38,6 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the index carries the repository's towers, and a server with other ones (profile cpu) changes to both as "
         "one step",
     )
+    parser.add_argument(
+        "--if-changed",
+        action="store_true",
+        help="do nothing where what is served was built from the same catalogue (path, size and date of its files), "
+        "towers and options; updates since then stay",
+    )
     add_waiting(parser)
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--server", metavar="HOST:PORT", help="embed through a running server's gRPC instead of here")
@@ -53,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Build the index, say what came out, and wait until it is served."""
     from export.calibrate import PROMISED_RECALL
-    from export.index import build_index
+    from export.index import build_index, built_already
     from retrieval.index_home import resolve_index
     from retrieval.repository_layout import default_index
 
@@ -61,6 +67,11 @@ def run(options: argparse.Namespace) -> int:
         print(recipe_table(_dimension(options.repository)))
         return 0
     out = options.out or default_index(options.repository)
+    if options.if_changed:
+        asked = {"recipe": options.recipe, "with_towers": options.with_towers}
+        if served := built_already(options.catalog, options.repository, out, **asked):
+            print(f"kept {out}, generation {served.generation}: it was built from this catalogue with these towers")
+            return 0
     manifest = build_index(
         options.catalog,
         options.repository,

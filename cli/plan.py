@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the plans; 1 when none keeps the p99."""
-    from retrieval.plan import GIB, Wanted, make_plan, make_plans
+    from retrieval.plan import GIB, TITLE_BYTES, Wanted, make_plan, make_plans
 
     wanted = Wanted(
         count=options.count,
@@ -76,6 +76,7 @@ def run(options: argparse.Namespace) -> int:
     )
     _table(plans)
     print("\nmemory counts two generations, since a swap loads the new one beside the old; * misses the p99 asked for")
+    print(f"building takes {_size(wanted.count * TITLE_BYTES)} of memory for titles of six words, whatever the recipe")
     best = min((plan for plan in plans if plan.fits), key=lambda plan: (plan.machines, plan.index_bytes), default=None)
     if best is None:
         print("no recipe keeps the p99: search less (--breadth), or allow more (--p99-ms)")

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Retrieve, print, and write the page."""
-    from cli.show import show_results
+    from cli.show import is_served, show_results
     from shopwindow_client import RetrievalClient
 
     with RetrievalClient(options.url, timeout_s=options.timeout) as client:
@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
             channels=options.channels,
             fusion=options.fusion,
         )
-        served = client.info().tower_hash
+        served = is_served(options.index, client)
     show_results(
         [f"“{query}”" for query in options.query], results, index=options.index, served=served, page_file=options.html
     )

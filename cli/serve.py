@@ -6,8 +6,12 @@ import argparse
 import signal
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cli.common import add_index, add_repository
+
+if TYPE_CHECKING:
+    from retrieval.index_folder import Manifest
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,10 +47,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Serve until Ctrl-C or SIGTERM; 1 when the server can't start, or with --no-watch dies by itself."""
-    from retrieval.bundle import Bundle
-    from retrieval.index_home import resolve_index
-    from retrieval.live_checks import check_published, towers_to_serve
-    from retrieval.product_index import ProductIndex
     from retrieval.repository_layout import default_index
     from serving import HealthServer, ServerOptions, Supervisor, TritonServer
 
@@ -57,9 +57,7 @@ def run(options: argparse.Namespace) -> int:
     # Said here in a second, rather than by every Python model in its own words.
     if options.profile == "gpu":
         _check_plans(options.repository)
-    check_published(index)
-    towers = towers_to_serve(resolve_index(index), options.repository, follow=options.profile == "cpu")
-    manifest = ProductIndex.open(index, tower_hash=Bundle.read(towers).tower_hash).manifest
+    manifest = _first_served(index, options.repository, follow=options.profile == "cpu")
     server = TritonServer(
         ServerOptions(
             repository=options.repository,
@@ -110,6 +108,25 @@ def run(options: argparse.Namespace) -> int:
         server.stop()
         if health is not None:
             health.close()
+
+
+def _first_served(index: Path, repository: Path, *, follow: bool) -> Manifest:
+    """What the models will serve at first, judged as they judge it; what they will refuse is said.
+
+    Raises:
+        RetrievalError: no generation can be served, or there is none.
+    """
+    from retrieval.engines import EngineOptions
+    from retrieval.live import LiveIndex
+    from retrieval.live_loading import index_loader
+
+    refused: list[str] = []
+    load = index_loader(repository, EngineOptions(), follow=follow)
+    live = LiveIndex(index, load, name="shopwindow serve", complain=refused.append)
+    live.close()
+    for line in refused:
+        print(line, flush=True)
+    return live.current.manifest
 
 
 def _check_plans(repository: Path) -> None:

@@ -19,7 +19,7 @@ from export.errors import CatalogError
 from retrieval.errors import IndexUnfit
 from retrieval.index_folder import read_manifest
 from retrieval.index_home import resolve_index
-from shopwindow_client import Results
+from shopwindow_client import InvalidRequest, Results, RetrievalClient, ServerNotReady, VersionMismatch
 
 _STYLE = """
 body { font: 15px/1.4 system-ui, sans-serif; margin: 2rem auto; max-width: 1100px; color: #222; background: #fafafa }
@@ -40,16 +40,14 @@ class Shown:
     image: bytes
 
 
-def show_results(
-    asked: Sequence[str], results: Results, *, index: Path, served: str | None, page_file: Path | None
-) -> None:
+def show_results(asked: Sequence[str], results: Results, *, index: Path, served: bool, page_file: Path | None) -> None:
     """Print results, and write the page when `page_file` names one.
 
     Args:
         asked: what each row of the results answers.
         results: from the client.
         index: index folder to look titles up in; may be missing.
-        served: hash of the towers that answered; an index of others is not looked into.
+        served: whether `is_served`; another index is not looked into.
         page_file: HTML page to write, or None.
     """
     products = look_up(index, served, {int(i) for row in results for i in row.ids}, images=page_file is not None)
@@ -60,18 +58,32 @@ def show_results(
         print(f"wrote {page_file}")
 
 
-def look_up(index: Path, served: str | None, product_ids: set[int], *, images: bool) -> dict[int, Shown]:
+def is_served(index: Path, client: RetrievalClient) -> bool:
+    """Whether the server searches an index of the same towers as this one, which may be missing.
+
+    It is asked by a search that names the towers: `info` names those that the server was started on, and others may
+    have gone live since, with an index that carries them.
+    """
+    try:
+        manifest = read_manifest(index)
+        client.retrieve_by_embedding(np.eye(1, manifest.dim), top_k=1, towers=manifest.tower_hash)
+    except (IndexUnfit, InvalidRequest, ServerNotReady, VersionMismatch):
+        return False
+    return True
+
+
+def look_up(index: Path, served: bool, product_ids: set[int], *, images: bool) -> dict[int, Shown]:
     """Titles, attributes and photos of products, from an index and the catalogue it was built from.
 
-    Without an index folder, or with one of other towers than those `served`, the result is empty: ids would be given
-    the titles of another catalogue. Without the catalogue there are no photos.
+    Without an index folder, or with one that is not `served`, the result is empty: ids would be given the titles of
+    another catalogue. Without the catalogue there are no photos.
     """
     folder = resolve_index(index)
     try:
         manifest = read_manifest(folder)
     except IndexUnfit:
         return {}
-    if served != manifest.tower_hash:
+    if not served:
         print(f"no titles: {index} is not the index that the server searches; name its folder with --index")
         return {}
     photos = _photos(manifest.catalog, product_ids) if images else {}

@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Retrieve, print, and write the page."""
-    from cli.show import show_results
+    from cli.show import is_served, show_results
     from shopwindow_client import RetrievalClient
 
     with RetrievalClient(options.url, timeout_s=options.timeout) as client:
@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
             filter=_filter(options),
             min_score=options.min_score,
         )
-        served = client.info().tower_hash
+        served = is_served(options.index, client)
     asked = " + ".join(
         part for part in (options.image and options.image.name, options.title and f"“{options.title}”") if part
     )

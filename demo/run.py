@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from cli.common import INDEX, REPOSITORY, SHOP
-from cli.show import look_up, page, section, table
+from cli.show import is_served, look_up, page, section, table
 from demo.life import fresh_home, show_update
 from demo.photos import photo
 from serving import ServerOptions, TritonServer
@@ -82,9 +82,8 @@ def _show(client: RetrievalClient, search: Search) -> str:
         results = client.retrieve_similar(search.product, top_k=TOP_K, **search.parameters)
     else:
         results = client.retrieve([str(search.query)], top_k=TOP_K, **search.parameters)
-    products = look_up(
-        INDEX, client.info().tower_hash, {int(product_id) for row in results for product_id in row.ids}, images=True
-    )
+    found = {int(product_id) for row in results for product_id in row.ids}
+    products = look_up(INDEX, is_served(INDEX, client), found, images=True)
     print(table([search.asked], results, products) + "\n")
     return section([search.asked], results, products)
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # One run: checkpoint to repository, TensorRT plans for the GPU at hand, catalogue to index. Run again, it keeps plans
-# that still fit.
+# that still fit, and an index that was built from the same catalogue and towers, with its updates.
 set -euo pipefail
 checkpoint=${SHOPWINDOW_CHECKPOINT:-/data/checkpoint}
 catalog=${SHOPWINDOW_CATALOG:-/data/catalog.parquet}
@@ -20,6 +20,6 @@ case $precision in bf16 | fp8)
         --repository "$embedder"
     ;;
 esac
-python3 -m cli.main index --catalog "$catalog" --repository "$embedder" --out "$out/index" \
+python3 -m cli.main index --catalog "$catalog" --repository "$embedder" --out "$out/index" --if-changed \
     ${SHOPWINDOW_RECIPE:+--recipe "$SHOPWINDOW_RECIPE"}
 python3 -m cli.main validate "$out/model_repository" --profile gpu

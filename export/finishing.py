@@ -25,7 +25,7 @@ _GROUP_ROWS = 131_072  # rows of attributes written together
 def finish(building: Building, recipe: Recipe, pipeline: InProcessPipeline) -> tuple[Recipe, float]:
     """Write everything but the manifest into `building.index`.
 
-    The vectors stay on disk. Memory holds the FAISS index and, while the lexical channel is built, all titles.
+    The vectors stay on disk. Memory holds the FAISS index, and then all titles, for the lexical channel.
 
     Args:
         building: embedded whole.
@@ -42,13 +42,15 @@ def finish(building: Building, recipe: Recipe, pipeline: InProcessPipeline) -> t
     vectors = building.vectors
     queries = _sample_queries(building, pipeline)
     engine, recall = calibrate(FaissCpuEngine.build(vectors, recipe), vectors, queries)
-    if engine.recipe.kind != "flat":
+    chosen = engine.recipe
+    if chosen.kind != "flat":
         engine.write(building.index / "index.faiss")
+    del engine  # the titles need the memory
     # Always: beside embedding a product its title costs next to nothing.
     lexical = LexicalIndex.build(list(_titles(building)))
     if lexical is not None:
         lexical.write(building.index / "lexical")
-    return engine.recipe, recall
+    return chosen, recall
 
 
 def _write_attributes(building: Building) -> None:

@@ -20,7 +20,8 @@ from export.publishing import cut_off, publish_build
 from export.ray_embedding import embed_with_ray
 from export.since import Served
 from retrieval.bundle import carry_towers
-from retrieval.index_folder import Manifest
+from retrieval.errors import IndexUnfit
+from retrieval.index_folder import Manifest, read_manifest
 from retrieval.index_home import IndexHome, check_home
 from retrieval.memory import available_memory
 from retrieval.pipeline import TOWER_ROWS, InProcessPipeline
@@ -111,9 +112,26 @@ def build_index(
                 build_seconds=round(done.seconds + time.perf_counter() - started, 1),
                 catalog=os.pathsep.join(str(path.resolve()) for path in _listed(catalog)),
                 unfilterable=source.unfilterable,
+                built_from={**inputs, **asked},
                 created=datetime.now(UTC).isoformat(timespec="seconds"),
             )
             return publish_build(home, building, manifest, began, asked, say)
+
+
+def built_already(
+    catalog: Path | Sequence[Path], repository: Path, out: Path, *, recipe: str | None = None, with_towers: bool = False
+) -> Manifest | None:
+    """The manifest of what is served, where `build_index` with the same arguments made it; None where it did not.
+
+    A catalogue is the same while path, size and date of its files are. Updates since the build count as its own.
+    """
+    try:
+        served = read_manifest(out)
+    except IndexUnfit:
+        return None
+    asked = {"recipe": recipe, "with_towers": with_towers}
+    same = served.built_from == {**_inputs(Catalog(catalog), InProcessPipeline(repository)), **asked}
+    return served if same else None
 
 
 def _embed(

@@ -27,7 +27,8 @@ class Backlog(Generic[Request, Response]):
     backlog answers, `take` returns without, and Triton hands over what waits until all of it is here, or refused.
 
     Args:
-        answer: answers requests, as many as fit a batch, in order; never called twice at once.
+        answer: answers requests, as many as fit a batch, in order, given the seconds that each waited here; it is never
+            called twice at once.
         send: answers one request whose `take` returned without.
         refuse: makes the refusal of a request from the number of rows that wait.
         full_rows: rows of a full batch.
@@ -36,7 +37,7 @@ class Backlog(Generic[Request, Response]):
 
     def __init__(
         self,
-        answer: Callable[[Sequence[Request]], list[Response]],
+        answer: Callable[[Sequence[Request], Sequence[float]], list[Response]],
         send: Callable[[Request, Response], object],
         refuse: Callable[[int], Response],
         *,
@@ -45,7 +46,7 @@ class Backlog(Generic[Request, Response]):
     ) -> None:
         self._answer, self._send, self._refuse = answer, send, refuse
         self._full_rows, self._limit_s = full_rows, limit_s
-        self._waiting: deque[tuple[list[Request], int]] = deque()
+        self._waiting: deque[tuple[list[Request], int, float]] = deque()  # with rows, and since when
         self._rows = 0  # of all that wait
         self._seconds_a_row = 0.0
         self._crowded = False
@@ -65,7 +66,7 @@ class Backlog(Generic[Request, Response]):
             One response per request; None when `send` will answer each.
         """
         if not self._crowded:
-            responses = self._measured(requests, rows)
+            responses = self._measured(requests, [0.0] * len(requests), rows)
             self._crowded = rows >= self._full_rows
             return responses
         with self._changed:
@@ -75,7 +76,7 @@ class Backlog(Generic[Request, Response]):
             if self._rows >= self._full_rows and self._rows * self._seconds_a_row > self._limit_s:
                 return [self._refuse(self._rows) for _ in requests]
             if self._crowded:  # still
-                self._waiting.append((requests, rows))
+                self._waiting.append((requests, rows, time.monotonic()))
                 self._rows += rows
                 self._start()
                 self._changed.notify_all()
@@ -101,26 +102,30 @@ class Backlog(Generic[Request, Response]):
                 self._changed.wait_for(lambda: self._waiting or self._closed)
                 if not self._waiting:
                     return
-                requests, rows = self._next()
-            for request, response in zip(requests, self._measured(requests, rows), strict=True):
+                requests, waited, rows = self._next()
+            for request, response in zip(requests, self._measured(requests, waited, rows), strict=True):
                 self._send(request, response)
             del requests, request, response  # they hold memory that the server shares with this process
             with self._changed:
                 self._crowded = bool(self._waiting)
 
-    def _next(self) -> tuple[list[Request], int]:
-        """As many as fit a batch together."""
-        requests, rows = self._waiting.popleft()
-        while self._waiting and rows + self._waiting[0][1] <= self._full_rows:
-            more, more_rows = self._waiting.popleft()
-            requests, rows = [*requests, *more], rows + more_rows
-        self._rows -= rows
+    def _next(self) -> tuple[list[Request], list[float], int]:
+        """As many as fit a batch together, how long each waited, and their rows."""
+        requests: list[Request] = []
+        waited: list[float] = []
+        total, now = 0, time.monotonic()
+        while self._waiting and (not requests or total + self._waiting[0][1] <= self._full_rows):
+            more, rows, since = self._waiting.popleft()
+            requests += more
+            waited += [now - since] * len(more)
+            total += rows
+        self._rows -= total
         self._changed.notify_all()
-        return requests, rows
+        return requests, waited, total
 
-    def _measured(self, requests: Sequence[Request], rows: int) -> list[Response]:
+    def _measured(self, requests: Sequence[Request], waited: Sequence[float], rows: int) -> list[Response]:
         started = time.monotonic()
-        responses = self._answer(requests)
+        responses = self._answer(requests, waited)
         seconds = (time.monotonic() - started) / max(1, rows)
         before = self._seconds_a_row or seconds
         self._seconds_a_row = before + _SMOOTHING * (seconds - before)

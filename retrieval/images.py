@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
 
 import numpy as np
@@ -53,7 +54,8 @@ def decode_image(field: str, data: bytes, size: int) -> np.ndarray:
         raise InvalidRequest(field, f"{_LIMITS}, got {str(error).partition(' exceeds')[0]}") from None
     # Pillow's decoders raise many kinds of error on broken bytes; all of them mean the same to the caller.
     except Exception as error:
-        problem = f"{type(error).__name__}: {error}".splitlines()[0][:120]
+        # Without the reader's address in memory, which made skipped.csv another file at each build.
+        problem = re.sub(r" <[^<>]* at 0x[0-9a-f]+>", "", f"{type(error).__name__}: {error}").splitlines()[0][:120]
         raise InvalidRequest(
             field, f"not a readable {', '.join(FORMATS)} image ({problem}); {len(data)} bytes: {show(data[:16])}"
         ) from None

@@ -24,6 +24,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -62,6 +63,8 @@ class Manifest:
         unfilterable: columns of the catalogue whose types cannot be filtered on.
         delta: rows that updates added beside the base.
         dead: rows that cannot be found any more; compaction drops them.
+        built_from: what the build that it goes back to was given, by which the same build is known; updates and
+            compaction leave it as it is. Empty in folders of before there was one.
         created: UTC, ISO 8601.
     """
 
@@ -78,6 +81,7 @@ class Manifest:
     unfilterable: tuple[str, ...] = ()
     delta: int = 0
     dead: int = 0
+    built_from: Mapping[str, Any] = field(default_factory=dict)
     metric: str = "inner_product"
     format: int = FORMAT
 

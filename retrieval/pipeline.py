@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from retrieval.text import TextEncoder, clean_queries
 
 # Rows per tower call: beyond this a larger batch is no faster on a CPU and only costs memory.
 TOWER_ROWS = 64
+QUERY_ROWS = 8  # of about one length: what padding costs is more than what larger batches gain
 
 QueryRequest = tuple[list[str], RequestParameters]
 ProductRequest = tuple[ProductBatch, RequestParameters]
@@ -170,7 +172,8 @@ class InProcessPipeline:
     def _encode(self, queries: list[str], watch: Stopwatch) -> np.ndarray:
         if self.cache is None or not queries:
             return self._compute(queries, watch)
-        keys = [self._queries.key(query) for query in queries]
+        # Digests: the texts may be long, and there are many.
+        keys = [blake2b(self._queries.key(query), digest_size=16).digest() for query in queries]
         return self.cache.embed(keys, lambda rows: self._compute([queries[row] for row in rows], watch))
 
     def _compute(self, queries: list[str], watch: Stopwatch) -> np.ndarray:
@@ -178,12 +181,15 @@ class InProcessPipeline:
             return np.empty((0, self.bundle.embedding_dim), dtype=np.float32)
         ids, mask = self._queries.encode(queries)
         watch.lap("tokenise")
-        parts = [
-            self._query_tower(ids[start : start + TOWER_ROWS], mask[start : start + TOWER_ROWS])
-            for start in range(0, len(ids), TOWER_ROWS)
-        ]
+        embeddings = np.empty((len(ids), self.bundle.embedding_dim), dtype=np.float32)
+        lengths = mask.sum(axis=1)
+        by_length = np.argsort(lengths, kind="stable")
+        for start in range(0, len(ids), QUERY_ROWS):
+            rows = by_length[start : start + QUERY_ROWS]
+            width = max(1, lengths[rows[-1]])
+            embeddings[rows] = self._query_tower(ids[rows, :width], mask[rows, :width])
         watch.lap("tower")
-        return np.concatenate(parts)
+        return embeddings
 
     def embed_prepared(self, batch: ProductBatch) -> tuple[np.ndarray, np.ndarray]:
         """Embed prepared products; returns as `embed_product`."""

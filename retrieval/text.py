@@ -73,14 +73,14 @@ class TextEncoder:
         """From a tokenizer.json."""
         return cls(Tokenizer.from_file(str(file)), max_tokens)
 
-    def key(self, text: str) -> str | bytes:
+    def key(self, text: str) -> bytes:
         """A form of a text, such that texts of the same form get the same tokens: `Red Dress` and `red dress`, where
         the tokeniser doesn't mind case."""
         normalizer = self._tokenizer.normalizer
         if normalizer is None or (self._added and self._added.search(text)):
             return text.encode()
         normalised: str = normalizer.normalize_str(text)
-        return normalised
+        return b"\0" + normalised.encode()
 
     def encode(self, texts: Sequence[str], *, pad_to: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Tokenise.

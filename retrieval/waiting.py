@@ -15,17 +15,28 @@ _MANY_ROWS = 32  # the smallest max_batch_size: more may have been waiting than 
 class Waiting:
     """How long the requests of a batch can have waited, of one instance.
 
-    A batch takes all requests that wait, unless there are too many for one. So those of a batch came when the one
-    before was under way, which was after the end of the one before that.
+    A batch takes all requests that wait with Triton, unless there are too many for one. So those of a batch came when
+    the one before was under way, which was after the end of the one before that.
     """
 
     def __init__(self) -> None:
         self._ends: deque[float] = deque([float("-inf")] * 2, maxlen=2)
         self._rows = 0
 
-    def may_be_long(self, requests: int, now: float) -> bool:
-        """Whether it is worth asking each of a batch's requests if it was cancelled; `now` in seconds."""
-        return requests <= _FEW_REQUESTS or self._rows >= _MANY_ROWS or now - self._ends[0] > _PATIENCE_S
+    def may_be_long(self, requests: int, now: float, waited: float = 0.0) -> bool:
+        """Whether it is worth asking each of a batch's requests if it was cancelled.
+
+        Args:
+            requests: how many they are.
+            now: in seconds.
+            waited: seconds that one of them waited after Triton had handed it over, see `Backlog`.
+        """
+        return (
+            waited > _PATIENCE_S
+            or requests <= _FEW_REQUESTS
+            or self._rows >= _MANY_ROWS
+            or now - self._ends[0] > _PATIENCE_S
+        )
 
     def end(self, rows: int, now: float) -> None:
         """Take note that a batch of so many rows was answered."""

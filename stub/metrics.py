@@ -16,6 +16,7 @@ _SECONDS = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.
 _ROWS = [1, 2, 4, 8, 16, 32, 64]
 _EVENTS = ("expired", "refused", "effort_lowered")
 _FLUSH_S = 0.1
+_GATHERED = 100_000  # values; a server that takes none must not cost memory without end
 
 
 class Metrics:
@@ -26,7 +27,8 @@ class Metrics:
     Args:
         model: name of the model.
         instance: name of the instance, for its generation.
-        stages: names of the stages that it measures; "execute" for all of them comes beside.
+        stages: names of the stages that it measures; "execute" for all of them comes beside, and "queue" for batches
+            that waited in the model's own.
         generation: tells which generation is served.
         cache: tells which cache is used; None where there is none.
     """
@@ -53,7 +55,8 @@ class Metrics:
         }
         labels = {"model": model}
         self._stages = {
-            stage: self._metric("stage_seconds", {**labels, "stage": stage}, _SECONDS) for stage in (*stages, "execute")
+            stage: self._metric("stage_seconds", {**labels, "stage": stage}, _SECONDS)
+            for stage in (*stages, "execute", "queue")
         }
         self._rows = self._metric("batch_rows", labels, _ROWS)
         self._generation = self._metric("index_generation", {**labels, "instance": instance})
@@ -65,7 +68,7 @@ class Metrics:
             self._events["misses"] = self._metric("embedding_cache_misses_total", labels)
         self._serves, self._cache = generation, cache
         self._served: int | None = None  # as it was told last
-        self._observations: deque[tuple[Any, float]] = deque()
+        self._observations: deque[tuple[Any, float]] = deque(maxlen=_GATHERED)
         self._counts: Counter[str] = Counter()  # since the start, by event
         self._told: Counter[str] = Counter()
         self._ended = threading.Event()
@@ -77,10 +80,12 @@ class Metrics:
         self._ended.set()
         self._thread.join()
 
-    def take(self, watch: Stopwatch, rows: int) -> None:
-        """Count in a batch."""
+    def take(self, watch: Stopwatch, rows: int, waited: float) -> None:
+        """Count in a batch, of which one request waited for so many seconds, and none longer."""
         for stage, metric in self._stages.items():
-            seconds = watch.total if stage == "execute" else watch.seconds(stage)
+            seconds = (
+                watch.total if stage == "execute" else waited or None if stage == "queue" else watch.seconds(stage)
+            )
             if seconds is not None:
                 self._observations.append((metric, seconds))
         self._observations.append((self._rows, rows))
@@ -94,9 +99,15 @@ class Metrics:
         return self._families[name].Metric(labels=labels, buckets=buckets)
 
     def _flush_on(self) -> None:
-        while not self._ended.wait(_FLUSH_S):
-            self._flush()
-        self._flush()
+        ended = complained = False
+        while not ended:
+            ended = self._ended.wait(_FLUSH_S)
+            try:
+                self._flush()
+            except Exception as error:  # the next may go well; metrics must never end a search
+                if not complained:
+                    complained = True
+                    pb_utils.Logger.log_error(f"metrics are not told: {type(error).__name__}: {error}")
 
     def _flush(self) -> None:
         while self._observations:

@@ -21,7 +21,7 @@ class Queue:
 
     Args:
         context: of the model.
-        answer: the model's: one response per request, in order.
+        answer: the model's: one response per request, in order, given the seconds that each waited here.
         limit_ms: how long a request may have to wait; by default what SHOPWINDOW_QUEUE_LIMIT_MS says, else 250.
         refused: is told how many requests were refused.
     """
@@ -29,7 +29,7 @@ class Queue:
     def __init__(
         self,
         context: stub.Context,
-        answer: Callable[[Sequence[Any]], list[Any]],
+        answer: Callable[[Sequence[Any], Sequence[float]], list[Any]],
         *,
         limit_ms: float | None = None,
         refused: Callable[[int], object] = lambda requests: None,
@@ -50,9 +50,9 @@ class Queue:
         """Answer what waits."""
         self._backlog.close()
 
-    def _answer(self, requests: Sequence[Any]) -> list[Any]:
+    def _answer(self, requests: Sequence[Any], waited: Sequence[float]) -> list[Any]:
         try:
-            return self._model_answer(requests)
+            return self._model_answer(requests, waited)
         except Exception as error:  # a fault of ours, which every caller has to hear of
             pb_utils.Logger.log_error(f"{self._model} failed: {traceback.format_exc()}")
             return [stub.failure(f"{type(error).__name__}: {error}", pb_utils.TritonError.INTERNAL) for _ in requests]

@@ -28,6 +28,7 @@ class Item:
         parameters: with the effort that it is searched with.
         deadline: in seconds of `time.perf_counter`.
         wanted: names of the outputs that it asked for.
+        waited: seconds in the model's own queue.
         embeddings: (rows, dim) float32, once they are known.
     """
 
@@ -35,6 +36,7 @@ class Item:
     parameters: RequestParameters
     deadline: float
     wanted: set[str]
+    waited: float
     embeddings: np.ndarray | None = None
 
 
@@ -46,6 +48,7 @@ class Searching:
         stages: the two before the search, for the first columns of `timings_us`; None where another model does it.
         generation: tells the generation of the index that is served.
         cache: tells the cache of query embeddings that is used.
+        reading: name of the stage in which requests are read.
     """
 
     def __init__(
@@ -54,7 +57,9 @@ class Searching:
         stages: tuple[str | None, str | None],
         generation: Callable[[], int],
         cache: Callable[[], EmbeddingCache | None] = lambda: None,
+        reading: str = "read",
     ) -> None:
+        self._reading = reading
         self._stages = (*stages, "search")
         measured = [stage for stage in self._stages if stage]
         self._metrics = Metrics(context.model, context.instance, measured, generation, cache)
@@ -74,6 +79,7 @@ class Searching:
     def answer(
         self,
         requests: Sequence[Any],
+        waited: Sequence[float],
         prepare: Callable[[Any], tuple[Any, RequestParameters]],
         embed: Callable[[list[Item], Stopwatch], Sequence[np.ndarray]],
         search: Callable[[list[Item]], list[SearchResult]],
@@ -83,7 +89,8 @@ class Searching:
         """Answer a batch.
 
         Args:
-            requests: what Triton hands to `execute`.
+            requests: as Triton hands them over.
+            waited: seconds that each waited in the model's own queue.
             prepare: reads and checks one request: its input and its parameters.
             embed: the embeddings of several, (rows, dim) float32 of each.
             search: searches for several, which have their embeddings.
@@ -91,20 +98,24 @@ class Searching:
 
         Returns:
             One response per request, in order. `effort` (rows, 1) int64 is the one that was searched with. `timings_us`
-            (rows, 5) int64 are microseconds of tokenising (or decoding), tower, search and all since the batch was
-            taken up, then the rows that were searched for together; -1 is what another model does. A request shares
-            them with its batch. How long it waited in the queue is not known here: Triton's statistics tell it.
+            (rows, 6) int64 are microseconds of tokenising (or decoding), tower, search and all since the batch was
+            taken up, which a request shares with its batch, then the rows that were searched for together, and the
+            microseconds that the request waited in the queue of this model; -1 is what another model does. How long it
+            waited in Triton's queue before is not known here: Triton's statistics tell it.
         """
         watch = Stopwatch()
         searched = 0
+        waits = {id(request): seconds for request, seconds in zip(requests, waited, strict=True)}
 
         def read(request: Any) -> Item:
             given, parameters = prepare(request)
-            deadline = deadline_of(parameters, request.timeout(), watch.began)
-            return Item(given, parameters, deadline, set(request.requested_output_names()))
+            seconds = waits[id(request)]
+            deadline = deadline_of(parameters, request.timeout(), watch.began - seconds)
+            return Item(given, parameters, deadline, set(request.requested_output_names()), seconds)
 
         def compute(items: list[Item]) -> Iterator[dict[str, np.ndarray] | Exception]:
             nonlocal searched
+            watch.lap(self._reading)
             kept = [item for item in items if item.deadline > time.perf_counter()]
             if kept:
                 for item, part in zip(kept, embed(kept, watch), strict=True):
@@ -125,9 +136,9 @@ class Searching:
                 else:
                     yield Expired(time.perf_counter() - item.deadline)
 
-        responses = stub.answer(requests, read, compute)
+        responses = stub.answer(requests, read, compute, waited)
         if searched:
-            self._metrics.take(watch, searched)
+            self._metrics.take(watch, searched, max(waited))
             if self._spans is not None:
                 self._spans.take(requests, watch, searched)
         return responses
@@ -153,7 +164,8 @@ class Searching:
             outputs["effort"] = np.full(each, item.parameters.effort, np.int64)
         if "timings_us" in item.wanted:
             stages = [-1 if stage is None else _microseconds(watch.seconds(stage) or 0.0) for stage in self._stages]
-            outputs["timings_us"] = np.tile(np.array([*stages, _microseconds(watch.total), rows], np.int64), each)
+            told = [*stages, _microseconds(watch.total), rows, _microseconds(item.waited)]
+            outputs["timings_us"] = np.tile(np.array(told, np.int64), each)
         return outputs
 
 

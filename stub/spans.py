@@ -62,16 +62,17 @@ class Spans:
             self._waiting.put(spans)
 
     def _send_on(self) -> None:
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # as Triton does
         while (spans := self._waiting.get()) is not None:
             service = {"key": "service.name", "value": {"stringValue": f"shopwindow-{self._model}"}}
             scope = {"scope": {"name": "shopwindow"}, "spans": spans}
             body = {"resourceSpans": [{"resource": {"attributes": [service]}, "scopeSpans": [scope]}]}
-            request = urllib.request.Request(
-                self._url, json.dumps(body).encode(), {"Content-Type": "application/json"}, method="POST"
-            )
             try:
-                urllib.request.urlopen(request, timeout=_TIMEOUT_S).close()
-            except OSError as error:
+                request = urllib.request.Request(
+                    self._url, json.dumps(body).encode(), {"Content-Type": "application/json"}, method="POST"
+                )
+                direct.open(request, timeout=_TIMEOUT_S).close()
+            except Exception as error:  # whatever it is, tracing must never end
                 if not self._complained:  # once: the collector may be away for long
                     self._complained = True
                     pb_utils.Logger.log_error(f"{self._model}: spans can't be sent to {self._url}: {error}")
@@ -80,10 +81,8 @@ class Spans:
 def _traceparent(request: Any) -> tuple[str, str] | None:
     """Trace id and id of the model's span, of a request that Triton traces."""
     context = request.trace().get_context()
-    if not context:
-        return None
-    _, trace, span, _ = json.loads(context)["traceparent"].split("-")
-    return trace, span
+    given = json.loads(context).get("traceparent", "").split("-") if context else []
+    return (given[1], given[2]) if len(given) >= 4 else None
 
 
 def _spans(parent: tuple[str, str], watch: Stopwatch, rows: int) -> list[dict[str, Any]]:

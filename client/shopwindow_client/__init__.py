@@ -27,6 +27,7 @@ from ._options import CallOptions, SearchOptions, Tls
 from ._requests import Product
 from ._results import Health, ProductEmbeddings, Results, Row, ServerInfo, SimilarProducts
 from ._retries import Hedge, Retry
+from ._timings import Timings
 
 __all__ = [
     "AsyncRetrievalClient",
@@ -59,6 +60,7 @@ __all__ = [
     "ServerUnreachable",
     "ShopwindowError",
     "SimilarProducts",
+    "Timings",
     "Tls",
     "TlsFailed",
     "VersionMismatch",

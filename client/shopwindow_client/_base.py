@@ -57,6 +57,9 @@ class BaseClient(ABC, Generic[ResultsT, VectorsT, ProductsT, InfoT, HealthT]):
         traceparent: A function that returns the W3C trace context of the moment, or None.
         channel_options: Further options of gRPC's channel, such as `{"grpc.keepalive_time_ms": 300_000}`; they win
             over the client's own.
+        clocks_synchronised: The clocks of this machine and of the servers are in step (NTP), to well below `timeout_s`.
+            Then every request names the time of its end, which counts what it waits in the server's queues too. With
+            clocks that are apart the server would drop requests that are in time.
 
     Raises:
         InvalidRequest: An argument is out of range.
@@ -77,6 +80,7 @@ class BaseClient(ABC, Generic[ResultsT, VectorsT, ProductsT, InfoT, HealthT]):
         compression: str | None = None,
         traceparent: Callable[[], str | None] | None = None,
         channel_options: Mapping[str, int | str] | None = None,
+        clocks_synchronised: bool = False,
     ) -> None:
         if max_concurrent < 1:
             raise InvalidRequest(f"max_concurrent must be at least 1, got {max_concurrent!r}")
@@ -94,7 +98,7 @@ class BaseClient(ABC, Generic[ResultsT, VectorsT, ProductsT, InfoT, HealthT]):
         self.timeout_s = check_timeout(timeout_s)
         self._transport = self._connect(source, max_concurrent)
         self._calls = Calls(
-            Engine(self._transport, retry, hedge),
+            Engine(self._transport, retry, hedge, clocks_synchronised=clocks_synchronised),
             CallDefaults(self.timeout_s, check_headers(headers or {}), token, traceparent),
         )
 
@@ -103,8 +107,8 @@ class BaseClient(ABC, Generic[ResultsT, VectorsT, ProductsT, InfoT, HealthT]):
 
         Args:
             queries: One query, or any number of them.
-            **options: top_k, effort, filter, min_score, and what every call takes: timeout_s, request_id,
-                traceparent, headers. See `SearchOptions` and `CallOptions`.
+            **options: top_k, effort, filter, min_score, timings and more, and what every call takes: timeout_s,
+                request_id, traceparent, headers. See `SearchOptions` and `CallOptions`.
 
         Returns:
             `Results`: one row a query, in order.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,16 @@ from ._errors import DeadlineExceeded, InvalidRequest, ServerFault, ServerNotRea
 from ._options import Call, CallDefaults, CallOptions, SearchOptions
 from ._requests import ImageSource, ModelRequest, Product
 from ._results import Health, ProductEmbeddings, Results, ServerInfo
+from ._timings import TIMING_OUTPUTS, Timings
 from ._wire import embedding_dim, server_info
+
+
+class _Search(NamedTuple):
+    """What a search takes beside its input."""
+
+    call: Call
+    parameters: wire.Parameters
+    timings: bool
 
 
 class Calls:
@@ -32,8 +41,8 @@ class Calls:
         self._defaults = defaults
 
     async def retrieve(self, queries: str | Sequence[str], options: SearchOptions) -> Results:
-        call, parameters = self._begin(options)
-        return await self._search(wire.RETRIEVE, wire.encode_queries(queries), parameters, call)
+        search = self._begin(options)
+        return await self._search(wire.RETRIEVE, wire.encode_queries(queries), search)
 
     async def retrieve_similar(
         self,
@@ -42,23 +51,23 @@ class Calls:
         image: ImageSource | None,
         options: SearchOptions,
     ) -> Results:
-        call, parameters = self._begin(options)
+        search = self._begin(options)
         inputs = wire.encode_products(_one_way_to_say_it(products, title, image))
-        return await self._search(wire.RETRIEVE_SIMILAR, inputs, parameters, call)
+        return await self._search(wire.RETRIEVE_SIMILAR, inputs, search)
 
     async def retrieve_by_embedding(self, embeddings: npt.ArrayLike, options: SearchOptions) -> Results:
-        call, parameters = self._begin(options)
-        return await self._search(wire.PRODUCT_INDEX, wire.encode_embeddings(embeddings), parameters, call)
+        search = self._begin(options)
+        return await self._search(wire.PRODUCT_INDEX, wire.encode_embeddings(embeddings), search)
 
     async def retrieve_composed(
         self, queries: Sequence[Part] | Sequence[Sequence[Part]], options: SearchOptions
     ) -> Results:
-        call, parameters = self._begin(options)
+        search = self._begin(options)
         composition = Composition(queries)
         requests = composition.requests()
-        replies = await self._engine.answer(requests, call) if requests else []
+        replies = await self._engine.answer(requests, search.call) if requests else []
         inputs = wire.encode_embeddings(composition.embeddings(requests, replies))
-        return await self._search(wire.PRODUCT_INDEX, inputs, parameters, call)
+        return await self._search(wire.PRODUCT_INDEX, inputs, search)
 
     async def embed_query(self, queries: str | Sequence[str], options: CallOptions) -> npt.NDArray[np.float32]:
         call = self._defaults.begin(**options)
@@ -99,12 +108,12 @@ class Calls:
             return Health(reachable=False, detail=str(error))
         return Health(reachable=True, live=live, ready=ready and all(models.values()), models=models)
 
-    async def _search(
-        self, model: str, inputs: Mapping[str, wire.Array], parameters: wire.Parameters, call: Call
-    ) -> Results:
-        request = ModelRequest(model, inputs, wire.RESULT_OUTPUTS, parameters)
-        (reply,) = await self._engine.answer([request], call)
-        return Results(reply["product_ids"], reply["scores"])
+    async def _search(self, model: str, inputs: Mapping[str, wire.Array], search: _Search) -> Results:
+        outputs = wire.RESULT_OUTPUTS + TIMING_OUTPUTS if search.timings else wire.RESULT_OUTPUTS
+        request = ModelRequest(model, inputs, outputs, search.parameters)
+        (reply,) = await self._engine.answer([request], search.call)
+        timings = Timings.from_reply(reply) if search.timings else None
+        return Results(reply["product_ids"], reply["scores"], timings)
 
     async def _config_or_none(self, model: str, call: Call) -> Any:
         try:
@@ -124,14 +133,17 @@ class Calls:
             return None
         return int(reply["generation"][0, 0])
 
-    def _begin(self, options: SearchOptions) -> tuple[Call, wire.Parameters]:
+    def _begin(self, options: SearchOptions) -> _Search:
         """Start the call, and turn what a search takes beside its input into request parameters."""
         search: dict[str, Any] = dict(options)
         of_call = {name: search.pop(name) for name in CallOptions.__annotations__ if name in search}
         if unknown := search.keys() - SearchOptions.__annotations__.keys():
             known = ", ".join(sorted(SearchOptions.__annotations__))
             raise TypeError(f"unknown option {', '.join(sorted(unknown))}; known: {known}")
-        return self._defaults.begin(**of_call), wire.encode_parameters(**search)
+        timings = search.pop("timings", False)
+        if not isinstance(timings, bool):
+            raise InvalidRequest(f"timings must be True or False, got {timings!r}")
+        return _Search(self._defaults.begin(**of_call), wire.encode_parameters(**search), timings)
 
 
 def _one_way_to_say_it(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
+from time import monotonic
 from typing import Any
 
 import grpc
@@ -12,6 +13,7 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from . import _requests, _wire
 from ._errors import ClientClosed, InvalidRequest, ShopwindowError, from_status
+from ._latencies import Latencies
 from ._options import Call
 from ._requests import ModelRequest, Reply
 from ._retries import Budget, Hedge, Retry
@@ -27,12 +29,17 @@ class Engine:
         transport: Sends and waits.
         retry: When to send again; None for never.
         hedge: When to send twice; None for never.
+        clocks_synchronised: Whether the server's clock tells the same time, so that it can be told the deadline by it.
     """
 
-    def __init__(self, transport: Transport, retry: Retry | None, hedge: Hedge | None) -> None:
+    def __init__(
+        self, transport: Transport, retry: Retry | None, hedge: Hedge | None, *, clocks_synchronised: bool
+    ) -> None:
         self._transport = transport
+        self._clocks_synchronised = clocks_synchronised
         self._retry = retry
         self._hedge = hedge
+        self._latencies = Latencies(hedge.percentile) if hedge is not None and hedge.percentile is not None else None
         rule = retry or Retry()
         self._budget = Budget(rule.budget, rule.budget_ratio)
         self._max_rows: dict[str, int] = {}
@@ -125,6 +132,8 @@ class Engine:
     async def _infer_once(self, transport: Transport, message: Any, request: ModelRequest, call: Call) -> Any:
         left_s = call.deadline.left_s()
         _wire.limit_queueing(message, left_s)
+        if self._clocks_synchronised:
+            _wire.name_the_end(message, left_s)
         if self._hedge is not None:
             return await self._hedged(self._hedge, transport, message, request, call)
         try:
@@ -136,16 +145,22 @@ class Engine:
         running: list[Any] = []
         failures: list[ShopwindowError] = []
         more = 1 + hedge.extra
+        after_s, began = self._after_s(hedge, request), monotonic()
         try:
             while True:
                 if not running or (more and self._budget.allows):
                     running.append(transport.start("ModelInfer", message, call.deadline.left_s(), call.metadata))
                     more -= 1
-                patience_s = hedge.after_s if more and self._budget.allows else None
+                patience_s = after_s if more and self._budget.allows else None
                 for attempt in await transport.wait(running, patience_s):
                     running.remove(attempt)
                     try:
-                        return attempt.result()
+                        answer = attempt.result()
+                        if self._latencies is not None:
+                            # From the first one's start, whichever answered: else what is hedged would look fast, and
+                            # more and more would be hedged.
+                            self._latencies.note(request.model, request.rows, monotonic() - began)
+                        return answer
                     except _FAILURES as error:
                         failures.append(self._translate(error, request.model, call, request.positions))
                     # A refusal of the request itself is an answer; of a failure the other attempts know nothing.
@@ -154,6 +169,11 @@ class Engine:
                         raise next((error for error in failures if not error.retryable), failures[-1])
         finally:
             await transport.cancel(running)
+
+    def _after_s(self, hedge: Hedge, request: ModelRequest) -> float | None:
+        """The seconds to wait for an answer before the request is sent once more; None while that isn't known."""
+        measured = None if self._latencies is None else self._latencies.slow_s(request.model, request.rows)
+        return min((seconds for seconds in (hedge.after_s, measured) if seconds is not None), default=None)
 
     def _translate(self, error: Any, model: str, call: Call, positions: Sequence[int] | None = None) -> ShopwindowError:
         if self._transport.closed:

@@ -115,16 +115,43 @@ class InProcess:
         if model == names.EMBED_PRODUCT:
             embedding, weights = pipeline.embed_product(_texts(inputs["title"]), _texts(inputs["image"]))
             return {"embedding": embedding, "modality_weights": weights}
+        return self._search(model, inputs, parameters)
+
+    def _search(self, model: str, inputs: dict[str, Any], parameters: dict[str, Any]) -> dict[str, Any]:
+        from retrieval.channels.search import search_channels
+        from retrieval.stages import Stopwatch
+        from retrieval.text import clean_queries
+
+        pipeline, watch = self._pipeline, Stopwatch()
+        queries: list[str] = []
         if model == names.RETRIEVE:
-            result = pipeline.retrieve(_texts(inputs["query"]), **parameters)
+            queries = clean_queries(_texts(inputs["query"]))
+            wanted = pipeline.prepare_parameters(parameters, words=True)
+            (embeddings,) = pipeline.embed_requests([(queries, wanted)], watch)
+            watch.lap("tokenise")
         elif model == names.RETRIEVE_SIMILAR:
-            result = pipeline.retrieve_similar(_texts(inputs["title"]), _texts(inputs["image"]), **parameters)
-        else:
+            products = pipeline.prepare_products(_texts(inputs["title"]), _texts(inputs["image"]))
             wanted = pipeline.prepare_parameters(parameters)
-            pipeline.index.check(inputs["embedding"], wanted)
-            (result,) = pipeline.index.search_batch([(inputs["embedding"], wanted)])
-        generation = np.full((len(result.scores), 1), pipeline.index.manifest.generation, np.int64)
-        return {"product_ids": result.product_ids, "scores": result.scores, "generation": generation}
+            watch.lap("tokenise")
+            (embeddings,) = pipeline.embed_batches([products])
+            watch.lap("tower")
+        else:
+            embeddings, wanted = inputs["embedding"], pipeline.prepare_parameters(parameters)
+            pipeline.index.check(embeddings, wanted)
+            watch.lap("read")
+        (result,) = search_channels(pipeline.index, [(embeddings, queries, wanted)])
+        watch.lap("search")
+        unknown = -1e-6 if model == names.PRODUCT_INDEX else 0.0  # as a server has it: -1 is another model's work
+        stages = [watch.seconds(stage) for stage in ("tokenise", "tower", "search")]
+        times = [round(1e6 * (unknown if seconds is None else seconds)) for seconds in (*stages, watch.total)]
+        each = (len(embeddings), 1)
+        return {
+            "product_ids": result.product_ids,
+            "scores": result.scores,
+            "timings_us": np.tile(np.array([*times, len(embeddings), 0], np.int64), each),  # there is no queue
+            "effort": np.full(each, wanted.effort, np.int64),
+            "generation": np.full(each, pipeline.index.manifest.generation, np.int64),
+        }
 
 
 class Refused(grpc.RpcError):  # type: ignore[misc]  # grpc has no types

@@ -64,6 +64,10 @@ class SearchOptions(CallOptions, total=False):
         channels: Where products come from: "embedding", "lexical" or "embedding,lexical". Words are needed for all
             but the first.
         fusion: How two channels are merged: "rrf", or "weighted:0.7" with the weight of the embedding channel.
+        allow_lower_effort: Let the server search with less effort than asked for when the time until the deadline is
+            short; `timings` tells which it was.
+        timings: Ask also how long the server's steps took, with how much effort, and of which generation the index was
+            that answered: `Results.timings`.
         towers: Hash of the towers that made the embeddings given. A server whose index is of others answers
             `ServerNotReady`, where it would find anything at all: embed again then.
     """
@@ -74,6 +78,8 @@ class SearchOptions(CallOptions, total=False):
     min_score: float | None
     channels: str | None
     fusion: str | None
+    allow_lower_effort: bool
+    timings: bool
     towers: str | None
 
 

@@ -158,6 +158,7 @@ def encode_parameters(
     min_score: float | None = None,
     channels: str | None = None,
     fusion: str | None = None,
+    allow_lower_effort: bool = False,
     towers: str | None = None,
 ) -> Parameters:
     """Return the request parameters that were given; limits and column names are the server's to judge.
@@ -180,6 +181,10 @@ def encode_parameters(
         if not is_number or not math.isfinite(min_score):
             raise InvalidRequest(f"min_score must be a finite number, got {min_score!r}")
         parameters["min_score"] = float(min_score)
+    if not isinstance(allow_lower_effort, bool):
+        raise InvalidRequest(f"allow_lower_effort must be True or False, got {allow_lower_effort!r}")
+    if allow_lower_effort:
+        parameters["allow_lower_effort"] = True
     for name, text in (("channels", channels), ("fusion", fusion), ("towers", towers)):
         if text is not None:
             if not isinstance(text, str):

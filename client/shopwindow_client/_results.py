@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ._errors import InvalidRequest
+from ._timings import Timings
 
 PADDING_ID = -1
 
@@ -43,10 +44,12 @@ class Results:
     Attributes:
         ids: (n, k) int64; a row with fewer than k products ends in -1.
         scores: (n, k) float32; -inf where the id is -1.
+        timings: How the server searched for each row; None unless it was asked for with `timings=True`.
     """
 
     ids: npt.NDArray[np.int64]
     scores: npt.NDArray[np.float32]
+    timings: Timings | None = None
 
     @property
     def counts(self) -> npt.NDArray[np.int64]:
@@ -92,7 +95,7 @@ class Results:
         kept = np.take_along_axis(wanted, order, axis=1)
         ids = np.where(kept, np.take_along_axis(self.ids, order, axis=1), np.int64(PADDING_ID))
         scores = np.where(kept, np.take_along_axis(self.scores, order, axis=1), np.float32(-np.inf))
-        return Results(ids, scores)
+        return Results(ids, scores, self.timings)
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -21,8 +21,9 @@ from pathlib import Path
 import pytest
 
 from retrieval import InProcessPipeline
-from retrieval.index_home import resolve_index
+from retrieval.index_home import IndexHome, resolve_index
 from shopwindow_client import RetrievalClient
+from tests.serving.generations import publish, truncate
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 120
@@ -248,3 +249,31 @@ def test_an_index_of_other_towers_is_refused_before_triton_starts(
     assert pipeline.bundle.tower_hash[:12] in line
     assert done.stdout == ""
     assert not log.exists()  # Triton never started
+
+
+def test_a_broken_generation_is_named_and_the_one_before_it_is_served(
+    repository: Path, pipeline: InProcessPipeline, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    good = publish(home, ["red mug", "blue dress", "green lamp"], 100, pipeline)
+    bad = publish(home, ["red mug", "blue dress", "green lamp"], 200, pipeline, spoil=truncate("index.faiss"))
+    with serving("--repository", repository, "--index", home, "--log", tmp_path / "log", *ANY_PORTS) as process:
+        lines = read_until(process, "Ctrl-C stops it.")
+        assert f"index generation {bad} is refused" in lines[0] and "index.faiss" in lines[0]
+        assert f"index generation {good} is served, which was served before" in lines[1]
+        assert any(f"serves 3 products (index generation {good})" in line for line in lines)
+        with RetrievalClient(addresses(lines)["gRPC"], timeout_s=30.0) as client:
+            assert client.retrieve("red mug", top_k=1).ids.tolist() == [[100]]
+
+    truncate("attributes.parquet")(IndexHome(home).folder(good))
+    done = subprocess.run(
+        command("--repository", repository, "--index", home, *ANY_PORTS),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    [line] = done.stderr.splitlines()
+    assert f"generations/{bad:06d}/index.faiss" in line

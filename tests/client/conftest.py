@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,17 +18,25 @@ from tests.client.harm import BRAKE, kill
 QUEUE = "dynamic_batching { max_queue_delay_microseconds: 0 default_queue_policy { max_queue_size: 1 } }"
 
 
+def some_models(repository: Path, target: Path, *models: str) -> Path:
+    """A repository in `target` that has only these models, which may be changed."""
+    whole = target / "whole"  # where a model finds, through the link to it, what it is checked by
+    whole.mkdir()
+    for entry in repository.iterdir():
+        if entry.name not in models:
+            (whole / entry.name).symlink_to(entry)
+    folder = target / "model_repository"
+    folder.mkdir()
+    for model in models:
+        shutil.copytree(repository / model, whole / model, ignore=shutil.ignore_patterns("__pycache__"))
+        (folder / model).symlink_to(whole / model)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def small_repository(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`product_index` alone, in one instance: takes one request at a time and keeps one waiting."""
-    whole = tmp_path_factory.mktemp("whole")  # where the model finds, through the link to it, what it is checked by
-    for entry in repository.iterdir():
-        if entry.name != "product_index":
-            (whole / entry.name).symlink_to(entry)
-    shutil.copytree(repository / "product_index", whole / "product_index")
-    folder = tmp_path_factory.mktemp("small") / "model_repository"
-    folder.mkdir()
-    (folder / "product_index").symlink_to(whole / "product_index")
+    folder = some_models(repository, tmp_path_factory.mktemp("small"), "product_index")
     config = folder / "product_index" / "configs" / "cpu.pbtxt"
     text = config.read_text()
     assert "dynamic_batching { }" in text
@@ -65,3 +74,15 @@ def twins(options: dict[str, Any]) -> Iterator[tuple[TritonServer, TritonServer]
         yield one, other
         kill(one)  # nothing is left to finish
         kill(other)
+
+
+@pytest.fixture(scope="session")
+def pems(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two certificates that signed themselves: the server's, for the name `shop.test`, and a stranger's."""
+    folder = tmp_path_factory.mktemp("pems")
+    for name in ("server", "stranger"):
+        command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=shop.test"]
+        command += ["-addext", "subjectAltName=DNS:shop.test"]
+        command += ["-keyout", str(folder / f"{name}.key"), "-out", str(folder / f"{name}.pem")]
+        subprocess.run(command, check=True, capture_output=True)
+    return folder

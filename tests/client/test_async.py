@@ -1,4 +1,4 @@
-"""The asyncio twin: the same answers, many calls at once, cancelling, closing."""
+"""The asyncio twin: the same answers, many calls at once, cancelling, closing, servers that fail."""
 
 from __future__ import annotations
 
@@ -11,20 +11,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving import TritonServer
+from serving import ServerOptions, TritonServer
 from shopwindow_client import (
     AsyncRetrievalClient,
     ClientClosed,
+    ConnectionLost,
     DeadlineExceeded,
     Hedge,
     InvalidRequest,
+    MessageTooLarge,
     Part,
     Product,
     RetrievalClient,
     ServerNotReady,
     ServerUnreachable,
 )
-from tests.client.harm import PATIENT, busy, holds, queued, searched, until
+from tests.client.harm import PATIENT, busy, frozen, holds, kill, queued, searched, until
 
 QUERIES = ["red dress", "blue shirt", "white mug", "running shoes", "black leather bag"]
 
@@ -145,6 +147,46 @@ def test_deadlines_hedges_and_dead_addresses(mute_url: str) -> None:
             assert caught.value.attempts == 3
             with pytest.raises(InvalidRequest, match=r"queries\[1\]"):
                 await client.retrieve(["fine", ""])
+
+    run(ask())
+
+
+def test_servers_that_are_frozen_and_killed(
+    options: dict[str, Any], twins: tuple[TritonServer, TritonServer], embedding: np.ndarray
+) -> None:
+    async def ask() -> None:
+        with TritonServer(ServerOptions(**options)) as victim:
+            both = f"ipv4:{victim.grpc_url},{twins[1].grpc_url}"
+            async with (
+                AsyncRetrievalClient(victim.grpc_url, timeout_s=60.0) as client,
+                AsyncRetrievalClient(both, timeout_s=60.0, hedge=Hedge(after_s=0.05), retry=PATIENT) as hedged,
+            ):
+                await client.retrieve_by_embedding(embedding)
+                with frozen(victim):
+                    with pytest.raises(DeadlineExceeded, match=r"timeout_s=0\.3"):
+                        await client.retrieve_by_embedding(embedding, timeout_s=0.3)
+                    for _ in range(4):
+                        assert len((await hedged.retrieve_by_embedding(embedding, top_k=3))[0]) == 3
+                await client.retrieve_by_embedding(embedding)
+                with busy(victim):
+                    call = asyncio.ensure_future(client.retrieve_by_embedding(embedding))
+                    await asyncio.to_thread(until, lambda: holds(victim))
+                    kill(victim)
+                    with pytest.raises(ConnectionLost) as caught:
+                        await call
+                assert (type(caught.value), caught.value.attempts) == (ConnectionLost, 1)
+                with pytest.raises(ServerUnreachable, match="cannot reach"):
+                    await client.retrieve_by_embedding(embedding)
+
+    run(ask())
+
+
+def test_a_message_that_is_too_large(twins: tuple[TritonServer, TritonServer], embedding: np.ndarray) -> None:
+    async def ask() -> None:
+        for option in ("grpc.max_send_message_length", "grpc.max_receive_message_length"):
+            async with AsyncRetrievalClient(twins[0].grpc_url, timeout_s=60.0, channel_options={option: 100}) as client:
+                with pytest.raises(MessageTooLarge, match=r"vs\. 100.*Send fewer rows"):
+                    await client.retrieve_by_embedding(embedding)
 
     run(ask())
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -35,6 +37,18 @@ Twins = tuple[TritonServer, TritonServer]
 def both(twins: Twins) -> str:
     """An address that stands for two servers."""
     return "ipv4:" + ",".join(server.grpc_url for server in twins)
+
+
+@contextmanager
+def a_stranger(port: int = 0) -> Iterator[int]:
+    """A gRPC server with another protocol, and the port that it listens on."""
+    stranger = grpc.server(ThreadPoolExecutor(1))
+    port = stranger.add_insecure_port(f"127.0.0.1:{port}")
+    stranger.start()
+    try:
+        yield port
+    finally:
+        stranger.stop(None).wait()
 
 
 def warm(client: RetrievalClient, embedding: np.ndarray) -> None:
@@ -146,18 +160,26 @@ def test_a_server_killed_in_a_call_is_a_lost_connection_that_only_who_allows_it_
                 careful.retrieve_by_embedding(embedding)
 
 
-def test_a_call_outlives_a_restart(options: dict[str, Any], embedding: np.ndarray) -> None:
-    with TritonServer(ServerOptions(**options)) as server:
+def test_calls_outlive_a_restart_and_another_on_the_port_is_named(
+    options: dict[str, Any], embedding: np.ndarray
+) -> None:
+    bold = replace(PATIENT, lost=True)
+    with TritonServer(ServerOptions(**options)) as server, ThreadPoolExecutor(2) as threads:
         port = int(server.grpc_url.rpartition(":")[2])
-        client = RetrievalClient(server.grpc_url, timeout_s=120.0, retry=PATIENT)
+        client = RetrievalClient(server.grpc_url, timeout_s=120.0, retry=bold)
         warm(client, embedding)
-        kill(server)
-    with client, ThreadPoolExecutor(1) as threads:
-        call = threads.submit(client.retrieve_by_embedding, embedding, top_k=3)
-        with TritonServer(ServerOptions(**{**options, "grpc_port": port})) as server:
-            assert len(call.result(timeout=120)[0]) == 3
-            assert searched(server) == 1
+        with busy(server):
+            calls = [threads.submit(client.retrieve_by_embedding, embedding, top_k=3)]
+            until(lambda: holds(server))
             kill(server)
+        server.stop()
+        calls.append(threads.submit(client.retrieve_by_embedding, embedding, top_k=3))
+        with TritonServer(ServerOptions(**{**options, "grpc_port": port})) as again:
+            assert [len(call.result(timeout=120)[0]) for call in calls] == [3, 3]
+            assert searched(again) == len(calls)
+            kill(again)
+    with client, a_stranger(port), pytest.raises(VersionMismatch, match="not Triton's protocol"):
+        client.retrieve_by_embedding(embedding)
 
 
 def test_a_server_that_shuts_down_says_so_and_finishes_what_it_has(
@@ -201,16 +223,10 @@ def test_something_else_on_the_port(twins: Twins, embedding: np.ndarray) -> None
         client.retrieve_by_embedding(embedding)
     with RetrievalClient(twins[0].grpc_url, timeout_s=60.0) as client, pytest.raises(ServerNotReady, match="health"):
         client.retrieve("a model that this server lacks")
-    stranger = grpc.server(ThreadPoolExecutor(1))
-    port = stranger.add_insecure_port("127.0.0.1:0")
-    stranger.start()
-    try:
-        with RetrievalClient(f"127.0.0.1:{port}", timeout_s=60.0) as client:
-            with pytest.raises(VersionMismatch, match="not Triton's protocol") as caught:
-                client.retrieve_by_embedding(embedding)
-            assert caught.value.attempts == 1
-    finally:
-        stranger.stop(None).wait()
+    with a_stranger() as port, RetrievalClient(f"127.0.0.1:{port}", timeout_s=60.0) as client:
+        with pytest.raises(VersionMismatch, match="not Triton's protocol") as caught:
+            client.retrieve_by_embedding(embedding)
+        assert caught.value.attempts == 1
 
 
 def test_a_budget_that_is_spent_ends_retries(embedding: np.ndarray) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import random
 from collections.abc import Iterator
 from typing import Any
@@ -41,37 +42,51 @@ def clients(served: TritonServer, pipeline: InProcessPipeline) -> Iterator[tuple
         yield remote, local
 
 
-def test_random_requests_get_the_same_answers(
-    clients: tuple[RetrievalClient, RetrievalClient], products: list[dict[str, Any]]
+def test_random_requests_get_the_same_answers_on_all_ways(
+    served: TritonServer,
+    clients: tuple[RetrievalClient, RetrievalClient],
+    products: list[dict[str, Any]],
 ) -> None:
     rng = random.Random(4)
-    remote, local = clients
-    for _ in range(24):
+    for _ in range(30):
         some = rng.sample(products, rng.choice((1, 1, 3, 9)))
         filter = rng.choice((None, field("price") < some[0]["price"], field("colour") == some[0]["colour"]))
-        options = {"top_k": rng.choice((1, 10, 100)), "effort": rng.choice((None, 2)), "filter": filter}
-        name, given = rng.choice(
-            (
-                ("retrieve", [product["title"] for product in some]),
-                ("retrieve_similar", [Product(product["title"], product["image"]) for product in some]),
-                (
-                    "retrieve_composed",
-                    [[Part(Product(image=some[0]["image"])), Part(p["title"], -0.2)] for p in some],
-                ),
-            )
-        )
-        one, other = getattr(remote, name)(given, **options), getattr(local, name)(given, **options)
-        assert_same_ranking(one.ids, one.scores, other.ids, other.scores)
+        options = {"top_k": rng.choice((1, 10, 100)), "effort": rng.choice((1, 2, 5)), "filter": filter}
+        options["allow_lower_effort"] = rng.choice((False, True))
+        name = rng.choice(("retrieve", "retrieve_similar", "retrieve_composed", "retrieve_by_embedding"))
+        given, by_hand = question(served, name, some)
+        raw = stranger(served, *by_hand, options)
+        for client in clients:
+            found = getattr(client, name)(given, timings=True, **options)
+            assert_same_ranking(found.ids, found.scores, raw["product_ids"], raw["scores"])
+            assert found.timings.effort.tolist() == raw["effort"][:, 0].tolist() == [options["effort"]] * len(some)
+            assert found.timings.generation.tolist() == raw["generation"][:, 0].tolist()
 
 
-def test_a_stranger_gets_what_the_client_gets(
-    served: TritonServer, clients: tuple[RetrievalClient, RetrievalClient]
-) -> None:
-    queries = ["red dress", "white mug"]
-    stranger = ask(served, "retrieve", {"query": texts(*queries)}, parameters={"top_k": 20})
-    for client in clients:
-        found = client.retrieve(queries, top_k=20)
-        assert_same_ranking(found.ids, found.scores, stranger["product_ids"], stranger["scores"])
+def question(served: TritonServer, name: str, some: list[dict[str, Any]]) -> tuple[Any, tuple[str, dict[str, Any]]]:
+    """What a client is asked, and the model and inputs with which a stranger asks the same."""
+    titles, images = [product["title"] for product in some], [product["image"] for product in some]
+    if name == "retrieve":
+        return titles, ("retrieve", {"query": texts(*titles)})
+    if name == "retrieve_similar":
+        given = [Product(title, image) for title, image in zip(titles, images, strict=True)]
+        return given, ("retrieve_similar", {"title": texts(*titles), "image": texts(*images)})
+    words = ask(served, "embed_query", {"query": texts(*titles)})["embedding"]
+    if name == "retrieve_by_embedding":
+        return words, ("product_index", {"embedding": words})
+    photo = ask(served, "embed_product", {"title": texts(b""), "image": texts(images[0])})["embedding"]
+    summed = photo - 0.2 * words
+    summed /= np.linalg.norm(summed, axis=1, keepdims=True)
+    given = [[Part(Product(image=images[0])), Part(title, -0.2)] for title in titles]
+    return given, ("product_index", {"embedding": summed.astype(np.float32)})
+
+
+def stranger(served: TritonServer, model: str, inputs: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    """What tritonclient gets alone."""
+    parameters = {name: value for name, value in options.items() if value is not None}
+    if "filter" in parameters:
+        parameters["filter"] = json.dumps(parameters["filter"].tree)
+    return ask(served, model, inputs, outputs=["product_ids", "scores", "effort", "generation"], parameters=parameters)
 
 
 @pytest.mark.parametrize("which", [0, 1], ids=["served", "in process"])
@@ -95,9 +110,22 @@ def test_both_say_what_they_are(clients: tuple[RetrievalClient, RetrievalClient]
     assert all(client.health().ready for client in clients)
 
 
+def test_this_process_tells_its_times_too(clients: tuple[RetrievalClient, RetrievalClient]) -> None:
+    _, local = clients
+    timings = local.retrieve(["red dress", "mug"], timings=True).timings
+    assert timings is not None
+    steps = timings.prepare_ms + timings.tower_ms + timings.search_ms
+    assert min(timings.prepare_ms.min(), timings.tower_ms.min(), timings.search_ms.min()) > 0
+    np.testing.assert_allclose(steps, timings.total_ms, rtol=0, atol=0.003)  # each is rounded to a microsecond
+    assert timings.batch_rows.tolist() == [2, 2]
+    composed = local.retrieve_composed([Part("red dress")], timings=True).timings
+    assert composed is not None
+    assert np.isnan([composed.prepare_ms, composed.tower_ms]).all()
+
+
 def test_the_asyncio_twin_too(pipeline: InProcessPipeline, clients: tuple[RetrievalClient, RetrievalClient]) -> None:
     async def ask_all() -> Any:
-        async with AsyncRetrievalClient(InProcess(pipeline)) as client:
+        async with AsyncRetrievalClient(InProcess(pipeline), clocks_synchronised=True) as client:
             return await asyncio.gather(*(client.retrieve("red dress", top_k=5) for _ in range(8)))
 
     expected = clients[1].retrieve("red dress", top_k=5)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import json
 import random
+import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +21,48 @@ from shopwindow_client import Product, Results, RetrievalClient
 from tests.ranking import assert_same_ranking
 
 FOLDER = Path(__file__).with_name("node")
+OF_OURS = ("EUSAGE", "EINTEGRITY", "EJSONPARSE")  # npm's codes for a lock file that is wrong
+
+AskFromNode = Callable[[Sequence[dict[str, Any]]], list[dict[str, Any]]]
 
 
-def ask_from_node(server: TritonServer, requests: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What the program gets for each request: {outputs} or {code, message}."""
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("needs Node.js")
-    if not (FOLDER / "node_modules").is_dir():
-        pytest.skip("needs the program's packages: npm ci --prefix tests/client/node")
-    command = [node, "ask.js", server.grpc_url]
-    asked = subprocess.run(
-        command, cwd=FOLDER, input=json.dumps(requests), capture_output=True, text=True, timeout=120, check=False
-    )
-    assert asked.returncode == 0, asked.stderr
-    answers: list[dict[str, Any]] = json.loads(asked.stdout)
-    return answers
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the program and its packages."""
+    missing = [tool for tool in ("node", "npm") if shutil.which(tool) is None]
+    if missing:
+        pytest.skip(f"needs Node.js: {' and '.join(missing)} not found")
+    folder = tmp_path_factory.mktemp("node")
+    for file in FOLDER.iterdir():
+        if file.is_file():
+            shutil.copy(file, folder)
+    command = ["npm", "ci", "--prefer-offline", "--no-audit", "--no-fund"]
+    command += ["--fetch-retries=1", "--fetch-retry-mintimeout=1000"]  # as they are, no network costs a minute
+    try:
+        fetched = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    except subprocess.TimeoutExpired:
+        pytest.skip("needs the program's packages, which npm ci did not fetch in 120 s")
+    if fetched.returncode != 0:
+        code = re.search(r"code (\w+)", fetched.stderr)
+        assert code is None or code[1] not in OF_OURS, fetched.stderr
+        pytest.skip(f"needs the program's packages, which npm ci can't fetch: {code[1] if code else fetched.stderr}")
+    return folder
+
+
+@pytest.fixture
+def ask_from_node(program: Path, served: TritonServer) -> AskFromNode:
+    """Asks with the program: it returns what it gets for each request, {outputs} or {code, message}."""
+
+    def ask(requests: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        command = ["node", "ask.js", served.grpc_url]
+        asked = subprocess.run(
+            command, cwd=program, input=json.dumps(requests), capture_output=True, text=True, timeout=120, check=False
+        )
+        assert asked.returncode == 0, asked.stderr
+        answers: list[dict[str, Any]] = json.loads(asked.stdout)
+        return answers
+
+    return ask
 
 
 def text(*values: str | None) -> dict[str, Any]:
@@ -46,7 +73,7 @@ def photos(*values: bytes | None) -> dict[str, Any]:
     return {"kind": "base64", "values": [base64.b64encode(value or b"").decode() for value in values]}
 
 
-def test_it_gets_what_the_client_gets(served: TritonServer, shop: Path) -> None:
+def test_it_gets_what_the_client_gets(ask_from_node: AskFromNode, served: TritonServer, shop: Path) -> None:
     products = pq.read_table(shop / "products.parquet").slice(0, 60).to_pylist()
     rng = random.Random(7)
     requests: list[dict[str, Any]] = []
@@ -73,17 +100,16 @@ def test_it_gets_what_the_client_gets(served: TritonServer, shop: Path) -> None:
             sent = {name: json.dumps(value) if name == "filter" else value for name, value in options.items()}
             requests.append({"model": model, "inputs": inputs, "parameters": sent})
     assert any((results.counts < results.ids.shape[1]).any() for results in expected), "no row was padded"
-    for answer, results in zip(ask_from_node(served, requests), expected, strict=True):
+    for answer, results in zip(ask_from_node(requests), expected, strict=True):
         assert "outputs" in answer, answer
         ids = np.array([[int(product) for product in row] for row in answer["outputs"]["product_ids"]])
         scores = np.array([[float(score.lower()) for score in row] for row in answer["outputs"]["scores"]])
         assert_same_ranking(ids, scores, results.ids, results.scores)
 
 
-def test_it_is_refused_in_the_contract_s_words(served: TritonServer) -> None:
+def test_it_is_refused_in_the_contract_s_words(ask_from_node: AskFromNode) -> None:
     words = {"query": text("red dress")}
     many, unknown, empty = ask_from_node(
-        served,
         [
             {"model": "retrieve", "inputs": words, "parameters": {"top_k": 0}},
             {"model": "retrieve", "inputs": words, "parameters": {"topk": 5}},

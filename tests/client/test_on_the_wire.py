@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ import pytest
 from tritonclient.grpc.service_pb2 import ModelInferRequest
 
 from serving import TritonServer
-from shopwindow_client import InvalidRequest, MessageTooLarge, RetrievalClient
+from shopwindow_client import InvalidRequest, MessageTooLarge, Part, Product, RetrievalClient
 
 LIMIT = 100_000  # bytes of a message that the relay takes
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -73,6 +74,32 @@ def test_the_parts_of_a_long_call_share_its_id_and_its_deadline(relay: Relay) ->
         assert 0 < message.parameters["timeout"].int64_param <= 60_000_000  # of the server's queue, in microseconds
 
 
+def test_nothing_is_asked_for_or_told_unless_somebody_wants_it(relay: Relay) -> None:
+    wanted = {"allow_lower_effort": True, "timings": True}
+    with RetrievalClient(relay.url, timeout_s=60.0) as client:
+        client.retrieve("red dress")
+        client.retrieve("red dress", allow_lower_effort=False, timings=False)
+        client.retrieve("red dress", **wanted)  # type: ignore[arg-type]
+    plain, same, more = (message for message, _, _ in relay.seen)
+    outputs = [[output.name for output in message.outputs] for message in (plain, same, more)]
+    assert outputs[0] == outputs[1] == ["product_ids", "scores"]
+    assert outputs[2] == ["product_ids", "scores", "timings_us", "effort", "generation"]
+    assert set(plain.parameters) == set(same.parameters) == {"timeout"}
+    assert set(more.parameters) == {"timeout", "allow_lower_effort"}
+    assert more.parameters["allow_lower_effort"].bool_param is True
+
+
+def test_where_clocks_are_in_step_every_request_names_the_end_of_its_call(relay: Relay) -> None:
+    began_ms = int(time.time() * 1e3)
+    with RetrievalClient(relay.url, timeout_s=60.0, clocks_synchronised=True) as client:
+        client.retrieve_composed([Part("red dress"), Part(Product("mug"))], top_k=2)
+        client.retrieve(["red dress"] * 130, top_k=2)
+    ended_ms = int(time.time() * 1e3)
+    assert [message.model_name for message, _, _ in relay.seen[2:]] == ["product_index"] + ["retrieve"] * 3
+    for message, _, _ in relay.seen:
+        assert began_ms + 60_000 <= message.parameters["deadline_unix_ms"].int64_param <= ended_ms + 60_000
+
+
 def test_a_message_too_large_for_what_stands_before_the_server(relay: Relay) -> None:
     with RetrievalClient(relay.url, timeout_s=60.0) as client:
         with pytest.raises(MessageTooLarge, match=f"vs\\. {LIMIT}.*smaller photos") as caught:
@@ -96,5 +123,8 @@ def test_what_cannot_travel_is_named(options: dict[str, Any], named: str) -> Non
 
 
 def test_an_option_that_does_not_exist_is_a_type_error() -> None:
-    with RetrievalClient() as client, pytest.raises(TypeError, match="unknown option topk; known: channels, effort"):
+    with (
+        RetrievalClient() as client,
+        pytest.raises(TypeError, match="unknown option topk; known: allow_lower_effort, channels, effort"),
+    ):
         client.retrieve("red dress", topk=3)  # type: ignore[call-arg]

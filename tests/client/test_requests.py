@@ -113,6 +113,7 @@ def test_only_parameters_that_were_given_are_sent() -> None:
     assert json.loads(str(sent.pop("filter"))) == {"price": {"lt": 50}}
     assert sent == {"top_k": 10, "effort": 3, "min_score": 0.0}
     assert [type(value) for value in sent.values()] == [int, int, float]
+    assert wire.encode_parameters(allow_lower_effort=False) == {}
     assert wire.encode_parameters(filter='{"colour": "red"}') == {"filter": '{"colour": "red"}'}
 
 
@@ -125,6 +126,7 @@ def test_only_parameters_that_were_given_are_sent() -> None:
         ({"effort": "5"}, "effort must be a whole number, got '5'"),
         ({"min_score": float("nan")}, "min_score must be a finite number, got nan"),
         ({"channels": ["lexical"]}, "channels must be a string, got \\['lexical'\\]"),
+        ({"allow_lower_effort": 1}, "allow_lower_effort must be True or False, got 1"),
         ({"filter": ["red"]}, "filter must be a .* mapping or JSON, got list"),
         ({"filter": {"colour": {1, 2}}}, "filter can't be written as JSON"),
         ({"filter": {"price": {"lt": float("inf")}}}, "filter can't be written as JSON"),

@@ -1,4 +1,4 @@
-"""Results: rows without padding, counts, a readable table, the same product apart from similar ones."""
+"""Results: rows without padding, counts, a readable table, the same product apart from similar ones, timings kept."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shopwindow_client import InvalidRequest, Results
+from shopwindow_client import InvalidRequest, Results, Timings
 
 RESULTS = Results(
     np.array([[11, 12, 13, 14], [21, -1, -1, -1], [-1, -1, -1, -1]], np.int64),
@@ -54,6 +54,13 @@ def test_the_product_that_was_asked_with_is_left_out() -> None:
     assert [row.ids.tolist() for row in other.split(0.75).same] == [[11], [], []]
     one = Results(RESULTS.ids[:1], RESULTS.scores[:1])
     assert one.without(11).ids.tolist() == [[12, 13, 14, -1]]
+
+
+def test_what_is_made_of_results_keeps_their_timings() -> None:
+    times, counts = np.array([1.0, 2.0, 3.0]), np.array([4, 5, 6])
+    results = Results(RESULTS.ids, RESULTS.scores, Timings(times, times, times, times, counts, counts, counts))
+    assert results.without([12, 99, 5]).split(0.7).similar.timings is results.timings
+    assert RESULTS.split(0.7).same.timings is None
 
 
 @pytest.mark.parametrize("threshold", [None, "0.9", float("nan"), True])

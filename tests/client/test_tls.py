@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
+import asyncio
 import time
 import urllib.error
 import urllib.request
@@ -14,19 +14,7 @@ import numpy as np
 import pytest
 
 from serving import ServerOptions, TritonServer
-from shopwindow_client import InvalidRequest, RetrievalClient, ServerUnreachable, Tls, TlsFailed
-
-
-@pytest.fixture(scope="module")
-def pems(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two certificates that signed themselves: the server's, for the name `shop.test`, and a stranger's."""
-    folder = tmp_path_factory.mktemp("pems")
-    for name in ("server", "stranger"):
-        command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=shop.test"]
-        command += ["-addext", "subjectAltName=DNS:shop.test"]
-        command += ["-keyout", str(folder / f"{name}.key"), "-out", str(folder / f"{name}.pem")]
-        subprocess.run(command, check=True, capture_output=True)
-    return folder
+from shopwindow_client import AsyncRetrievalClient, InvalidRequest, RetrievalClient, ServerUnreachable, Tls, TlsFailed
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +82,13 @@ def test_a_wrong_certificate_is_named_and_not_tried_again(
         if kind is TlsFailed:
             assert caught.value.attempts == 1
             assert "certificate names this host" in str(caught.value)
+
+    async def ask_from_asyncio() -> None:
+        async with AsyncRetrievalClient(mutual.grpc_url, timeout_s=60.0, tls=Tls(**named)) as client:
+            await client.retrieve_by_embedding(embedding)
+
+    with pytest.raises(kind):
+        asyncio.run(ask_from_asyncio())
 
 
 def test_plain_text_to_a_server_that_wants_tls(mutual: TritonServer, embedding: np.ndarray) -> None:

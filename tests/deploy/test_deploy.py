@@ -160,6 +160,7 @@ def test_the_exporter_checks_the_profile_that_is_served(tmp_path: Path) -> None:
     assert option(calls[-1], "--profile") == option(serve, "--profile") == "gpu"
     assert {option(call, "--repository") for call in calls[:-1]} == {calls[-1][2]} == {option(serve, "--repository")}
     assert option(calls[2], "--out") == option(serve, "--index")
+    assert "--if-changed" in calls[2]  # or each start would embed the catalogue again, and undo updates
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp8"])

@@ -31,6 +31,7 @@ SCHEMA = pa.schema(
 )
 
 Product = dict[str, Any]
+START = 40  # products of the index home that tests of updates begin with
 
 
 def write_rows(file: Path, rows: Iterable[Product], columns: Sequence[str] = tuple(SCHEMA.names)) -> Path:

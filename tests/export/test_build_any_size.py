@@ -193,14 +193,14 @@ def test_a_build_of_other_inputs_starts_over_and_says_so(
 
 def test_memory_does_not_grow_with_the_catalogue(tmp_path: Path) -> None:
     peaks = []
-    for count in (20_000, 80_000):
+    for count in (80_000, 200_000):
         table = pa.table(
             {"product_id": range(count), "title": [f"a mug of many colours, number {i}" for i in range(count)]}
         )
         pq.write_table(table, tmp_path / f"{count}.parquet")  # one row group
         peaks.append(int(run("peak_memory.py", tmp_path / f"{count}.parquet", tmp_path / str(count))[-1]))
-    # Their vectors alone are 29 MiB more.
-    assert peaks[1] - peaks[0] < 16 * 1024
+    # Their vectors alone are 59 MiB more.
+    assert peaks[1] - peaks[0] < 24 * 1024
 
 
 @pytest.mark.parametrize(("gib", "kind"), [(8, "ivf"), (7, "ivf-sq8"), (1.5, "ivf-pq32"), (0.7, "ivf-pq32")])

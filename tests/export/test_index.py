@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from cli.main import main
 from export.calibrate import RECALL_TARGET, calibrate
 from export.errors import CatalogError
 from export.index import build_index
+from export.update import update_index
 from retrieval import InProcessPipeline
+from retrieval.bundle import Bundle
 from retrieval.content import content_hash
 from retrieval.engines import FaissCpuEngine
-from retrieval.index_folder import read_index
+from retrieval.index_folder import read_index, read_manifest
 from retrieval.index_home import resolve_index
 from retrieval.recipes import choose_recipe
+from tests.serving.other_towers import copied
 
 
 def clustered(rows: int, seed: int) -> np.ndarray:
@@ -136,6 +141,34 @@ def test_the_generation_counts_up_with_every_build(
     built = [build_index(file, repository, tmp_path / "index", progress=False).generation for _ in range(3)]
     assert built == [1, 2, 3]
     assert build_index(file, repository, tmp_path / "another", progress=False).generation == 1
+
+
+def test_an_index_of_the_same_catalogue_and_towers_is_kept_with_its_updates(
+    tmp_path: Path, repository: Path, rows: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, home = write(tmp_path, rows[:3]), tmp_path / "index"
+
+    def index(*more: str, towers: Path = repository) -> int:
+        """The generation that is served after the command."""
+        given = {"--catalog": file, "--repository": towers, "--out": home}
+        assert main(["index", *(str(part) for pair in given.items() for part in pair), "--if-changed", *more]) == 0
+        return read_manifest(home).generation
+
+    assert index() == 1
+    update_index(home, repository, removed=[rows[0]["product_id"]], progress=False)
+    before = contents(home)
+    capsys.readouterr()
+    assert index() == 2
+    assert capsys.readouterr().out.startswith(f"kept {home}, generation 2: ")
+    assert contents(home) == before
+    assert index("--recipe", "hnsw") == 3
+    assert index("--recipe", "hnsw") == 3
+    write(tmp_path, rows[:4])
+    assert index("--recipe", "hnsw") == 4
+    others = copied(repository, tmp_path / "others")
+    replace(Bundle.read(others), tower_hash="5eed" * 16).write(others)
+    assert index("--recipe", "hnsw", towers=others) == 5
+    assert read_manifest(home).count == 4
 
 
 def test_a_catalogue_of_broken_rows_alone_is_an_error_and_the_old_index_stays(

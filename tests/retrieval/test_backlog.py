@@ -27,8 +27,9 @@ class Model:
             self._answer, self._send, lambda waiting: -waiting, full_rows=FULL, limit_s=limit_s
         )
 
-    def _answer(self, requests: Sequence[int]) -> list[int]:
+    def _answer(self, requests: Sequence[int], waited: Sequence[float]) -> list[int]:
         self.threads.add(threading.get_ident())
+        assert len(waited) == len(requests)
         self.batches.append(list(requests))
         self.began.release()
         assert self.may.wait(30)

@@ -76,6 +76,7 @@ def test_what_is_no_image_is_refused_with_its_first_bytes(data: bytes) -> None:
     message = refusal(data)
     assert "not a readable JPEG, PNG, WEBP image" in message
     assert f"{len(data)} bytes: {data[:16]!r}" in message
+    assert message == refusal(data) and " at 0x" not in message  # or skipped.csv would differ from build to build
 
 
 @pytest.mark.parametrize("kind", ["GIF", "BMP", "TIFF"])

@@ -3,34 +3,25 @@
 from __future__ import annotations
 
 import gc
-import hashlib
-import json
-import multiprocessing
-import os
-import signal
-import threading
-import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from retrieval import InProcessPipeline, ProductIndex
-from retrieval.bundle import Bundle, check_plans
 from retrieval.engines import EngineOptions
 from retrieval.errors import BundleUnfit, IndexUnfit, NotServed
 from retrieval.index_home import IndexHome
 from retrieval.live import LiveIndex, served_by, wait_until_served
-from retrieval.live_files import LiveFile, Refusal
 from retrieval.live_loading import index_loader, pipeline_loader
+from tests.retrieval.eventually import WAIT_S, eventually
 from tests.serving.generations import Spoil, not_numbers, publish, shuffled, truncate
-from tests.serving.other_towers import copied, swapped_towers
+from tests.serving.other_towers import swapped_towers
 
 TITLES = [
     f"{colour} {kind}" for colour in ("red", "blue", "green", "black") for kind in ("mug", "dress", "bag", "lamp")
 ]
-WAIT_S = 30
 
 
 @pytest.fixture(scope="module")
@@ -202,111 +193,6 @@ def test_a_home_without_a_generation_is_a_clear_error(tmp_path: Path, repository
     assert served_by(tmp_path / "home") == []
 
 
-def test_an_exported_file_that_was_changed_is_named_with_both_hashes(repository: Path, tmp_path: Path) -> None:
-    copy = copied(repository, tmp_path / "model_repository")
-    tokenizer = copy / "query_tokenizer" / "1" / "tokenizer.json"
-    tokenizer.write_text(tokenizer.read_text() + " ")
-    with pytest.raises(
-        BundleUnfit, match=r"query_tokenizer/1/tokenizer.json .* names [0-9a-f]{12}, the file is [0-9a-f]{12}"
-    ):
-        InProcessPipeline(copy)
-    tokenizer.unlink()
-    with pytest.raises(BundleUnfit, match=r"tokenizer.json is missing"):
-        InProcessPipeline(copy)
-
-
-def test_a_plan_of_another_graph_is_named_with_both_hashes(repository: Path, tmp_path: Path) -> None:
-    copy = copied(repository, tmp_path / "model_repository")
-    for left in copy.glob("*/1/*.plan*"):
-        left.unlink()
-    graph = Bundle.read(copy).files["query_tower/1/model.onnx"]
-    plan = copy / "query_tower" / "1" / "model.plan"
-    plan.write_bytes(b"a plan")
-    record = plan.with_name("model.plan.json")
-    whole = {"onnx_sha256": graph, "plan_sha256": hashlib.sha256(b"a plan").hexdigest()}
-    record.write_text(json.dumps(whole))
-    check_plans(copy)
-    for name, words in (
-        ("onnx_sha256", f"built from a graph beefbeefbeef, .* {graph[:12]}"),
-        ("plan_sha256", "names beef"),
-    ):
-        record.write_text(json.dumps({**whole, name: "beef" * 16}))
-        with pytest.raises(BundleUnfit, match=f"{words}.*shopwindow plans"):
-            check_plans(copy)
-
-
-def serve_until_killed(home: Path, ready: Path) -> None:
-    file = LiveFile(home, "model")
-    file.write(1, None)
-    ready.touch()
-    signal.pause()
-
-
-def test_who_serves_is_known_until_it_dies(home: Path, tmp_path: Path) -> None:
-    ready = tmp_path / "ready"
-    process = multiprocessing.get_context("spawn").Process(target=serve_until_killed, args=(home, ready))
-    process.start()
-    assert eventually(ready.exists)
-    assert [(each.generation, each.refused) for each in served_by(home)] == [(1, None)]
-    with pytest.raises(NotServed, match=f"not served after 0.1 s by 1 of 1 processes: .*-{process.pid}-model"):
-        wait_until_served_after_publishing(home, 0.1)
-    assert process.pid is not None
-    os.kill(process.pid, signal.SIGKILL)
-    process.join()
-    assert served_by(home) == []
-    assert not any((home / "live").glob("*-model.*"))
-    assert wait_until_served(home, 1) == 0
-
-
-def wait_until_served_after_publishing(home: Path, timeout_s: float) -> None:
-    current = home / "CURRENT"
-    text = current.read_text()
-    current.write_text(text.replace('"generation": 1', '"generation": 2'))
-    try:
-        wait_until_served(home, 2, timeout_s)
-    finally:
-        current.write_text(text)
-
-
-def test_a_waiting_publisher_hears_of_refusals_and_of_being_overtaken(home: Path) -> None:
-    file = LiveFile(home, "model")
-    try:
-        file.write(1, Refusal(generation=2, reason="too large"))
-        with pytest.raises(NotServed, match=r"refused by .*generation 1 is served on: too large"):
-            wait_until_served(home, 2)
-        with pytest.raises(NotServed, match=r"not to be served any more: CURRENT names 1"):
-            wait_until_served(home, 3)
-    finally:
-        file.close()
-
-
-def test_a_process_that_cannot_be_judged_counts_and_one_that_cannot_be_seen_may_be_expected(home: Path) -> None:
-    assert wait_until_served(home, 1) == 0
-    with pytest.raises(NotServed, match=r"served by 0 processes, 2 were expected, and no more are seen after 0\.1 s"):
-        wait_until_served(home, 1, 0.1, expected=2)
-    lock = home / "live" / "other-7-model.lock"
-    lock.mkdir(parents=True)  # it can't be opened as a file
-    assert [(process.name, process.generation) for process in served_by(home)] == [("other-7-model", None)]
-    with pytest.raises(NotServed, match=r"not served after 0\.1 s by 1 of 1 processes: other-7-model"):
-        wait_until_served(home, 1, 0.1)
-
-
-def test_readers_never_take_a_starting_process_for_a_dead_one(home: Path) -> None:
-    done = threading.Event()
-    readers = [threading.Thread(target=lambda: [served_by(home) for _ in iter(done.is_set, True)]) for _ in range(2)]
-    for reader in readers:
-        reader.start()
-    try:
-        for _ in range(200):
-            file = LiveFile(home, "model")
-            assert [process.name for process in served_by(home)] == [file.name]
-            file.close()
-    finally:
-        done.set()
-        for reader in readers:
-            reader.join()
-
-
 def test_a_home_that_cannot_be_written_to_is_served_and_followed_all_the_same(
     home: Path, repository: Path, towers: InProcessPipeline
 ) -> None:
@@ -322,13 +208,3 @@ def test_a_home_that_cannot_be_written_to_is_served_and_followed_all_the_same(
         assert "cannot be written to" in said[0]
     finally:
         live.close()
-
-
-def eventually(condition: Callable[[], bool]) -> bool:
-    """Whether it comes true within WAIT_S."""
-    deadline = time.monotonic() + WAIT_S
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 
 from cli.main import main
 from retrieval.engines import FaissCpuEngine
-from retrieval.plan import GIB, Wanted, index_bytes, make_plan, make_plans, search_seconds, waiting_p99
+from retrieval.plan import GIB, TITLE_BYTES, Wanted, index_bytes, make_plan, make_plans, search_seconds, waiting_p99
 from retrieval.recipes import KINDS, choose_recipe
 
 MILLION = Wanted(count=1_000_000)
@@ -26,6 +28,17 @@ def test_a_planned_size_is_that_of_the_file_which_faiss_writes(kind: str, rows: 
     quick = replace(recipe, construction=min(recipe.construction, 8), training_rows=min(recipe.training_rows, 2_560))
     FaissCpuEngine.build(vectors, quick).write(tmp_path / "index.faiss")
     assert index_bytes(recipe, rows, dim) == pytest.approx((tmp_path / "index.faiss").stat().st_size, rel=0.05)
+
+
+def test_the_memory_for_titles_is_what_building_their_channel_takes() -> None:
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).parent / "peak_titles.py"), "50000"],
+        env={"PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert float(done.stdout) == pytest.approx(TITLE_BYTES, rel=0.2)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -26,7 +26,7 @@ CONTRACT: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
             "channels": ("INT64", ANY),
             "generation": ("INT64", 1),
             "effort": ("INT64", 1),
-            "timings_us": ("INT64", 5),
+            "timings_us": ("INT64", 6),
         },
     ),
     "retrieve_similar": (
@@ -36,7 +36,7 @@ CONTRACT: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
             "scores": ("FP32", ANY),
             "generation": ("INT64", 1),
             "effort": ("INT64", 1),
-            "timings_us": ("INT64", 5),
+            "timings_us": ("INT64", 6),
         },
     ),
     "embed_query": (
@@ -55,7 +55,7 @@ CONTRACT: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
             "channels": ("INT64", ANY),
             "generation": ("INT64", 1),
             "effort": ("INT64", 1),
-            "timings_us": ("INT64", 5),
+            "timings_us": ("INT64", 6),
         },
     ),
 }
@@ -276,8 +276,8 @@ def test_generation_and_timings_come_when_asked_for(server: Any, vectors: np.nda
     assert set(answer) == set(wanted)
     generation = json.loads((resolve_index(index) / "manifest.json").read_text())["generation"]
     assert answer["generation"].tolist() == [[generation], [generation]]
-    tokenise, tower, search, execute, rows = answer["timings_us"][0]
-    assert (tokenise, tower, rows) == (-1, -1, 2)  # the first two are steps of other models
+    tokenise, tower, search, execute, rows, queue = answer["timings_us"][0]
+    assert (tokenise, tower, rows, queue) == (-1, -1, 2, 0)  # the first two are steps of other models
     assert 0 < search < execute
 
     answer = ask(server, "product_index", given, outputs=["product_ids", "scores"], parameters={"top_k": 3})

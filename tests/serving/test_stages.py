@@ -99,7 +99,8 @@ def test_timings_come_when_they_are_named(server: TritonServer, model: str) -> N
     waited_us = (time.perf_counter() - began) * 1e6
     first, second = answer["timings_us"].tolist()
     assert first == second
-    text, tower, search, execute, rows = first
+    text, tower, search, execute, rows, queue = first
+    assert queue == 0  # nobody else asks
     assert rows == 2
     assert min(text, tower, search) > 0
     assert text + tower + search <= execute + 3  # each is rounded

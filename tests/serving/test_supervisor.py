@@ -19,10 +19,19 @@ from PIL import Image
 from tritonclient.grpc import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
+from retrieval import InProcessPipeline
 from serving import Health, HealthServer, PortInUse, ServerOptions, Supervisor, TritonServer
 from serving.backoff import Backoff
+from serving.canary import Canary
 from serving.processes import stubs
-from shopwindow_client import DeadlineExceeded, Product, RetrievalClient, ServerDraining, ShopwindowError
+from shopwindow_client import (
+    DeadlineExceeded,
+    InProcess,
+    Product,
+    RetrievalClient,
+    ServerDraining,
+    ShopwindowError,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -127,6 +136,19 @@ def test_a_probe_of_nothing_fails() -> None:
         assert status == 1
         assert "not ready: retrieve: cannot reach" in errors
         assert probe("--url", url, "--live") == (1, f"not live: {url} does not answer\n")
+
+
+def test_no_canary_is_answered_from_the_cache_of_embeddings(
+    repository: Path, index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = InProcessPipeline(repository, index, cached_queries=1_000)
+    for _ in range(2):  # as each probe is a process of its own
+        with Canary("127.0.0.1:1") as canary, RetrievalClient(InProcess(pipeline), timeout_s=20.0) as client:
+            monkeypatch.setattr(canary, "_client", client)
+            for _ in range(3):
+                assert set(canary.ask().values()) == {None}
+    assert pipeline.cache is not None
+    assert (pipeline.cache.hits, pipeline.cache.misses) == (0, 12)  # retrieve and embed_query
 
 
 def test_models_are_loaded_and_unloaded_by_nobody_else(server: TritonServer) -> None:

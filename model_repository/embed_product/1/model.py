@@ -24,7 +24,7 @@ class TritonPythonModel:
     def execute(self, requests):
         return self.queue.take(requests)
 
-    def _answer(self, requests):
+    def _answer(self, requests, waited):
         towers = self.live.current  # once: no batch mixes towers
 
         def prepare(request):
@@ -37,4 +37,4 @@ class TritonPythonModel:
                 named = stub.named(towers.bundle, len(embedding))
                 yield {"embedding": embedding, "modality_weights": weight, "towers": named}
 
-        return stub.answer(requests, prepare, embed)
+        return stub.answer(requests, prepare, embed, waited)

@@ -19,7 +19,7 @@ class TritonPythonModel:
     def execute(self, requests):
         return self.queue.take(requests)
 
-    def _answer(self, requests):
+    def _answer(self, requests, waited):
         towers = self.live.current  # once: no batch mixes towers
 
         def embed(prepared):
@@ -27,4 +27,4 @@ class TritonPythonModel:
             for part in stub.split(embeddings, list(map(len, prepared))):
                 yield {"embedding": part, "towers": stub.named(towers.bundle, len(part))}
 
-        return stub.answer(requests, lambda request: clean_queries(stub.texts(request, "query")), embed)
+        return stub.answer(requests, lambda request: clean_queries(stub.texts(request, "query")), embed, waited)

@@ -36,7 +36,7 @@ class TritonPythonModel:
     def execute(self, requests):
         return self.queue.take(requests)
 
-    def _answer(self, requests):
+    def _answer(self, requests, waited):
         index = self.live.current  # once: no batch mixes generations
 
         def prepare(request):
@@ -47,11 +47,10 @@ class TritonPythonModel:
             check_channels(index, parameters, words=bool(queries))
             return (embeddings, queries), parameters
 
-        def embed(items, watch):
-            watch.lap("read")
+        def embed(items, _):
             return [item.given[0] for item in items]
 
         def search(items):
             return search_channels(index, [(item.embeddings, item.given[1], item.parameters) for item in items])
 
-        return self.searching.answer(requests, prepare, embed, search, generation=index.manifest.generation)
+        return self.searching.answer(requests, waited, prepare, embed, search, generation=index.manifest.generation)

@@ -28,7 +28,7 @@ class TritonPythonModel:
     def execute(self, requests):
         return self.queue.take(requests)
 
-    def _answer(self, requests):
+    def _answer(self, requests, waited):
         pipeline = self.live.current  # once: no batch mixes generations
 
         def prepare(request):
@@ -44,4 +44,4 @@ class TritonPythonModel:
             return search_channels(pipeline.index, [(item.embeddings, item.given, item.parameters) for item in items])
 
         generation = pipeline.index.manifest.generation
-        return self.searching.answer(requests, prepare, embed, search, generation=generation)
+        return self.searching.answer(requests, waited, prepare, embed, search, generation=generation)

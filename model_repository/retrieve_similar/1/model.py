@@ -13,7 +13,10 @@ class TritonPythonModel:
             pipeline_loader(context.repository, lambda pipeline: pipeline.retrieve_similar(["warm up"], [b""]))
         )
         self.searching = Searching(
-            context, ("decode", "tower"), generation=lambda: self.live.current.index.manifest.generation
+            context,
+            ("decode", "tower"),
+            generation=lambda: self.live.current.index.manifest.generation,
+            reading="decode",
         )
         self.queue = Queue(context, self._answer, refused=self.searching.refused)
 
@@ -25,7 +28,7 @@ class TritonPythonModel:
     def execute(self, requests):
         return self.queue.take(requests)
 
-    def _answer(self, requests):
+    def _answer(self, requests, waited):
         pipeline = self.live.current  # once: no batch mixes generations
 
         def prepare(request):
@@ -33,7 +36,6 @@ class TritonPythonModel:
             return batch, pipeline.prepare_parameters(stub.parameters(request))
 
         def embed(items, watch):
-            watch.lap("decode")
             embeddings = pipeline.embed_batches([item.given for item in items])
             watch.lap("tower")
             return embeddings
@@ -42,4 +44,4 @@ class TritonPythonModel:
             return pipeline.index.search_batch([(item.embeddings, item.parameters) for item in items])
 
         generation = pipeline.index.manifest.generation
-        return self.searching.answer(requests, prepare, embed, search, generation=generation)
+        return self.searching.answer(requests, waited, prepare, embed, search, generation=generation)

@@ -93,7 +93,8 @@ class Calls:
         retrieve = await self._config_or_none(wire.RETRIEVE, call)
         index = await self._config_or_none(wire.PRODUCT_INDEX, call)
         generation = await self._generation(embedding_dim(index), call)
-        return server_info(server.name, server.version, retrieve, index, generation)
+        towers = await self._towers(call)
+        return server_info(server.name, server.version, retrieve, index, generation, towers)
 
     async def health(self, options: CallOptions) -> Health:
         call = self._defaults.begin(**options)
@@ -132,6 +133,18 @@ class Calls:
         except (ServerNotReady, VersionMismatch, ServerFault):
             return None
         return int(reply["generation"][0, 0])
+
+    async def _towers(self, call: Call) -> str | None:
+        config = await self._config_or_none(wire.EMBED_QUERY, call)
+        if config is None or "towers" not in {output.name for output in config.output}:
+            return None
+        # Configurations tell the towers that a server began with; others may have gone live with an index since.
+        request = ModelRequest(wire.EMBED_QUERY, wire.encode_queries("towers"), ("towers",), {})
+        try:
+            (reply,) = await self._engine.answer([request], call)
+        except (ServerNotReady, ServerFault):
+            return None
+        return str(reply["towers"][0, 0].decode())
 
     def _begin(self, options: SearchOptions) -> _Search:
         """Start the call, and turn what a search takes beside its input into request parameters."""

@@ -151,7 +151,7 @@ class ServerInfo:
         max_top_k: The highest `top_k` accepted.
         default_top_k: The `top_k` of a request that states none.
         embedding_dim: The length of an embedding.
-        tower_hash: Identifies the towers of the bundle that the server runs, hexadecimal.
+        tower_hash: Identifies the towers that the server runs, hexadecimal.
         generation: Counts the indexes that the server has taken up, as it stood when this was asked.
         parameters: All parameters in the configurations of `retrieve` and `product_index`, as text.
     """

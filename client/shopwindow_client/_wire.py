@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 from tritonclient.grpc.service_pb2 import ModelInferRequest, ModelInferResponse
-from tritonclient.utils import serialize_byte_tensor, triton_to_np_dtype
+from tritonclient.utils import deserialize_bytes_tensor, serialize_byte_tensor, triton_to_np_dtype
 
 from ._errors import ServerFault
 from ._requests import Array, ModelRequest, Reply
@@ -67,19 +67,27 @@ def from_message(response: ModelInferResponse, request: ModelRequest) -> Reply:
 
 
 def decode(response: ModelInferResponse) -> dict[str, Array]:
-    """Return the numeric outputs of a response by name."""
+    """Return the outputs of a response by name."""
     arrays = {}
     for output, content in zip(response.outputs, response.raw_output_contents):
         shape, kind = tuple(output.shape), np.dtype(triton_to_np_dtype(output.datatype))
-        if len(content) == kind.itemsize * int(np.prod(shape)):
+        if output.datatype == "BYTES":
+            arrays[output.name] = deserialize_bytes_tensor(content).reshape(shape)
+        elif len(content) == kind.itemsize * int(np.prod(shape)):
             arrays[output.name] = np.frombuffer(content, kind).reshape(shape)
     return arrays
 
 
 def server_info(
-    name: str, version: str, retrieve: ModelConfig | None, index: ModelConfig | None, generation: int | None = None
+    name: str,
+    version: str,
+    retrieve: ModelConfig | None,
+    index: ModelConfig | None,
+    generation: int | None = None,
+    towers: str | None = None,
 ) -> ServerInfo:
-    """Put together what the configurations of `retrieve` and `product_index` state; either may be absent."""
+    """Put together what the configurations of `retrieve` and `product_index` state, either of which may be absent, and
+    what replies told."""
     parameters: dict[str, str] = {}
     for config in (index, retrieve):  # where both state one, the pipeline's own limit counts
         if config is not None:
@@ -91,7 +99,7 @@ def server_info(
         max_top_k=_number(parameters, "max_top_k"),
         default_top_k=_number(parameters, "default_top_k"),
         embedding_dim=embedding_dim(index) or _number(parameters, "embedding_dim"),
-        tower_hash=parameters.get("tower_hash"),
+        tower_hash=towers or parameters.get("tower_hash"),
         generation=generation,
         parameters=parameters,
     )

@@ -15,6 +15,7 @@ from tritonclient.grpc import InferenceServerClient, InferInput
 
 from cli.show import is_served
 from retrieval import InProcessPipeline
+from retrieval.bundle import Bundle
 from retrieval.errors import NotServed
 from retrieval.index_home import IndexHome
 from retrieval.live import served_by, wait_until_served
@@ -188,6 +189,7 @@ def test_other_towers_go_live_with_their_index_and_back_under_load(
         assert_same_ranking(found["product_ids"], found["scores"], answer.product_ids, answer.scores)
         with RetrievalClient(server.grpc_url, timeout_s=20.0) as client:  # what the command line shows titles by
             assert is_served(home, client) and not is_served(IndexHome(home).folder(first), client)
+            assert client.info().tower_hash == Bundle.read(others).tower_hash != towers.bundle.tower_hash
         assert wait_until_served(home, rolled_back(home), WAIT_S) == PROCESSES
         np.testing.assert_allclose(ask(server, "embed_query", {"query": texts(*QUERIES)})["embedding"], own, atol=1e-5)
     assert set(load.check(expected)) == {first, second}

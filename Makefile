@@ -43,9 +43,15 @@ GPU_PYTHON ?= $(BIN)/python
 gpu-check: $(if $(filter $(BIN)/python,$(GPU_PYTHON)),$(READY))
 	$(GPU_PYTHON) -m gpu_check $(GPU_CHECK_ARGS)
 
-# Against FastAPI, pytriton and BentoML, and the targets of serving: twenty minutes on a machine that does nothing else.
-bench: $(INDEX)/CURRENT
-	$(BIN)/python -m loadtests.peers --repository $(REPOSITORY) --index $(INDEX) $(BENCH_ARGS)
+# Towers of 6 layers x 384 and 200,000 products, made from the titles of a catalogue.
+STAND := build/stand
+STAND_TITLES ?= $(firstword $(wildcard ../shared/data/fashion/dev/products.parquet) $(SHOP)/products.parquet)
+$(STAND)/index/CURRENT: $(STAND_TITLES) | $(READY)
+	$(BIN)/python -m loadtests.stand --titles $(STAND_TITLES) --out $(STAND)
+
+# Against FastAPI, pytriton and BentoML, and the targets of serving: 25 minutes on a machine that does nothing else.
+bench: $(STAND)/index/CURRENT
+	$(BIN)/python -m loadtests.peers --repository $(STAND)/model_repository --index $(STAND)/index --queries $(STAND)/queries.txt $(BENCH_ARGS)
 
 # 1 and 5 million vectors: hours on two cores, 23 GB of memory; what is under build/bench is not measured again.
 bench-index: $(READY)

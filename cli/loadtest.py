@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+import traceback
 from pathlib import Path
 
 from cli.common import GRPC_URL, INDEX, REPOSITORY, SHOP
@@ -12,6 +13,7 @@ from cli.common import GRPC_URL, INDEX, REPOSITORY, SHOP
 _SEARCH = ("command", "find_rate", "tolerance", "highest_rate")  # what is no field of LoadTestOptions
 # As `loadtests.shapes.KINDS`, whose import would load numpy for --help.
 SHAPES = ("soak", "steps", "spike", "ramp")
+_HARNESS_FAILURE = 4  # as `loadtests.ExitCode`, whose import may be what failed
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,7 +57,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     mix.add_argument(
         "--zipf", type=float, default=1.0, metavar="A", help="exponent of popularity (default: %(default)g)"
     )
-    mix.add_argument("--seed", type=int, default=0, help="of all draws (default: %(default)s)")
+    mix.add_argument(
+        "--seed", type=int, default=argparse.SUPPRESS, metavar="N", help="of all draws (default: another each time)"
+    )
 
     limits = parser.add_argument_group("limits")
     limits.add_argument("--slo", type=Path, metavar="FILE", help="YAML: limits by kind of request")
@@ -75,7 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     compared = parser.add_argument_group("comparison")
     compared.add_argument("--baseline", type=Path, metavar="FILE", help="samples.parquet of an earlier test")
     compared.add_argument(
-        "--noise", type=float, default=0.12, metavar="R", help="smaller differences are noise (default: %(default)g)"
+        "--noise", type=float, default=0.12, metavar="R", help="smaller changes in speed are noise (%(default)g)"
     )
 
     workers = parser.add_argument_group("workers")
@@ -102,7 +106,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the load test; the exit code is one of `loadtests.ExitCode`."""
-    from loadtests import ExitCode, HarnessFailure, LoadTestOptions, find_rate, run
+    try:
+        return _run(options)
+    except Exception as error:  # 1 would say that the server missed its limits
+        traceback.print_exc()
+        print(f"HARNESS FAILURE the load test crashed: {error}", file=sys.stderr)
+        return _HARNESS_FAILURE
+
+
+def _run(options: argparse.Namespace) -> int:
+    from loadtests import ExitCode, HarnessFailure, LoadTestOptions, TooFewSamples, find_rate, run
 
     given = {name: value for name, value in vars(options).items() if name not in _SEARCH}
     if not given["users"] and not given["rate"]:
@@ -119,6 +132,9 @@ def run(options: argparse.Namespace) -> int:
     except ValueError as error:
         print(f"shopwindow loadtest: error: {error}", file=sys.stderr)
         return ExitCode.BAD_USAGE
+    except TooFewSamples as error:
+        print(error, file=sys.stderr)
+        return ExitCode.TOO_FEW_SAMPLES
     except (HarnessFailure, OSError) as error:
         print(f"HARNESS FAILURE {error}", file=sys.stderr)
         return ExitCode.HARNESS_FAILURE

@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 from loadtests.find_rate import FoundRate, find_rate
-from loadtests.launching import HarnessFailure
+from loadtests.launching import GeneratorTooSlow, HarnessFailure, TooFewSamples
 from loadtests.options import LoadTestOptions
 from loadtests.runner import Outcome, measure, run
 from loadtests.slo import ExitCode
 
-__all__ = ["ExitCode", "FoundRate", "HarnessFailure", "LoadTestOptions", "Outcome", "find_rate", "measure", "run"]
+__all__ = [
+    "ExitCode",
+    "FoundRate",
+    "GeneratorTooSlow",
+    "HarnessFailure",
+    "LoadTestOptions",
+    "Outcome",
+    "TooFewSamples",
+    "find_rate",
+    "measure",
+    "run",
+]

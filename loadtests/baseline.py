@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -14,12 +15,15 @@ _DRAWS = 200
 _BLOCK_S = 1.0  # neighbouring requests share their luck: seconds are drawn anew, not single requests
 _LEAST_BLOCKS = 5
 
+_SHARES = ("recall", "error_share")  # compared by their difference, and free of the machine's noise
+
 METRICS: dict[str, Callable[[Samples, float], float]] = {
     "p50_ms": lambda samples, span_s: _quantile(samples, 0.5),
     "p99_ms": lambda samples, span_s: _quantile(samples, 0.99),
     "p99.9_ms": lambda samples, span_s: _quantile(samples, 0.999),
     "requests_per_s": lambda samples, span_s: float(samples.answered.sum()) / span_s,
     "recall": lambda samples, span_s: _mean(samples.recall),
+    "error_share": lambda samples, span_s: _mean(~samples.answered),
 }
 
 
@@ -32,9 +36,9 @@ class Difference:
         metric: One of METRICS.
         before: In the baseline.
         now: In this test.
-        low: The ratio's 95 % interval, from drawing the seconds of both tests anew; with `high`.
-        outside_noise: Whether the interval excludes 1 and the ratio is further from 1 than the stated noise. None
-            when one of the tests is too short to tell.
+        low: The 95 % interval of `change`, from drawing the seconds of both tests anew; with `high`.
+        outside_noise: Whether the interval excludes no change, and a ratio is further from 1 than the stated noise.
+            None when one of the tests is too short to tell.
     """
 
     name: str
@@ -46,16 +50,23 @@ class Difference:
     outside_noise: bool | None
 
     @property
-    def ratio(self) -> float:
-        """Now over before."""
-        return self.now / self.before
+    def change(self) -> float:
+        """Now over before; for recall and the share of errors, which may be 0, now less before."""
+        return float(_change(self.metric, self.now, self.before))
+
+    @property
+    def said(self) -> tuple[str, str, str]:
+        """The change, its interval, and whether it is noise, in words."""
+        change, low, high = (
+            f"{value:+.4f}" if self.metric in _SHARES else f"x {value:.3f}"
+            for value in (self.change, self.low, self.high)
+        )
+        noise = {True: "outside noise", False: "within noise", None: "too short to tell"}[self.outside_noise]
+        return change, f"{low} to {high}", noise
 
     def __str__(self) -> str:
-        said = {True: "outside noise", False: "within noise", None: "too short to tell"}[self.outside_noise]
-        return (
-            f"{self.name} {self.metric}: {self.now:.4g} against {self.before:.4g}, ratio {self.ratio:.3f} "
-            f"({self.low:.3f} to {self.high:.3f}), {said}"
-        )
+        change, interval, noise = self.said
+        return f"{self.name} {self.metric}: {self.now:.4g} against {self.before:.4g}, {change} ({interval}), {noise}"
 
 
 def compare(now: Samples, before: Samples, *, noise: float, seed: int = 0) -> list[Difference]:
@@ -64,11 +75,12 @@ def compare(now: Samples, before: Samples, *, noise: float, seed: int = 0) -> li
     Args:
         now: This test.
         before: The baseline.
-        noise: Smallest difference, as a share, that may count: what two tests of the same thing differ by.
+        noise: Smallest difference of timings and throughput, as a share, that may count: what two tests of the same
+            thing differ by. Recall and errors have no such allowance.
         seed: Of the draws.
 
     Returns:
-        The figures that both tests have and that are above 0 in both.
+        The figures that both tests have; those that are compared by their ratio only where both are above 0.
     """
     names = [name for name in summarise(now) if name in summarise(before)]
     random = np.random.default_rng(seed)
@@ -79,11 +91,14 @@ def compare(now: Samples, before: Samples, *, noise: float, seed: int = 0) -> li
         for metric, measure in METRICS.items():
             value = measure(select(now, name), now.span_s)
             reference = measure(select(before, name), before.span_s)
-            if not (value > 0 and reference > 0):
+            if np.isnan(value - reference) or (metric not in _SHARES and not min(value, reference) > 0):
                 continue
-            ratios = np.array(drawn_now[metric]) / np.array(drawn_before[metric])
-            low, high = np.nanquantile(ratios, [0.025, 0.975])
-            sure = not low <= 1 <= high and abs(value / reference - 1) > noise
+            changes = _change(metric, np.array(drawn_now[metric]), np.array(drawn_before[metric]))
+            low, high = np.nanquantile(changes, [0.025, 0.975]).round(9)  # sums of the same in another order
+            if metric in _SHARES:
+                sure = not low <= 0 <= high
+            else:
+                sure = not low <= 1 <= high and abs(value / reference - 1) > noise
             differences.append(
                 Difference(
                     name=name,
@@ -96,6 +111,10 @@ def compare(now: Samples, before: Samples, *, noise: float, seed: int = 0) -> li
                 )
             )
     return differences
+
+
+def _change(metric: str, now: Any, before: Any) -> Any:
+    return now - before if metric in _SHARES else now / before
 
 
 def _draws(samples: Samples, whole: Samples, random: np.random.Generator) -> tuple[dict[str, list[float]], bool]:

@@ -1,8 +1,9 @@
-"""CPU time of a server: of its process and of all that it started."""
+"""CPU time and memory of a server: of its process and of all that it started."""
 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from serving.processes import stubs
@@ -32,6 +33,16 @@ def cpu_seconds(root: int) -> dict[int, float]:
     while more := {pid for pid, parent in parents.items() if parent in ours} - ours:
         ours |= more
     return {pid: seconds[pid] for pid in ours if pid in seconds}
+
+
+def memory_bytes(root: int) -> int:
+    """RssAnon of a process and all its descendants: memory of their own, not of mapped files."""
+    total = 0
+    for pid in cpu_seconds(root):
+        with suppress(FileNotFoundError, ProcessLookupError):  # it ended while we looked
+            lines = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+            total += int(lines.get("RssAnon", "0").split()[0]) * 1024
+    return total
 
 
 def spent(before: dict[int, float], after: dict[int, float], root: int) -> dict[str, float]:

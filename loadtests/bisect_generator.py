@@ -25,8 +25,14 @@ from loadtests.queries import ZipfSampler, read_queries
 from serving.server import DIRECT
 
 TOP_K = 100
+QUEUE_FULL = "Exceeds maximum queue size"  # what Triton and our models say of it, as UNAVAILABLE
 _TIMEOUT_S = 20.0
 _AHEAD = 256  # queries drawn at a time
+_PAUSE_S = 0.05  # a client that was refused must not turn into a busy loop
+
+
+class Refused(Exception):
+    """Raised when a server says that it has too much to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +67,7 @@ class Sender(ABC):
 
     @abstractmethod
     def send(self, message: bytes) -> bytes:
-        """Send it and return the reply unread; raises an exception for anything but an answer."""
+        """Send it and return the reply unread; raises Refused, or another exception for anything but an answer."""
 
     @abstractmethod
     def ids(self, reply: bytes) -> np.ndarray:
@@ -76,7 +82,8 @@ class GrpcSender(Sender):
         options = [*DIRECT, ("grpc.use_local_subchannel_pool", 1)]
         self._call = grpc.insecure_channel(url, options).unary_unary("/inference.GRPCInferenceService/ModelInfer")
 
-    def message(self, queries: Sequence[str]) -> bytes:
+    def message(self, queries: Sequence[str], timeout_us: int | None = None) -> bytes:
+        """As ever, and with the deadline in microseconds, as `shopwindow_client` tells the server of it."""
         request = service_pb2.ModelInferRequest(model_name="retrieve")
         tensor = request.inputs.add(name="query", datatype="BYTES", shape=[len(queries), 1])
         assert tensor is not None
@@ -85,11 +92,18 @@ class GrpcSender(Sender):
         request.outputs.add(name="product_ids")
         request.outputs.add(name="scores")
         request.parameters["top_k"].int64_param = TOP_K
+        if timeout_us is not None:
+            request.parameters["timeout"].int64_param = timeout_us
         data: bytes = request.SerializeToString()
         return data
 
     def send(self, message: bytes) -> bytes:
-        reply: bytes = self._call(message, timeout=_TIMEOUT_S)
+        try:
+            reply: bytes = self._call(message, timeout=_TIMEOUT_S)
+        except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.UNAVAILABLE and str(error.details()).startswith(QUEUE_FULL):
+                raise Refused(error.details()) from error
+            raise
         return reply
 
     def ids(self, reply: bytes) -> np.ndarray:
@@ -113,7 +127,8 @@ class HttpSender(Sender):
         response = self._connection.getresponse()
         reply = response.read()
         if response.status != 200:
-            raise ValueError(f"HTTP status {response.status}: {reply[:200]!r}")
+            refused = response.status in (429, 503)
+            raise (Refused if refused else ValueError)(f"HTTP status {response.status}: {reply[:200]!r}")
         return reply
 
     def ids(self, reply: bytes) -> np.ndarray:
@@ -155,6 +170,7 @@ class Client(threading.Thread):
     def __init__(self, job: Job, queries: Sequence[str], number: int) -> None:
         super().__init__(daemon=True)
         self.latencies_ms: list[float] = []
+        self.refused = 0
         self.failures: list[str] = []
         self.connected, self._begun = threading.Event(), threading.Event()
         self._sender = SENDERS[job.protocol](job.url)
@@ -163,24 +179,36 @@ class Client(threading.Thread):
         self.start()
 
     def begin(self, start: float, end: float) -> None:
-        """Send until `end`; count what was answered after `start`. Both by `time.monotonic`."""
+        """Send until `end`; count what was answered or refused after `start`. Both by `time.monotonic`."""
         self._window = (start, end)
         self._begun.set()
 
     def run(self) -> None:
         try:
-            self._sender.send(self._sender.message(next(self._requests)))  # opens the connection
+            self._answered()  # opens the connection
             self.connected.set()
             self._begun.wait()
             start, end = self._window
             while (sent := time.monotonic()) < end:
-                self._sender.send(self._sender.message(next(self._requests)))
-                answered = time.monotonic()
-                if start <= answered < end:
-                    self.latencies_ms.append((answered - sent) * 1e3)
+                answered = self._answered()
+                over = time.monotonic()
+                if start <= over < end and answered:
+                    self.latencies_ms.append((over - sent) * 1e3)
+                elif start <= over < end:
+                    self.refused += 1
+                if not answered:
+                    time.sleep(_PAUSE_S)
         except Exception as error:  # whatever it is, the measurement is worth nothing then
             self.failures.append(f"{type(error).__name__}: {error}")
             self.connected.set()
+
+    def _answered(self) -> bool:
+        """Send the next request; False where it was refused."""
+        try:
+            self._sender.send(self._sender.message(next(self._requests)))
+        except Refused:
+            return False
+        return True
 
 
 def main() -> None:
@@ -202,7 +230,9 @@ def main() -> None:
         client.join()
     latencies = [round(latency, 3) for client in clients for latency in client.latencies_ms]
     failures = [failure for client in clients for failure in client.failures]
-    print(json.dumps({"latencies_ms": latencies, "failures": failures, "cpu_s": cpu_s}), flush=True)
+    refused = sum(client.refused for client in clients)
+    found = {"latencies_ms": latencies, "refused": refused, "failures": failures, "cpu_s": cpu_s}
+    print(json.dumps(found), flush=True)
 
 
 def as_line(job: Job) -> str:

@@ -1,4 +1,4 @@
-"""The steps alone, and the in-process limit: every step in two processes of one thread, with no server around them."""
+"""The steps alone, and the in-process limit: every step in processes of one thread, one a core, with no server."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from loadtests.bisect_load import children, hear, tell
 from loadtests.bisect_reading import Reading
 from loadtests.bisect_worker import WHOLE
 from loadtests.launching import HarnessFailure
-from retrieval.embedding_cache import VARIABLE
+from retrieval.cores import usable_cores
 
-PROCESSES = 2
 _SETTLE_S = 0.2
 
 
@@ -50,14 +49,14 @@ class InProcess:
 
 @contextmanager
 def in_process(repository: Path, index: Path, queries: Path) -> Iterator[InProcess]:
-    """Workers over a repository and its index, without the cache of query embeddings.
+    """Workers over a repository and its index, as many as the server has instances; they keep no query embeddings.
 
     Raises:
         HarnessFailure: One can't start.
     """
     places = [str(path.resolve()) for path in (repository, index, queries)]
-    commands = [["loadtests.bisect_worker", *places, str(number)] for number in range(PROCESSES)]
-    with children(commands, {VARIABLE: "0"}) as workers:
+    commands = [["loadtests.bisect_worker", *places, str(number)] for number in range(usable_cores())]
+    with children(commands) as workers:
         for worker in workers:
             hear(worker)
         yield InProcess(workers)

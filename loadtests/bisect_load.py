@@ -19,6 +19,7 @@ from loadtests.bisect_cpu import cpu_seconds, spent
 from loadtests.bisect_generator import SENDERS, Job, as_line
 from loadtests.bisect_reading import Load, Reading
 from loadtests.launching import HarnessFailure
+from loadtests.summary import percentiles
 from retrieval import InProcessPipeline
 
 GENERATORS = 2
@@ -56,7 +57,7 @@ def drive(target: Target, load: Load, *, queries: Path, seconds: float, seed: in
         seed: Of the draws.
 
     Raises:
-        HarnessFailure: A request failed, or nothing was answered.
+        HarnessFailure: A request failed other than by being refused, or nothing was answered.
     """
     shares = [load.clients // GENERATORS + (number < load.clients % GENERATORS) for number in range(GENERATORS)]
     jobs = [
@@ -83,18 +84,23 @@ def drive(target: Target, load: Load, *, queries: Path, seconds: float, seed: in
         before, after = _looks(lambda: cpu_seconds(target.pid), start, seconds)
         told = [json.loads(hear(process)) for process in processes]
     failures = [failure for one in told for failure in one["failures"]]
+    refused = sum(one["refused"] for one in told)
     latencies = np.array([latency for one in told for latency in one["latencies_ms"]])
     if failures or not len(latencies):
-        raise HarnessFailure(f"{target.name}, {load.name}: {failures[0] if failures else 'nothing was answered'}")
+        raise HarnessFailure(
+            f"{target.name}, {load.name}: {failures[0] if failures else f'nothing was answered, {refused} refused'}"
+        )
     count = len(latencies) * load.batch
+    p50_ms, p99_ms = percentiles(latencies, [0.5, 0.99])
     parts = {name: 1e3 * took / count for name, took in spent(before, after, target.pid).items()}
     return Reading(
         queries_per_s=count / seconds,
         cpu_ms=sum(parts.values()),
         parts=parts,
-        p50_ms=float(np.percentile(latencies, 50)),
-        p99_ms=float(np.percentile(latencies, 99)),
+        p50_ms=p50_ms,
+        p99_ms=p99_ms,
         generator_ms=1e3 * sum(one["cpu_s"] for one in told) / count,
+        refused=refused / (refused + len(latencies)),
     )
 
 
@@ -105,7 +111,10 @@ def check_answers(target: Target, pipeline: InProcessPipeline, queries: Sequence
         HarnessFailure: It does not.
     """
     sender = SENDERS[target.protocol](target.url)
-    found = sender.ids(sender.send(sender.message(queries)))
+    try:
+        found = sender.ids(sender.send(sender.message(queries)))
+    except Exception as error:  # whatever it is, this server can't be compared
+        raise HarnessFailure(f"{target.name} does not answer: {type(error).__name__}: {error}") from error
     right = pipeline.retrieve(queries, top_k=found.shape[1]).product_ids
     same = np.mean([len(set(a) & set(b)) / len(set(b)) for a, b in zip(found.tolist(), right.tolist(), strict=True)])
     if same < _SAME_IDS:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import TypeVar
@@ -50,6 +50,7 @@ class Reading:
         generator_ms: CPU time of the load generator, in milliseconds a query; no part of `cpu_ms`.
         rows: Queries that the server computed together, on average; None where it doesn't say.
         queue_ms: That a request waited in the server, on average; None where it doesn't say.
+        refused: Share of requests that the server refused as it had too much to do; what they cost is in `cpu_ms`.
     """
 
     queries_per_s: float
@@ -60,6 +61,7 @@ class Reading:
     generator_ms: float = 0.0
     rows: float | None = None
     queue_ms: float | None = None
+    refused: float = 0.0
 
 
 def median_reading(readings: Sequence[Reading]) -> Reading:
@@ -78,6 +80,7 @@ def median_reading(readings: Sequence[Reading]) -> Reading:
         generator_ms=median(one.generator_ms for one in readings),
         rows=_known([one.rows for one in readings]),
         queue_ms=_known([one.queue_ms for one in readings]),
+        refused=median(one.refused for one in readings),
     )
 
 
@@ -88,7 +91,7 @@ def interleave(
 
     Args:
         measures: What to measure.
-        rounds: How often; every other round goes backwards, so that a steady drift cancels out.
+        rounds: How often.
         done: Hears of each measurement.
 
     Returns:
@@ -96,11 +99,16 @@ def interleave(
     """
     readings: dict[Key, list[Reading]] = {key: [] for key in measures}
     for number in range(rounds):
-        keys = list(measures)
-        for key in keys if number % 2 == 0 else reversed(keys):
+        for key in in_turn(measures, number):
             readings[key].append(measures[key]())
             done(key)
     return readings
+
+
+def in_turn(keys: Iterable[Key], number: int) -> list[Key]:
+    """The order within a round, counted from 0: every other one goes backwards, so that a steady drift cancels out."""
+    order = list(keys)
+    return order if number % 2 == 0 else order[::-1]
 
 
 def median_ratio(above: Sequence[Reading], below: Sequence[Reading], figure: str) -> float:

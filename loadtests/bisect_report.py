@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from matplotlib.figure import Figure
 from loadtests.bisect_attribution import overhead_ms
 from loadtests.bisect_reading import LIMIT_BATCH, Reading
 from loadtests.bisect_run import LIMIT, Findings
+from loadtests.summary import text_table
 
 COMPETES = (
     "The load generator is Python too and runs on the same cores: its CPU time (column `generator`) is not counted as "
@@ -91,16 +91,6 @@ def plot(findings: Findings, file: Path) -> None:
     axes.legend(fontsize="small")
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=110)
-
-
-def text_table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Columns of equal width, the first one to the left."""
-    lines = [list(map(str, row)) for row in (heads, *rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
-    return "\n".join(
-        "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))])
-        for line in lines
-    )
 
 
 def _served(findings: Findings, profile: str, load: str) -> list[str]:

@@ -12,7 +12,7 @@ from loadtests.bisect_attribution import Proposal, Stage, attribute, propose
 from loadtests.bisect_in_process import in_process
 from loadtests.bisect_load import check_answers
 from loadtests.bisect_reading import LIMIT_BATCH, LOADS, Load, Reading, interleave, median_reading
-from loadtests.bisect_servers import PROFILES, embedding_cache, served
+from loadtests.bisect_servers import PROFILES, served
 from loadtests.bisect_worker import STEPS
 from loadtests.queries import read_queries
 from retrieval import InProcessPipeline
@@ -58,7 +58,7 @@ class Findings:
     """What was measured and what follows from it. Keys are (name, load), such as ("cpu", "32 x 1").
 
     Attributes:
-        steps: (step, batch) -> medians; the step LIMIT is all of them in two processes.
+        steps: (step, batch) -> medians; the step LIMIT is all of them in a process a core.
         served: (profile, load) -> medians.
         stages: (profile, load) -> where its CPU time goes.
         proposals: What to set.
@@ -87,8 +87,7 @@ def bisect(options: BisectOptions) -> Findings:
             profile: stack.enter_context(served(options.repository, options.index, profile=profile))
             for profile in PROFILES
         }
-        with embedding_cache(kept=False):
-            pipeline = InProcessPipeline(options.repository, options.index)
+        pipeline = InProcessPipeline(options.repository, options.index)
         for server in servers.values():
             check_answers(server.target, pipeline, queries[:_COMPARED])
         half = options.seconds / 2

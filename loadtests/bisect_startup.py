@@ -6,6 +6,7 @@ python -m loadtests.bisect_startup REPOSITORY INDEX QUERY      # one fresh proce
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 import tempfile
@@ -16,13 +17,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
-READY_S = 10.0  # from nothing to the first answer
+READY_S = 10.0  # from nothing to the first answer: what a rollout or a restart in the night may take a pod
 _LINE = re.compile(r"^[IWEF](\d{4} \d\d:\d\d:\d\d\.\d+) ", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Startup:
-    """Seconds from a server's start to its first answer, one after the other.
+    """Seconds from a server's start to its first answer, one after the other; its files come from the disk.
 
     Attributes:
         server_s: The process starts, until Triton begins with the first model.
@@ -30,7 +31,8 @@ class Startup:
         endpoints_s: Triton opens its ports, and was asked whether all is ready.
         first_answer_s: A client connects and has its first query answered.
         alone: What one process of `retrieve` does meanwhile, in seconds, in a process by itself: imports, towers,
-            index, warm-up.
+            index, warm-up; likewise from the disk.
+        dropped_bytes: Size of the files that were put out of the page cache before.
     """
 
     server_s: float
@@ -38,6 +40,7 @@ class Startup:
     endpoints_s: float
     first_answer_s: float
     alone: dict[str, float]
+    dropped_bytes: int
 
     @property
     def total_s(self) -> float:
@@ -65,8 +68,7 @@ def _measure(repository: Path, index: Path, query: str) -> Startup:
     from loadtests.bisect_servers import server_options
     from serving import TritonServer
 
-    with children([["loadtests.bisect_startup", *map(str, (repository.resolve(), index.resolve())), query]]) as [alone]:
-        took = json.loads(hear(alone))
+    dropped = drop_from_cache(repository, index)
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "triton.log"
         server = TritonServer(replace(server_options(repository, index, "cpu"), log_file=log))
@@ -81,13 +83,31 @@ def _measure(repository: Path, index: Path, query: str) -> Startup:
         finally:
             server.stop()
         loading, loaded = loading_times(log.read_text(errors="replace"))
+    drop_from_cache(repository, index)
+    with children([["loadtests.bisect_startup", *map(str, (repository.resolve(), index.resolve())), query]]) as [alone]:
+        took = json.loads(hear(alone))
     return Startup(
         server_s=loading - began,
         models_s=loaded - loading,
         endpoints_s=ready - loaded,
         first_answer_s=answered - ready,
         alone=took,
+        dropped_bytes=dropped,
     )
+
+
+def drop_from_cache(*folders: Path) -> int:
+    """Put the files of folders out of the page cache, unless a process has them mapped, and return their size in bytes.
+
+    A start on a machine that has just pulled them finds them on the disk; whatever read them before is thus undone.
+    """
+    size = 0
+    for file in (file for folder in folders for file in folder.rglob("*") if file.is_file()):
+        with file.open("rb") as opened:
+            os.fsync(opened.fileno())  # what is not on the disk yet would stay
+            os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            size += os.fstat(opened.fileno()).st_size
+    return size
 
 
 def loading_times(log: str) -> tuple[float, float]:
@@ -121,7 +141,8 @@ def as_text(startups: Sequence[Startup]) -> str:
     width = max(map(len, rows))
     return "\n".join(
         [
-            f"Medians of {len(startups)} starts, seconds; files may be in the system's cache.",
+            f"Medians of {len(startups)} starts, seconds. Page cache dropped: repository and index, "
+            f"{startups[0].dropped_bytes / 2**20:.0f} MiB; programs and libraries may be in it.",
             *(f"{name.ljust(width)}  {seconds:6.2f}" for name, seconds in rows.items()),
             "Of the model load, one process of retrieve by itself:",
             *(f"  {name.ljust(width - 2)}  {seconds:6.2f}" for name, seconds in alone.items()),

@@ -16,6 +16,7 @@ from loadtests.bisect_generator import TOP_K
 from loadtests.queries import read_queries
 from retrieval import InProcessPipeline, parse_parameters
 from retrieval.bundle import Bundle, towers_of
+from retrieval.cores import usable_cores
 from retrieval.index_home import resolve_index
 from retrieval.onnx_towers import OnnxQueryTower
 from retrieval.repository_layout import RepositoryLayout
@@ -97,7 +98,7 @@ def _batches(queries: Sequence[str], batch: int) -> Iterator[list[str]]:
 def main(repository: str, index: str, queries: str, number: str) -> None:
     """Answer tasks until standard input ends."""
     texts = read_queries(Path(queries))
-    first = int(number) * len(texts) // 2  # two processes don't follow in each other's steps
+    first = int(number) * len(texts) // usable_cores()  # the processes don't follow in each other's steps
     steps = Steps(Path(repository), Path(index), [*texts[first:], *texts[:first]])
     print("ready", flush=True)
     calls: dict[tuple[str, int], Callable[[], object]] = {}

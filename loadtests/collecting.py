@@ -8,9 +8,12 @@ from typing import Any
 
 from loadtests.options import LoadTestOptions
 from loadtests.samples import Sample, Samples, SampleWriter
+from loadtests.sending import now
 from loadtests.slo import Slo, failing
 
 RAMP_WINDOW_S = 3.0
+MAX_SKEW_S = 0.5
+_REPORTS = 4  # of a worker before its clock is judged: a single one may have been under way for long
 
 
 class Collector:
@@ -27,6 +30,8 @@ class Collector:
         self._done: set[int] = set()
         self._recent: list[Sample] = []
         self._heard = time.monotonic()
+        self._cpu = 0.0
+        self._delays: dict[int, tuple[int, float]] = {}  # worker -> how many reports, the shortest time they took
 
     @property
     def done(self) -> int:
@@ -48,9 +53,34 @@ class Collector:
         """Whether the latest samples of a ramp are beyond the limits."""
         return failing(Samples.of(self._recent), self._slo, span_s=RAMP_WINDOW_S)
 
-    def take(self, *, rows: Sequence[Sequence[Any]], worker: int, done: bool) -> None:
-        """Take what a process delivers; see `Session`."""
+    @property
+    def skewed(self) -> str:
+        """Which worker's clock is not ours, and by how much; empty when all are near enough.
+
+        Samples carry their worker's time: those of another clock would lie elsewhere in the test.
+        """
+        for worker, (reports, off_s) in self._delays.items():
+            if abs(off_s) > MAX_SKEW_S and (reports >= _REPORTS or worker in self._done):
+                return (
+                    f"the clock of worker {worker} is {abs(off_s):.1f} s {'behind' if off_s > 0 else 'ahead'} (at most "
+                    f"{MAX_SKEW_S:g} s): let NTP or chrony set the clocks of all machines"
+                )
+        return ""
+
+    def take(self, *, rows: Sequence[Sequence[Any]], worker: int, done: bool, cpu: float, clock_s: float) -> None:
+        """Take what a process delivers.
+
+        Args:
+            rows: Samples, as lists of their fields.
+            worker: The process's number.
+            done: Whether these are its last.
+            cpu: Share of a core that it used, see `CpuShare`.
+            clock_s: What time it is there.
+        """
         self._heard = time.monotonic()
+        self._cpu = max(self._cpu, cpu)
+        reports, shortest_s = self._delays.get(worker, (0, float("inf")))
+        self._delays[worker] = (reports + 1, min(shortest_s, now() - clock_s))
         samples = [Sample(*row) for row in rows]
         self._writer.write(samples)
         if self._options.shape == "ramp":
@@ -62,4 +92,4 @@ class Collector:
 
     def close(self) -> None:
         """Finish the file."""
-        self._writer.close()
+        self._writer.close(generator_cpu=self._cpu)

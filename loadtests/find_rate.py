@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from loadtests.launching import GeneratorTooSlow, HarnessFailure
+from loadtests.launching import GeneratorTooSlow, TooFewSamples
 from loadtests.options import LoadTestOptions
 from loadtests.runner import measure
 from loadtests.slo import ExitCode
@@ -80,20 +81,23 @@ def find_rate(
     """Double the rate until the limits break, then halve the interval. Prints each trial.
 
     Args:
-        options: An open-loop soak; its rate is where the search begins, its duration that of one trial.
+        options: An open-loop soak; its rate is where the search begins, its duration that of one trial, its seed that
+            of the first one. Each trial draws anew: the same draws would agree with themselves, and be cached.
         tolerance: The search ends when the rates around the limit are this near, as a share.
         highest: The search goes no higher, in requests a second.
         meets: Tries a rate; None runs a load test.
 
     Raises:
-        HarnessFailure: A trial failed, or had too few samples to judge.
+        HarnessFailure: A trial failed.
+        TooFewSamples: It had too few samples to judge.
         ValueError: The options are no open-loop soak.
     """
     if not options.open_loop or options.shape != "soak" or options.join is not None:
         raise ValueError("a search needs an open loop (rate) of the shape soak, and no join")
     if not 0 < tolerance < 1 or not highest > 0:
         raise ValueError(f"tolerance must be between 0 and 1 and highest above 0, got {tolerance!r} and {highest!r}")
-    try_rate = meets or (lambda rate: _meets(options, rate))
+    seeds = itertools.count(options.seed)
+    try_rate = meets or (lambda rate: _meets(replace(options, rate=(rate,), seed=next(seeds))))
     trials: dict[float, Trial] = {}
 
     def holds(rate: float) -> bool:
@@ -121,9 +125,9 @@ def find_rate(
     return FoundRate(trials=trials)
 
 
-def _meets(options: LoadTestOptions, rate: float) -> bool:
-    outcome = measure(replace(options, rate=(rate,)))
+def _meets(options: LoadTestOptions) -> bool:
+    outcome = measure(options)
     assert outcome is not None  # only workers of other tests have none
     if outcome.verdict.code == ExitCode.TOO_FEW_SAMPLES:
-        raise HarnessFailure(f"at {rate:.4g} requests/s: {'; '.join(outcome.verdict.lines)}")
+        raise TooFewSamples(f"at {options.rate[0]:.4g} requests/s: {'; '.join(outcome.verdict.lines)}")
     return outcome.verdict.code == ExitCode.OK

@@ -23,7 +23,11 @@ class HarnessFailure(Exception):
 
 
 class GeneratorTooSlow(HarnessFailure):
-    """Raised when limits were missed while requests were sent late, so that it may not be the server's fault."""
+    """Raised when limits were missed by a generator that couldn't keep up, so that it may not be the server's fault."""
+
+
+class TooFewSamples(HarnessFailure):
+    """Raised when a search can't go on, as a trial had too few samples to judge."""
 
 
 def launch(options: LoadTestOptions) -> None:

@@ -78,7 +78,7 @@ class Plan(LoadTestShape):
         """Users and how many to start a second; None ends the test."""
         at_s: float = self.get_run_time()  # type: ignore[no-untyped-call]
         silent_s = min(at_s, HERE.collector.silent_s)  # not while the workers were being waited for
-        if HERE.collector.complete or silent_s > SILENCE_S + OPTIONS.timeout_s:
+        if HERE.collector.complete or HERE.collector.skewed or silent_s > SILENCE_S + OPTIONS.timeout_s:
             return None  # never before the last samples are here: Locust itself gives workers half a second
         if OPTIONS.shape == "ramp" and HERE.collector.failing:
             finish()
@@ -101,14 +101,14 @@ def begin(environment: Environment, **_: Any) -> None:
     assert environment.runner is not None  # Locust makes it first
     runner = HERE.runner = environment.runner
     if isinstance(runner, WorkerRunner):
-        HERE.session = Session(OPTIONS, MIX, lambda **data: runner.send_message("samples", data), environment)
+        HERE.session = Session(OPTIONS, MIX, lambda **data: runner.send_message("samples", data))
         runner.register_message("finish", lambda **_: setattr(HERE.session, "finished", True))
         return
     HERE.collector = Collector(OPTIONS, read_slo(OPTIONS, [request.name for request in MIX.requests]))
     if isinstance(runner, MasterRunner):
         runner.register_message("samples", lambda msg, **_: HERE.collector.take(**msg.data))
     else:
-        HERE.session = Session(OPTIONS, MIX, HERE.collector.take, environment)
+        HERE.session = Session(OPTIONS, MIX, HERE.collector.take)
 
 
 def start(**_: Any) -> None:
@@ -117,8 +117,8 @@ def start(**_: Any) -> None:
         HERE.session.start(max(0, getattr(HERE.runner, "worker_index", 0)))
 
 
-def end(environment: Environment, **_: Any) -> None:
-    """Close the file of samples, and fail where it isn't whole."""
+def end(**_: Any) -> None:
+    """Close the file of samples, and end this process; with a failure where samples are missing."""
     code = ExitCode.OK
     if not isinstance(HERE.runner, WorkerRunner):
         HERE.collector.close()
@@ -126,10 +126,15 @@ def end(environment: Environment, **_: Any) -> None:
             done = f"{HERE.collector.done} of {OPTIONS.workers}"
             print(f"samples are missing: {done} workers delivered all of theirs", file=sys.stderr)
             code = ExitCode.HARNESS_FAILURE
+        if HERE.collector.skewed:
+            print(HERE.collector.skewed, file=sys.stderr)
+            code = ExitCode.HARNESS_FAILURE
     for row in HERE.runner.exceptions.values():
         print(row["traceback"], file=sys.stderr)
         code = ExitCode.HARNESS_FAILURE
-    environment.process_exit_code = int(code)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # Locust puts itself away for up to 3 s, and nothing of it is needed any more
 
 
 events.init.add_listener(begin)  # type: ignore[no-untyped-call]

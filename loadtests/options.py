@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, fields
+import random
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from loadtests.shapes import Shape
+
+_SEEDS = 10**6  # short enough to be typed again
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,15 +35,16 @@ class LoadTestOptions:
         recall_k: The k of recall@k.
         repository: Model repository whose query tower embeds them.
         index: Index folder, or index home, that is searched exactly; the one that is served.
-        seed: Of all draws; the same seed draws the same.
+        seed: Of all draws; the same seed draws the same. Another one each time by default: what a server has seen
+            before may be in its cache, and two tests of the same draws agree on what they happened to draw.
         timeout_s: Deadline of a request in seconds.
         slo: YAML file of limits, see `read_slo`.
-        max_p99_ms: Without `slo`: limit on the 99th percentile of the answered requests.
+        max_p99_ms: Without `slo`: limit on the 99th percentile; a failed request is slower than any limit.
         max_error_share: Without `slo`: limit on the share of failed requests.
         min_samples: Without `slo`: answered requests needed; None for ten beyond the highest percentile limited.
         max_late_ms: A missed SLO is the harness's own failure when it sent the 99th percentile of its requests later.
         baseline: `samples.parquet` of an earlier test, or its folder, to compare with.
-        noise: Differences to the baseline below this share are noise, whatever the samples say.
+        noise: Differences of timings and throughput below this share are noise, whatever the samples say.
         workers: Processes that send.
         elsewhere: How many of them are started on other machines, with `join`.
         port: Where workers find this test; 0 picks one.
@@ -67,7 +71,7 @@ class LoadTestOptions:
     recall_k: int = 10
     repository: Path = Path("build/model_repository")
     index: Path = Path("build/index")
-    seed: int = 0
+    seed: int = field(default_factory=lambda: random.randrange(_SEEDS))
     timeout_s: float = 5.0
     slo: Path | None = None
     max_p99_ms: float | None = None
@@ -143,10 +147,10 @@ class LoadTestOptions:
     def from_json(cls, text: str) -> LoadTestOptions:
         """Read what `to_json` wrote."""
         values = json.loads(text)
-        for field in fields(cls):
-            value = values[field.name]
+        for one in fields(cls):
+            value = values[one.name]
             if isinstance(value, list):
-                values[field.name] = tuple(value)
-            elif value is not None and str(field.type).startswith("Path"):
-                values[field.name] = Path(value)
+                values[one.name] = tuple(value)
+            elif value is not None and str(one.type).startswith("Path"):
+                values[one.name] = Path(value)
         return cls(**values)

@@ -64,18 +64,15 @@ def page(
     return "\n".join([*parts, "</html>"])
 
 
-_COMPARED = ["", "before", "now", "ratio", "95 % interval", ""]
+_COMPARED = ["", "before", "now", "change", "95 % interval", ""]
 
 
 def _compared(difference: Difference) -> list[str]:
-    said = {True: "outside noise", False: "within noise", None: "too short to tell"}[difference.outside_noise]
     return [
         f"{difference.name} {difference.metric}",
         f"{difference.before:.4g}",
         f"{difference.now:.4g}",
-        f"{difference.ratio:.3f}",
-        f"{difference.low:.3f} to {difference.high:.3f}",
-        said,
+        *difference.said,
     ]
 
 

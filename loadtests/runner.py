@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from dataclasses import dataclass
 
 from loadtests.baseline import compare
@@ -10,12 +11,13 @@ from loadtests.collecting import RAMP_WINDOW_S
 from loadtests.launching import GeneratorTooSlow, HarnessFailure, launch
 from loadtests.mix import Mix, read_mix
 from loadtests.options import LoadTestOptions
-from loadtests.report import page
-from loadtests.samples import HARNESS, NOT_SENT, Samples
-from loadtests.slo import ExitCode, Slo, Verdict, first_failure, judge, read_slo
+from loadtests.samples import HARNESS, NOT_SENT, Samples, read_generator_cpu
+from loadtests.slo import ExitCode, Slo, Verdict, first_failure, judge, only_slow, read_slo
 from loadtests.summary import Figures, as_text, percentiles, summarise
 from loadtests.truth import exact_answers
 from shopwindow_client import RetrievalClient, ShopwindowError
+
+MAX_GENERATOR_CPU = 0.9  # of a core: Python uses one at most
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,11 +52,23 @@ def run(options: LoadTestOptions) -> int:
     before = Samples.read(options.baseline) if options.baseline else None
     try:
         outcome = measure(options)
+        if outcome is not None:
+            try:
+                _publish(options, outcome, before)
+            except Exception as error:  # a ValueError would look like bad usage, after an hour of load
+                traceback.print_exc()
+                raise HarnessFailure(f"the report failed; the raw samples are in {options.samples_file}") from error
     except HarnessFailure as failure:
         print(f"HARNESS FAILURE {failure}", file=sys.stderr)
         return ExitCode.HARNESS_FAILURE
-    if outcome is None:
-        return ExitCode.OK
+    return ExitCode.OK if outcome is None else outcome.verdict.code
+
+
+def _publish(options: LoadTestOptions, outcome: Outcome, before: Samples | None) -> None:
+    from loadtests.report import page  # loads matplotlib, which the Locust processes have no use for
+
+    print(as_text(outcome.summary))
+    print("\n".join((*outcome.verdict.lines, *outcome.notes)), flush=True)  # now, whatever becomes of the report
     differences = compare(outcome.samples, before, noise=options.noise) if before and len(outcome.samples) else []
     report = page(
         options,
@@ -65,11 +79,9 @@ def run(options: LoadTestOptions) -> int:
         differences=differences,
     )
     (options.out / "report.html").write_text(report, encoding="utf-8")
-    print(as_text(outcome.summary))
-    for line in (*outcome.verdict.lines, *outcome.notes, *differences):
-        print(line)
+    for difference in differences:
+        print(difference)
     print(f"report and raw samples are in {options.out}", flush=True)
-    return outcome.verdict.code
 
 
 def measure(options: LoadTestOptions) -> Outcome | None:
@@ -101,36 +113,69 @@ def measure(options: LoadTestOptions) -> Outcome | None:
     own = [error for error in samples.error if error.startswith(HARNESS)]
     if own:
         raise HarnessFailure(f"{len(own)} requests failed in the load test itself, the first one with {own[0]}")
-    return _outcome(options, samples, slo)
+    return outcome_of(options, samples, slo, generator_cpu=read_generator_cpu(options.samples_file))
 
 
-def _outcome(options: LoadTestOptions, samples: Samples, slo: Slo) -> Outcome:
-    notes = []
-    (late_ms,) = percentiles(samples.late_ms[samples.error != NOT_SENT], [0.99])
-    late_ms = late_ms or 0.0
+def outcome_of(options: LoadTestOptions, samples: Samples, slo: Slo, *, generator_cpu: float) -> Outcome:
+    """Judge the samples of a test.
+
+    Args:
+        options: The test.
+        samples: All of them.
+        slo: Its limits.
+        generator_cpu: Share of a core that the busiest of the processes that sent used.
+
+    Raises:
+        GeneratorTooSlow: The limits are missed, and it may be those processes' own doing.
+    """
+    notes = [f"drawn with seed {options.seed}", f"busiest process that sent: {generator_cpu:.2f} of a core"]
     if options.open_loop:
-        notes.append(f"sent late: p99 {late_ms:.1f} ms, which is part of the latencies")
-    verdict = _ramp(options, samples, slo, notes) if options.shape == "ramp" else judge(samples, slo)
-    if verdict.code == ExitCode.SLO_MISSED and late_ms > options.max_late_ms:
-        raise GeneratorTooSlow(
-            f"the limits were missed, but 1 % of the requests were sent more than {late_ms:.0f} ms late (max_late_ms "
-            f"is {options.max_late_ms:g}): send from more workers or another machine"
+        notes.append(f"sent late: p99 {_late_ms(samples):.1f} ms, which is part of the latencies")
+    if not samples.answered.all():
+        notes.append(
+            f"{(~samples.answered).sum()} of {len(samples)} requests failed: percentiles in the table are of the "
+            "others; where one is limited, a failed request counts as slower than any limit"
         )
+    if options.shape == "ramp":
+        failed_s = first_failure(samples, slo, window_s=RAMP_WINDOW_S)
+        verdict = _ramp(options, failed_s, notes)
+        if failed_s is not None:
+            inside = (samples.at_s >= failed_s) & (samples.at_s < failed_s + RAMP_WINDOW_S)
+            _check_generator(options, samples.where(inside), slo, generator_cpu)
+    else:
+        verdict = judge(samples, slo)
+        if verdict.code == ExitCode.SLO_MISSED:
+            _check_generator(options, samples, slo, generator_cpu)
     return Outcome(samples=samples, summary=summarise(samples), verdict=verdict, notes=tuple(notes))
 
 
-def _ramp(options: LoadTestOptions, samples: Samples, slo: Slo, notes: list[str]) -> Verdict:
+def _late_ms(samples: Samples) -> float:
+    (late_ms,) = percentiles(samples.late_ms[samples.error != NOT_SENT], [0.99])
+    return late_ms or 0.0
+
+
+def _check_generator(options: LoadTestOptions, missed: Samples, slo: Slo, cpu: float) -> None:
+    """Raise where samples that miss limits may owe it to the processes that sent them."""
+    what, late_ms = "", _late_ms(missed)
+    if late_ms > options.max_late_ms:
+        what = f"1 % of the requests were sent more than {late_ms:.0f} ms late (max_late_ms is {options.max_late_ms:g})"
+    elif cpu > MAX_GENERATOR_CPU and only_slow(missed, slo):  # neither errors nor wrong answers come from that
+        what = f"a process that sent used {cpu:.2f} of a core, and above {MAX_GENERATOR_CPU:g} it waits for itself"
+    if what:
+        raise GeneratorTooSlow(f"the limits were missed, but {what}: send from more workers or another machine")
+
+
+def _ramp(options: LoadTestOptions, failed_s: float | None, notes: list[str]) -> Verdict:
     """A ramp measures where the limits break: only where they never held it is a failure."""
     unit = "requests/s" if options.open_loop else "users"
-    failed_s = first_failure(samples, slo, window_s=RAMP_WINDOW_S)
     if failed_s is None:
         notes.append(f"the limits held up to {options.load.levels[-1]:g} {unit}; look higher")
-        return judge(samples, {})
+        return Verdict(code=ExitCode.OK)
     at = f"{options.load.level(failed_s):.0f} to {options.load.level(failed_s + RAMP_WINDOW_S):.0f} {unit}"
     if failed_s == 0:
         return Verdict(code=ExitCode.SLO_MISSED, lines=(f"SLO MISSED at the foot of the ramp, at {at}",))
     notes.append(f"the limits first broke at {at}, {failed_s:.0f} s after the start")
-    return judge(samples, {})
+    return Verdict(code=ExitCode.OK)
 
 
 def _check_server(options: LoadTestOptions, mix: Mix) -> None:

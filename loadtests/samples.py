@@ -26,6 +26,7 @@ SCHEMA = pa.schema(
         ("worker", pa.int32()),
     ]
 )
+_GENERATOR_CPU = b"generator_cpu"
 _ROWS = 2000  # kept in memory before they are written: few, as writing holds up the process that sends
 
 
@@ -132,15 +133,25 @@ class SampleWriter:
         if len(self._waiting) >= _ROWS:
             self._flush()
 
-    def close(self) -> None:
-        """Write what is left, and the end of the file."""
+    def close(self, *, generator_cpu: float) -> None:
+        """Write what is left, and the end of the file.
+
+        Args:
+            generator_cpu: Share of a core that the busiest of the processes that sent used, at its busiest.
+        """
         self._flush()
+        self._writer.add_key_value_metadata({_GENERATOR_CPU: repr(generator_cpu)})
         self._writer.close()
 
     def _flush(self) -> None:
         if self._waiting:
             self._writer.write_table(_table(self._waiting))
         self._waiting = []
+
+
+def read_generator_cpu(path: Path) -> float:
+    """What `SampleWriter.close` was told."""
+    return float(pq.read_metadata(path).metadata[_GENERATOR_CPU])
 
 
 def _table(samples: Sequence[Sample]) -> pa.Table:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import gevent
 from gevent.pool import Pool
 
+from loadtests.cpu_share import CpuShare
 from loadtests.mix import Mix
 from loadtests.options import LoadTestOptions
 from loadtests.samples import NOT_SENT, Sample
@@ -25,13 +25,12 @@ class Session:
     Args:
         options: The test.
         mix: What to send.
-        deliver: Takes the samples, with `rows` (lists of a Sample's fields), `worker` and `done` (these are the last).
-        environment: Locust's, which hears of each request.
+        deliver: Takes the samples, see `Collector.take`.
     """
 
-    def __init__(self, options: LoadTestOptions, mix: Mix, deliver: Callable[..., None], environment: Any) -> None:
+    def __init__(self, options: LoadTestOptions, mix: Mix, deliver: Callable[..., None]) -> None:
         self.finished = False  # no further request is to be sent
-        self._options, self._mix, self._deliver, self._environment = options, mix, deliver, environment
+        self._options, self._mix, self._deliver = options, mix, deliver
         self._answers = ExactAnswers.read(options.answers_file) if options.recall_share else None
         # Retries would hide failures, and their pauses would count as the server's time.
         self._client = RetrievalClient(options.url, timeout_s=options.timeout_s, retry=None)
@@ -56,6 +55,7 @@ class Session:
                 options.load, arrivals=options.arrivals, seed=options.seed, worker=worker, workers=options.workers
             ).tolist()
         self._started = now()
+        self._cpu = CpuShare()
         gevent.spawn(self._report)
 
     def send_one(self) -> None:
@@ -79,7 +79,8 @@ class Session:
             if self.finished:
                 break
             if pool.full():
-                self._keep(Sample(at, 0.0, 0.0, drawn.request.name, drawn.request.batch, NOT_SENT, worker=self._worker))
+                unsent = Sample(at, 0.0, 0.0, drawn.request.name, drawn.request.batch, NOT_SENT, worker=self._worker)
+                self._samples.append(unsent)
             else:
                 pool.spawn(self._send, drawn, at)
         pool.join()
@@ -92,20 +93,8 @@ class Session:
             sample = send(drawn, self._client, due=due, answers=self._answers, worker=self._worker)
         finally:
             self._in_flight -= 1
-        self._keep(sample)
-        return sample.error
-
-    def _keep(self, sample: Sample) -> None:
         self._samples.append(sample)
-        self._environment.events.request.fire(
-            request_type="grpc",
-            name=sample.name,
-            response_time=sample.latency_ms,
-            response_length=0,
-            exception=RuntimeError(sample.error) if sample.error else None,
-            context={},
-            start_time=sample.start_s,
-        )
+        return sample.error
 
     def _report(self) -> None:
         done = False
@@ -114,4 +103,6 @@ class Session:
             over = self.finished or now() > self._started + self._options.duration_s
             done = over and self._schedule_ended and not self._in_flight
             rows, self._samples = self._samples, []
-            self._deliver(rows=[list(row) for row in rows], worker=self._worker, done=done)
+            self._deliver(
+                rows=[list(row) for row in rows], worker=self._worker, done=done, cpu=self._cpu.look(), clock_s=now()
+            )

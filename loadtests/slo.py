@@ -14,7 +14,7 @@ import yaml
 from loadtests.mix import known_keys
 from loadtests.options import LoadTestOptions
 from loadtests.samples import Samples
-from loadtests.summary import ALL, Figures, figures, group_of, select
+from loadtests.summary import ALL, Figures, figures, group_of, percentiles, select
 
 _PERCENTILES = {"p50_ms": 0.5, "p99_ms": 0.99, "p999_ms": 0.999}
 _BEYOND = 10  # a percentile means something with this many samples beyond it
@@ -35,7 +35,7 @@ class Limits:
     """What some requests have to keep; None is no limit.
 
     Attributes:
-        p50_ms: Highest median latency of answered requests; the other percentiles likewise.
+        p50_ms: Highest median latency, a failed request being slower than any limit; the other percentiles likewise.
         p999_ms: Written `p99.9_ms` in the file.
         error_share: Highest share of failed requests, 0 to 1.
         recall: Lowest mean recall@k.
@@ -123,15 +123,18 @@ def judge(samples: Samples, slo: Slo) -> Verdict:
     """Compare raw samples with limits. What is missed is missed, even where other requests were too few to judge."""
     missed, few = [], []
     for name, limits in slo.items():
-        measured = figures(select(samples, name), span_s=samples.span_s)
+        chosen = select(samples, name)
+        measured = figures(chosen, span_s=samples.span_s)
         missed += [f"SLO MISSED {name} {line}" for line in _broken_shares(measured, limits)]
+        if measured.requests >= limits.least_samples:
+            missed += [f"SLO MISSED {name} {line}" for line in _broken_percentiles(chosen, limits)]
         if measured.answered < limits.least_samples:
             few.append(
                 f"TOO FEW SAMPLES {name} samples: at least {limits.least_samples} answered requests, measured "
                 f"{measured.answered}; test longer, or set samples"
             )
         else:
-            missed += [f"SLO MISSED {name} {line}" for line in _broken_values(measured, limits)]
+            missed += [f"SLO MISSED {name} {line}" for line in _broken_recall(measured, limits)]
             if limits.recall is not None and measured.recall is None:
                 few.append(f"TOO FEW SAMPLES {name} recall: no request had known answers; raise the recall share")
     code = ExitCode.SLO_MISSED if missed else ExitCode.TOO_FEW_SAMPLES if few else ExitCode.OK
@@ -143,9 +146,22 @@ def failing(samples: Samples, slo: Slo, *, span_s: float) -> bool:
     for name, limits in slo.items():
         chosen = select(samples, name)
         measured = figures(chosen, span_s=span_s)
-        if len(chosen) >= 20 and (_broken_shares(measured, limits) or _broken_values(measured, limits)):
+        if len(chosen) >= 20 and (_broken_answers(measured, limits) or _broken_percentiles(chosen, limits)):
             return True
     return False
+
+
+def only_slow(samples: Samples, slo: Slo) -> bool:
+    """Whether late answers are all that can break the limits: no failed request, no loss of recall.
+
+    That is what too slow a generator brings about as well.
+    """
+    for name, limits in slo.items():
+        chosen = select(samples, name)
+        latencies = _limited(chosen, limits)
+        if _broken_answers(figures(chosen, span_s=samples.span_s), limits) or math.inf in latencies.values():
+            return False
+    return True
 
 
 def first_failure(samples: Samples, slo: Slo, *, window_s: float) -> float | None:
@@ -172,12 +188,30 @@ def _broken_shares(measured: Figures, limits: Limits) -> list[str]:
     return [f"error_share: at most {limits.error_share:g}, measured {measured.error_share:.4g}"]
 
 
-def _broken_values(measured: Figures, limits: Limits) -> list[str]:
+def _broken_recall(measured: Figures, limits: Limits) -> list[str]:
+    if limits.recall is None or measured.recall is None or measured.recall >= limits.recall:
+        return []
+    return [f"recall: at least {limits.recall:g}, measured {measured.recall:.4g}"]
+
+
+def _broken_answers(measured: Figures, limits: Limits) -> list[str]:
+    return [*_broken_shares(measured, limits), *_broken_recall(measured, limits)]
+
+
+def _broken_percentiles(samples: Samples, limits: Limits) -> list[str]:
     broken = []
-    for name in _PERCENTILES:
-        limit, value = getattr(limits, name), getattr(measured, name)
-        if limit is not None and value is not None and value > limit:
-            broken.append(f"{name.replace('p999', 'p99.9')}: at most {limit:g} ms, measured {value:.4g} ms")
-    if limits.recall is not None and measured.recall is not None and measured.recall < limits.recall:
-        broken.append(f"recall: at least {limits.recall:g}, measured {measured.recall:.4g}")
+    for name, value in _limited(samples, limits).items():
+        limit = getattr(limits, name)
+        if value > limit:
+            said = f"{value:.4g} ms"
+            if value == math.inf:
+                said = f"no answer ({1 - samples.answered.mean():.2%} failed, which counts as slower than any limit)"
+            broken.append(f"{name.replace('p999', 'p99.9')}: at most {limit:g} ms, measured {said}")
     return broken
+
+
+def _limited(samples: Samples, limits: Limits) -> dict[str, float]:
+    """The percentiles that are limited. Who got no answer didn't get it in time: it took infinitely long."""
+    shares = {name: share for name, share in _PERCENTILES.items() if getattr(limits, name) is not None}
+    values = percentiles(np.where(samples.answered, samples.latency_ms, math.inf), list(shares.values()))
+    return {name: value for name, value in zip(shares, values, strict=True) if value is not None}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -118,12 +119,14 @@ def cells(figures: Figures) -> list[str]:
 
 def as_text(summary: dict[str, Figures]) -> str:
     """A table to print."""
-    rows = [["", *HEADER], *([name, *cells(figures)] for name, figures in summary.items())]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = (
-        "  ".join(
-            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        )
-        for row in rows
+    return text_table(["", *HEADER], [[name, *cells(figures)] for name, figures in summary.items()])
+
+
+def text_table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Columns of equal width, the first one to the left."""
+    lines = [list(map(str, row)) for row in (heads, *rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
+    return "\n".join(
+        "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))])
+        for line in lines
     )
-    return "\n".join(lines)

@@ -1,42 +1,46 @@
 """`make bench`: Shopwindow against peers that do the same work, and the targets of serving.
 
-Servers run side by side and are measured in turn, in rounds. Exit codes: 0 all targets hold, 1 one is missed or could
-not be measured, 4 the harness failed.
+Servers run side by side and are measured in turn, in rounds; what was measured is kept after each. Exit codes: 0 all
+targets hold, 1 one is missed or could not be measured, 4 the harness failed.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
 from functools import partial
 from itertools import count
 from pathlib import Path
 
 from loadtests.bisect_in_process import in_process
-from loadtests.bisect_load import Target, check_answers, drive
-from loadtests.bisect_reading import LOADS, Load, Reading, interleave
-from loadtests.bisect_report import COMPETES, text_table
+from loadtests.bisect_load import GENERATORS, Target, check_answers, drive
+from loadtests.bisect_reading import LOADS, Load, Reading
+from loadtests.bisect_report import COMPETES
 from loadtests.bisect_run import BATCHES, LIMIT
-from loadtests.bisect_servers import embedding_cache, served
+from loadtests.bisect_servers import Served, served
 from loadtests.launching import HarnessFailure
 from loadtests.peers.goals import CACHED, OURS, goals
 from loadtests.peers.open_loop import measure_open_loop
-from loadtests.peers.report import GOAL_HEADS, HEADS, rows, write_section
+from loadtests.peers.report import GOAL_HEADS, HEADS, around_section, rows, write_section
+from loadtests.peers.rounds import Found, Key, measure_rounds
 from loadtests.peers.running import PEERS, running
+from loadtests.peers.settings import WORKERS
 from loadtests.peers.zipf import widen
 from loadtests.queries import read_queries
 from loadtests.slo import ExitCode
+from loadtests.summary import text_table
 from retrieval import InProcessPipeline
 from retrieval.cores import usable_cores
 from retrieval.progress import progress_bar
 from serving import ServingError
+from serving.processes import stubs
 
 ZIPF = Load(clients=32, batch=1, zipf=1.0)
+DOCUMENT = Path("docs/benchmarks.md")
+ROUNDS = 5  # that the targets are for
 _COMPARED = 32  # queries whose answers must be the same before anything is measured
 
 
@@ -45,11 +49,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C does, it stops all servers
+    found, notes = Found(options.out / "results.json"), list[str]()
+    failed = False
     try:
-        return _bench(options)
+        _bench(options, found, notes)
     except (HarnessFailure, ServingError) as failure:
         print(f"HARNESS FAILURE {failure}", file=sys.stderr)
-        return ExitCode.HARNESS_FAILURE
+        failed = True
+    return _report(options, found, notes, failed=failed)
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -57,7 +64,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--repository", type=Path, default=Path("build/model_repository"), help="(%(default)s)")
     parser.add_argument("--index", type=Path, default=Path("build/index"), help="(%(default)s)")
     parser.add_argument("--queries", type=Path, default=Path("build/demo/shop/queries.parquet"), help="(%(default)s)")
-    parser.add_argument("--rounds", type=int, default=5, help="(%(default)s)")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="(%(default)s)")
     parser.add_argument("--seconds", type=float, default=5.0, help="of a measurement (%(default)g)")
     parser.add_argument(
         "--open-seconds", type=float, default=10.0, help="of an open loop; 0 leaves it out (%(default)g)"
@@ -69,93 +76,126 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     names = [peer.name for peer in PEERS]
     parser.add_argument("--peers", nargs="*", choices=names, default=names, help="(all)")
     parser.add_argument("--out", type=Path, default=Path("build/bench-peers"), help="raw figures, logs (%(default)s)")
-    parser.add_argument("--document", type=Path, default=Path("docs/benchmarks.md"), help="(%(default)s)")
-    return parser.parse_args(arguments)
+    parser.add_argument(
+        "--document",
+        type=Path,
+        help=f"gets the figures (default: {DOCUMENT}, given at least {ROUNDS} rounds and the open loop; else none)",
+    )
+    options = parser.parse_args(arguments)
+    for name, least in (("rounds", 1), ("seconds", 0.2), ("open_seconds", 0), ("warm_up", 0), ("zipf_queries", 1)):
+        if not least <= getattr(options, name) < float("inf"):
+            parser.error(f"--{name.replace('_', '-')} must be at least {least:g}, got {getattr(options, name):g}")
+    if options.document is None and options.rounds >= ROUNDS and options.open_seconds:
+        options.document = DOCUMENT
+    if options.document is not None:
+        try:
+            around_section(options.document)  # now, not after twenty minutes
+        except ValueError as error:
+            parser.error(f"--document {error}")
+    return options
 
 
-def _bench(options: argparse.Namespace) -> int:
+def _bench(options: argparse.Namespace, found: Found, notes: list[str]) -> None:
+    """Measure into `found`, and say into `notes` under what conditions."""
     queries = read_queries(options.queries)
     wide = options.out / "zipf_queries.txt"
     popular = widen(queries, options.zipf_queries)
     wide.write_text("\n".join(popular) + "\n")
-    left_out: dict[str, str] = {}
     seeds = count()
     with ExitStack() as stack:
         place = options.repository, options.index
         workers = stack.enter_context(in_process(*place, options.queries))
-        with embedding_cache(kept=False):
-            pipeline = InProcessPipeline(*place)
+        pipeline = InProcessPipeline(*place)
         ours = stack.enter_context(served(*place, name=OURS))
         cached = stack.enter_context(served(*place, name=CACHED, cache=True))
-        targets = [ours.target, *_peers(options, stack, left_out)]
-        for target in (*targets, cached.target):
+        for target in (ours.target, cached.target):
             check_answers(target, pipeline, queries[:_COMPARED])
+        stops: dict[str, ExitStack] = {}
+        peers = _peers(options, pipeline, queries[:_COMPARED], stack, stops, found)
+        notes += _notes(options, pipeline, ours, len(popular))
 
         def measured(target: Target, load: Load) -> Callable[[], Reading]:
             file = wide if load.zipf is not None else options.queries
             return lambda: drive(target, load, queries=file, seconds=options.seconds, seed=next(seeds))
 
-        measures: dict[tuple[str, str], Callable[[], Reading]] = {
+        measures: dict[Key, Callable[[], Reading]] = {
             (LIMIT, str(batch)): partial(workers.limit, batch, options.seconds / 2) for batch in BATCHES
         }
-        measures |= {(target.name, load.name): measured(target, load) for load in LOADS for target in targets}
-        measures |= {(target.name, ZIPF.name): measured(target, ZIPF) for target in (cached.target, *targets[1:])}
+        measures |= {
+            (target.name, load.name): measured(target, load) for load in LOADS for target in (ours.target, *peers)
+        }
+        measures |= {(target.name, ZIPF.name): measured(target, ZIPF) for target in (cached.target, *peers)}
         if options.warm_up:
             drive(cached.target, ZIPF, queries=wide, seconds=options.warm_up, seed=next(seeds))
         with progress_bar(total=len(measures) * options.rounds, desc="bench", unit="measurement") as bar:
-            readings = interleave(measures, options.rounds, lambda _: bar.update())
-        open_loops = [
-            measure_open_loop(
-                ours.target,
-                options.queries,
-                seconds=options.open_seconds,
-                seed=seed,
-                out=options.out / "open_loop",
-            )
-            for seed in range(options.rounds if options.open_seconds else 0)
-        ]
-    found = goals(readings, ZIPF.name, open_loops)
-    _keep(options.out / "results.json", readings, [asdict(one) for one in open_loops])
-    notes = [
-        f"{_machine()}; {pipeline.bundle.precision} towers, {pipeline.index.manifest.count:,} products x "
-        f"{pipeline.index.manifest.dim}, {pipeline.index.engine_description}; medians of {options.rounds} rounds of "
-        f"{options.seconds:g} s.",
-        "A load is clients x queries in a request; throughput and CPU in the last columns are Shopwindow's over that "
-        "server's. CPU is the server's, with all its processes, a query.",
-        f"The Zipf mix draws from {len(popular):,} queries; Shopwindow has its cache of query embeddings "
-        f"there, which {options.warm_up:g} s of the same mix warmed, and everywhere else has none. Peers have none.",
-        COMPETES,
-    ]
-    write_section(options.document, readings, found, notes=notes, left_out=left_out)
-    print("\n".join(notes), text_table(HEADS, rows(readings)), sep="\n\n", end="\n\n")
-    print(text_table(GOAL_HEADS, [goal.cells for goal in found]))
-    print("\n".join([*(f"left out: {name}, {why}" for name, why in left_out.items()), f"wrote {options.document}"]))
-    return 0 if all(goal.passed for goal in found) else 1
+            measure_rounds(measures, options.rounds, found, peers=stops, done=bar.update)
+        for seed in range(options.rounds if options.open_seconds else 0):
+            seconds, out = options.open_seconds, options.out / "open_loop"
+            one = measure_open_loop(ours.target, options.queries, seconds=seconds, seed=seed, out=out)
+            found.open_loops.append(one)
+            found.keep()
 
 
-def _peers(options: argparse.Namespace, stack: ExitStack, left_out: dict[str, str]) -> list[Target]:
-    """Start those that can be started, and say of the others why not."""
+def _peers(
+    options: argparse.Namespace,
+    pipeline: InProcessPipeline,
+    queries: Sequence[str],
+    stack: ExitStack,
+    stops: dict[str, ExitStack],
+    found: Found,
+) -> list[Target]:
+    """Start those that can be started and do the same work, and say of the others why not."""
     targets = []
     for peer in PEERS:
         if peer.name not in options.peers:
-            left_out[peer.name] = "by --peers"
+            found.leave_out(peer.name, "by --peers")
         elif peer.missing:
-            left_out[peer.name] = f"{', '.join(peer.missing)} not installed: pip install 'shopwindow[bench]'"
+            found.leave_out(peer.name, f"{', '.join(peer.missing)} not installed: pip install 'shopwindow[bench]'")
         else:
             log = options.out / f"{peer.name.replace(' ', '_')}.log"
+            stop = stops[peer.name] = stack.enter_context(ExitStack())
             try:
-                targets.append(stack.enter_context(running(peer, options.repository, options.index, log)))
+                target = stop.enter_context(running(peer, options.repository, options.index, log))
+                check_answers(target, pipeline, queries)
+                targets.append(target)
             except HarnessFailure as failure:
-                left_out[peer.name] = f"it did not start: {str(failure).splitlines()[0]}"
+                found.leave_out(peer.name, f"before the first round: {str(failure).splitlines()[0]}")
+                stop.close()
     return targets
 
 
-def _keep(file: Path, readings: dict[tuple[str, str], list[Reading]], open_loops: list[dict[str, object]]) -> None:
-    raw = [
-        {"server": name, "load": load, "rounds": [asdict(one) for one in some]}
-        for (name, load), some in readings.items()
+def _notes(options: argparse.Namespace, pipeline: InProcessPipeline, ours: Served, popular: int) -> list[str]:
+    instances = sum(stub.model == "retrieve" for stub in stubs(ours.target.pid))
+    manifest = pipeline.index.manifest
+    return [
+        f"{_machine()}; {pipeline.bundle.precision} towers, {manifest.count:,} products x {manifest.dim}, "
+        f"{pipeline.index.engine_description}; a measurement takes {options.seconds:g} s.",
+        f"Shopwindow computes in {instances} processes of one thread, each peer and the in-process limit in {WORKERS}.",
+        f"A load is clients x queries in a request, closed loop: each client, a thread of one of {GENERATORS} "
+        "processes, sends again when it has its answer, and p50 and p99 are what it waits. Throughput is of what was "
+        "answered; throughput and CPU in the last columns are Shopwindow's over that server's. CPU is the server's, "
+        "with all its processes, a query.",
+        f"The Zipf mix draws from {popular:,} queries; Shopwindow has its cache of query embeddings "
+        f"there, which {options.warm_up:g} s of the same mix warmed, and everywhere else has none. Peers have none.",
+        COMPETES,
     ]
-    file.write_text(json.dumps({"readings": raw, "open_loops": open_loops}, indent=1) + "\n")
+
+
+def _report(options: argparse.Namespace, found: Found, notes: list[str], *, failed: bool) -> int:
+    """Print what was measured, put it into the document where it is all there, and return the exit code."""
+    judged = goals(found.whole, ZIPF.name, found.open_loops)
+    notes = [*notes, f"Medians of {found.rounds} rounds; the targets are for at least {ROUNDS}."]
+    if found.whole:
+        print("\n".join(notes), text_table(HEADS, rows(found.whole)), sep="\n\n", end="\n\n")
+        print(text_table(GOAL_HEADS, [goal.cells for goal in judged]))
+    for name, why in found.left_out.items():
+        print(f"left out: {name}, {why}")
+    if failed:
+        return ExitCode.HARNESS_FAILURE
+    if options.document is not None:
+        write_section(options.document, found.whole, judged, notes=notes, left_out=found.left_out)
+        print(f"wrote {options.document}")
+    return 0 if all(goal.passed for goal in judged) else 1
 
 
 def _machine() -> str:

@@ -1,4 +1,4 @@
-"""BentoML with its adaptive batching: two workers.
+"""BentoML with its adaptive batching: a worker a core.
 
 bentoml serve loadtests.peers.bentoml_service:Retrieve
 """
@@ -8,7 +8,8 @@ from __future__ import annotations
 import bentoml
 
 from loadtests.bisect_generator import TOP_K
-from loadtests.peers.work import LARGEST_BATCH, WORKERS, as_json, load_pipeline
+from loadtests.peers.settings import LARGEST_BATCH, WORKERS
+from loadtests.peers.work import as_json, load_pipeline
 
 
 @bentoml.service(workers=WORKERS, traffic={"timeout": 30, "max_concurrency": 256})

@@ -1,5 +1,5 @@
-"""FastAPI with a batcher tuned by hand: two workers; each computes what waits in one go, in a thread, while its event
-loop takes the next requests.
+"""FastAPI with a batcher tuned by hand: a worker a core; each computes what waits in one go, in a thread, while its
+event loop takes the next requests.
 
     uvicorn loadtests.peers.fastapi_batcher:app --workers 2
 """
@@ -14,7 +14,8 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI, Request, Response
 
 from loadtests.bisect_generator import TOP_K
-from loadtests.peers.work import LARGEST_BATCH, as_json, load_pipeline, queries_of
+from loadtests.peers.settings import LARGEST_BATCH
+from loadtests.peers.work import as_json, load_pipeline, queries_of
 
 pipeline = load_pipeline()
 Waiting = tuple[Sequence[str], "asyncio.Future[bytes]"]

@@ -1,4 +1,4 @@
-"""Plain FastAPI: two workers, each request computed by itself as it comes.
+"""Plain FastAPI: a worker a core, each request computed by itself as it comes.
 
 uvicorn loadtests.peers.fastapi_plain:app --workers 2
 """

@@ -17,6 +17,11 @@ REJECTED_MS = 50.0
 _MOST_LATE_MS = 500.0  # an overload that was sent later was none
 _MOST_HALF_LATE_MS = 100.0  # nor does a calm load that was sent later tell of the server; as in a load test
 _MOST_GOOD = 1.25  # nor was one of which more was answered than the server was thought able to
+_LEAST_SENT = 2.7  # times the saturation rate; nor was one that was sent more slowly
+_MOST_HALF_ERRORS = 0.001  # share; a server that refuses part of a calm load is fast with the rest
+_MOST_MEMORY = 1.1  # what a wave leaves behind: full batches once computed, but no queue
+# The clients run on the same cores, and ours are gRPC's, the peer's HTTP's.
+_SHARED = "by what the servers' own CPU time allows {:.2f}; the rest is the clients'"
 Readings = Mapping[tuple[str, str], Sequence[Reading]]
 """(server, load) -> a reading a round; (LIMIT, batch as text) for the in-process limit."""
 
@@ -61,14 +66,24 @@ class OpenLoop:
         half_p50_ms: At half of that rate, from the intended start.
         half_p99_ms: Likewise.
         half_late_ms: 99th percentile of how late the load generator sent then, which is part of the latency.
+        half_error_share: Share of the requests that were not answered then.
         overload: At three times that rate.
+        memory_before: RssAnon of all the server's processes before the overload, in bytes.
+        memory_most: The most that was seen during it.
+        memory_after: After it.
+        after_ms: What a query took right after it; None when it was not answered.
     """
 
     peak_per_s: float
     half_p50_ms: float
     half_p99_ms: float
     half_late_ms: float
+    half_error_share: float
     overload: Overload
+    memory_before: int
+    memory_most: int
+    memory_after: int
+    after_ms: float | None
 
 
 def goals(readings: Readings, zipf: str, open_loops: Sequence[OpenLoop]) -> list[Goal]:
@@ -100,6 +115,7 @@ def goals(readings: Readings, zipf: str, open_loops: Sequence[OpenLoop]) -> list
             limit=limit,
             at_most=False,
             ratio=ratio((name, load), (BATCHER, load), "queries_per_s"),
+            note="" if (alone := ratio((BATCHER, load), (name, load), "cpu_ms")) is None else _SHARED.format(alone),
         )
         for name, load, limit in ((OURS, "32 x 1", 1.1), (CACHED, zipf, 2.0))
     ]
@@ -107,29 +123,26 @@ def goals(readings: Readings, zipf: str, open_loops: Sequence[OpenLoop]) -> list
 
 
 def _open_goals(rounds: Sequence[OpenLoop]) -> list[Goal]:
-    waves = [one.overload for one in rounds]
-    tail = median(one.half_p99_ms / one.half_p50_ms for one in rounds) if rounds else None
-    good = median(one.overload.good / one.overload.seconds / one.peak_per_s for one in rounds) if rounds else None
-    late = [wave.rejected_ms for wave in waves if wave.rejected_ms is not None]
-    calm = sent = note = ""
+    tail, calm = _calm(rounds)
+    good = rejected = memory = after = None
+    sent, errors, grown, answered = _sent(rounds), "", "", ""
     if rounds:
-        calm = f"p50 {median(one.half_p50_ms for one in rounds):.1f} ms"
-        if (half_late := median(one.half_late_ms for one in rounds)) > _MOST_HALF_LATE_MS:
-            tail, calm = None, f"the load generator was {half_late:.0f} ms late: the cores have no room for it"
-        times = median(one.overload.sent / one.overload.seconds / one.peak_per_s for one in rounds)
-        peak, behind = median(one.peak_per_s for one in rounds), max(wave.late_ms for wave in waves)
-        sent = f"sent {times:.1f} x the peak of {peak:.0f}/s, p99 {behind:.0f} ms late"
-        errors = Counter[str]()
-        for wave in waves:
-            errors.update(wave.errors)
-        often = ", mostly " + errors.most_common(1)[0][0][:80] if errors else ""
-        if good is not None and good > _MOST_GOOD:
-            sent = f"{sent}: no overload, as {good:.2f} x the peak was answered; measure on a quiet machine, or longer"
-            good, late = None, []
-        elif behind > _MOST_LATE_MS:
-            good, late, sent = None, [], f"{sent}: the load generator did not keep up"
-        note = f"{errors.total()} of {sum(wave.sent for wave in waves)} rejected or too late{often}"
-    # Where every request was answered, none was rejected too late.
+        waves = [one.overload for one in rounds]
+        late = [wave.rejected_ms for wave in waves if wave.rejected_ms is not None]
+        good = median(_good(one) for one in rounds)
+        rejected = median(late) / REJECTED_MS if late else 0.0  # where all were answered, none was rejected too late
+        memory = median(one.memory_after / one.memory_before for one in rounds)
+        after = sum(one.after_ms is not None for one in rounds) / len(rounds)
+        kinds = sum((Counter(wave.errors) for wave in waves), Counter[str]())
+        often = ", mostly " + kinds.most_common(1)[0][0][:80] if kinds else ""
+        errors = f"{kinds.total()} of {sum(wave.sent for wave in waves)} rejected or too late{often}"
+        most = [max(getattr(one, f"memory_{when}") for one in rounds) / 2**20 for when in ("before", "most", "after")]
+        grown = "at most {:.0f} MiB before, {:.0f} during, {:.0f} after".format(*most)
+        took = [one.after_ms for one in rounds if one.after_ms is not None]
+        answered = f"after at most {max(took):.0f} ms" if took else ""
+        if why := _no_overload(rounds):
+            good = rejected = memory = after = None
+            sent = f"{sent}: {why}"
     return [
         Goal(name="p99 over p50 at half of the saturation rate", limit=3.0, at_most=True, ratio=tail, note=calm),
         Goal(name="goodput at 3 x saturation, over the peak", limit=0.9, at_most=False, ratio=good, note=sent),
@@ -137,7 +150,53 @@ def _open_goals(rounds: Sequence[OpenLoop]) -> list[Goal]:
             name=f"p99 until a request is rejected, over {REJECTED_MS:g} ms",
             limit=1.0,
             at_most=True,
-            ratio=median(late) / REJECTED_MS if late else None if good is None else 0.0,
-            note=note,
+            ratio=rejected,
+            note=errors,
         ),
+        Goal(
+            name="memory of the server's processes (RssAnon) after the overload, over before",
+            limit=_MOST_MEMORY,
+            at_most=True,
+            ratio=memory,
+            note=grown,
+        ),
+        Goal(name="a query after the overload is answered", limit=1.0, at_most=False, ratio=after, note=answered),
     ]
+
+
+def _calm(rounds: Sequence[OpenLoop]) -> tuple[float | None, str]:
+    """p99 over p50 at half of the saturation rate, None where it says nothing, and a note."""
+    if not rounds:
+        return None, ""
+    if (late := median(one.half_late_ms for one in rounds)) > _MOST_HALF_LATE_MS:
+        return None, f"the load generator was {late:.0f} ms late: the cores have no room for it"
+    if (errors := median(one.half_error_share for one in rounds)) > _MOST_HALF_ERRORS:
+        return None, f"{errors:.1%} of the requests were not answered"
+    tail = median(one.half_p99_ms / one.half_p50_ms for one in rounds)
+    return tail, f"p50 {median(one.half_p50_ms for one in rounds):.1f} ms"
+
+
+def _sent(rounds: Sequence[OpenLoop]) -> str:
+    if not rounds:
+        return ""
+    peak, behind = median(one.peak_per_s for one in rounds), max(one.overload.late_ms for one in rounds)
+    unsent = sum(one.overload.unsent for one in rounds)
+    return f"sent {_times(rounds):.1f} x the peak of {peak:.0f}/s, {unsent} left unsent, p99 {behind:.0f} ms late"
+
+
+def _no_overload(rounds: Sequence[OpenLoop]) -> str:
+    """Why what was sent was no overload of three times the peak; empty where it was one."""
+    good = median(_good(one) for one in rounds)
+    if good > _MOST_GOOD:
+        return f"no overload, as {good:.2f} x the peak was answered; measure on a quiet machine, or longer"
+    if _times(rounds) < _LEAST_SENT or max(one.overload.late_ms for one in rounds) > _MOST_LATE_MS:
+        return "the load generator did not keep up"
+    return ""
+
+
+def _good(one: OpenLoop) -> float:
+    return one.overload.good / one.overload.seconds / one.peak_per_s
+
+
+def _times(rounds: Sequence[OpenLoop]) -> float:
+    return median(one.overload.sent / one.overload.seconds / one.peak_per_s for one in rounds)

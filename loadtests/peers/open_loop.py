@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
-import numpy as np
+import grpc
 
+from loadtests.bisect_cpu import memory_bytes
+from loadtests.bisect_generator import GrpcSender, Refused
 from loadtests.bisect_load import Target, drive
 from loadtests.bisect_reading import Load
 from loadtests.launching import HarnessFailure
 from loadtests.options import LoadTestOptions
 from loadtests.peers.goals import OpenLoop
 from loadtests.peers.overload import DEADLINE_S, Job, overload
+from loadtests.queries import read_queries
 from loadtests.runner import measure
-from loadtests.summary import figures
+from loadtests.summary import figures, percentiles
 
 _SATURATING = Load(clients=128, batch=1)  # enough waits for full batches, as in an overload
 _FACTOR = 3  # of the saturation rate, in an overload
@@ -50,8 +54,33 @@ def measure_open_loop(target: Target, queries: Path, *, seconds: float, seed: in
     half = figures(outcome.samples, span_s=outcome.samples.span_s)
     if half.p50_ms is None or half.p99_ms is None:
         raise HarnessFailure("open loop: nothing was answered at half of the saturation rate")
-    wave = overload(Job(url=target.url, rate=_FACTOR * peak_per_s, seconds=seconds, queries=str(queries), seed=seed))
-    late_ms = float(np.percentile(outcome.samples.late_ms, 99))
-    return OpenLoop(
-        peak_per_s=peak_per_s, half_p50_ms=half.p50_ms, half_p99_ms=half.p99_ms, half_late_ms=late_ms, overload=wave
+    [late_ms] = percentiles(outcome.samples.late_ms, [0.99])
+    memory = [memory_bytes(target.pid)]
+    wave = overload(
+        Job(url=target.url, rate=_FACTOR * peak_per_s, seconds=seconds, queries=str(queries), seed=seed),
+        look=lambda: memory.append(memory_bytes(target.pid)),
     )
+    after_ms = _answered_ms(target.url, read_queries(queries)[0])
+    return OpenLoop(
+        peak_per_s=peak_per_s,
+        half_p50_ms=half.p50_ms,
+        half_p99_ms=half.p99_ms,
+        half_late_ms=late_ms or 0.0,
+        half_error_share=half.error_share,
+        overload=wave,
+        memory_before=memory[0],
+        memory_most=max(memory),
+        memory_after=memory_bytes(target.pid),
+        after_ms=after_ms,
+    )
+
+
+def _answered_ms(url: str, query: str) -> float | None:
+    """What a query takes; None when it is refused, fails or hangs."""
+    sender = GrpcSender(url)
+    began = time.monotonic()
+    try:
+        sender.send(sender.message([query], timeout_us=int(DEADLINE_S * 1e6)))
+    except (Refused, grpc.RpcError):
+        return None
+    return (time.monotonic() - began) * 1e3

@@ -1,4 +1,4 @@
-"""An open loop far beyond what a server can do, from a process that sends without waiting and reads no reply.
+"""An open loop far beyond what a server can do, from processes that send without waiting and read no reply.
 
     python -m loadtests.peers.overload        # a job as JSON on standard input, outcomes as JSON on standard output
 
@@ -12,22 +12,29 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import grpc
 import numpy as np
-from tritonclient.grpc import service_pb2
 
 from loadtests.bisect_generator import GrpcSender, batches
-from loadtests.bisect_load import children, hear, tell
+from loadtests.bisect_load import GENERATORS, children, hear, tell
 from loadtests.queries import read_queries
 from loadtests.shapes import Shape, due_times
+from loadtests.summary import percentiles
 from serving.server import DIRECT
 
 DEADLINE_S = 1.0  # of a request: a shopper waits no longer for a page
-_IN_FLIGHT = 4000
+_IN_FLIGHT = 4000  # of one process
+_SETTLE_S = 0.3
+_LOOK_S = 1.0
+
+Outcome = tuple[float, float, float, str]
+"""When a request was due, sent and over, in seconds of `time.monotonic`, and its error, empty for an answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +49,7 @@ class Overload:
         good: Answered meanwhile, and within DEADLINE_S of when they were due.
         rejected: Refused by the server, or not answered in time.
         rejected_ms: 99th percentile of how long those took to fail, from being sent; None without any.
-        errors: Text of an error -> how often it came.
+        errors: Code and beginning of an error -> how often it came.
     """
 
     seconds: float
@@ -57,7 +64,7 @@ class Overload:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What the process does: address, requests a second, seconds, file of queries, seed of the arrivals."""
+    """What is sent: address, requests a second, seconds, file of queries, seed of the arrivals."""
 
     url: str
     rate: float
@@ -66,19 +73,37 @@ class Job:
     seed: int
 
 
-def overload(job: Job) -> Overload:
-    """Send, in a process of its own, and wait for all answers.
+def overload(job: Job, look: Callable[[], object] = lambda: None) -> Overload:
+    """Send from GENERATORS processes, each its share of the rate, and wait for all answers.
+
+    Args:
+        job: Of all of them together.
+        look: Called once a second meanwhile.
 
     Raises:
-        HarnessFailure: The process failed.
+        HarnessFailure: A process failed.
     """
-    with children([["loadtests.peers.overload"]]) as [process]:
-        tell(process, json.dumps(asdict(job)) + "\n")
-        return Overload(**json.loads(hear(process)))
+    shares = [
+        replace(job, rate=job.rate / GENERATORS, seed=job.seed * GENERATORS + number) for number in range(GENERATORS)
+    ]
+    with children([["loadtests.peers.overload"]] * GENERATORS) as processes:
+        for process, share in zip(processes, shares, strict=True):
+            tell(process, json.dumps(asdict(share)) + "\n")
+        for process in processes:
+            hear(process)  # "ready": all messages are prepared
+        began = time.monotonic() + _SETTLE_S
+        for process in processes:
+            tell(process, f"{began}\n")
+        while (left_s := began + job.seconds - time.monotonic()) > 0:
+            look()
+            time.sleep(min(_LOOK_S, left_s))
+        told = [json.loads(hear(process)) for process in processes]
+    outcomes = [(due, sent, over, error) for one in told for due, sent, over, error in one["outcomes"]]
+    return judge(outcomes, began=began, unsent=sum(one["unsent"] for one in told), seconds=job.seconds)
 
 
 def judge(
-    outcomes: Sequence[tuple[float, float, float, str]],
+    outcomes: Sequence[Outcome],
     *,
     began: float,
     unsent: int,
@@ -88,33 +113,41 @@ def judge(
     """Sum up requests.
 
     Args:
-        outcomes: When each was due, sent and over, in seconds, and its error, empty for an answer.
+        outcomes: Of all that were sent.
         began: When the first might have been due.
         unsent: How many were not sent.
         seconds: For how long requests were due; what is answered later says nothing of the rate.
         deadline_s: An answer later than this is no good.
     """
-    failed = [(over - sent) * 1e3 for _, sent, over, error in outcomes if error]
-    late = [(sent - due) * 1e3 for due, sent, _, _ in outcomes]
-    texts = [error for *_, error in outcomes if error]
+    failed = np.array([(over - sent) * 1e3 for _, sent, over, error in outcomes if error])
+    late = np.array([(sent - due) * 1e3 for due, sent, _, _ in outcomes])
+    [rejected_ms], [late_ms] = percentiles(failed, [0.99]), percentiles(late, [0.99])
+    # What follows a colon are figures, which differ from one request to the next.
+    kinds = Counter(":".join(error.split(":")[:2]) for *_, error in outcomes if error)
     return Overload(
         seconds=seconds,
         sent=len(outcomes),
         unsent=unsent,
-        late_ms=float(np.percentile(late, 99)) if late else 0.0,
+        late_ms=late_ms or 0.0,
         good=sum(over - due <= deadline_s and over <= began + seconds for due, _, over, error in outcomes if not error),
         rejected=len(failed),
-        rejected_ms=float(np.percentile(failed, 99)) if failed else None,
-        errors={text: texts.count(text) for text in sorted(set(texts))},
+        rejected_ms=rejected_ms,
+        errors=dict(kinds),
     )
 
 
-def _send(job: Job) -> Overload:
-    sender, requests = GrpcSender(job.url), batches(read_queries(Path(job.queries)), 1, None, job.seed)
-    sender.send(sender.message(next(requests)))  # opens the connection
-    call = grpc.insecure_channel(job.url, DIRECT).unary_unary("/inference.GRPCInferenceService/ModelInfer")
+def main() -> None:
+    """Prepare all messages, say so, wait for the moment to begin, send, and print what became of each request."""
+    job = Job(**json.loads(sys.stdin.readline()))
     shape = Shape(kind="soak", levels=[job.rate], duration_s=job.seconds)
-    outcomes: list[tuple[float, float, float, str]] = []
+    arrivals = due_times(shape, arrivals="poisson", seed=job.seed).tolist()
+    sender, requests = GrpcSender(job.url), batches(read_queries(Path(job.queries)), 1, None, job.seed)
+    # With the deadline, as our client sends it; ready before the clock runs, as sending alone fills a core.
+    messages = [sender.message(next(requests), timeout_us=int(DEADLINE_S * 1e6)) for _ in range(len(arrivals) + 1)]
+    call = grpc.insecure_channel(job.url, DIRECT).unary_unary("/inference.GRPCInferenceService/ModelInfer")
+    with suppress(grpc.RpcError):  # whatever becomes of it, the connection is open
+        call(messages.pop(), timeout=DEADLINE_S)
+    outcomes: list[Outcome] = []
     room = threading.Semaphore(_IN_FLIGHT)
     unsent = 0
 
@@ -124,28 +157,21 @@ def _send(job: Job) -> Overload:
         outcomes.append((due, sent, over, f"{error.code().name}: {error.details()}" if error else ""))
         room.release()
 
-    began = time.monotonic()
-    for at in due_times(shape, arrivals="poisson", seed=job.seed):
-        due = began + float(at)
+    print("ready", flush=True)
+    began = float(sys.stdin.readline())
+    for at, message in zip(arrivals, messages, strict=True):
+        due = began + at
         time.sleep(max(0.0, due - time.monotonic()))
         if not room.acquire(blocking=False):
             unsent += 1
             continue
         sent = time.monotonic()
-        future = call.future(_with_deadline(sender.message(next(requests))), timeout=DEADLINE_S)
+        future = call.future(message, timeout=DEADLINE_S)
         future.add_done_callback(lambda future, due=due, sent=sent: keep(due, sent, future))
     for _ in range(_IN_FLIGHT):  # every request ends by its deadline
         room.acquire()
-    return judge(outcomes, began=began, unsent=unsent, seconds=job.seconds)
-
-
-def _with_deadline(message: bytes) -> bytes:
-    """The request with the deadline that the client would tell the server."""
-    request = service_pb2.ModelInferRequest.FromString(message)
-    request.parameters["timeout"].int64_param = int(DEADLINE_S * 1e6)
-    data: bytes = request.SerializeToString()
-    return data
+    print(json.dumps({"outcomes": outcomes, "unsent": unsent}), flush=True)
 
 
 if __name__ == "__main__":
-    print(json.dumps(asdict(_send(Job(**json.loads(sys.stdin.readline()))))), flush=True)
+    main()

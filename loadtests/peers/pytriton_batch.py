@@ -1,4 +1,4 @@
-"""pytriton with its @batch decorator: two instances behind Triton's own batcher, the model in the parent process.
+"""pytriton with its @batch decorator: an instance a core behind Triton's own batcher, the model in the parent process.
 
 python -m loadtests.peers.pytriton_batch PORT
 """
@@ -13,7 +13,8 @@ from pytriton.model_config import DynamicBatcher, ModelConfig, Tensor
 from pytriton.triton import Triton, TritonConfig
 
 from loadtests.bisect_generator import TOP_K
-from loadtests.peers.work import LARGEST_BATCH, WORKERS, load_pipeline
+from loadtests.peers.settings import LARGEST_BATCH, WORKERS
+from loadtests.peers.work import load_pipeline
 from serving.ports import choose_ports
 
 

@@ -14,7 +14,7 @@ from loadtests.bisect_run import LIMIT
 from loadtests.peers.goals import CACHED, OURS, Goal, Readings
 
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
-HEADS = ["load", "server", "queries/s", "CPU ms", "p50 ms", "p99 ms", "generator ms", "throughput", "CPU"]
+HEADS = ["load", "server", "queries/s", "CPU ms", "p50 ms", "p99 ms", "generator ms", "refused", "throughput", "CPU"]
 GOAL_HEADS = ["", "target", "wanted", "measured", ""]
 
 
@@ -52,13 +52,9 @@ def write_section(
         left_out: Peers that were not measured, and why.
 
     Raises:
-        ValueError: The document lacks the markers, or has them in the wrong order.
+        ValueError: See `around_section`.
     """
-    text = document.read_text()
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{document}: needs the lines {BEGIN} and {END}, in this order")
+    before, after = around_section(document)
     file = document.parent / "benchmarks" / "peers.png"
     plot(readings, file)
     parts = [
@@ -69,6 +65,21 @@ def write_section(
         *(f"Left out: {name}, {reason}" for name, reason in left_out.items()),
     ]
     document.write_text(f"{before}{BEGIN}\n" + "\n\n".join(parts) + f"\n{END}{after}")
+
+
+def around_section(document: Path) -> tuple[str, str]:
+    """What stands before and after the markers of a document.
+
+    Raises:
+        ValueError: There is no such file, or it lacks the markers, or has them in the wrong order.
+    """
+    if not document.is_file():
+        raise ValueError(f"{document}: must be a file, and there is none")
+    before, begin, rest = document.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{document}: needs the lines {BEGIN} and {END}, in this order")
+    return before, after
 
 
 def plot(readings: Readings, file: Path) -> None:
@@ -97,8 +108,8 @@ def plot(readings: Readings, file: Path) -> None:
 
 def _latencies(one: Reading) -> list[str]:
     if one.p50_ms is None or one.p99_ms is None:
-        return ["-", "-", "-"]
-    return [f"{one.p50_ms:.1f}", f"{one.p99_ms:.1f}", f"{one.generator_ms:.3f}"]
+        return ["-", "-", "-", "-"]
+    return [f"{one.p50_ms:.1f}", f"{one.p99_ms:.1f}", f"{one.generator_ms:.3f}", f"{one.refused:.1%}"]
 
 
 def _markdown(heads: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:

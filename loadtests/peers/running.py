@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -21,8 +22,7 @@ from tritonclient.utils import InferenceServerException
 from loadtests.bisect_cpu import cpu_seconds
 from loadtests.bisect_load import ROOT, Target
 from loadtests.launching import HarnessFailure
-from loadtests.peers.work import INDEX_VARIABLE, REPOSITORY_VARIABLE, WORKERS
-from retrieval.embedding_cache import VARIABLE
+from loadtests.peers.settings import INDEX_VARIABLE, REPOSITORY_VARIABLE, WORKERS
 from serving.install import find_tritonserver
 from serving.ports import choose_ports
 from serving.server import DIRECT
@@ -97,7 +97,6 @@ def running(peer: Peer, repository: Path, index: Path, log: Path) -> Iterator[Ta
         "TOKENIZERS_PARALLELISM": "false",  # its threads would fight with the workers for the cores
         "BENTOML_DO_NOT_TRACK": "true",
         "BENTOML_HOME": str(log.parent.resolve() / "bentoml"),  # else a folder in the user's home
-        VARIABLE: "0",
         REPOSITORY_VARIABLE: str(repository.resolve()),
         INDEX_VARIABLE: str(index.resolve()),
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
@@ -171,4 +170,6 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         for descriptor in family:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+        for descriptor in family:
+            select.select([descriptor], [], [], _STOP_S)  # until it has ended: a kill is not waited for
         process.wait()

@@ -9,11 +9,8 @@ from pathlib import Path
 import orjson
 
 from loadtests.bisect_generator import TOP_K
+from loadtests.peers.settings import INDEX_VARIABLE, REPOSITORY_VARIABLE
 from retrieval import InProcessPipeline, SearchResult
-
-REPOSITORY_VARIABLE, INDEX_VARIABLE = "SHOPWINDOW_BENCH_REPOSITORY", "SHOPWINDOW_INDEX"
-LARGEST_BATCH = 64  # as `max_batch_size` of the Triton models
-WORKERS = 2  # processes, a thread of computing each: one a core of the machine that the targets are for
 
 
 def load_pipeline() -> InProcessPipeline:

@@ -16,15 +16,17 @@ from loadtests.slo import ExitCode, Verdict
 from loadtests.summary import summarise
 
 
-def drawn(seed: int, *, slower: float = 1.0, seconds: int = 30, tail: float = 1.0, recall: float = 0.9) -> Samples:
+def drawn(
+    seed: int, *, slower: float = 1.0, seconds: int = 30, tail: float = 1.0, recall: float = 0.9, errors: float = 0.0
+) -> Samples:
     """A test of 40 requests a second, with latencies from a long-tailed law."""
     random = np.random.default_rng(seed)
     latencies = 10 * slower * random.lognormal(0, 0.3, 40 * seconds)
     latencies[random.random(len(latencies)) < 0.03] *= 5 * tail
     return Samples.of(
         [
-            Sample(100 + row / 40, 0.0, float(latency), "text batch=1", recall=recall)
-            for row, latency in enumerate(latencies)
+            Sample(100 + row / 40, 0.0, float(latency), "text batch=1", 1, "ServerFault" if fails else "", recall)
+            for row, (latency, fails) in enumerate(zip(latencies, random.random(len(latencies)) < errors, strict=True))
         ]
     )
 
@@ -34,7 +36,7 @@ def verdicts(now: Samples, before: Samples, noise: float = 0.1) -> dict[str, boo
 
 
 def test_the_same_again_is_noise() -> None:
-    metrics = ("p50_ms", "p99_ms", "p99.9_ms", "requests_per_s", "recall")
+    metrics = ("p50_ms", "p99_ms", "p99.9_ms", "requests_per_s", "recall", "error_share")
     assert verdicts(drawn(1), drawn(2)) == dict.fromkeys(metrics, False)
 
 
@@ -55,6 +57,22 @@ def test_what_is_below_the_stated_noise_does_not_count() -> None:
     now, before = drawn(1, slower=1.2), drawn(2)
     assert verdicts(now, before, noise=0.05)["p50_ms"]
     assert verdicts(now, before, noise=0.3)["p50_ms"] is False
+
+
+def test_the_allowance_for_noise_excuses_no_loss_of_recall() -> None:
+    """The machine's load makes timings differ, never what is found."""
+    assert verdicts(drawn(1, recall=0.88), drawn(2, recall=0.99), noise=0.12)["recall"]
+    found = {one.metric: one for one in compare(drawn(1, recall=0.0), drawn(2), noise=0.12) if one.name == "all"}
+    assert found["recall"].outside_noise
+    assert str(found["recall"]).startswith("all recall: 0 against 0.9, -0.9000 (-0.9000 to -0.9000), outside noise")
+
+
+def test_errors_are_compared() -> None:
+    found = {one.metric: one for one in compare(drawn(1, errors=0.05), drawn(2), noise=0.1) if one.name == "all"}
+    errors = found["error_share"]
+    assert errors.outside_noise
+    assert errors.low < 0.05 < errors.high
+    assert verdicts(drawn(1, errors=0.05), drawn(2, errors=0.05))["error_share"] is False
 
 
 def test_a_few_seconds_are_too_short_to_tell() -> None:

@@ -20,7 +20,7 @@ from loadtests.bisect_generator import batches
 from loadtests.bisect_load import check_answers, drive
 from loadtests.bisect_reading import LOADS, Load, Reading, interleave, median_ratio, median_reading
 from loadtests.bisect_servers import Served, embedding_cache
-from loadtests.bisect_startup import load_alone, loading_times
+from loadtests.bisect_startup import drop_from_cache, load_alone, loading_times
 from loadtests.launching import HarnessFailure
 from retrieval import InProcessPipeline
 from serving import TritonServer
@@ -163,6 +163,25 @@ def test_loading_alone_is_split_into_its_steps(repository: Path, index: Path) ->
     assert 0 < sum(took.values()) <= time.perf_counter() - began
 
 
+def test_a_cold_start_reads_its_files_from_the_disk(tmp_path: Path) -> None:
+    file = tmp_path / "deep" / "vectors.npy"
+    file.parent.mkdir()
+    file.write_bytes(bytes(2**20))
+
+    def in_cache() -> bool:
+        with file.open("rb") as opened:
+            try:
+                return os.preadv(opened.fileno(), [bytearray(4096)], 2**19, os.RWF_NOWAIT) > 0
+            except BlockingIOError:
+                return False
+            except OSError as error:
+                pytest.skip(f"this file system doesn't tell what is in the page cache: {error}")
+
+    assert in_cache()
+    assert drop_from_cache(tmp_path) == 2**20
+    assert not in_cache()
+
+
 def test_the_cache_is_off_only_for_what_is_started_inside(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHOPWINDOW_EMBEDDING_CACHE", "7")
     with embedding_cache(kept=False):
@@ -189,7 +208,7 @@ def test_a_server_that_answers_otherwise_is_refused(
 def test_a_failed_request_is_a_failed_measurement(served: TritonServer, tmp_path: Path) -> None:
     queries = tmp_path / "queries.txt"
     queries.write_text("red dress\n" + 2000 * "x" + "\n")  # longer than a query may be
-    with pytest.raises(HarnessFailure, match=r"at most 1000 characters|ended with status"):
+    with pytest.raises(HarnessFailure, match="at most 1000 characters"):
         drive(Served(served, "ours").target, Load(clients=2, batch=2), queries=queries, seconds=0.2)
 
 

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
-from loadtests.bisect_load import check_answers, drive
+from loadtests.bisect_load import ROOT, check_answers, drive
 from loadtests.bisect_reading import Load, Reading
 from loadtests.bisect_run import LIMIT
+from loadtests.bisect_servers import served
+from loadtests.launching import HarnessFailure
+from loadtests.peers.__main__ import main
 from loadtests.peers.goals import CACHED, OURS, OpenLoop, goals
 from loadtests.peers.overload import Overload, judge
 from loadtests.peers.report import BEGIN, END, rows, write_section
-from loadtests.peers.running import BATCHER, PEERS, running
+from loadtests.peers.rounds import Found, measure_rounds
+from loadtests.peers.running import BATCHER, PEERS, Peer, running
 from loadtests.peers.zipf import widen
+from loadtests.queries import read_queries
+from loadtests.stand import write_catalogue, write_queries
 from retrieval import InProcessPipeline
 from serving.processes import members
 
@@ -35,11 +48,11 @@ READINGS = {
 }
 
 
-def wave(*, good: int, rejected_ms: float | None, late_ms: float = 3.0) -> Overload:
+def wave(*, good: int, rejected_ms: float | None, late_ms: float = 3.0, sent: int = 17_100) -> Overload:
     return Overload(
         seconds=10.0,
-        sent=17_100,
-        unsent=0,
+        sent=sent,
+        unsent=17_100 - sent,
         late_ms=late_ms,
         good=good,
         rejected=0 if rejected_ms is None else 9_000,
@@ -48,21 +61,27 @@ def wave(*, good: int, rejected_ms: float | None, late_ms: float = 3.0) -> Overl
     )
 
 
+def loop(seen: Overload, **changes: Any) -> OpenLoop:
+    figures: dict[str, Any] = {
+        "peak_per_s": 570.0,
+        "half_p50_ms": 4.0,
+        "half_p99_ms": 8.0,
+        "half_late_ms": 2.0,
+        "half_error_share": 0.0,
+        "memory_before": 600 * 2**20,
+        "memory_most": 690 * 2**20,
+        "memory_after": 630 * 2**20,
+        "after_ms": 5.0,
+    }
+    return OpenLoop(overload=seen, **{**figures, **changes})
+
+
 def found(open_loops: list[OpenLoop]) -> dict[str, tuple[bool, float | None]]:
     return {goal.name: (goal.passed, goal.ratio) for goal in goals(READINGS, ZIPF, open_loops)}
 
 
 def test_targets_are_ratios_of_what_was_measured() -> None:
-    loops = [
-        OpenLoop(
-            peak_per_s=570.0,
-            half_p50_ms=4.0,
-            half_p99_ms=p99,
-            half_late_ms=2.0,
-            overload=wave(good=5_301, rejected_ms=40.0),
-        )
-        for p99 in (8.0, 40.0, 10.0)
-    ]
+    loops = [loop(wave(good=5_301, rejected_ms=40.0), half_p99_ms=p99) for p99 in (8.0, 40.0, 10.0)]
     assert found(loops) == {
         "server CPU a query, 8 x 8, over the in-process limit": (True, pytest.approx(1.04)),
         "server CPU a query, 32 x 1, over the in-process limit": (False, pytest.approx(1.3)),
@@ -71,7 +90,11 @@ def test_targets_are_ratios_of_what_was_measured() -> None:
         "p99 over p50 at half of the saturation rate": (True, pytest.approx(2.5)),
         "goodput at 3 x saturation, over the peak": (True, pytest.approx(0.93)),
         "p99 until a request is rejected, over 50 ms": (True, pytest.approx(0.8)),
+        "memory of the server's processes (RssAnon) after the overload, over before": (True, pytest.approx(1.05)),
+        "a query after the overload is answered": (True, 1.0),
     }
+    [throughput] = [goal for goal in goals(READINGS, ZIPF, []) if goal.name == f"throughput, 32 x 1, over {BATCHER}"]
+    assert "1.08" in throughput.note  # 2.8 / 2.6: what of the 1.14 is the servers' own
 
 
 def test_what_was_not_measured_does_not_pass() -> None:
@@ -83,17 +106,31 @@ def test_what_was_not_measured_does_not_pass() -> None:
 
 
 def test_a_late_rejection_and_a_lost_goodput_fail_and_no_rejection_is_no_late_one() -> None:
-    def verdicts(half_late_ms: float = 2.0, **changes: float | None) -> list[tuple[bool, float | None]]:
-        some = wave(**{"good": 5_000, "rejected_ms": 51.0, **changes})  # type: ignore[arg-type]
-        loop = OpenLoop(peak_per_s=570.0, half_p50_ms=4.0, half_p99_ms=8.0, half_late_ms=half_late_ms, overload=some)
-        return list(found([loop]).values())[-3:]
+    assert [passed for passed, _ in verdicts()] == [True, False, False, True, True]
+    assert verdicts(good=5_200, rejected_ms=None)[1:3] == [(True, pytest.approx(5_200 / 5_700)), (True, 0.0)]
 
-    assert [passed for passed, _ in verdicts()] == [True, False, False]
-    assert verdicts(good=5_200, rejected_ms=None)[1:] == [(True, pytest.approx(5_200 / 5_700)), (True, 0.0)]
-    # What the harness could not bring about was not measured.
-    assert verdicts(half_late_ms=200.0)[0] == (False, None)
-    assert verdicts(good=16_000, rejected_ms=None)[1:] == [(False, None), (False, None)]  # the peak was none
-    assert verdicts(late_ms=700.0)[1:] == [(False, None), (False, None)]
+
+def test_memory_that_stays_taken_and_a_server_that_hangs_fail() -> None:
+    calm = wave(good=5_301, rejected_ms=40.0)
+    assert list(found([loop(calm, memory_after=700 * 2**20)]).values())[-2] == (False, pytest.approx(7 / 6))
+    hangs = [loop(calm), loop(calm, after_ms=None), loop(calm)]
+    assert list(found(hangs).values())[-1] == (False, pytest.approx(2 / 3))
+
+
+def test_what_the_harness_could_not_bring_about_was_not_measured() -> None:
+    unmeasured = [(False, None)] * 4
+    assert verdicts(good=16_000, rejected_ms=None)[1:] == unmeasured  # the peak was none
+    assert verdicts(late_ms=700.0)[1:] == unmeasured
+    assert verdicts(sent=6_270)[1:] == unmeasured  # 1.1 times the peak
+    calm = wave(good=5_301, rejected_ms=40.0)
+    for changes in ({"half_late_ms": 200.0}, {"half_error_share": 0.5}):
+        assert list(found([loop(calm, **changes)]).values())[-5] == (False, None)
+
+
+def verdicts(**changes: float | None) -> list[tuple[bool, float | None]]:
+    """Of the targets of an open loop whose wave was another one."""
+    some = wave(**{"good": 5_000, "rejected_ms": 51.0, **changes})  # type: ignore[arg-type]
+    return list(found([loop(some)]).values())[-5:]
 
 
 def test_an_overload_counts_what_came_in_time_and_how_long_a_refusal_took() -> None:
@@ -101,8 +138,8 @@ def test_an_overload_counts_what_came_in_time_and_how_long_a_refusal_took() -> N
         (10.0, 10.0, 10.5, ""),
         (10.1, 10.2, 11.3, ""),  # 1.2 s after it was due
         (11.5, 11.5, 12.1, ""),  # in time, but after the last was due
-        (10.4, 10.5, 10.53, "UNAVAILABLE: full"),
-        (10.6, 10.6, 10.62, "UNAVAILABLE: full"),
+        (10.4, 10.5, 10.53, "UNAVAILABLE: full: 70 rows wait"),
+        (10.6, 10.6, 10.62, "UNAVAILABLE: full: 71 rows wait"),
     ]
     seen = judge(outcomes, began=10.0, unsent=4, seconds=2.0)
     assert (seen.sent, seen.unsent, seen.good, seen.rejected) == (5, 4, 1, 2)
@@ -129,7 +166,7 @@ def test_the_section_replaces_what_stood_between_the_markers(tmp_path: Path) -> 
     assert text.startswith("# Before")
     assert text.endswith("After.\n")
     assert "old" not in text
-    assert "| FAIL | throughput, 32 x 1, Zipf 1, over FastAPI, batcher | at least 2 | 1.800 |  |" in text
+    assert "| FAIL | throughput, 32 x 1, Zipf 1, over FastAPI, batcher | at least 2 | 1.800 | by " in text
     assert "Left out: BentoML, by --peers" in text
     assert (tmp_path / "benchmarks" / "peers.png").stat().st_size > 1_000
     document.write_text("nothing\n")
@@ -148,15 +185,141 @@ def test_queries_are_widened_by_new_ones_of_the_same_words() -> None:
     assert widen(["a", "b"], 40) == ["a", "b"]  # there are no more
 
 
-def test_a_peer_does_the_same_work_and_is_gone_afterwards(
-    repository: Path, index: Path, pipeline: InProcessPipeline, shop: Path, shop_queries: list[str], tmp_path: Path
+def test_a_stand_has_products_of_the_kinds_of_a_catalogue_and_queries_of_their_words(
+    shop: Path, tmp_path: Path
 ) -> None:
-    [batcher] = [peer for peer in PEERS if peer.name == BATCHER]
-    if batcher.missing:
-        pytest.skip(f"needs {', '.join(batcher.missing)}, of the extra 'bench'")
-    with running(batcher, repository, index, tmp_path / "log") as target:
+    titles = tmp_path / "products.parquet"  # with no queries beside it
+    pq.write_table(pq.read_table(shop / "products.parquet", columns=["title"]), titles)
+    known = set(pq.read_table(titles).column("title").to_pylist())
+    made = tmp_path / "made.parquet"
+    write_catalogue(titles, made, 3000)
+    rows = pq.read_table(made).to_pylist()
+    assert [row["product_id"] for row in rows] == list(range(3000))
+    assert not any(row["image"] for row in rows)
+    assert len({row["title"] for row in rows}) == 3000
+    assert {row["title"] for row in rows} > known
+    shapes = {tuple(words[:at] + words[at + 1 :]) for words in map(str.split, known) for at in range(len(words))}
+    for row in rows[::100]:
+        words = row["title"].split()
+        assert row["title"] in known or any(tuple(words[:at] + words[at + 1 :]) in shapes for at in range(len(words)))
+
+    write_queries(titles, tmp_path / "queries.txt")
+    drawn = read_queries(tmp_path / "queries.txt")
+    assert len(drawn) > 500
+    assert {len(query.split()) for query in drawn} <= {1, 2, 3, 4, 5}
+    assert {word for query in drawn for word in query.split()} <= {word for title in known for word in title.split()}
+    write_queries(shop / "products.parquet", tmp_path / "queries.txt")
+    assert read_queries(tmp_path / "queries.txt") == read_queries(shop / "queries.parquet")
+
+
+def test_a_failing_peer_is_left_out_and_what_was_measured_is_kept(tmp_path: Path) -> None:
+    reading = Reading(queries_per_s=10.0, cpu_ms=1.0)
+
+    def measure(rounds: int) -> Callable[[], Reading]:
+        """Measures that often, then fails."""
+        left = [reading] * rounds
+
+        def measured() -> Reading:
+            if not left:
+                raise HarnessFailure("it is gone\nand more")
+            return left.pop()
+
+        return measured
+
+    stopped: list[str] = []
+    with ExitStack() as stop:
+        stop.callback(stopped.append, "Peer")
+        measures = {("Peer", "a"): measure(1), ("Peer", "b"): measure(2), (OURS, "a"): measure(3)}
+        seen = Found(tmp_path / "results.json")
+        measure_rounds(measures, 3, seen, peers={"Peer": stop}, done=lambda: None)
+        assert stopped == ["Peer"]
+    assert seen.whole == {(OURS, "a"): [reading] * 3}
+    assert seen.left_out == {"Peer": "it failed in round 2, a: it is gone"}
+
+    seen = Found(tmp_path / "results.json")
+    with pytest.raises(HarnessFailure, match="it is gone"):
+        measure_rounds({(OURS, "a"): measure(2), (OURS, "b"): measure(3)}, 3, seen, peers={}, done=int)
+    assert seen.rounds == 2
+    kept = json.loads((tmp_path / "results.json").read_text())["readings"]
+    assert [(one["server"], one["load"], len(one["rounds"])) for one in kept] == [(OURS, "a", 2), (OURS, "b", 2)]
+
+
+def test_what_a_run_could_not_end_well_with_is_refused_before_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = tmp_path / "document.md"
+    document.write_text("no markers\n")
+    for wrong, says in (
+        (["--rounds", "0"], "--rounds must be at least 1, got 0"),
+        (["--seconds", "0"], "--seconds must be at least 0.2, got 0"),
+        (["--document", str(document)], "needs the lines <!-- bench: begin -->"),
+        (["--document", str(tmp_path / "none.md")], "must be a file, and there is none"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main(["--out", str(tmp_path / "out"), *wrong])
+        assert ended.value.code == 2
+        assert says in capsys.readouterr().err
+
+
+def test_what_only_peers_need_may_be_missing() -> None:
+    only = {"orjson", "fastapi", "uvicorn", "bentoml", "pytriton"}
+    code = f"import sys, loadtests.peers.__main__; print({only!r} & set(sys.modules))"
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ran.stdout == "set()\n"
+
+
+@pytest.mark.parametrize("peer", PEERS, ids=lambda peer: peer.name)
+def test_a_peer_does_the_same_work_and_is_gone_afterwards(
+    peer: Peer,
+    repository: Path,
+    index: Path,
+    pipeline: InProcessPipeline,
+    shop: Path,
+    shop_queries: list[str],
+    tmp_path: Path,
+) -> None:
+    if peer.missing:
+        pytest.skip(f"needs {', '.join(peer.missing)}, of the extra 'bench'")
+    with running(peer, repository, index, tmp_path / "log") as target:
         check_answers(target, pipeline, shop_queries[:16])
         seen = drive(target, Load(clients=4, batch=2), queries=shop / "queries.parquet", seconds=0.3)
         assert seen.queries_per_s > 0
         assert seen.cpu_ms > 0
     assert list(members(target.pid)) == []
+
+
+def test_a_refused_request_is_counted_and_ends_nothing(
+    repository: Path, index: Path, shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHOPWINDOW_QUEUE_LIMIT_MS", "0")  # one batch may wait
+    with served(repository, index) as server:
+        seen = server.measure(Load(clients=16, batch=64), queries=shop / "queries.parquet", seconds=0.5)
+    assert seen.queries_per_s > 0
+    assert 0 < seen.refused < 1
+    assert seen.rows == 64  # those that were computed, not all that Triton handed over
+
+
+def test_a_small_run_measures_everything(repository: Path, index: Path, shop: Path, tmp_path: Path) -> None:
+    document = tmp_path / "document.md"
+    document.write_text(f"{BEGIN}\n{END}\n")
+    places = ["--repository", str(repository), "--index", str(index), "--queries", str(shop / "queries.parquet")]
+    short = ["--rounds", "1", "--seconds", "0.3", "--open-seconds", "0.5", "--warm-up", "0", "--zipf-queries", "500"]
+    out = tmp_path / "out"
+    # Whether the targets hold says nothing here: the demo's towers, half a second, a machine that does other things.
+    assert main([*places, *short, "--peers", "--out", str(out), "--document", str(document)]) in (0, 1)
+    kept = json.loads((out / "results.json").read_text())
+    measured = {(one["server"], one["load"]) for one in kept["readings"]}
+    assert measured == {
+        (LIMIT, "1"),
+        (LIMIT, "8"),
+        *((OURS, load) for load in ("8 x 1", "32 x 1", "8 x 8")),
+        (CACHED, ZIPF),
+    }
+    [wave] = kept["open_loops"]
+    assert wave["peak_per_s"] > 0
+    assert wave["overload"]["sent"] + wave["overload"]["unsent"] > wave["peak_per_s"] * 0.5
+    assert wave["memory_before"] > 50 * 2**20  # processes with a pipeline each
+    text = document.read_text()
+    assert "Left out: BentoML, by --peers" in text
+    assert "closed loop" in text
+    assert "| a query after the overload is answered |" in text

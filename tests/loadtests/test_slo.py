@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from loadtests import ExitCode, LoadTestOptions
-from loadtests.samples import NOT_SENT, Sample, Samples, SampleWriter
-from loadtests.slo import Limits, Slo, first_failure, judge, read_slo
+from loadtests.samples import NOT_SENT, Sample, Samples, SampleWriter, read_generator_cpu
+from loadtests.slo import Limits, Slo, first_failure, judge, only_slow, read_slo
 from loadtests.summary import figures, summarise
 
 # 100 answers of 1 to 100 ms, one started every 100 ms: from 0 to 9.9 s, the last one ends at 10 s.
@@ -104,6 +104,29 @@ def test_the_error_share_is_a_limit_however_few_were_answered() -> None:
     assert verdict.lines[0] == "SLO MISSED all error_share: at most 0.1, measured 0.2"
 
 
+def test_a_failed_request_is_slower_than_any_limit() -> None:
+    """97 are answered at once and 3 never: one in a hundred shoppers has waited for good, whatever the other 97 say."""
+    quick = [Sample(row / 10, 0.0, 10.0, "text batch=1") for row in range(97)]
+    limits = {"all": Limits(p50_ms=50.0, p99_ms=50.0, error_share=0.05, samples=90)}
+    for error in ("DeadlineExceeded", NOT_SENT):
+        verdict = judge(Samples.of([*quick, *failed(3, error)]), limits)
+        assert verdict.code == ExitCode.SLO_MISSED
+        (line,) = verdict.lines
+        assert line.startswith("SLO MISSED all p99_ms: at most 50 ms, measured no answer (3.00% failed")
+    assert judge(Samples.of(quick), limits).code == ExitCode.OK
+    assert judge(Samples.of([*quick, *failed(1)]), {"all": Limits(p99_ms=50.0, error_share=0.05, samples=99)}).lines
+    assert first_failure(Samples.of([*quick, *failed(3)]), limits, window_s=4.0) == 4.0
+
+
+def test_what_too_slow_a_generator_cannot_bring_about() -> None:
+    late = Samples.of(HUNDRED)
+    assert only_slow(late, {"all": Limits(p50_ms=1.0)})
+    assert not only_slow(Samples.of([*HUNDRED, *failed(25)]), {"all": Limits(p50_ms=1.0, error_share=0.1)})
+    assert not only_slow(Samples.of([*HUNDRED, *failed(25)]), {"all": Limits(p99_ms=1.0, error_share=0.5)})
+    wrong = Samples.of([sample._replace(recall=0.5) for sample in HUNDRED])
+    assert not only_slow(wrong, {"all": Limits(p50_ms=1.0), "text": Limits(recall=0.9)})
+
+
 def test_the_first_failure_is_dated() -> None:
     slo = {"all": Limits(p50_ms=69.0)}
     assert first_failure(Samples.of(HUNDRED), slo, window_s=2.0) == 6.0  # 61 to 80 ms
@@ -142,13 +165,14 @@ def test_samples_are_read_back_unrounded_and_in_order(tmp_path: Path) -> None:
     writer = SampleWriter(tmp_path / "samples.parquet")
     for sample in written:
         writer.write([sample])
-    writer.close()
+    writer.close(generator_cpu=1 / 3)
     samples = Samples.read(tmp_path)
     assert samples.latency_ms.tolist() == [2 / 3, 1 / 3]
     assert samples.error.tolist() == ["", NOT_SENT]
     assert (samples.queries.tolist(), samples.worker.tolist(), samples.recall[0]) == ([4, 1], [3, 0], 0.7)
     assert np.isnan(samples.recall[1])
     assert figures(samples, span_s=1.0).requests == 2
+    assert read_generator_cpu(tmp_path / "samples.parquet") == 1 / 3
 
 
 def test_a_file_that_holds_no_samples_is_refused(tmp_path: Path) -> None:
@@ -180,3 +204,8 @@ def test_options_name_what_is_wrong(queries: Path, values: dict[str, Any], named
 def test_options_travel_as_json(queries: Path) -> None:
     options = LoadTestOptions(queries=queries, rate=(1.0, 5.0), shape="ramp", max_p99_ms=20.0, out=Path("build/here"))
     assert LoadTestOptions.from_json(options.to_json()) == options
+
+
+def test_each_test_draws_anew_unless_told(queries: Path) -> None:
+    seeds = {LoadTestOptions(queries=queries, users=(1.0,)).seed for _ in range(8)}
+    assert len(seeds) > 1

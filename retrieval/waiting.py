@@ -1,11 +1,10 @@
-"""When to ask whether callers gave up: it takes a message to the server and back for each request, some 100 us.
+"""How long requests can have waited, and when to ask whether their callers gave up.
 
-That is more than all other work around a search, while nobody gives up a request that has hardly waited.
+Asking takes a message to the server and back for each request, some 100 us. That is more than all other work around a
+search, while nobody gives up a request that has hardly waited.
 """
 
 from __future__ import annotations
-
-from collections import deque
 
 _FEW_REQUESTS = 2  # of so few it is asked always
 _PATIENCE_S = 0.05
@@ -13,32 +12,37 @@ _MANY_ROWS = 32  # the smallest max_batch_size: more may have been waiting than 
 
 
 class Waiting:
-    """How long the requests of a batch can have waited, of one instance.
+    """How long the requests of a batch can have waited with Triton, of one instance.
 
-    A batch takes all requests that wait with Triton, unless there are too many for one. So those of a batch came when
-    the one before was under way, which was after the end of the one before that.
+    A batch takes all requests that wait, unless there are too many for one. So those of a batch came when the one
+    before was under way, if it follows at once, and else just now.
+
+    Attributes:
+        longest_s: how long at most the requests of the batch that was begun last can have waited, in seconds; infinite
+            when that can't be said.
     """
 
     def __init__(self) -> None:
-        self._ends: deque[float] = deque([float("-inf")] * 2, maxlen=2)
+        self.longest_s = float("inf")
+        self._rested = True
+        self._began = self._ended = float("-inf")
         self._rows = 0
 
-    def may_be_long(self, requests: int, now: float, waited: float = 0.0) -> bool:
-        """Whether it is worth asking each of a batch's requests if it was cancelled.
+    def begin(self, now: float) -> None:
+        """Take note that a batch is taken up; `now` in seconds."""
+        self._rested = now - self._ended > _PATIENCE_S
+        if self._rows >= _MANY_ROWS:
+            self.longest_s = float("inf")
+        else:
+            self.longest_s = 0.0 if self._rested else now - self._began
+        self._began = now
 
-        Args:
-            requests: how many they are.
-            now: in seconds.
-            waited: seconds that one of them waited after Triton had handed it over, see `Backlog`.
-        """
-        return (
-            waited > _PATIENCE_S
-            or requests <= _FEW_REQUESTS
-            or self._rows >= _MANY_ROWS
-            or now - self._ends[0] > _PATIENCE_S
-        )
+    def may_be_long(self, requests: int) -> bool:
+        """Whether it is worth asking each of the batch's so many requests if it was cancelled."""
+        # After a rest as well: it may be the server that rested, stopped by someone.
+        return requests <= _FEW_REQUESTS or self._rested or self.longest_s > _PATIENCE_S
 
     def end(self, rows: int, now: float) -> None:
         """Take note that a batch of so many rows was answered."""
-        self._ends.append(now)
+        self._ended = now
         self._rows = rows

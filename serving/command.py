@@ -55,14 +55,21 @@ def tethered_command(
     return [*command, *options.extra_args]
 
 
-def environment(options: ServerOptions, install: TritonInstall) -> dict[str, str]:
-    """The environment variables of a server and its stubs."""
+def environment(options: ServerOptions, install: TritonInstall, *, http: str) -> dict[str, str]:
+    """The environment variables of a server and its stubs.
+
+    Args:
+        options: What to serve, and how.
+        install: The server's program.
+        http: `host:port` of the server's HTTP endpoint, whose statistics tell the models of an overload.
+    """
     variables = dict(os.environ)
     # Python stubs see the packages of the environment whose bin folder comes first.
     _put_first(variables, "PATH", Path(sys.executable).parent)
     _put_first(variables, "LD_LIBRARY_PATH", *install.library_path)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         variables.setdefault(name, str(options.threads))
+    variables["SHOPWINDOW_HTTP"] = http
     if options.index is not None:
         variables["SHOPWINDOW_INDEX"] = str(options.index.resolve())
     return variables

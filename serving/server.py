@@ -156,7 +156,9 @@ class TritonServer:
         # one that ends soon. So a thread of its own starts the server and lives exactly as long as it does.
         started: Future[subprocess.Popen[bytes]] = Future()
         self._keeper = threading.Thread(
-            target=self._keep, args=(command, environment(self.options, install), started), daemon=True
+            target=self._keep,
+            args=(command, environment(self.options, install, http=self.http_url), started),
+            daemon=True,
         )
         self._keeper.start()
         self._process = started.result()

@@ -118,7 +118,6 @@ def answer(
     requests: Sequence[Any],
     prepare: Callable[[Any], Any],
     compute: Callable[[list[Any]], Iterable[dict[str, np.ndarray] | Exception]],
-    waited: Sequence[float] = (),
 ) -> list[Any]:
     """Answer a batch so that a bad request spoils no other.
 
@@ -127,14 +126,14 @@ def answer(
         prepare: reads and checks one request; its InvalidRequest becomes that request's INVALID_ARGUMENT.
         compute: answers everything that was prepared, together: output arrays by name, one dict per item, in order;
             an exception in the place of one that it can't answer.
-        waited: seconds that each request waited in the model's own queue, where it has one.
 
     Returns:
         One response per request, in order, holding the outputs which that request asked for.
     """
     prepared: list[tuple[int, Any]] = []
     responses: list[Any] = [None] * len(requests)
-    ask = _waiting.may_be_long(len(requests), time.perf_counter(), max(waited, default=0.0))
+    _waiting.begin(time.perf_counter())
+    ask = _waiting.may_be_long(len(requests))
     for position, request in enumerate(requests):
         if ask and request.is_cancelled():  # its caller gave up: no work for nobody
             responses[position] = failure("the caller cancelled the request", pb_utils.TritonError.CANCELLED)
@@ -163,6 +162,11 @@ def answer(
             rows += len(next(iter(outcome.values()))) - 1
     _waiting.end(rows, time.perf_counter())
     return responses
+
+
+def longest_wait() -> float:
+    """How long at most, in seconds, requests of the batch at work waited in Triton's queue; infinite when unknown."""
+    return _waiting.longest_s
 
 
 def _compute(

@@ -27,8 +27,7 @@ class Metrics:
     Args:
         model: name of the model.
         instance: name of the instance, for its generation.
-        stages: names of the stages that it measures; "execute" for all of them comes beside, and "queue" for batches
-            that waited in the model's own.
+        stages: names of the stages that it measures; "execute" for all of them comes beside.
         generation: tells which generation is served.
         cache: tells which cache is used; None where there is none.
     """
@@ -55,8 +54,7 @@ class Metrics:
         }
         labels = {"model": model}
         self._stages = {
-            stage: self._metric("stage_seconds", {**labels, "stage": stage}, _SECONDS)
-            for stage in (*stages, "execute", "queue")
+            stage: self._metric("stage_seconds", {**labels, "stage": stage}, _SECONDS) for stage in (*stages, "execute")
         }
         self._rows = self._metric("batch_rows", labels, _ROWS)
         self._generation = self._metric("index_generation", {**labels, "instance": instance})
@@ -80,12 +78,10 @@ class Metrics:
         self._ended.set()
         self._thread.join()
 
-    def take(self, watch: Stopwatch, rows: int, waited: float) -> None:
-        """Count in a batch, of which one request waited for so many seconds, and none longer."""
+    def take(self, watch: Stopwatch, rows: int) -> None:
+        """Count in a batch."""
         for stage, metric in self._stages.items():
-            seconds = (
-                watch.total if stage == "execute" else waited or None if stage == "queue" else watch.seconds(stage)
-            )
+            seconds = watch.total if stage == "execute" else watch.seconds(stage)
             if seconds is not None:
                 self._observations.append((metric, seconds))
         self._observations.append((self._rows, rows))

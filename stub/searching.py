@@ -28,7 +28,6 @@ class Item:
         parameters: with the effort that it is searched with.
         deadline: in seconds of `time.perf_counter`.
         wanted: names of the outputs that it asked for.
-        waited: seconds in the model's own queue.
         embeddings: (rows, dim) float32, once they are known.
     """
 
@@ -36,7 +35,6 @@ class Item:
     parameters: RequestParameters
     deadline: float
     wanted: set[str]
-    waited: float
     embeddings: np.ndarray | None = None
 
 
@@ -79,7 +77,6 @@ class Searching:
     def answer(
         self,
         requests: Sequence[Any],
-        waited: Sequence[float],
         prepare: Callable[[Any], tuple[Any, RequestParameters]],
         embed: Callable[[list[Item], Stopwatch], Sequence[np.ndarray]],
         search: Callable[[list[Item]], list[SearchResult]],
@@ -90,7 +87,6 @@ class Searching:
 
         Args:
             requests: as Triton hands them over.
-            waited: seconds that each waited in the model's own queue.
             prepare: reads and checks one request: its input and its parameters.
             embed: the embeddings of several, (rows, dim) float32 of each.
             search: searches for several, which have their embeddings.
@@ -99,19 +95,17 @@ class Searching:
         Returns:
             One response per request, in order. `effort` (rows, 1) int64 is the one that was searched with. `timings_us`
             (rows, 6) int64 are microseconds of tokenising (or decoding), tower, search and all since the batch was
-            taken up, which a request shares with its batch, then the rows that were searched for together, and the
-            microseconds that the request waited in the queue of this model; -1 is what another model does. How long it
-            waited in Triton's queue before is not known here: Triton's statistics tell it.
+            taken up, then the rows that were searched for together, and the microseconds that its requests can have
+            waited for it in Triton's queue at most: all of a batch share these. -1 is what another model does, or isn't
+            known.
         """
         watch = Stopwatch()
         searched = 0
-        waits = {id(request): seconds for request, seconds in zip(requests, waited, strict=True)}
 
         def read(request: Any) -> Item:
             given, parameters = prepare(request)
-            seconds = waits[id(request)]
-            deadline = deadline_of(parameters, request.timeout(), watch.began - seconds)
-            return Item(given, parameters, deadline, set(request.requested_output_names()), seconds)
+            deadline = deadline_of(parameters, request.timeout(), watch.began)
+            return Item(given, parameters, deadline, set(request.requested_output_names()))
 
         def compute(items: list[Item]) -> Iterator[dict[str, np.ndarray] | Exception]:
             nonlocal searched
@@ -136,9 +130,9 @@ class Searching:
                 else:
                     yield Expired(time.perf_counter() - item.deadline)
 
-        responses = stub.answer(requests, read, compute, waited)
+        responses = stub.answer(requests, read, compute)
         if searched:
-            self._metrics.take(watch, searched, max(waited))
+            self._metrics.take(watch, searched)
             if self._spans is not None:
                 self._spans.take(requests, watch, searched)
         return responses
@@ -164,7 +158,9 @@ class Searching:
             outputs["effort"] = np.full(each, item.parameters.effort, np.int64)
         if "timings_us" in item.wanted:
             stages = [-1 if stage is None else _microseconds(watch.seconds(stage) or 0.0) for stage in self._stages]
-            told = [*stages, _microseconds(watch.total), rows, _microseconds(item.waited)]
+            longest = stub.longest_wait()
+            waited = -1 if longest == float("inf") else _microseconds(longest)
+            told = [*stages, _microseconds(watch.total), rows, waited]
             outputs["timings_us"] = np.tile(np.array(told, np.int64), each)
         return outputs
 

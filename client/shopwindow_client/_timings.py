@@ -20,16 +20,17 @@ _COLUMNS = 6  # of timings_us
 class Timings:
     """How long the server took over each row, and how it searched. A row shares the times with its batch.
 
-    What the call took beyond `queue_ms` and `total_ms` is the network, Triton's own queue and the client. nan is what
-    another model of the server did, or another request: a vector that is searched with has no tower before it, and of a
-    composed query only the search is told.
+    What the call took beyond these is the network and the client. nan is what another model of the server did, or
+    another request: a vector that is searched with has no tower before it, and of a composed query only the search is
+    told.
 
     Attributes:
         prepare_ms: (n,) float64, milliseconds: tokenising the words or decoding the photos.
         tower_ms: (n,) float64, milliseconds: embedding; 0 where none was computed: kept from before, or not needed.
         search_ms: (n,) float64, milliseconds: searching the index.
         total_ms: (n,) float64, milliseconds: these three, and what lies between them.
-        queue_ms: (n,) float64, milliseconds: waiting in the model's queue before that; 0 while the server keeps up.
+        queue_ms: (n,) float64, milliseconds: waiting before that in the server's queue, at most; nan when the server
+            can't say, as more was waiting than it could take up at once.
         batch_rows: (n,) int64: the rows that the server searched for together, those of other callers included.
         effort: (n,) int64: the effort searched with; below the one asked for where `allow_lower_effort` was used.
         generation: (n,) int64: the generation of the index that answered.
@@ -58,5 +59,5 @@ class Timings:
                 "to the server, or ask without timings."
             )
         prepare, tower, search, total = np.where(told[:, :4] < 0, np.nan, told[:, :4] / 1e3).T
-        rows, queue = told[:, 4], told[:, 5] / 1e3
+        rows, queue = told[:, 4], np.where(told[:, 5] < 0, np.nan, told[:, 5] / 1e3)
         return cls(prepare, tower, search, total, queue, rows, reply["effort"][:, 0], reply["generation"][:, 0])

@@ -1,33 +1,41 @@
-"""Of which batches it is asked whether their callers gave up."""
+"""How long requests can have waited, and of which batches it is asked whether their callers gave up."""
 
 from __future__ import annotations
+
+import math
 
 import pytest
 
 from retrieval.waiting import Waiting
 
+REST = 10.0
+
 
 @pytest.mark.parametrize(
-    ("requests", "rows_before", "began_before", "asked"),
+    ("requests", "rows_before", "took", "longest_s", "asked"),
     [
-        (16, 16, 0.03, False),  # all came within 30 ms
-        (16, 16, 0.10, True),
-        (2, 16, 0.03, True),  # costs next to nothing
-        (16, 64, 0.03, True),  # the batch before was full: who knows how many wait, and how long
+        (16, 16, 0.03, 0.031, False),
+        (16, 16, 0.10, 0.101, True),
+        (2, 16, 0.03, 0.031, True),  # costs next to nothing
+        (16, 64, 0.03, math.inf, True),  # the batch before was full: who knows how many wait, and how long
     ],
 )
-def test_it_is_asked_when_requests_may_have_waited_long(
-    requests: int, rows_before: int, began_before: float, asked: bool
+def test_a_batch_came_while_the_one_before_was_under_way(
+    requests: int, rows_before: int, took: float, longest_s: float, asked: bool
 ) -> None:
     waiting = Waiting()
-    assert waiting.may_be_long(requests, 0.0)  # nothing is known
-    waiting.end(8, 10.0)
-    waiting.end(rows_before, 10.0 + began_before)
-    assert waiting.may_be_long(requests, 10.0 + began_before) is asked
+    waiting.begin(REST)
+    waiting.end(rows_before, REST + took)
+    waiting.begin(REST + took + 0.001)
+    assert waiting.longest_s == pytest.approx(longest_s)
+    assert waiting.may_be_long(requests) is asked
 
 
-def test_requests_that_come_after_a_rest_may_have_waited_for_another_instance() -> None:
+def test_after_a_rest_they_came_just_now_unless_the_server_was_stopped() -> None:
     waiting = Waiting()
-    for end in (10.0, 10.01):
-        waiting.end(8, end)
-    assert waiting.may_be_long(16, 11.0)
+    waiting.begin(REST)
+    assert waiting.may_be_long(16)  # nothing is known
+    waiting.end(8, REST + 0.01)
+    waiting.begin(REST + 1.0)
+    assert waiting.longest_s == 0.0
+    assert waiting.may_be_long(16)

@@ -25,12 +25,12 @@ import time
 _answer_of = Searching.answer
 
 
-def _slowly(self, requests, waited, prepare, embed, search, **known):
+def _slowly(self, requests, prepare, embed, search, **known):
     def slow(items):
         time.sleep(sum(0.005 for item in items if item.parameters.top_k == {SLOW_TOP_K}))
         return search(items)
 
-    return _answer_of(self, requests, waited, prepare, embed, slow, **known)
+    return _answer_of(self, requests, prepare, embed, slow, **known)
 
 
 Searching.answer = _slowly

@@ -3,7 +3,7 @@
 import stub
 from retrieval.live_loading import towers_loader
 from retrieval.products import concatenate
-from stub.queue import Queue
+from stub.admission import Admission
 
 # Catalogues are embedded in large batches, and those who do it rather wait.
 BULK_LIMIT_MS = 5000
@@ -15,16 +15,15 @@ class TritonPythonModel:
         self.live = context.live(
             towers_loader(context.repository, lambda towers: towers.embed_product(["warm up"], [b""]))
         )
-        self.queue = Queue(context, self._answer, limit_ms=BULK_LIMIT_MS)
+        self.admission = Admission(context, self._answer, limit_ms=BULK_LIMIT_MS)
 
     def finalize(self):
-        self.queue.close()
         self.live.close()
 
     def execute(self, requests):
-        return self.queue.take(requests)
+        return self.admission.take(requests)
 
-    def _answer(self, requests, waited):
+    def _answer(self, requests):
         towers = self.live.current  # once: no batch mixes towers
 
         def prepare(request):
@@ -37,4 +36,4 @@ class TritonPythonModel:
                 named = stub.named(towers.bundle, len(embedding))
                 yield {"embedding": embedding, "modality_weights": weight, "towers": named}
 
-        return stub.answer(requests, prepare, embed, waited)
+        return stub.answer(requests, prepare, embed)

@@ -3,23 +3,22 @@
 import stub
 from retrieval.live_loading import towers_loader
 from retrieval.text import clean_queries
-from stub.queue import Queue
+from stub.admission import Admission
 
 
 class TritonPythonModel:
     def initialize(self, args):
         context = stub.Context(args)
         self.live = context.live(towers_loader(context.repository, lambda towers: towers.embed_query(["warm up"])))
-        self.queue = Queue(context, self._answer)
+        self.admission = Admission(context, self._answer)
 
     def finalize(self):
-        self.queue.close()
         self.live.close()
 
     def execute(self, requests):
-        return self.queue.take(requests)
+        return self.admission.take(requests)
 
-    def _answer(self, requests, waited):
+    def _answer(self, requests):
         towers = self.live.current  # once: no batch mixes towers
 
         def embed(prepared):
@@ -27,4 +26,4 @@ class TritonPythonModel:
             for part in stub.split(embeddings, list(map(len, prepared))):
                 yield {"embedding": part, "towers": stub.named(towers.bundle, len(part))}
 
-        return stub.answer(requests, lambda request: clean_queries(stub.texts(request, "query")), embed, waited)
+        return stub.answer(requests, lambda request: clean_queries(stub.texts(request, "query")), embed)

@@ -9,7 +9,7 @@ from retrieval.engines import EngineOptions
 from retrieval.live_loading import index_loader
 from retrieval.parameters import parse_parameters
 from retrieval.text import clean_queries
-from stub.queue import Queue
+from stub.admission import Admission
 from stub.searching import Searching
 
 
@@ -26,17 +26,16 @@ class TritonPythonModel:
             context, (None, None), generation=lambda: self.live.current.manifest.generation
         )
         pb_utils.Logger.log_info(f"product_index: {self.live.current.engine_description}")
-        self.queue = Queue(context, self._answer, refused=self.searching.refused)
+        self.admission = Admission(context, self._answer, refused=self.searching.refused)
 
     def finalize(self):
-        self.queue.close()
         self.live.close()
         self.searching.close()
 
     def execute(self, requests):
-        return self.queue.take(requests)
+        return self.admission.take(requests)
 
-    def _answer(self, requests, waited):
+    def _answer(self, requests):
         index = self.live.current  # once: no batch mixes generations
 
         def prepare(request):
@@ -53,4 +52,4 @@ class TritonPythonModel:
         def search(items):
             return search_channels(index, [(item.embeddings, item.given[1], item.parameters) for item in items])
 
-        return self.searching.answer(requests, waited, prepare, embed, search, generation=index.manifest.generation)
+        return self.searching.answer(requests, prepare, embed, search, generation=index.manifest.generation)

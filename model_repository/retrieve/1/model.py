@@ -4,7 +4,7 @@ import stub
 from retrieval.channels.search import search_channels
 from retrieval.live_loading import pipeline_loader
 from retrieval.text import clean_queries
-from stub.queue import Queue
+from stub.admission import Admission
 from stub.searching import Searching
 
 
@@ -18,17 +18,16 @@ class TritonPythonModel:
             generation=lambda: self.live.current.index.manifest.generation,
             cache=lambda: self.live.current.cache,
         )
-        self.queue = Queue(context, self._answer, refused=self.searching.refused)
+        self.admission = Admission(context, self._answer, refused=self.searching.refused)
 
     def finalize(self):
-        self.queue.close()
         self.live.close()
         self.searching.close()
 
     def execute(self, requests):
-        return self.queue.take(requests)
+        return self.admission.take(requests)
 
-    def _answer(self, requests, waited):
+    def _answer(self, requests):
         pipeline = self.live.current  # once: no batch mixes generations
 
         def prepare(request):
@@ -44,4 +43,4 @@ class TritonPythonModel:
             return search_channels(pipeline.index, [(item.embeddings, item.given, item.parameters) for item in items])
 
         generation = pipeline.index.manifest.generation
-        return self.searching.answer(requests, waited, prepare, embed, search, generation=generation)
+        return self.searching.answer(requests, prepare, embed, search, generation=generation)

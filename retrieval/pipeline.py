@@ -56,13 +56,20 @@ class InProcessPipeline:
     """
 
     def __init__(
-        self, repository: Path, index: Path | None = None, *, threads: int = 1, cached_queries: int = 0
+        self,
+        repository: Path,
+        index: Path | None = None,
+        *,
+        threads: int = 1,
+        cached_queries: int = 0,
+        query_rows: int = QUERY_ROWS,
     ) -> None:
         if index is not None:
             index = resolve_index(index)  # once: the home may move on in the meantime
             repository = towers_of(index, repository)
         self._layout = RepositoryLayout(repository)
         self._threads = threads
+        self._query_rows = query_rows
         self.bundle = Bundle.read(repository)
         self.bundle.check(repository)
         self._queries = TextEncoder.read(self._layout.query_tokenizer, self.bundle.query_max_tokens)
@@ -184,8 +191,8 @@ class InProcessPipeline:
         embeddings = np.empty((len(ids), self.bundle.embedding_dim), dtype=np.float32)
         lengths = mask.sum(axis=1)
         by_length = np.argsort(lengths, kind="stable")
-        for start in range(0, len(ids), QUERY_ROWS):
-            rows = by_length[start : start + QUERY_ROWS]
+        for start in range(0, len(ids), self._query_rows):
+            rows = by_length[start : start + self._query_rows]
             width = max(1, lengths[rows[-1]])
             embeddings[rows] = self._query_tower(ids[rows, :width], mask[rows, :width])
         watch.lap("tower")

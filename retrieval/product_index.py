@@ -162,11 +162,15 @@ class ProductIndex:
         for (top_k, effort, conditions), members in groups.items():
             queries = np.concatenate([requests[i][0] for i in members]).astype(np.float32, copy=False)
             scores, rows = self._search(queries, top_k, effort, conditions)
+            whole = self._result(scores, rows, None)  # made at once, as most requests want no min_score
             start = 0
             for i in members:
-                stop = start + len(requests[i][0])
-                results[i] = self._result(scores[start:stop], rows[start:stop], requests[i][1].min_score)
-                start = stop
+                part = slice(start, start + len(requests[i][0]))
+                if (least := requests[i][1].min_score) is None:
+                    results[i] = SearchResult(whole.product_ids[part], whole.scores[part], whole.channels[part])
+                else:
+                    results[i] = self._result(scores[part], rows[part], least)
+                start = part.stop
         return [result for result in results if result is not None]
 
     def _search(

@@ -70,7 +70,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--open-seconds", type=float, default=10.0, help="of an open loop; 0 leaves it out (%(default)g)"
     )
     parser.add_argument(
-        "--warm-up", type=float, default=10.0, help="seconds of Zipf before that is measured (%(default)g)"
+        "--warm-up", type=float, default=60.0, help="seconds of Zipf before that is measured (%(default)g)"
     )
     parser.add_argument("--zipf-queries", type=int, default=100_000, help="distinct ones (%(default)s)")
     names = [peer.name for peer in PEERS]
@@ -130,8 +130,7 @@ def _bench(options: argparse.Namespace, found: Found, notes: list[str]) -> None:
         with progress_bar(total=len(measures) * options.rounds, desc="bench", unit="measurement") as bar:
             measure_rounds(measures, options.rounds, found, peers=stops, done=bar.update)
         for seed in range(options.rounds if options.open_seconds else 0):
-            seconds, out = options.open_seconds, options.out / "open_loop"
-            one = measure_open_loop(ours.target, options.queries, seconds=seconds, seed=seed, out=out)
+            one = measure_open_loop(ours.target, options.queries, seconds=options.open_seconds, seed=seed)
             found.open_loops.append(one)
             found.keep()
 
@@ -175,6 +174,8 @@ def _notes(options: argparse.Namespace, pipeline: InProcessPipeline, ours: Serve
         "processes, sends again when it has its answer, and p50 and p99 are what it waits. Throughput is of what was "
         "answered; throughput and CPU in the last columns are Shopwindow's over that server's. CPU is the server's, "
         "with all its processes, a query.",
+        "Peers embed the queries of a batch together, padded to the longest; Shopwindow, and the peer whose name ends "
+        "in slices, which takes that over from it, in slices of about one length.",
         f"The Zipf mix draws from {popular:,} queries; Shopwindow has its cache of query embeddings "
         f"there, which {options.warm_up:g} s of the same mix warmed, and everywhere else has none. Peers have none.",
         COMPETES,

@@ -1,8 +1,9 @@
-"""Latency at half of the saturation rate, by the open loop of `shopwindow loadtest`, and what an overload does."""
+"""Latency at half of the saturation rate, and what an overload does."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -12,18 +13,15 @@ from loadtests.bisect_generator import GrpcSender, Refused
 from loadtests.bisect_load import Target, drive
 from loadtests.bisect_reading import Load
 from loadtests.launching import HarnessFailure
-from loadtests.options import LoadTestOptions
 from loadtests.peers.goals import OpenLoop
 from loadtests.peers.overload import DEADLINE_S, Job, overload
 from loadtests.queries import read_queries
-from loadtests.runner import measure
-from loadtests.summary import figures, percentiles
 
 _SATURATING = Load(clients=128, batch=1)  # enough waits for full batches, as in an overload
 _FACTOR = 3  # of the saturation rate, in an overload
 
 
-def measure_open_loop(target: Target, queries: Path, *, seconds: float, seed: int, out: Path) -> OpenLoop:
+def measure_open_loop(target: Target, queries: Path, *, seconds: float, seed: int) -> OpenLoop:
     """One round.
 
     Args:
@@ -31,33 +29,18 @@ def measure_open_loop(target: Target, queries: Path, *, seconds: float, seed: in
         queries: File of queries.
         seconds: Of each of the three loads: clients that saturate the server, half of that rate, and an overload.
         seed: Of all draws.
-        out: Folder for raw samples.
 
     Raises:
-        HarnessFailure: The load test itself failed, or nothing was answered.
+        HarnessFailure: The load generator failed, or nothing was answered.
     """
     peak_per_s = drive(target, _SATURATING, queries=queries, seconds=seconds, seed=seed).queries_per_s
-    options = LoadTestOptions(
-        url=target.url,
-        rate=(peak_per_s / 2,),
-        duration_s=seconds,
-        queries=queries,
-        zipf=0.0,
-        seed=seed,
-        timeout_s=DEADLINE_S,
-        max_error_share=1.0,  # the figures are judged, not the test
-        min_samples=1,
-        out=out,
-    )
-    outcome = measure(options)
-    assert outcome is not None  # only workers of other tests have none
-    half = figures(outcome.samples, span_s=outcome.samples.span_s)
+    job = Job(url=target.url, rate=peak_per_s / 2, seconds=seconds, queries=str(queries), seed=seed)
+    half = overload(job)
     if half.p50_ms is None or half.p99_ms is None:
         raise HarnessFailure("open loop: nothing was answered at half of the saturation rate")
-    [late_ms] = percentiles(outcome.samples.late_ms, [0.99])
     memory = [memory_bytes(target.pid)]
     wave = overload(
-        Job(url=target.url, rate=_FACTOR * peak_per_s, seconds=seconds, queries=str(queries), seed=seed),
+        replace(job, rate=_FACTOR * peak_per_s),
         look=lambda: memory.append(memory_bytes(target.pid)),
     )
     after_ms = _answered_ms(target.url, read_queries(queries)[0])
@@ -65,8 +48,8 @@ def measure_open_loop(target: Target, queries: Path, *, seconds: float, seed: in
         peak_per_s=peak_per_s,
         half_p50_ms=half.p50_ms,
         half_p99_ms=half.p99_ms,
-        half_late_ms=late_ms or 0.0,
-        half_error_share=half.error_share,
+        half_late_ms=half.late_ms,
+        half_error_share=half.rejected / half.sent,
         overload=wave,
         memory_before=memory[0],
         memory_most=max(memory),

@@ -1,4 +1,4 @@
-"""An open loop far beyond what a server can do, from processes that send without waiting and read no reply.
+"""An open loop, as far beyond what a server can do as is wanted, from processes that wait for and read no reply.
 
     python -m loadtests.peers.overload        # a job as JSON on standard input, outcomes as JSON on standard output
 
@@ -47,6 +47,8 @@ class Overload:
         unsent: How many were due, but not sent as too many were under way.
         late_ms: 99th percentile of how late the generator sent.
         good: Answered meanwhile, and within DEADLINE_S of when they were due.
+        p50_ms: Of all answers, from when they were due; None without any.
+        p99_ms: Likewise.
         rejected: Refused by the server, or not answered in time.
         rejected_ms: 99th percentile of how long those took to fail, from being sent; None without any.
         errors: Code and beginning of an error -> how often it came.
@@ -57,6 +59,8 @@ class Overload:
     unsent: int
     late_ms: float
     good: int
+    p50_ms: float | None
+    p99_ms: float | None
     rejected: int
     rejected_ms: float | None
     errors: dict[str, int]
@@ -119,8 +123,10 @@ def judge(
         seconds: For how long requests were due; what is answered later says nothing of the rate.
         deadline_s: An answer later than this is no good.
     """
+    took = np.array([(over - due) * 1e3 for due, _, over, error in outcomes if not error])
     failed = np.array([(over - sent) * 1e3 for _, sent, over, error in outcomes if error])
     late = np.array([(sent - due) * 1e3 for due, sent, _, _ in outcomes])
+    p50_ms, p99_ms = percentiles(took, [0.5, 0.99])
     [rejected_ms], [late_ms] = percentiles(failed, [0.99]), percentiles(late, [0.99])
     # What follows a colon are figures, which differ from one request to the next.
     kinds = Counter(":".join(error.split(":")[:2]) for *_, error in outcomes if error)
@@ -130,6 +136,8 @@ def judge(
         unsent=unsent,
         late_ms=late_ms or 0.0,
         good=sum(over - due <= deadline_s and over <= began + seconds for due, _, over, error in outcomes if not error),
+        p50_ms=p50_ms,
+        p99_ms=p99_ms,
         rejected=len(failed),
         rejected_ms=rejected_ms,
         errors=dict(kinds),

@@ -22,7 +22,7 @@ from tritonclient.utils import InferenceServerException
 from loadtests.bisect_cpu import cpu_seconds
 from loadtests.bisect_load import ROOT, Target
 from loadtests.launching import HarnessFailure
-from loadtests.peers.settings import INDEX_VARIABLE, REPOSITORY_VARIABLE, WORKERS
+from loadtests.peers.settings import INDEX_VARIABLE, LARGEST_BATCH, REPOSITORY_VARIABLE, ROWS_VARIABLE, WORKERS
 from serving.install import find_tritonserver
 from serving.ports import choose_ports
 from serving.server import DIRECT
@@ -40,12 +40,15 @@ class Peer:
         needs: Packages that it imports, which the extra `bench` installs.
         protocol: Of `loadtests.bisect_generator.SENDERS`.
         command: Makes the arguments of the interpreter, given the port.
+        sliced: Whether it embeds queries in slices of about one length, as Shopwindow does, and not a whole batch at
+            once, padded to its longest query.
     """
 
     name: str
     needs: Sequence[str]
     protocol: str
     command: Callable[[int], list[str]]
+    sliced: bool = False
 
     @property
     def missing(self) -> list[str]:
@@ -67,6 +70,13 @@ _FASTAPI = ("fastapi", "uvicorn", "orjson")
 BATCHER = "FastAPI, batcher"
 PEERS = (
     Peer(name=BATCHER, needs=_FASTAPI, protocol="http", command=_uvicorn("fastapi_batcher")),
+    Peer(
+        name=f"{BATCHER} and slices",
+        needs=_FASTAPI,
+        protocol="http",
+        command=_uvicorn("fastapi_batcher"),
+        sliced=True,
+    ),
     Peer(name="FastAPI, plain", needs=_FASTAPI, protocol="http", command=_uvicorn("fastapi_plain")),
     Peer(
         name="pytriton @batch",
@@ -99,6 +109,7 @@ def running(peer: Peer, repository: Path, index: Path, log: Path) -> Iterator[Ta
         "BENTOML_HOME": str(log.parent.resolve() / "bentoml"),  # else a folder in the user's home
         REPOSITORY_VARIABLE: str(repository.resolve()),
         INDEX_VARIABLE: str(index.resolve()),
+        ROWS_VARIABLE: "" if peer.sliced else str(LARGEST_BATCH),
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
         # pytriton's processes run this interpreter's library only when they find it before the system's.
         "LD_LIBRARY_PATH": os.pathsep.join(

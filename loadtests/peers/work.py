@@ -9,13 +9,18 @@ from pathlib import Path
 import orjson
 
 from loadtests.bisect_generator import TOP_K
-from loadtests.peers.settings import INDEX_VARIABLE, REPOSITORY_VARIABLE
+from loadtests.peers.settings import INDEX_VARIABLE, REPOSITORY_VARIABLE, ROWS_VARIABLE
 from retrieval import InProcessPipeline, SearchResult
+from retrieval.pipeline import QUERY_ROWS
 
 
 def load_pipeline() -> InProcessPipeline:
     """The pipeline over what the environment names, warmed up."""
-    pipeline = InProcessPipeline(Path(os.environ[REPOSITORY_VARIABLE]), Path(os.environ[INDEX_VARIABLE]))
+    pipeline = InProcessPipeline(
+        Path(os.environ[REPOSITORY_VARIABLE]),
+        Path(os.environ[INDEX_VARIABLE]),
+        query_rows=int(os.environ.get(ROWS_VARIABLE) or QUERY_ROWS),
+    )
     pipeline.retrieve(["warm up"], top_k=TOP_K)
     return pipeline
 

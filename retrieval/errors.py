@@ -6,7 +6,8 @@ RetrievalError
 ├── BundleUnfit      a repository's files are not those that were exported together
 ├── TowersDiffer     embeddings are of other towers than the index; served as UNAVAILABLE
 ├── EngineUnfit      the wanted engine cannot search this index on this machine
-└── NotServed        a generation of an index home was refused, or is not served in time
+└── NotServed        a generation of an index home is not served in time
+    └── GenerationRefused   a serving process found it unfit
 """
 
 from __future__ import annotations
@@ -55,11 +56,14 @@ class TowersDiffer(RetrievalError):
 
 
 class NotServed(RetrievalError):
-    """Raised when serving processes refused a generation, or did not take it in time; the one before is served on."""
+    """Raised when serving processes did not take a generation in time, or too few are seen.
+
+    Until they take it, as they may at any time, the one before is served on.
+    """
 
 
 class GenerationRefused(NotServed):
-    """Raised when a serving process found a generation unfit, with its reason.
+    """Raised when a serving process found a generation unfit, with its reason; the one before is served on.
 
     Args:
         message: in words.

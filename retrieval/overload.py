@@ -12,21 +12,28 @@ from collections.abc import Callable, Sequence
 from http.client import HTTPConnection, HTTPException
 
 ANSWERED_ROWS = 16  # of a batch, in an overload: few, so that the others hear soon that they are refused
+SHORTEST_S, LONGEST_S = 2.0, 16.0  # of an overload, before it is looked again whether there still is one
+_AGAIN_S = 2.0  # what comes back within this was not over
+_REST_S = 0.1
 _LOOK_EVERY_S = 0.1
-_LATELY_S = 1.0
-_TIMEOUT_S = 0.5
+_LATELY_S = 10.0
+_TIMEOUT_S = 0.2
+_AFTER_FAILURE_S = 5.0
 
 
 class Overload:
     """How much of a batch a model instance answers.
 
-    What waits, waits with Triton, and a model sees of it no more than its next batch. So after a full batch it asks how
-    long requests had to wait lately. Was it longer than the limit, then of each batch a few rows are answered and the
-    others refused, which keeps the queue short, until a batch has no more than these few rows.
+    What waits, waits with Triton, and a model sees of it no more than its next batch. So where a batch may be full it
+    asks how long requests had to wait lately. Was it longer than the limit, then full batches are refused, and of
+    others a few rows are answered and the rest refused, which keeps the queue short. That ends when the instance had
+    nothing to do, or after a while; should requests then soon wait again, for half of the limit, it goes on for twice
+    as long.
 
     Args:
         waited: seconds that requests waited lately, on average; None where that is not known, as for a first look.
-        full_rows: rows of a full batch.
+        full_rows: rows of a full batch. A batch ends where the next request does not fit, so any with more than half as
+            many may be one.
         limit_s: the longest wait, in seconds, that is no overload.
     """
 
@@ -34,8 +41,10 @@ class Overload:
         self._waited = waited
         self._full_rows = full_rows
         self._limit_s = limit_s
+        self._looked_at = self._until = self._over_at = self._idle_since = float("-inf")
         self._overloaded = False
-        self._looked_at = float("-inf")
+        self._lasts_s = SHORTEST_S
+        self._allowance = 0  # rows; saved up for requests of more than ANSWERED_ROWS
 
     def answered(self, rows: Sequence[int]) -> int:
         """How many requests of a batch, the first ones, to answer; the others are to be refused.
@@ -43,26 +52,40 @@ class Overload:
         Args:
             rows: of each request, in order.
         """
-        total = sum(rows)
-        if not self._overloaded and total >= self._full_rows:
-            self._overloaded = self._look()
-        elif total <= ANSWERED_ROWS:
-            self._overloaded = False
+        total, now = sum(rows), time.monotonic()
+        may_be_full = total > self._full_rows / 2
+        if self._overloaded and (now >= self._until or now - self._idle_since > _REST_S):
+            self._overloaded, self._over_at = False, now
+        if not self._overloaded and may_be_full and self._waits_too_long(now):
+            self._begin(now)
         if not self._overloaded:
             return len(rows)
-        count, taken = 1, rows[0]
-        while count < len(rows) and taken + rows[count] <= ANSWERED_ROWS:
-            taken += rows[count]
+        if may_be_full and rows[0] <= ANSWERED_ROWS:
+            return 0  # what waits behind them would hear too late
+        self._allowance = min(self._allowance + ANSWERED_ROWS, self._full_rows)
+        count = 0
+        while count < len(rows) and rows[count] <= self._allowance:
+            self._allowance -= rows[count]
             count += 1
         return count
 
-    def _look(self) -> bool:
-        now = time.monotonic()
+    def ended(self) -> None:
+        """Take note that the batch was answered."""
+        self._idle_since = time.monotonic()
+
+    def _waits_too_long(self, now: float) -> bool:
         if now - self._looked_at < _LOOK_EVERY_S:
             return False
         self._looked_at = now
         waited = self._waited()
-        return waited is not None and waited > self._limit_s
+        return waited is not None and waited > (self._limit_s / 2 if self._again(now) else self._limit_s)
+
+    def _again(self, now: float) -> bool:
+        return now - self._over_at < _AGAIN_S
+
+    def _begin(self, now: float) -> None:
+        self._lasts_s = min(2 * self._lasts_s, LONGEST_S) if self._again(now) else SHORTEST_S
+        self._overloaded, self._until, self._allowance = True, now + self._lasts_s, 0
 
 
 class QueueStatistics:
@@ -71,27 +94,29 @@ class QueueStatistics:
     Args:
         address: `host:port` of Triton's HTTP endpoint.
         model: name of the model.
-        complain: told once why nothing is known.
+        complain: told why nothing is known, once until it is known again.
     """
 
     def __init__(self, address: str, model: str, complain: Callable[[str], object]) -> None:
         self._address, self._path = address, f"/v2/models/{model}/stats"
-        self._complain: Callable[[str], object] | None = complain
+        self._complain, self._failed_at = complain, float("-inf")
         self._connection = HTTPConnection(address, timeout=_TIMEOUT_S)
         self._seen: tuple[float, int, int] | None = None  # when, requests, nanoseconds
 
     def waited(self) -> float | None:
-        """Seconds, on average over the requests that ended since the last look; None without one in the last second."""
+        """Seconds, on average over the requests answered since the last look; None without one in 10 seconds."""
+        if time.monotonic() - self._failed_at < _AFTER_FAILURE_S:
+            return None
         try:
             count, waited_ns = self._read()
         except (OSError, HTTPException, ValueError, LookupError) as error:
             self._connection.close()
-            if self._complain is not None:
-                self._complain(
-                    f"overload can't be noticed: {self._address}{self._path}: {type(error).__name__} {error}"
-                )
-                self._complain = None
+            if self._failed_at == float("-inf"):
+                why = f"{self._address}{self._path}: {type(error).__name__} {error}"
+                self._complain(f"an overload can't be noticed: {why}")
+            self._failed_at = time.monotonic()
             return None
+        self._failed_at = float("-inf")
         now, seen = time.monotonic(), self._seen
         self._seen = now, count, waited_ns
         if seen is None or now - seen[0] > _LATELY_S or count <= seen[1]:

@@ -26,6 +26,7 @@ INDEX_VARIABLE = "SHOPWINDOW_INDEX"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 _waiting = Waiting()  # a process serves one instance
+_handed_over = 0
 
 
 class Context:
@@ -160,8 +161,14 @@ def answer(
             tensors = [pb_utils.Tensor(name, array) for name, array in outcome.items() if name in wanted]
             responses[position] = pb_utils.InferenceResponse(tensors)
             rows += len(next(iter(outcome.values()))) - 1
-    _waiting.end(rows, time.perf_counter())
+    _waiting.end(max(rows, _handed_over), time.perf_counter())
     return responses
+
+
+def handed_over(rows: int) -> None:
+    """Take note of how many rows Triton handed over, of which `answer` may see fewer."""
+    global _handed_over
+    _handed_over = rows
 
 
 def longest_wait() -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -24,7 +23,7 @@ class Admission:
     Args:
         context: of the model.
         answer: the model's: one response per request, in order.
-        limit_ms: how long requests may wait; by default what SHOPWINDOW_QUEUE_LIMIT_MS says, else 250.
+        limit_ms: how long requests may wait; by default what SHOPWINDOW_QUEUE_LIMIT_MS says, else 250. 0 refuses none.
         refused: is told how many requests were refused.
     """
 
@@ -44,23 +43,20 @@ class Admission:
 
     def take(self, requests: Sequence[Any]) -> list[Any]:
         """What `execute` returns: a response per request."""
-        count = self._overload.answered([request.inputs()[0].shape()[0] for request in requests])
-        if count == len(requests):
-            return self._answer(requests)
-        self._refused(len(requests) - count)
-        try:
-            answered = self._answer(requests[:count])
-        except Exception as error:  # a fault of ours, which the others have nothing to do with
-            pb_utils.Logger.log_error(f"{self._model} failed: {traceback.format_exc()}")
-            code = pb_utils.TritonError.INTERNAL
-            answered = [stub.failure(f"{type(error).__name__}: {error}", code) for _ in range(count)]
+        rows = [request.inputs()[0].shape()[0] for request in requests]
+        stub.handed_over(sum(rows))
+        count = self._overload.answered(rows)
+        answered = self._answer(requests[:count]) if count else []
+        self._overload.ended()
+        if count < len(requests):
+            self._refused(len(requests) - count)
         return [*answered, *(self._refusal() for _ in requests[count:])]
 
     def _refusal(self) -> Any:
         # "Exceeds maximum queue size" is what Triton itself says of a full queue.
         return stub.failure(
-            f"Exceeds maximum queue size: requests to {self._model} waited longer than the {self._limit_ms:g} ms of "
-            f"{LIMIT_VARIABLE}, so some are refused; send it again later, or elsewhere",
+            f"Exceeds maximum queue size: requests to {self._model} waited longer than {self._limit_ms:g} ms, so some "
+            "are refused; send it again later, or elsewhere",
             pb_utils.TritonError.UNAVAILABLE,
         )
 
@@ -72,5 +68,5 @@ def _limit_ms() -> float:
     except ValueError:
         limit = -1.0
     if not 0 <= limit < float("inf"):
-        raise ValueError(f"{LIMIT_VARIABLE} must be a number of milliseconds, at least 0, got {text!r}")
+        raise ValueError(f"{LIMIT_VARIABLE} must be a number of milliseconds, 0 for no limit, got {text!r}")
     return limit

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from math import isfinite
 from typing import Any
 
 import triton_python_backend_utils as pb_utils  # exists only inside the stub
@@ -27,7 +28,8 @@ class Metrics:
     Args:
         model: name of the model.
         instance: name of the instance, for its generation.
-        stages: names of the stages that it measures; "execute" for all of them comes beside.
+        stages: names of the stages that it measures; "execute" for all of them comes beside, and "queue" for the
+            longest that a request can have waited before.
         generation: tells which generation is served.
         cache: tells which cache is used; None where there is none.
     """
@@ -54,7 +56,8 @@ class Metrics:
         }
         labels = {"model": model}
         self._stages = {
-            stage: self._metric("stage_seconds", {**labels, "stage": stage}, _SECONDS) for stage in (*stages, "execute")
+            stage: self._metric("stage_seconds", {**labels, "stage": stage}, _SECONDS)
+            for stage in (*stages, "execute", "queue")
         }
         self._rows = self._metric("batch_rows", labels, _ROWS)
         self._generation = self._metric("index_generation", {**labels, "instance": instance})
@@ -78,10 +81,11 @@ class Metrics:
         self._ended.set()
         self._thread.join()
 
-    def take(self, watch: Stopwatch, rows: int) -> None:
-        """Count in a batch."""
+    def take(self, watch: Stopwatch, rows: int, waited: float) -> None:
+        """Count in a batch, of which no request waited for more than so many seconds; infinite when unknown."""
+        others = {"execute": watch.total, "queue": waited if isfinite(waited) else None}
         for stage, metric in self._stages.items():
-            seconds = watch.total if stage == "execute" else watch.seconds(stage)
+            seconds = others[stage] if stage in others else watch.seconds(stage)
             if seconds is not None:
                 self._observations.append((metric, seconds))
         self._observations.append((self._rows, rows))

@@ -132,7 +132,7 @@ class Searching:
 
         responses = stub.answer(requests, read, compute)
         if searched:
-            self._metrics.take(watch, searched)
+            self._metrics.take(watch, searched, stub.longest_wait())
             if self._spans is not None:
                 self._spans.take(requests, watch, searched)
         return responses

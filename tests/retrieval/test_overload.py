@@ -7,11 +7,12 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from typing import ClassVar
 
 import pytest
 
-from retrieval.overload import ANSWERED_ROWS, Overload, QueueStatistics
+from retrieval.overload import ANSWERED_ROWS, LONGEST_S, SHORTEST_S, Overload, QueueStatistics
 
 FULL, LIMIT_S = 64, 0.25
 
@@ -20,7 +21,7 @@ class Clock:
     """A time that passes when it is told to, and what the server says then."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now, self.waited, self.looks = 100.0, 0.0, 0
+        self.now, self.waited, self.looks, self.takes = 100.0, 0.0, 0, 0.0
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
 
     def look(self) -> float:
@@ -29,7 +30,10 @@ class Clock:
 
     def batch(self, overload: Overload, rows: Sequence[int], seconds: float = 1.0) -> int:
         self.now += seconds
-        return overload.answered(rows)
+        count = overload.answered(rows)
+        self.now += self.takes
+        overload.ended()
+        return count
 
 
 @pytest.fixture
@@ -42,16 +46,19 @@ def overload(clock: Clock) -> Overload:
     return Overload(clock.look, full_rows=FULL, limit_s=LIMIT_S)
 
 
-def test_batches_that_are_not_full_are_answered_and_nobody_is_asked(clock: Clock, overload: Overload) -> None:
+def test_batches_that_are_surely_not_full_are_answered_and_nobody_is_asked(clock: Clock, overload: Overload) -> None:
     clock.waited = 10.0
-    assert clock.batch(overload, [1] * (FULL - 1)) == FULL - 1
+    assert clock.batch(overload, [1] * (FULL // 2)) == FULL // 2
     assert clock.looks == 0
 
 
-def test_full_batches_are_answered_while_the_wait_is_within_the_limit(clock: Clock, overload: Overload) -> None:
+@pytest.mark.parametrize("rows", [[1] * FULL, [5] * 12, [24, 24], [40]])
+def test_full_batches_are_answered_while_the_wait_is_within_the_limit(
+    clock: Clock, overload: Overload, rows: list[int]
+) -> None:
     clock.waited = LIMIT_S
-    assert [clock.batch(overload, [1] * FULL) for _ in range(3)] == [FULL] * 3
-    assert clock.looks == 3
+    assert [clock.batch(overload, rows) for _ in range(3)] == [len(rows)] * 3
+    assert clock.looks == 3  # no other request might have fitted
 
 
 def test_the_server_is_asked_ten_times_a_second_at_most(clock: Clock, overload: Overload) -> None:
@@ -60,21 +67,54 @@ def test_the_server_is_asked_ten_times_a_second_at_most(clock: Clock, overload: 
     assert 8 <= clock.looks <= 11
 
 
-def test_beyond_the_limit_the_first_rows_of_each_batch_are_answered_until_one_is_small(
+def test_beyond_the_limit_full_batches_are_refused_and_of_others_the_first_rows_answered(
     clock: Clock, overload: Overload
 ) -> None:
     clock.waited = LIMIT_S * 1.1
-    assert clock.batch(overload, [1] * FULL) == ANSWERED_ROWS
+    assert clock.batch(overload, [1] * FULL) == 0
+    assert clock.batch(overload, [1] * 30, seconds=0.05) == ANSWERED_ROWS
+    assert clock.batch(overload, [5, 5, 5, 5], seconds=0.05) == 3
+    assert clock.batch(overload, [1] * 40, seconds=0.05) == 0
+    assert clock.batch(overload, [1] * ANSWERED_ROWS, seconds=0.05) == ANSWERED_ROWS
+
+
+def test_a_request_of_many_rows_is_answered_when_its_share_has_gathered(clock: Clock, overload: Overload) -> None:
+    clock.waited = LIMIT_S * 1.1
+    assert [clock.batch(overload, [FULL], seconds=0.05) for _ in range(8)] == [0, 0, 0, 1] * 2
+
+
+def test_it_ends_by_itself_although_callers_come_back_at_once(clock: Clock, overload: Overload) -> None:
+    clock.waited = LIMIT_S * 1.1
+    assert clock.batch(overload, [1] * 40) == 0
+    clock.waited = 0.02
+    answered = [clock.batch(overload, [1] * 40, seconds=0.02) for _ in range(200)]
+    assert answered.index(40) == pytest.approx(SHORTEST_S / 0.02, abs=1)
+    assert set(answered[answered.index(40) :]) == {40}
+
+
+def test_it_ends_when_there_was_nothing_to_do(clock: Clock, overload: Overload) -> None:
+    clock.waited = LIMIT_S * 1.1
+    clock.takes = 0.3
+    assert clock.batch(overload, [1] * FULL) == 0
+    assert clock.batch(overload, [1] * FULL, seconds=0.01) == 0
     clock.waited = 0.0
-    assert clock.batch(overload, [1] * 40) == ANSWERED_ROWS
-    assert clock.batch(overload, [6, 6, 6, 6]) == 2
-    assert clock.batch(overload, [FULL]) == 1  # one request is not divided
-    assert clock.batch(overload, [1] * ANSWERED_ROWS) == ANSWERED_ROWS
-    assert clock.batch(overload, [1] * 40) == 40  # over
+    assert clock.batch(overload, [1] * FULL, seconds=0.15) == FULL
+
+
+def test_one_that_comes_back_is_noticed_sooner_and_lasts_longer(clock: Clock, overload: Overload) -> None:
+    clock.waited = LIMIT_S * 1.1
+    looks: list[float] = []
+    for _ in range(4000):
+        clock.batch(overload, [1] * FULL, seconds=0.02)
+        if clock.looks > len(looks):
+            looks.append(clock.now)
+            clock.waited = LIMIT_S * 0.6  # from the second look on
+    lengths = [round(later - before) for before, later in pairwise(looks)]
+    assert lengths[:5] == [SHORTEST_S, 4, 8, LONGEST_S, LONGEST_S]
 
 
 def test_what_is_not_known_is_no_overload(clock: Clock) -> None:
-    assert clock.batch(Overload(lambda: None, full_rows=FULL, limit_s=0.0), [1] * FULL) == FULL
+    assert clock.batch(Overload(lambda: None, full_rows=FULL, limit_s=0.1), [1] * FULL) == FULL
 
 
 class Statistics(BaseHTTPRequestHandler):
@@ -113,15 +153,17 @@ def test_the_wait_is_that_of_the_requests_since_the_last_look(statistics: str, c
     assert queue.waited() == pytest.approx(0.25)
     assert queue.waited() is None  # nothing ended since
     Statistics.queue = {"count": 15, "ns": 9_000_000_000}
-    clock.now += 5.0
+    clock.now += 50.0
     assert queue.waited() is None  # long ago
     assert told == []
 
 
 @pytest.mark.parametrize("model", ["retrieve", "another"])
-def test_why_nothing_is_known_is_told_once(statistics: str, model: str) -> None:
+def test_why_nothing_is_known_is_told_once_and_it_is_seldom_tried(statistics: str, model: str, clock: Clock) -> None:
     told: list[str] = []
     queue = QueueStatistics("127.0.0.1:1" if model == "retrieve" else statistics, model, told.append)
-    assert [queue.waited() for _ in range(3)] == [None] * 3
+    for _ in range(3):
+        assert queue.waited() is None
+        clock.now += 6.0
     assert len(told) == 1
     assert f"/v2/models/{model}/stats" in told[0]

@@ -8,6 +8,8 @@ REPOSITORY := build/model_repository
 INDEX := build/index
 
 .DELETE_ON_ERROR:
+# A live index: what fails after it was published, or taken back, must not take it away from its servers.
+.PRECIOUS: $(INDEX)/CURRENT
 .PHONY: install demo serve test gpu-check bench bench-index soak lint format clean
 
 install: $(READY)
@@ -46,11 +48,13 @@ gpu-check: $(if $(filter $(BIN)/python,$(GPU_PYTHON)),$(READY))
 # Towers of 6 layers x 384 and 200,000 products, made from the titles of a catalogue.
 STAND := build/stand
 STAND_TITLES ?= $(firstword $(wildcard ../shared/data/fashion/dev/products.parquet) $(SHOP)/products.parquet)
-$(STAND)/index/CURRENT: $(STAND_TITLES) | $(READY)
+$(STAND)/.made: $(STAND_TITLES) $(wildcard model_repository/*/*.pbtxt model_repository/*/*/* export/*.py export/*/*.py towers/*.py) | $(READY)
+	rm -rf $(STAND)/model_repository
 	$(BIN)/python -m loadtests.stand --titles $(STAND_TITLES) --out $(STAND)
+	touch $@
 
 # Against FastAPI, pytriton and BentoML, and the targets of serving: 25 minutes on a machine that does nothing else.
-bench: $(STAND)/index/CURRENT
+bench: $(STAND)/.made
 	$(BIN)/python -m loadtests.peers --repository $(STAND)/model_repository --index $(STAND)/index --queries $(STAND)/queries.txt $(BENCH_ARGS)
 
 # 1 and 5 million vectors: hours on two cores, 23 GB of memory; what is under build/bench is not measured again.

@@ -41,8 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--if-changed",
         action="store_true",
-        help="do nothing where what is served was built from the same catalogue (path, size and date of its files), "
-        "towers and options; updates since then stay",
+        help="build nothing where what is to be served was made from the same catalogue (path, size and date of its "
+        "files) and towers, with the same --recipe and --with-towers; updates since then stay",
     )
     add_waiting(parser)
     where = parser.add_mutually_exclusive_group()
@@ -69,8 +69,10 @@ def run(options: argparse.Namespace) -> int:
     out = options.out or default_index(options.repository)
     if options.if_changed:
         asked = {"recipe": options.recipe, "with_towers": options.with_towers}
-        if served := built_already(options.catalog, options.repository, out, **asked):
-            print(f"kept {out}, generation {served.generation}: it was built from this catalogue with these towers")
+        if kept := built_already(options.catalog, options.repository, out, **asked):
+            print(f"kept {out}, generation {kept.generation}: it was built from this catalogue with these towers")
+            # The run that published it may have ended before it was served.
+            await_served(out, kept.generation, options.timeout, options.expect_processes)
             return 0
     manifest = build_index(
         options.catalog,

@@ -124,6 +124,11 @@ def built_already(
     """The manifest of what is served, where `build_index` with the same arguments made it; None where it did not.
 
     A catalogue is the same while path, size and date of its files are. Updates since the build count as its own.
+
+    Raises:
+        BundleUnfit: the repository's files are not those that were exported together.
+        CatalogError: a file is not a catalogue.
+        FileNotFoundError: the repository is incomplete.
     """
     try:
         served = read_manifest(out)

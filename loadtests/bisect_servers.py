@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
-from urllib.request import ProxyHandler, build_opener
 
 from tritonclient.grpc import InferenceServerClient
 
@@ -24,10 +22,10 @@ PROFILES = {"cpu": "retrieve", "cpu-ensemble": "query_tower"}
 
 
 class _Counts(NamedTuple):
-    """Of a model so far; batches are those that were computed, which may put together several that Triton made."""
+    """Of a model so far, by Triton's statistics."""
 
-    queries: float
-    batches: float
+    queries: int
+    batches: int
     requests: int
     queue_ns: int
 
@@ -42,10 +40,10 @@ class Served:
 
     def __init__(self, server: TritonServer, name: str) -> None:
         self.target = Target(name=name, protocol="grpc", url=server.grpc_url, pid=server.pid)
-        self._model, self._metrics_url = PROFILES[server.options.profile], server.metrics_url
+        self._model = PROFILES[server.options.profile]
 
     def measure(self, load: Load, *, queries: Path, seconds: float, seed: int = 0) -> Reading:
-        """As `drive`, with the batches that the model counts, or else Triton, and the waiting in Triton's own queue."""
+        """As `drive`, with the model's batches and its requests' waiting, as Triton counts them."""
         before = self._counts()
         reading = drive(self.target, load, queries=queries, seconds=seconds, seed=seed)
         after = self._counts()
@@ -59,15 +57,7 @@ class Served:
         with InferenceServerClient(self.target.url, channel_args=DIRECT) as client:
             [found] = client.get_inference_statistics(self._model).model_stats
         queue = found.inference_stats.queue
-        rows, batches = self._batches() or (found.inference_count, found.execution_count)
-        return _Counts(rows, batches, queue.count, queue.ns)
-
-    def _batches(self) -> tuple[float, float] | None:
-        """Rows and batches by the model's own metrics; None where it has none, as a step of an ensemble."""
-        with build_opener(ProxyHandler({})).open(self._metrics_url, timeout=10) as response:  # it is on this machine
-            text = response.read().decode()
-        found = dict(re.findall(rf'^shopwindow_batch_rows_(sum|count){{model="{self._model}"}} (\S+)$', text, re.M))
-        return (float(found["sum"]), float(found["count"])) if found else None
+        return _Counts(found.inference_count, found.execution_count, queue.count, queue.ns)
 
 
 @contextmanager

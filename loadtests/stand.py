@@ -7,6 +7,7 @@ and what they find is compared with what the same towers find in process, not ju
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -50,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     asked = {name: str(getattr(options, name)) for name in ("titles", "config", "products", "precision")}
+    asked |= {f"{name} SHA-256": _digest(getattr(options, name)) for name in ("titles", "config")}
     note = options.out / "stand.json"
     if note.exists() and (before := json.loads(note.read_text())) != asked:
         parser.error(f"--out {options.out} holds a stand of {before}; remove it, or give another folder")
@@ -138,6 +140,11 @@ def _spread(head: torch.nn.Linear, embed: Callable[[], object]) -> None:
     turn = directions.T @ torch.diag(wanted) @ directions
     head.weight.copy_(turn @ head.weight)
     head.bias.copy_(turn @ (head.bias - centre))
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _titles(catalogue: Path) -> list[str]:

@@ -127,6 +127,7 @@ class QueueStatistics:
         self._connection.request("GET", self._path)
         response = self._connection.getresponse()
         text = response.read()
+        self._connection.close()  # a server that is stopped waits for open ones
         if response.status != 200:
             raise ValueError(f"answered {response.status}")
         queue = json.loads(text)["model_stats"][0]["inference_stats"]["queue"]

@@ -13,10 +13,11 @@ from retrieval.recipes import KINDS, Recipe, choose_recipe
 GIB = 2**30
 
 TOP_K = 100
-# Seconds of one core for each vector of 128 dimensions that a search looks at, by what is kept of it, out of memory.
-# Estimates, not measured: whole vectors are bounded by memory at some 10 GB/s a core. They are to be replaced by column
-# "ns each" that `make bench-index` writes into docs/benchmarks.md. Other lengths cost in proportion.
-SCORE_S = {"flat": 50e-9, "ivf": 50e-9, "ivf-sq8": 25e-9, "ivf-pq32": 20e-9, "hnsw": 150e-9}
+# Seconds of one core for each vector of 128 dimensions that a search looks at, by what is kept of it, out of memory: of
+# the inverted indexes as `make bench-index` measured it at 1 and 5 million vectors, column "ns each" in
+# docs/benchmarks.md. A flat index reads whole vectors as `ivf` does; `hnsw` is an estimate. Other lengths cost in
+# proportion.
+SCORE_S = {"flat": 22e-9, "ivf": 22e-9, "ivf-sq8": 13e-9, "ivf-pq32": 15e-9, "hnsw": 150e-9}
 _MEASURED_DIM = 128
 # Vectors that HNSW scores for each candidate it keeps (efSearch): an estimate for a million, to be replaced by column
 # "scored" there. It grows with the logarithm of the count.
@@ -25,7 +26,8 @@ _HNSW_ROWS = 1_000_000
 # A random read of one page from an NVMe disk, for whole vectors that compressed ones are ranked by and that are not in
 # the page cache.
 READ_S = 80e-6
-# Rate at which FAISS assigns vectors to lists (a matrix product), and k-means rounds of its training.
+# Rate at which a core assigns vectors to lists (a matrix product), and k-means rounds of FAISS's training. The builds
+# of `make bench-index` came to 43 to 99 billion operations a second.
 FLOPS = 40e9
 KMEANS_ROUNDS = 10
 

@@ -193,6 +193,8 @@ class BaseClient(ABC, Generic[ResultsT, VectorsT, ProductsT, InfoT, HealthT]):
     def info(self, **options: Unpack[CallOptions]) -> InfoT:
         """Return the server's name, version, limits, bundle and index generation as `ServerInfo`.
 
+        What only a model's reply tells, the generation above all, is None when that model is overloaded.
+
         Raises:
             ShopwindowError: One of its subclasses; never because the server doesn't say one of them.
         """

@@ -12,12 +12,24 @@ from tritonclient.grpc import service_pb2
 from . import _requests as wire
 from ._compose import Composition, Part
 from ._engine import Engine
-from ._errors import DeadlineExceeded, InvalidRequest, ServerFault, ServerNotReady, ServerUnreachable, VersionMismatch
+from ._errors import (
+    DeadlineExceeded,
+    InvalidRequest,
+    QueueTimeout,
+    ServerFault,
+    ServerNotReady,
+    ServerOverloaded,
+    ServerUnreachable,
+    VersionMismatch,
+)
 from ._options import Call, CallDefaults, CallOptions, SearchOptions
 from ._requests import ImageSource, ModelRequest, Product
 from ._results import Health, ProductEmbeddings, Results, ServerInfo
 from ._timings import TIMING_OUTPUTS, Timings
 from ._wire import embedding_dim, server_info
+
+# Then `info` leaves out what only that model's reply tells: the rest is known, and looked at in an overload above all.
+_UNTOLD = (ServerNotReady, ServerOverloaded, QueueTimeout, ServerFault)
 
 
 class _Search(NamedTuple):
@@ -110,11 +122,15 @@ class Calls:
         return Health(reachable=True, live=live, ready=ready and all(models.values()), models=models)
 
     async def _search(self, model: str, inputs: Mapping[str, wire.Array], search: _Search) -> Results:
-        outputs = wire.RESULT_OUTPUTS + TIMING_OUTPUTS if search.timings else wire.RESULT_OUTPUTS
+        outputs: tuple[str, ...] = wire.RESULT_OUTPUTS
+        if search.timings:
+            outputs += TIMING_OUTPUTS
+        if model == wire.RETRIEVE and wire.wants_words(search.parameters):  # the other models refuse to
+            outputs += (wire.CHANNELS_OUTPUT,)
         request = ModelRequest(model, inputs, outputs, search.parameters)
         (reply,) = await self._engine.answer([request], search.call)
         timings = Timings.from_reply(reply) if search.timings else None
-        return Results(reply["product_ids"], reply["scores"], timings)
+        return Results(reply["product_ids"], reply["scores"], timings, reply.get(wire.CHANNELS_OUTPUT))
 
     async def _config_or_none(self, model: str, call: Call) -> Any:
         try:
@@ -130,7 +146,7 @@ class Calls:
         request = ModelRequest(wire.PRODUCT_INDEX, anything, ("generation",), {"top_k": 1})
         try:
             (reply,) = await self._engine.answer([request], call)
-        except (ServerNotReady, VersionMismatch, ServerFault):
+        except (*_UNTOLD, VersionMismatch):
             return None
         return int(reply["generation"][0, 0])
 
@@ -142,7 +158,7 @@ class Calls:
         request = ModelRequest(wire.EMBED_QUERY, wire.encode_queries("towers"), ("towers",), {})
         try:
             (reply,) = await self._engine.answer([request], call)
-        except (ServerNotReady, ServerFault):
+        except _UNTOLD:
             return None
         return str(reply["towers"][0, 0].decode())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from copy import deepcopy
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -12,7 +13,7 @@ from tritonclient.grpc import service_pb2
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from . import _requests, _wire
-from ._errors import ClientClosed, InvalidRequest, ShopwindowError, from_status
+from ._errors import ClientClosed, DeadlineExceeded, InvalidRequest, ShopwindowError, from_status
 from ._latencies import Latencies
 from ._options import Call
 from ._requests import ModelRequest, Reply
@@ -135,32 +136,44 @@ class Engine:
         if self._clocks_synchronised:
             _wire.name_the_end(message, left_s)
         if self._hedge is not None:
-            return await self._hedged(self._hedge, transport, message, request, call)
+            return await self._hedged_and_timed(self._hedge, transport, message, request, call)
         try:
             return await transport.call("ModelInfer", message, left_s, call.metadata)
         except _FAILURES as error:
             raise self._translate(error, request.model, call, request.positions) from error
 
+    async def _hedged_and_timed(
+        self, hedge: Hedge, transport: Transport, message: Any, request: ModelRequest, call: Call
+    ) -> Any:
+        # From the first one's start, whichever answers: else what is hedged would look fast, and more and more would be
+        # hedged.
+        began = monotonic()
+        try:
+            answer = await self._hedged(hedge, transport, message, request, call)
+        except DeadlineExceeded:
+            self._note_latency(request, monotonic() - began)  # at least that: else a server that hangs would look fast
+            raise
+        self._note_latency(request, monotonic() - began)
+        return answer
+
     async def _hedged(self, hedge: Hedge, transport: Transport, message: Any, request: ModelRequest, call: Call) -> Any:
-        running: list[Any] = []
+        running = [transport.start("ModelInfer", message, call.deadline.left_s(), call.metadata)]
         failures: list[ShopwindowError] = []
-        more = 1 + hedge.extra
-        after_s, began = self._after_s(hedge, request), monotonic()
+        more = hedge.extra
+        after_s = self._after_s(hedge, request)
         try:
             while True:
-                if not running or (more and self._budget.allows):
-                    running.append(transport.start("ModelInfer", message, call.deadline.left_s(), call.metadata))
+                done = await transport.wait(running, after_s if more and self._budget.allows else None)
+                if not done and self._budget.take():  # by now others may have taken what was left
+                    left_s = call.deadline.left_s()
+                    message = deepcopy(message)  # asyncio may still be reading the one before
+                    _wire.limit_queueing(message, left_s)
+                    running.append(transport.start("ModelInfer", message, left_s, call.metadata))
                     more -= 1
-                patience_s = after_s if more and self._budget.allows else None
-                for attempt in await transport.wait(running, patience_s):
+                for attempt in done:
                     running.remove(attempt)
                     try:
-                        answer = attempt.result()
-                        if self._latencies is not None:
-                            # From the first one's start, whichever answered: else what is hedged would look fast, and
-                            # more and more would be hedged.
-                            self._latencies.note(request.model, request.rows, monotonic() - began)
-                        return answer
+                        return attempt.result()
                     except _FAILURES as error:
                         failures.append(self._translate(error, request.model, call, request.positions))
                     # A refusal of the request itself is an answer; of a failure the other attempts know nothing.
@@ -169,6 +182,10 @@ class Engine:
                         raise next((error for error in failures if not error.retryable), failures[-1])
         finally:
             await transport.cancel(running)
+
+    def _note_latency(self, request: ModelRequest, seconds: float) -> None:
+        if self._latencies is not None:
+            self._latencies.note(request.model, request.rows, seconds)
 
     def _after_s(self, hedge: Hedge, request: ModelRequest) -> float | None:
         """The seconds to wait for an answer before the request is sent once more; None while that isn't known."""

@@ -148,6 +148,7 @@ class InProcess:
         return {
             "product_ids": result.product_ids,
             "scores": result.scores,
+            "channels": result.channels,
             "timings_us": np.tile(np.array([*times, len(embeddings), 0], np.int64), each),  # there is no queue
             "effort": np.full(each, wanted.effort, np.int64),
             "generation": np.full(each, pipeline.index.manifest.generation, np.int64),

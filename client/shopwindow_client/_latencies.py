@@ -29,7 +29,7 @@ class Latencies:
         self._lock = threading.Lock()
 
     def note(self, model: str, rows: int, seconds: float) -> None:
-        """Take in how long a request took to be answered."""
+        """Take in how long a request took to be answered, or was waited for until its deadline."""
         kind = (model, rows.bit_length())
         with self._lock:
             latest = self._latest.setdefault(kind, deque(maxlen=_KEPT))

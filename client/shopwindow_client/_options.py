@@ -62,7 +62,7 @@ class SearchOptions(CallOptions, total=False):
             JSON: `{"colour": "red", "price": {"lt": 50}, "brand": {"in": ["a", "b"]}}`.
         min_score: Leave out products that score less.
         channels: Where products come from: "embedding", "lexical" or "embedding,lexical". Words are needed for all
-            but the first.
+            but the first; `Results.channels` then tells which found each product.
         fusion: How two channels are merged: "rrf", or "weighted:0.7" with the weight of the embedding channel.
         allow_lower_effort: Let the server search with less effort than asked for when the time until the deadline is
             short; `timings` tells which it was.

@@ -25,6 +25,7 @@ PRODUCT_INDEX = "product_index"
 MODELS = (RETRIEVE, RETRIEVE_SIMILAR, EMBED_QUERY, EMBED_PRODUCT, PRODUCT_INDEX)
 
 RESULT_OUTPUTS = ("product_ids", "scores")
+CHANNELS_OUTPUT = "channels"
 
 Array = npt.NDArray[Any]
 Parameters = dict[str, Union[str, int, float]]
@@ -191,6 +192,11 @@ def encode_parameters(
                 raise InvalidRequest(f"{name} must be a string, got {text!r}")
             parameters[name] = text
     return parameters
+
+
+def wants_words(parameters: Parameters) -> bool:
+    """Return whether another channel than the embeddings is searched."""
+    return str(parameters.get("channels", "embedding")).strip() != "embedding" or "fusion" in parameters
 
 
 def join(replies: Sequence[Reply]) -> Reply:

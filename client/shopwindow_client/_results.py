@@ -45,11 +45,14 @@ class Results:
         ids: (n, k) int64; a row with fewer than k products ends in -1.
         scores: (n, k) float32; -inf where the id is -1.
         timings: How the server searched for each row; None unless it was asked for with `timings=True`.
+        channels: (n, k) int64, what found each product: 1 the embedding, 2 the words, 3 both; 0 where the id is -1.
+            None unless the search's `channels` named more than the embedding.
     """
 
     ids: npt.NDArray[np.int64]
     scores: npt.NDArray[np.float32]
     timings: Timings | None = None
+    channels: npt.NDArray[np.int64] | None = None
 
     @property
     def counts(self) -> npt.NDArray[np.int64]:
@@ -95,7 +98,10 @@ class Results:
         kept = np.take_along_axis(wanted, order, axis=1)
         ids = np.where(kept, np.take_along_axis(self.ids, order, axis=1), np.int64(PADDING_ID))
         scores = np.where(kept, np.take_along_axis(self.scores, order, axis=1), np.float32(-np.inf))
-        return Results(ids, scores, self.timings)
+        channels = self.channels
+        if channels is not None:
+            channels = np.where(kept, np.take_along_axis(channels, order, axis=1), np.int64(0))
+        return Results(ids, scores, self.timings, channels)
 
     def __len__(self) -> int:
         return len(self.ids)

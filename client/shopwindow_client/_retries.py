@@ -24,14 +24,15 @@ class Retry:
     """Sending again what the server did not carry out: unreachable, overloaded, draining, dropped from the queue.
 
     The pauses double and are random between nothing and the whole, so that many clients don't come back together.
-    Retries stop while the budget is below half, as gRPC throttles its own (gRFC A6): every failed attempt takes one
-    token, every success returns `budget_ratio` of one, so a server that is down is not also stormed.
+    Retries stop while no more than half the budget is left, as gRPC throttles its own (gRFC A6): every attempt that
+    fails like this takes one token, as does every hedge, and every success returns `budget_ratio` of one, so a server
+    that is down is not also stormed.
 
     Attributes:
         attempts: How often a request is sent at most, the first time included.
         first_pause_s: Longest pause before the second attempt, in seconds.
         max_pause_s: Longest pause before any, in seconds.
-        budget: Tokens of a client that is well, shared by all its calls.
+        budget: Tokens of a client that is well, shared by all its calls, their retries and hedges.
         budget_ratio: Tokens that a success returns.
         lost: Send again also what was on its way when the connection broke. The server may have carried it out, so
             it may be searched twice; a search changes nothing.
@@ -68,16 +69,18 @@ class Hedge:
     """Sending a request a second time when the first doesn't answer soon.
 
     The first answer counts and the other request is cancelled. It cuts the slowest calls when several replicas stand
-    behind the address, and costs the work of as many calls as are slower than that. A hedge is left out while the retry
-    budget is low.
+    behind the address, and costs the work of as many calls as are slower than that. Each hedge takes a token of the
+    budget in `Retry` (of `Retry()` with retry=None) and is left out while no more than half of that is left: with the
+    defaults 5 are sent, then one for each 10 answers. More need a larger `budget` or `budget_ratio`.
 
     Attributes:
         after_s: Seconds without an answer before the request is sent once more.
-        extra: How many more times it is sent at most, one each time as long passes again.
+        extra: How many more times it is sent at most, one each time as long passes again without an answer or failure.
         percentile: Wait as long as this percentile, 50 to 99, of the client's own latest latencies: 95 sends one call
             in twenty twice. They are kept by model and magnitude of a request's rows, up to 1,000 of each, and count
-            once 5 lie beyond the percentile: after 100 answers for 95, after 500 for 99. With `after_s` too, the
-            sooner of both counts, and `after_s` alone until then; without it nothing is hedged until then.
+            once 5 lie beyond the percentile: after 100 calls for 95, after 500 for 99. A call that ends in
+            `DeadlineExceeded` counts as long as it lasted. With `after_s` too, the sooner of both counts, and
+            `after_s` alone until then; without it nothing is hedged until then.
     """
 
     after_s: float | None = None
@@ -113,6 +116,14 @@ class Budget:
         if self._tokens < self._most:  # the usual case needs no lock
             with self._lock:
                 self._tokens = min(self._most, self._tokens + self._ratio)
+
+    def take(self) -> bool:
+        """Take a token for a hedge, if there is enough left, and return whether there was."""
+        with self._lock:
+            if not self.allows:
+                return False
+            self._tokens -= 1.0
+            return True
 
     def failed(self) -> None:
         """Count a failure that is worth a retry."""

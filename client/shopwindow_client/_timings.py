@@ -20,9 +20,9 @@ _COLUMNS = 6  # of timings_us
 class Timings:
     """How long the server took over each row, and how it searched. A row shares the times with its batch.
 
-    What the call took beyond these is the network and the client. nan is what another model of the server did, or
-    another request: a vector that is searched with has no tower before it, and of a composed query only the search is
-    told.
+    What the call took beyond `queue_ms` and `total_ms` is the network and the client. nan is what another model of the
+    server did, or another request: a vector that is searched with has no tower before it, and of a composed query only
+    the search is told.
 
     Attributes:
         prepare_ms: (n,) float64, milliseconds: tokenising the words or decoding the photos.

@@ -48,10 +48,11 @@ class Batcher:
                 replies = await loop.run_in_executor(self._thread, _compute, [queries for queries, _ in batch])
             except Exception as error:  # the callers hear of it, and the batcher goes on
                 for _, future in batch:
-                    future.set_exception(error)
+                    if not future.done():  # its caller may have gone
+                        future.set_exception(error)
                 continue
             for (_, future), reply in zip(batch, replies, strict=True):
-                if not future.done():  # its caller may have gone
+                if not future.done():
                     future.set_result(reply)
 
 

@@ -10,7 +10,7 @@ from statistics import median
 from loadtests.bisect_reading import Reading, median_ratio
 from loadtests.bisect_run import LIMIT
 from loadtests.peers.overload import Overload
-from loadtests.peers.running import BATCHER
+from loadtests.peers.running import BATCHERS
 
 OURS, CACHED = "Shopwindow", "Shopwindow, cache"
 REJECTED_MS = 50.0
@@ -18,8 +18,8 @@ _MOST_LATE_MS = 500.0  # an overload that was sent later was none
 _MOST_HALF_LATE_MS = 100.0  # nor does a calm load that was sent later tell of the server; as in a load test
 _MOST_GOOD = 1.25  # nor was one of which more was answered than the server was thought able to
 _LEAST_SENT = 2.7  # times the saturation rate; nor was one that was sent more slowly
-_MOST_HALF_ERRORS = 0.001  # share; a server that refuses part of a calm load is fast with the rest
-_MOST_MEMORY = 1.1  # what a wave leaves behind: full batches once computed, but no queue
+_MOST_ERRORS = 0.001  # share; a server that refuses part of a load is fast with the rest, or has no peak
+_MEMORY = "memory of the server's processes (RssAnon)"
 # The clients run on the same cores, and ours are gRPC's, the peer's HTTP's.
 _SHARED = "by what the servers' own CPU time allows {:.2f}; the rest is the clients'"
 Readings = Mapping[tuple[str, str], Sequence[Reading]]
@@ -63,6 +63,7 @@ class OpenLoop:
 
     Attributes:
         peak_per_s: Saturation rate, from which the others follow.
+        peak_refused: Share of the requests that were refused then: what is refused makes the rate too low.
         half_p50_ms: At half of that rate, from the intended start.
         half_p99_ms: Likewise.
         half_late_ms: 99th percentile of how late the load generator sent then, which is part of the latency.
@@ -75,6 +76,7 @@ class OpenLoop:
     """
 
     peak_per_s: float
+    peak_refused: float
     half_p50_ms: float
     half_p99_ms: float
     half_late_ms: float
@@ -110,38 +112,44 @@ def goals(readings: Readings, zipf: str, open_loops: Sequence[OpenLoop]) -> list
         for load, limit in (("8 x 8", 1.05), ("32 x 1", 1.25))
     ]
     found += [
-        Goal(
-            name=f"throughput, {load}, over {BATCHER}",
-            limit=limit,
-            at_most=False,
-            ratio=ratio((name, load), (BATCHER, load), "queries_per_s"),
-            note="" if (alone := ratio((BATCHER, load), (name, load), "cpu_ms")) is None else _SHARED.format(alone),
-        )
-        for name, load, limit in ((OURS, "32 x 1", 1.1), (CACHED, zipf, 2.0))
+        _throughput(readings, name, load, limit) for name, load, limit in ((OURS, "32 x 1", 1.1), (CACHED, zipf, 2.0))
     ]
     return [*found, *_open_goals(open_loops)]
 
 
+def _throughput(readings: Readings, name: str, load: str, limit: float) -> Goal:
+    rate = None
+    note = f"needs {' and '.join(BATCHERS)}"
+    ours, theirs = readings.get((name, load)), [readings.get((batcher, load)) for batcher in BATCHERS]
+    if ours and all(theirs):
+        # Of each round by itself: which one is faster may change with what else the machine does.
+        best = [max(each, key=lambda one: one.queries_per_s) for each in zip(*theirs, strict=True)]
+        rate = median_ratio(ours, best, "queries_per_s")
+        note = _SHARED.format(median_ratio(best, ours, "cpu_ms"))
+    return Goal(name=f"throughput, {load}, over the faster batcher", limit=limit, at_most=False, ratio=rate, note=note)
+
+
 def _open_goals(rounds: Sequence[OpenLoop]) -> list[Goal]:
     tail, calm = _calm(rounds)
-    good = rejected = memory = after = None
+    good = rejected = most = left = after = None
     sent, errors, grown, answered = _sent(rounds), "", "", ""
     if rounds:
         waves = [one.overload for one in rounds]
         late = [wave.rejected_ms for wave in waves if wave.rejected_ms is not None]
         good = median(_good(one) for one in rounds)
         rejected = median(late) / REJECTED_MS if late else 0.0  # where all were answered, none was rejected too late
-        memory = median(one.memory_after / one.memory_before for one in rounds)
+        most = median(one.memory_most / one.memory_before for one in rounds)
+        left = median(one.memory_after / one.memory_before for one in rounds)
         after = sum(one.after_ms is not None for one in rounds) / len(rounds)
         kinds = sum((Counter(wave.errors) for wave in waves), Counter[str]())
         often = ", mostly " + kinds.most_common(1)[0][0][:80] if kinds else ""
         errors = f"{kinds.total()} of {sum(wave.sent for wave in waves)} rejected or too late{often}"
-        most = [max(getattr(one, f"memory_{when}") for one in rounds) / 2**20 for when in ("before", "most", "after")]
-        grown = "at most {:.0f} MiB before, {:.0f} during, {:.0f} after".format(*most)
+        sizes = [max(getattr(one, f"memory_{when}") for one in rounds) / 2**20 for when in ("before", "most", "after")]
+        grown = "at most {:.0f} MiB before, {:.0f} during, {:.0f} after".format(*sizes)
         took = [one.after_ms for one in rounds if one.after_ms is not None]
         answered = f"after at most {max(took):.0f} ms" if took else ""
         if why := _no_overload(rounds):
-            good = rejected = memory = after = None
+            good = rejected = most = left = after = None
             sent = f"{sent}: {why}"
     return [
         Goal(name="p99 over p50 at half of the saturation rate", limit=3.0, at_most=True, ratio=tail, note=calm),
@@ -153,13 +161,8 @@ def _open_goals(rounds: Sequence[OpenLoop]) -> list[Goal]:
             ratio=rejected,
             note=errors,
         ),
-        Goal(
-            name="memory of the server's processes (RssAnon) after the overload, over before",
-            limit=_MOST_MEMORY,
-            at_most=True,
-            ratio=memory,
-            note=grown,
-        ),
+        Goal(name=f"{_MEMORY} during the overload, over before", limit=1.5, at_most=True, ratio=most, note=grown),
+        Goal(name=f"{_MEMORY} after the overload, over before", limit=1.1, at_most=True, ratio=left, note=grown),
         Goal(name="a query after the overload is answered", limit=1.0, at_most=False, ratio=after, note=answered),
     ]
 
@@ -168,9 +171,11 @@ def _calm(rounds: Sequence[OpenLoop]) -> tuple[float | None, str]:
     """p99 over p50 at half of the saturation rate, None where it says nothing, and a note."""
     if not rounds:
         return None, ""
+    if why := _no_peak(rounds):
+        return None, why
     if (late := median(one.half_late_ms for one in rounds)) > _MOST_HALF_LATE_MS:
         return None, f"the load generator was {late:.0f} ms late: the cores have no room for it"
-    if (errors := median(one.half_error_share for one in rounds)) > _MOST_HALF_ERRORS:
+    if (errors := median(one.half_error_share for one in rounds)) > _MOST_ERRORS:
         return None, f"{errors:.1%} of the requests were not answered"
     tail = median(one.half_p99_ms / one.half_p50_ms for one in rounds)
     return tail, f"p50 {median(one.half_p50_ms for one in rounds):.1f} ms"
@@ -186,12 +191,20 @@ def _sent(rounds: Sequence[OpenLoop]) -> str:
 
 def _no_overload(rounds: Sequence[OpenLoop]) -> str:
     """Why what was sent was no overload of three times the peak; empty where it was one."""
+    if why := _no_peak(rounds):
+        return why
     good = median(_good(one) for one in rounds)
     if good > _MOST_GOOD:
         return f"no overload, as {good:.2f} x the peak was answered; measure on a quiet machine, or longer"
     if _times(rounds) < _LEAST_SENT or max(one.overload.late_ms for one in rounds) > _MOST_LATE_MS:
         return "the load generator did not keep up"
     return ""
+
+
+def _no_peak(rounds: Sequence[OpenLoop]) -> str:
+    """Why the saturation rate is none; empty where it is one."""
+    refused = max(one.peak_refused for one in rounds)
+    return "" if refused <= _MOST_ERRORS else f"{refused:.1%} of the requests were refused at the peak: it is too low"
 
 
 def _good(one: OpenLoop) -> float:

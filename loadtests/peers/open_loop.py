@@ -17,7 +17,7 @@ from loadtests.peers.goals import OpenLoop
 from loadtests.peers.overload import DEADLINE_S, Job, overload
 from loadtests.queries import read_queries
 
-_SATURATING = Load(clients=128, batch=1)  # enough waits for full batches, as in an overload
+_SATURATING = Load(clients=64, batch=1)  # enough waits for large batches, and not so much that some is refused
 _FACTOR = 3  # of the saturation rate, in an overload
 
 
@@ -33,19 +33,20 @@ def measure_open_loop(target: Target, queries: Path, *, seconds: float, seed: in
     Raises:
         HarnessFailure: The load generator failed, or nothing was answered.
     """
-    peak_per_s = drive(target, _SATURATING, queries=queries, seconds=seconds, seed=seed).queries_per_s
-    job = Job(url=target.url, rate=peak_per_s / 2, seconds=seconds, queries=str(queries), seed=seed)
+    peak = drive(target, _SATURATING, queries=queries, seconds=seconds, seed=seed)
+    job = Job(url=target.url, rate=peak.queries_per_s / 2, seconds=seconds, queries=str(queries), seed=seed)
     half = overload(job)
     if half.p50_ms is None or half.p99_ms is None:
         raise HarnessFailure("open loop: nothing was answered at half of the saturation rate")
     memory = [memory_bytes(target.pid)]
     wave = overload(
-        replace(job, rate=_FACTOR * peak_per_s),
+        replace(job, rate=_FACTOR * peak.queries_per_s),
         look=lambda: memory.append(memory_bytes(target.pid)),
     )
     after_ms = _answered_ms(target.url, read_queries(queries)[0])
     return OpenLoop(
-        peak_per_s=peak_per_s,
+        peak_per_s=peak.queries_per_s,
+        peak_refused=peak.refused,
         half_p50_ms=half.p50_ms,
         half_p99_ms=half.p99_ms,
         half_late_ms=half.late_ms,

@@ -68,10 +68,11 @@ def _bentoml(port: int) -> list[str]:
 
 _FASTAPI = ("fastapi", "uvicorn", "orjson")
 BATCHER = "FastAPI, batcher"
+BATCHERS = BATCHER, f"{BATCHER} and slices"
 PEERS = (
     Peer(name=BATCHER, needs=_FASTAPI, protocol="http", command=_uvicorn("fastapi_batcher")),
     Peer(
-        name=f"{BATCHER} and slices",
+        name=BATCHERS[1],
         needs=_FASTAPI,
         protocol="http",
         command=_uvicorn("fastapi_batcher"),

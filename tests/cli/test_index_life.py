@@ -166,6 +166,26 @@ def test_a_build_that_is_refused_does_not_stay_the_one_to_serve(
         live.close()
 
 
+def test_a_build_that_is_kept_is_waited_for_like_a_new_one(
+    tmp_path: Path, repository: Path, shop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pq.write_table(pq.read_table(shop / "products.parquet").slice(0, 5), tmp_path / "few.parquet")
+    place = tmp_path / "index"
+    places = ["--catalog", str(tmp_path / "few.parquet"), "--repository", str(repository), "--out", str(place)]
+    command = ["index", *places, "--if-changed", "--expect-processes", "1", "--timeout", "0.1"]
+    for _ in range(2):  # published, but not served, whether it is new or not
+        assert main(command) == 1
+        assert "served by 0 processes, 1 were expected" in capsys.readouterr().err
+        assert IndexHome(place).pointer == Pointer(generation=1)
+    live = LiveIndex(place, lambda folder, before: folder.name)
+    try:
+        assert main(command) == 0
+        said = capsys.readouterr().out
+        assert said.startswith(f"kept {place}, generation 1: ") and "served by 1 processes" in said
+    finally:
+        live.close()
+
+
 def test_a_rollback_waits_for_no_writer_and_leads_to_any_generation_that_is_there(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

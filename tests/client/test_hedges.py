@@ -1,4 +1,4 @@
-"""Hedges after a percentile: what counts as slow, by the client's own latencies."""
+"""Hedges: after which latencies of the client's own, how many, and with how much time."""
 
 from __future__ import annotations
 
@@ -8,9 +8,19 @@ import numpy as np
 import pytest
 
 from serving import TritonServer
-from shopwindow_client import Hedge, InvalidRequest, RetrievalClient
+from shopwindow_client import (
+    ConnectionLost,
+    DeadlineExceeded,
+    Hedge,
+    InvalidRequest,
+    RetrievalClient,
+    Retry,
+    ServerOverloaded,
+    _engine,
+)
 from shopwindow_client._latencies import Latencies
 from tests.client.harm import PATIENT, busy, connect, searched
+from tests.client.scripted import ANSWER, FULL, LOST, TIMEOUT_S, Scripted, engine
 
 
 @pytest.mark.parametrize(("percentile", "needed"), [(50, 10), (90, 50), (95, 100), (99, 500)])
@@ -56,6 +66,80 @@ def test_what_becomes_slow_is_hedged_after_the_percentile(
         assert all(len(results[0]) == 3 for results in found)
         client.health()
     assert len(found) <= searched(twins[1]) - before <= 2 * len(found)
+
+
+@pytest.mark.parametrize("retry", [None, Retry()], ids=["no retries", "retries"])
+def test_a_server_that_says_nothing_gets_no_more_hedges_than_the_budget_has(retry: Retry | None) -> None:
+    transport = Scripted()
+    frozen = engine(transport, Hedge(after_s=0.1, extra=2), retry)
+    for _ in range(20):
+        with pytest.raises(DeadlineExceeded):
+            transport.ask(frozen)
+    assert len(transport.sent) == 20 + 5  # of 10 tokens half are left
+
+
+def test_hedges_that_are_answered_go_on_at_the_rate_at_which_answers_pay_for_them() -> None:
+    transport = Scripted(*[(0.5, ANSWER)] * 1_000)
+    slow = engine(transport, Hedge(after_s=0.1), Retry(budget=4.0, budget_ratio=0.25))
+    for _ in range(400):
+        transport.ask(slow)
+    assert 100 <= len(transport.sent) - 400 <= 103
+
+
+def test_calls_that_wait_together_do_not_spend_more_than_there_is() -> None:
+    class Crowded(Scripted):
+        """Others take what is left while this one waits."""
+
+        async def wait(self, attempts: Any, timeout_s: float | None) -> Any:
+            done = await super().wait(attempts, timeout_s)
+            while one._budget.take():
+                pass
+            return done
+
+    transport = Crowded()
+    one = engine(transport, Hedge(after_s=0.1))
+    with pytest.raises(DeadlineExceeded):
+        transport.ask(one)
+    assert transport.waits == [(1, 0.1), (1, None)]
+
+
+def test_a_call_that_was_never_answered_counts_as_long_as_it_lasted(monkeypatch: pytest.MonkeyPatch) -> None:
+    transport = Scripted(*[(0.01, ANSWER)] * 10)
+    monkeypatch.setattr(_engine, "monotonic", lambda: transport.now)
+    hangs = engine(transport, Hedge(percentile=50), Retry(budget=0.0))  # it measures and sends none
+    for _ in range(10):
+        transport.ask(hangs)
+    assert hangs._latencies is not None
+    assert hangs._latencies.slow_s("retrieve", 1) == pytest.approx(0.01)
+    for _ in range(32):  # as often as it is renewed
+        with pytest.raises(DeadlineExceeded):
+            transport.ask(hangs)
+    assert hangs._latencies.slow_s("retrieve", 1) == pytest.approx(TIMEOUT_S)
+
+
+def test_a_failure_is_no_reason_to_send_another_before_its_time() -> None:
+    transport = Scripted((0.9, ANSWER), (0.05, FULL), (0.9, ANSWER))
+    transport.ask(engine(transport, Hedge(after_s=0.25, extra=2)))
+    assert [when for when, _ in transport.sent] == [0.0, 0.25, pytest.approx(0.55)]
+    assert transport.waits == [(1, 0.25), (2, 0.25), (1, 0.25), (2, None)]
+
+
+def test_of_several_failures_the_one_that_forbids_another_attempt_counts() -> None:
+    transport = Scripted((0.3, LOST), (0.3, FULL))
+    with pytest.raises(ConnectionLost):
+        transport.ask(engine(transport, Hedge(after_s=0.1)))
+    transport = Scripted((0.3, FULL), (0.3, FULL))
+    with pytest.raises(ServerOverloaded):
+        transport.ask(engine(transport, Hedge(after_s=0.1)))
+
+
+def test_each_copy_tells_the_server_the_time_that_is_left() -> None:
+    transport = Scripted()
+    with pytest.raises(DeadlineExceeded):
+        transport.ask(engine(transport, Hedge(after_s=0.25, extra=2)))
+    # Read only now: the first one's must not have been changed with the others'.
+    told = [(when, message.parameters["timeout"].int64_param) for when, message in transport.sent]
+    assert told == [(0.0, 1_000_000), (0.25, 750_000), (0.5, 500_000)]
 
 
 @pytest.mark.parametrize(

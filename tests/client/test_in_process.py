@@ -27,6 +27,8 @@ from shopwindow_client import (
 from tests.ranking import assert_same_ranking
 from tests.serving.stranger import ask, texts
 
+WORDS = ["red dress", "mug"]
+
 
 @pytest.fixture(scope="module")
 def products(shop: Any) -> list[dict[str, Any]]:
@@ -118,9 +120,30 @@ def test_this_process_tells_its_times_too(clients: tuple[RetrievalClient, Retrie
     assert min(timings.prepare_ms.min(), timings.tower_ms.min(), timings.search_ms.min()) > 0
     np.testing.assert_allclose(steps, timings.total_ms, rtol=0, atol=0.003)  # each is rounded to a microsecond
     assert timings.batch_rows.tolist() == [2, 2]
+    assert timings.queue_ms.tolist() == [0.0, 0.0]
     composed = local.retrieve_composed([Part("red dress")], timings=True).timings
     assert composed is not None
     assert np.isnan([composed.prepare_ms, composed.tower_ms]).all()
+
+
+def test_all_tell_which_channels_found_a_product(
+    served: TritonServer, pipeline: InProcessPipeline, clients: tuple[RetrievalClient, RetrievalClient]
+) -> None:
+    wanted: dict[str, Any] = {"channels": "embedding,lexical", "top_k": 100}
+
+    async def ask_both() -> list[Any]:
+        async with AsyncRetrievalClient(InProcess(pipeline)) as one, AsyncRetrievalClient(served.grpc_url) as other:
+            return [await client.retrieve(WORDS, timeout_s=60.0, **wanted) for client in (one, other)]
+
+    raw = ask(served, "retrieve", {"query": texts(*WORDS)}, outputs=["product_ids", "channels"], parameters=wanted)
+    assert set(raw["channels"].ravel().tolist()) >= {1, 3}
+    for found in (*(client.retrieve(WORDS, **wanted) for client in clients), *asyncio.run(ask_both())):
+        assert (found.channels == raw["channels"]).mean() > 0.95  # what ties may change places
+        assert ((found.channels == 0) == (found.ids == -1)).all()
+    for client in clients:
+        assert client.retrieve(WORDS, top_k=10).channels is None
+        with pytest.raises(InvalidRequest, match="channels: must be embedding where there is no query"):
+            client.retrieve_similar(title="mug", channels="lexical")
 
 
 def test_the_asyncio_twin_too(pipeline: InProcessPipeline, clients: tuple[RetrievalClient, RetrievalClient]) -> None:

@@ -58,9 +58,18 @@ def test_the_product_that_was_asked_with_is_left_out() -> None:
 
 def test_what_is_made_of_results_keeps_their_timings() -> None:
     times, counts = np.array([1.0, 2.0, 3.0]), np.array([4, 5, 6])
-    results = Results(RESULTS.ids, RESULTS.scores, Timings(times, times, times, times, counts, counts, counts))
+    results = Results(RESULTS.ids, RESULTS.scores, Timings(*[times] * 5, *[counts] * 3))
     assert results.without([12, 99, 5]).split(0.7).similar.timings is results.timings
     assert RESULTS.split(0.7).same.timings is None
+
+
+def test_what_is_made_of_results_keeps_what_found_each_product() -> None:
+    channels = np.array([[3, 1, 2, 3], [2, 0, 0, 0], [0, 0, 0, 0]], np.int64)
+    same, similar = Results(RESULTS.ids, RESULTS.scores, channels=channels).without([12, 99, 5]).split(0.7)
+    assert same.channels.tolist() == [[3, 2, 0, 0], [0] * 4, [0] * 4]  # of 11 and 13
+    assert similar.channels.tolist() == [[3, 0, 0, 0], [2, 0, 0, 0], [0] * 4]  # of 14, and of 21
+    assert same.channels.dtype == np.int64
+    assert RESULTS.without([12, 99, 5]).split(0.7).same.channels is None
 
 
 @pytest.mark.parametrize("threshold", [None, "0.9", float("nan"), True])

@@ -120,3 +120,16 @@ def test_timings_of_another_form_are_named() -> None:
     column = np.ones((2, 1), np.int64)
     with pytest.raises(VersionMismatch, match="6 columns were expected, got 4"):
         Timings.from_reply({"timings_us": np.ones((2, 4), np.int64), "effort": column, "generation": column})
+
+
+def test_the_columns_of_a_reply_are_told_in_milliseconds() -> None:
+    told = np.array([[100, 2_000, 300, 2_450, 4, 1_500], [-1, -1, 300, 310, 1, -1], [0, 0, 300, 310, 1, 0]], np.int64)
+    effort, generation = np.array([[5], [6], [7]]), np.array([[3], [3], [4]])
+    timings = Timings.from_reply({"timings_us": told, "effort": effort, "generation": generation})
+    np.testing.assert_array_equal(timings.queue_ms, [1.5, np.nan, 0.0])
+    np.testing.assert_array_equal(timings.prepare_ms, [0.1, np.nan, 0.0])
+    np.testing.assert_array_equal(timings.tower_ms, [2.0, np.nan, 0.0])
+    np.testing.assert_array_equal(timings.search_ms, [0.3, 0.3, 0.3])
+    np.testing.assert_array_equal(timings.total_ms, [2.45, 0.31, 0.31])
+    assert [timings.batch_rows.tolist(), timings.effort.tolist()] == [[4, 1, 1], [5, 6, 7]]
+    assert timings.generation.tolist() == [3, 3, 4]

@@ -1,0 +1,108 @@
+"""What a server tells only on request, or can't tell in an overload. No server: one model's replies stand for it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from tritonclient.grpc import service_pb2
+
+from shopwindow_client import AsyncRetrievalClient, InProcess, Part, RetrievalClient
+from shopwindow_client._in_process import Refused
+
+BOTH = "embedding,lexical"
+
+
+class Told(InProcess):
+    """Finds in row n products n and n + 10, and nothing more.
+
+    Args:
+        refusal: What the models answer instead of results.
+
+    Attributes:
+        asked: Of each inference, the model and the outputs asked for.
+    """
+
+    def __init__(self, refusal: str | None = None) -> None:
+        super().__init__(None)  # type: ignore[arg-type]
+        self.asked: list[tuple[str, list[str]]] = []
+        self._refusal = refusal
+
+    def _ModelConfig(self, message: Any) -> Any:
+        response = service_pb2.ModelConfigResponse()
+        response.config.name = message.name
+        response.config.max_batch_size = 2
+        response.config.parameters["max_top_k"].string_value = "10000"
+        response.config.input.add(name="embedding", dims=[4])
+        response.config.output.add(name="towers")
+        return response
+
+    def _ModelInfer(self, message: Any) -> Any:
+        self.asked.append((message.model_name, [output.name for output in message.outputs]))
+        if self._refusal is not None:
+            raise Refused(grpc.StatusCode.UNAVAILABLE, self._refusal)
+        return super()._ModelInfer(message)
+
+    def _infer(self, model: str, inputs: dict[str, Any], parameters: dict[str, Any]) -> dict[str, Any]:
+        rows = [int(words) for words in next(iter(inputs.values()))[:, 0]]
+        return {
+            "product_ids": np.array([[row, row + 10, -1] for row in rows]),
+            "scores": np.array([[0.9, 0.8, -np.inf]] * len(rows), np.float32),
+            "channels": np.array([[row % 3 + 1, 1, 0] for row in rows]),
+        }
+
+
+@pytest.mark.parametrize("channels", [BOTH, "lexical, embedding", "lexical"])
+def test_what_found_each_product_is_told_of_every_part_of_a_call(channels: str) -> None:
+    async def ask() -> Any:
+        async with AsyncRetrievalClient(Told()) as client:
+            return await client.retrieve(list("01234"), channels=channels)
+
+    with RetrievalClient(Told()) as client:
+        found = client.retrieve(list("01234"), channels=channels)
+    for results in (found, asyncio.run(ask())):
+        assert results.channels.tolist() == [[1, 1, 0], [2, 1, 0], [3, 1, 0], [1, 1, 0], [2, 1, 0]]
+        assert results.channels.dtype == np.int64
+        assert results.ids[:, 0].tolist() == [0, 1, 2, 3, 4]
+    assert found.without([0, 1, 2, 3, 4]).channels.tolist() == [[1, 0, 0]] * 5
+
+
+@pytest.mark.parametrize(
+    ("options", "extra"),
+    [
+        ({}, []),
+        ({"channels": "embedding"}, []),
+        ({"channels": " embedding "}, []),
+        ({"channels": BOTH}, ["channels"]),
+        ({"channels": BOTH, "fusion": "rrf"}, ["channels"]),
+        ({"fusion": "weighted:0.7"}, ["channels"]),
+    ],
+)
+def test_it_is_asked_for_only_where_words_are_searched_for(options: dict[str, Any], extra: list[str]) -> None:
+    server = Told()
+    with RetrievalClient(server) as client:
+        found = client.retrieve("7", **options)
+    assert server.asked == [("retrieve", ["product_ids", "scores", *extra])]
+    assert (found.channels is not None) == bool(extra)
+
+
+def test_a_model_without_words_is_left_to_refuse_them() -> None:
+    server = Told()
+    with RetrievalClient(server) as client:
+        client.retrieve_similar(title="7", channels=BOTH)
+        client.retrieve_by_embedding([7.0], channels=BOTH)
+        client.retrieve_composed([Part([7.0])], channels=BOTH)
+    assert [outputs for _, outputs in server.asked] == [["product_ids", "scores"]] * 3
+
+
+@pytest.mark.parametrize("refusal", ["Exceeds maximum queue size", "Request timeout expired"])
+def test_in_an_overload_info_is_what_is_known_without_the_models(refusal: str) -> None:
+    server = Told(refusal)
+    with RetrievalClient(server, retry=None) as client:
+        info = client.info()
+    assert (info.name, info.max_batch_size, info.max_top_k, info.embedding_dim) == ("in process", 2, 10000, 4)
+    assert info.generation is info.tower_hash is None
+    assert {model for model, _ in server.asked} == {"product_index", "embed_query"}

@@ -36,8 +36,11 @@ demo: $(INDEX)/CURRENT
 serve: $(INDEX)/CURRENT
 	$(BIN)/shopwindow serve --repository $(REPOSITORY) --index $(INDEX)
 
+# Two at once what computes; one after the other what serves, where some tests plant delays and look for them.
+SERVING_TESTS := tests/cli tests/client tests/congruence tests/loadtests tests/serving
 test: $(READY)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(SERVING_TESTS:%=--ignore=%)
+	$(BIN)/python -m pytest $(SERVING_TESTS)
 
 # On a machine with a GPU; docs/benchmarks.md gets the figures. GPU_PYTHON names an interpreter with libraries of its own,
 # where there is no internet to install any: see gpu_check/parts.py.

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from http.client import HTTPConnection, HTTPException
 
 ANSWERED_ROWS = 16  # of a batch, in an overload: few, so that the others hear soon that they are refused
+BULK = 20
 SHORTEST_S, LONGEST_S = 2.0, 16.0  # of an overload, before it is looked again whether there still is one
 _AGAIN_S = 2.0  # what comes back within this was not over
 _REST_S = 0.1
@@ -34,7 +35,8 @@ class Overload:
         waited: seconds that requests waited lately, on average; None where that is not known, as for a first look.
         full_rows: rows of a full batch. A batch ends where the next request does not fit, so any with more than half as
             many may be one.
-        limit_s: the longest wait, in seconds, that is no overload.
+        limit_s: the longest wait, in seconds, that is no overload; BULK times as long where requests have more than
+            ANSWERED_ROWS rows, as those who send these have chosen how many at once.
     """
 
     def __init__(self, waited: Callable[[], float | None], *, full_rows: int, limit_s: float) -> None:
@@ -56,7 +58,7 @@ class Overload:
         may_be_full = total > self._full_rows / 2
         if self._overloaded and (now >= self._until or now - self._idle_since > _REST_S):
             self._overloaded, self._over_at = False, now
-        if not self._overloaded and may_be_full and self._waits_too_long(now):
+        if not self._overloaded and may_be_full and self._waits_too_long(now, rows[0]):
             self._begin(now)
         if not self._overloaded:
             return len(rows)
@@ -73,12 +75,13 @@ class Overload:
         """Take note that the batch was answered."""
         self._idle_since = time.monotonic()
 
-    def _waits_too_long(self, now: float) -> bool:
+    def _waits_too_long(self, now: float, rows: int) -> bool:
         if now - self._looked_at < _LOOK_EVERY_S:
             return False
         self._looked_at = now
         waited = self._waited()
-        return waited is not None and waited > (self._limit_s / 2 if self._again(now) else self._limit_s)
+        limit_s = self._limit_s * (BULK if rows > ANSWERED_ROWS else 1)
+        return waited is not None and waited > (limit_s / 2 if self._again(now) else limit_s)
 
     def _again(self, now: float) -> bool:
         return now - self._over_at < _AGAIN_S

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import pytest
 
-from retrieval.overload import ANSWERED_ROWS, LONGEST_S, SHORTEST_S, Overload, QueueStatistics
+from retrieval.overload import ANSWERED_ROWS, BULK, LONGEST_S, SHORTEST_S, Overload, QueueStatistics
 
 FULL, LIMIT_S = 64, 0.25
 
@@ -78,8 +78,15 @@ def test_beyond_the_limit_full_batches_are_refused_and_of_others_the_first_rows_
     assert clock.batch(overload, [1] * ANSWERED_ROWS, seconds=0.05) == ANSWERED_ROWS
 
 
+def test_requests_of_many_rows_may_wait_longer(clock: Clock, overload: Overload) -> None:
+    clock.waited = LIMIT_S * BULK
+    assert [clock.batch(overload, [FULL]) for _ in range(3)] == [1] * 3
+    clock.waited *= 1.1
+    assert clock.batch(overload, [FULL]) == 0
+
+
 def test_a_request_of_many_rows_is_answered_when_its_share_has_gathered(clock: Clock, overload: Overload) -> None:
-    clock.waited = LIMIT_S * 1.1
+    clock.waited = LIMIT_S * BULK * 1.1
     assert [clock.batch(overload, [FULL], seconds=0.05) for _ in range(8)] == [0, 0, 0, 1] * 2
 
 

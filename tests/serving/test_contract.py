@@ -277,7 +277,8 @@ def test_generation_and_timings_come_when_asked_for(server: Any, vectors: np.nda
     generation = json.loads((resolve_index(index) / "manifest.json").read_text())["generation"]
     assert answer["generation"].tolist() == [[generation], [generation]]
     tokenise, tower, search, execute, rows, queue = answer["timings_us"][0]
-    assert (tokenise, tower, rows, queue) == (-1, -1, 2, 0)  # the first two are steps of other models
+    assert (tokenise, tower, rows) == (-1, -1, 2)  # the first two are steps of other models
+    assert queue >= -1
     assert 0 < search < execute
 
     answer = ask(server, "product_index", given, outputs=["product_ids", "scores"], parameters={"top_k": 3})

@@ -37,7 +37,7 @@ serve: $(INDEX)/CURRENT
 	$(BIN)/shopwindow serve --repository $(REPOSITORY) --index $(INDEX)
 
 # Two at once what computes; one after the other what serves, where some tests plant delays and look for them.
-SERVING_TESTS := tests/cli tests/client tests/congruence tests/loadtests tests/serving
+SERVING_TESTS := tests/cli tests/client tests/congruence tests/export/test_embedders.py tests/loadtests tests/serving
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(SERVING_TESTS:%=--ignore=%)
 	$(BIN)/python -m pytest $(SERVING_TESTS)

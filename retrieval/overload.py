@@ -15,7 +15,7 @@ ANSWERED_ROWS = 16  # of a batch, in an overload: few, so that the others hear s
 BULK = 20
 SHORTEST_S, LONGEST_S = 2.0, 16.0  # of an overload, before it is looked again whether there still is one
 _AGAIN_S = 2.0  # what comes back within this was not over
-_REST_S = 0.1
+_REST_S = 0.2
 _LOOK_EVERY_S = 0.1
 _LATELY_S = 10.0
 _TIMEOUT_S = 0.2
@@ -56,8 +56,13 @@ class Overload:
         """
         total, now = sum(rows), time.monotonic()
         may_be_full = total > self._full_rows / 2
-        if self._overloaded and (now >= self._until or now - self._idle_since > _REST_S):
+        rested = now - self._idle_since > _REST_S
+        if self._overloaded and (rested or now >= self._until):
             self._overloaded, self._over_at = False, now
+        if rested:  # so nothing waited, and what waited before says nothing of what comes
+            if may_be_full:
+                self._waits_too_long(now, rows[0])
+            return len(rows)
         if not self._overloaded and may_be_full and self._waits_too_long(now, rows[0]):
             self._begin(now)
         if not self._overloaded:

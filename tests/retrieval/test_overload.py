@@ -28,7 +28,7 @@ class Clock:
         self.looks += 1
         return self.waited
 
-    def batch(self, overload: Overload, rows: Sequence[int], seconds: float = 1.0) -> int:
+    def batch(self, overload: Overload, rows: Sequence[int], seconds: float = 0.15) -> int:
         self.now += seconds
         count = overload.answered(rows)
         self.now += self.takes
@@ -43,7 +43,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def overload(clock: Clock) -> Overload:
-    return Overload(clock.look, full_rows=FULL, limit_s=LIMIT_S)
+    fresh = Overload(clock.look, full_rows=FULL, limit_s=LIMIT_S)
+    fresh.ended()  # it is at work
+    return fresh
 
 
 def test_batches_that_are_surely_not_full_are_answered_and_nobody_is_asked(clock: Clock, overload: Overload) -> None:
@@ -104,8 +106,7 @@ def test_it_ends_when_there_was_nothing_to_do(clock: Clock, overload: Overload) 
     clock.takes = 0.3
     assert clock.batch(overload, [1] * FULL) == 0
     assert clock.batch(overload, [1] * FULL, seconds=0.01) == 0
-    clock.waited = 0.0
-    assert clock.batch(overload, [1] * FULL, seconds=0.15) == FULL
+    assert clock.batch(overload, [1] * FULL, seconds=0.25) == FULL  # although requests waited long before that
 
 
 def test_one_that_comes_back_is_noticed_sooner_and_lasts_longer(clock: Clock, overload: Overload) -> None:

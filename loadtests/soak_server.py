@@ -15,7 +15,7 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 from loadtests.soak_load import Failure
-from serving.processes import Stub, kill, members, stubs
+from serving.processes import Stub, child, kill, members, stubs
 from shopwindow_client import RetrievalClient, ShopwindowError
 
 TOLD_WITHIN_S = 2.0  # the watch looks once a second
@@ -109,9 +109,7 @@ class WatchedServer:
     @property
     def triton(self) -> int:
         """Process id of the server; 0 while there is none."""
-        children = Path(f"/proc/{self._process.pid}/task").glob("*/children")
-        found = " ".join(file.read_text() for file in children).split()
-        return int(found[0]) if found else 0
+        return child(self._process.pid)
 
     @property
     def stubs(self) -> list[Stub]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from http.client import HTTPConnection, HTTPException
 
 ANSWERED_ROWS = 16  # of a batch, in an overload: few, so that the others hear soon that they are refused
@@ -36,13 +37,13 @@ class Overload:
         full_rows: rows of a full batch. A batch ends where the next request does not fit, so any with more than half as
             many may be one.
         limit_s: the longest wait, in seconds, that is no overload; BULK times as long where requests have more than
-            ANSWERED_ROWS rows, as those who send these have chosen how many at once.
+            ANSWERED_ROWS rows, as those who send these have chosen how many at once; 0 for no limit.
     """
 
     def __init__(self, waited: Callable[[], float | None], *, full_rows: int, limit_s: float) -> None:
         self._waited = waited
         self._full_rows = full_rows
-        self._limit_s = limit_s
+        self._limit_s = limit_s or float("inf")
         self._looked_at = self._until = self._over_at = self._idle_since = float("-inf")
         self._overloaded = False
         self._lasts_s = SHORTEST_S
@@ -108,7 +109,6 @@ class QueueStatistics:
     def __init__(self, address: str, model: str, complain: Callable[[str], object]) -> None:
         self._address, self._path = address, f"/v2/models/{model}/stats"
         self._complain, self._failed_at = complain, float("-inf")
-        self._connection = HTTPConnection(address, timeout=_TIMEOUT_S)
         self._seen: tuple[float, int, int] | None = None  # when, requests, nanoseconds
 
     def waited(self) -> float | None:
@@ -118,7 +118,6 @@ class QueueStatistics:
         try:
             count, waited_ns = self._read()
         except (OSError, HTTPException, ValueError, LookupError) as error:
-            self._connection.close()
             if self._failed_at == float("-inf"):
                 why = f"{self._address}{self._path}: {type(error).__name__} {error}"
                 self._complain(f"an overload can't be noticed: {why}")
@@ -132,10 +131,11 @@ class QueueStatistics:
         return (waited_ns - seen[2]) / (count - seen[1]) / 1e9
 
     def _read(self) -> tuple[int, int]:
-        self._connection.request("GET", self._path)
-        response = self._connection.getresponse()
-        text = response.read()
-        self._connection.close()  # a server that is stopped waits for open ones
+        # Closed each time: a server that is stopped waits for open ones.
+        with closing(HTTPConnection(self._address, timeout=_TIMEOUT_S)) as connection:
+            connection.request("GET", self._path)
+            response = connection.getresponse()
+            text = response.read()
         if response.status != 200:
             raise ValueError(f"answered {response.status}")
         queue = json.loads(text)["model_stats"][0]["inference_stats"]["queue"]

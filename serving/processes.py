@@ -41,6 +41,13 @@ def stubs(group: int) -> list[Stub]:
     return found
 
 
+def child(pid: int) -> int:
+    """The first process that another one started and that is there; 0 without one."""
+    started = Path(f"/proc/{pid}/task").glob("*/children")
+    found = " ".join(file.read_text() for file in started).split()
+    return int(found[0]) if found else 0
+
+
 def is_at_work(pid: int, group: int) -> bool:
     """Whether a process is alive, still of this group, and not stopped by a signal."""
     state, process_group = _state(pid)

@@ -95,7 +95,6 @@ def test_a_server_that_goes_over_to_other_towers_ends_the_build_without_their_ve
 
 
 def test_a_ray_cluster_embeds_as_this_process_does(folder: Path, repository: Path) -> None:
-    pytest.importorskip("ray", reason="needs Ray Data, which is optional: pip install 'ray[data]'")
     build_index(folder / "shop", repository, folder / "ray", ray="local", progress=False)
     assert_equal(folder / "ray", folder / "here")
 

@@ -175,7 +175,7 @@ def test_a_cold_start_reads_its_files_from_the_disk(tmp_path: Path) -> None:
             except BlockingIOError:
                 return False
             except OSError as error:
-                pytest.skip(f"this file system doesn't tell what is in the page cache: {error}")
+                pytest.skip(f"needs a file system that tells what is in the page cache (RWF_NOWAIT): {error}")
 
     assert in_cache()
     assert drop_from_cache(tmp_path) == 2**20

@@ -305,8 +305,6 @@ def test_a_peer_does_the_same_work_and_is_gone_afterwards(
     shop_queries: list[str],
     tmp_path: Path,
 ) -> None:
-    if peer.missing:
-        pytest.skip(f"needs {', '.join(peer.missing)}, of the extra 'bench'")
     with running(peer, repository, index, tmp_path / "log") as target:
         check_answers(target, pipeline, shop_queries[:16])
         seen = drive(target, Load(clients=4, batch=2), queries=shop / "queries.parquet", seconds=0.3)

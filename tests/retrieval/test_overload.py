@@ -125,6 +125,13 @@ def test_what_is_not_known_is_no_overload(clock: Clock) -> None:
     assert clock.batch(Overload(lambda: None, full_rows=FULL, limit_s=0.1), [1] * FULL) == FULL
 
 
+def test_without_a_limit_all_is_answered(clock: Clock) -> None:
+    clock.waited = 1e6
+    unlimited = Overload(clock.look, full_rows=FULL, limit_s=0.0)
+    unlimited.ended()
+    assert [clock.batch(unlimited, [1] * FULL) for _ in range(3)] == [FULL] * 3
+
+
 class Statistics(BaseHTTPRequestHandler):
     """Says what Triton's statistics say of the model `retrieve`."""
 

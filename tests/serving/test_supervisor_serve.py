@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from retrieval.cores import usable_cores
-from serving.processes import Stub, stubs
+from serving.processes import Stub, child, stubs
 from shopwindow_client import DeadlineExceeded, RetrievalClient, ShopwindowError
 
 ROOT = Path(__file__).parents[2]
@@ -60,9 +60,7 @@ class Serve:
     @property
     def triton(self) -> int:
         """Process id of the server; 0 while there is none."""
-        children = Path(f"/proc/{self.process.pid}/task").glob("*/children")
-        found = " ".join(file.read_text() for file in children).split()
-        return int(found[0]) if found else 0
+        return child(self.process.pid)
 
     @property
     def stubs(self) -> list[Stub]:

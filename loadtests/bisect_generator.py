@@ -1,33 +1,35 @@
-"""A cheap closed-loop load generator: a process that sends ready-made messages from threads and reads no reply.
+"""A cheap closed-loop load generator: a process that sends ready-made messages for many clients and reads no reply.
 
     python -m loadtests.bisect_generator        # a job as JSON on standard input, the counts as JSON on standard output
 
-It speaks Triton's gRPC protocol (the messages are tritonclient's) and JSON over HTTP/1.1.
+It speaks Triton's gRPC protocol (the messages are tritonclient's) and JSON over HTTP/1.1, each as cheaply as the other.
 """
 
 from __future__ import annotations
 
 import json
+import selectors
+import socket
 import sys
-import threading
 import time
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from http.client import HTTPConnection
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import grpc
 import numpy as np
 from tritonclient.grpc import service_pb2
 
 from loadtests.queries import ZipfSampler, read_queries
-from serving.server import DIRECT
+from loadtests.wire import GrpcWire, JsonWire, Reply, Wire
 
 TOP_K = 100
 QUEUE_FULL = "Exceeds maximum queue size"  # what Triton and our models say of it, as UNAVAILABLE
 _TIMEOUT_S = 20.0
 _AHEAD = 256  # queries drawn at a time
+_REFUSALS = QUEUE_FULL, "HTTP status 429", "HTTP status 503"
 _PAUSE_S = 0.05  # a client that was refused must not turn into a busy loop
 
 
@@ -40,9 +42,9 @@ class Job:
     """What a generator process does.
 
     Attributes:
-        protocol: Of SENDERS.
+        protocol: Of PROTOCOLS.
         url: `host:port`.
-        clients: Threads.
+        clients: How many, each with a connection of its own.
         batch: Queries in a request.
         zipf: As in `Load`.
         queries: File of queries, see `read_queries`.
@@ -58,32 +60,36 @@ class Job:
     seed: int
 
 
-class Sender(ABC):
-    """One client's connection."""
+class Protocol(ABC):
+    """How queries become a request, and what a reply says."""
+
+    @abstractmethod
+    def wire(self, url: str) -> Wire:
+        """A new connection's, to `host:port`."""
 
     @abstractmethod
     def message(self, queries: Sequence[str]) -> bytes:
         """A request, ready to be sent."""
 
     @abstractmethod
-    def send(self, message: bytes) -> bytes:
-        """Send it and return the reply unread; raises Refused, or another exception for anything but an answer."""
-
-    @abstractmethod
     def ids(self, reply: bytes) -> np.ndarray:
         """(queries, TOP_K) int64 product ids of a reply."""
 
 
-class GrpcSender(Sender):
-    """Triton's model `retrieve`, over gRPC."""
+class Grpc(Protocol):
+    """Triton's model `retrieve`, over gRPC.
 
-    def __init__(self, url: str) -> None:
-        # A connection of its own: clients elsewhere would not share one either.
-        options = [*DIRECT, ("grpc.use_local_subchannel_pool", 1)]
-        self._call = grpc.insecure_channel(url, options).unary_unary("/inference.GRPCInferenceService/ModelInfer")
+    Args:
+        timeout_s: deadline of a request in seconds, of which the server is told as `shopwindow_client` does.
+    """
 
-    def message(self, queries: Sequence[str], timeout_us: int | None = None) -> bytes:
-        """As ever, and with the deadline in microseconds, as `shopwindow_client` tells the server of it."""
+    def __init__(self, timeout_s: float | None = None) -> None:
+        self._timeout_s = timeout_s
+
+    def wire(self, url: str) -> GrpcWire:
+        return GrpcWire(url, timeout_s=self._timeout_s)
+
+    def message(self, queries: Sequence[str]) -> bytes:
         request = service_pb2.ModelInferRequest(model_name="retrieve")
         tensor = request.inputs.add(name="query", datatype="BYTES", shape=[len(queries), 1])
         assert tensor is not None
@@ -92,19 +98,10 @@ class GrpcSender(Sender):
         request.outputs.add(name="product_ids")
         request.outputs.add(name="scores")
         request.parameters["top_k"].int64_param = TOP_K
-        if timeout_us is not None:
-            request.parameters["timeout"].int64_param = timeout_us
+        if self._timeout_s is not None:
+            request.parameters["timeout"].int64_param = round(self._timeout_s * 1e6)
         data: bytes = request.SerializeToString()
         return data
-
-    def send(self, message: bytes) -> bytes:
-        try:
-            reply: bytes = self._call(message, timeout=_TIMEOUT_S)
-        except grpc.RpcError as error:
-            if error.code() is grpc.StatusCode.UNAVAILABLE and str(error.details()).startswith(QUEUE_FULL):
-                raise Refused(error.details()) from error
-            raise
-        return reply
 
     def ids(self, reply: bytes) -> np.ndarray:
         response = service_pb2.ModelInferResponse.FromString(reply)
@@ -113,36 +110,90 @@ class GrpcSender(Sender):
         return np.frombuffer(raw, np.int64).reshape(-1, TOP_K)
 
 
-class HttpSender(Sender):
+class Json(Protocol):
     """POST /retrieve with JSON, over a connection that is kept."""
 
-    def __init__(self, url: str) -> None:
-        self._connection = HTTPConnection(url, timeout=_TIMEOUT_S)
+    def wire(self, url: str) -> JsonWire:
+        return JsonWire(url, "/retrieve")
 
     def message(self, queries: Sequence[str]) -> bytes:
         return json.dumps({"queries": list(queries)}).encode()
-
-    def send(self, message: bytes) -> bytes:
-        self._connection.request("POST", "/retrieve", message, {"Content-Type": "application/json"})
-        response = self._connection.getresponse()
-        reply = response.read()
-        if response.status != 200:
-            refused = response.status in (429, 503)
-            raise (Refused if refused else ValueError)(f"HTTP status {response.status}: {reply[:200]!r}")
-        return reply
 
     def ids(self, reply: bytes) -> np.ndarray:
         return np.array(json.loads(reply)["product_ids"], np.int64)
 
 
-class NestedSender(HttpSender):
-    """As HttpSender, where the reply is a list of JSON texts, one a query."""
+class NestedJson(Json):
+    """As Json, where the reply is a list of JSON texts, one a query."""
 
     def ids(self, reply: bytes) -> np.ndarray:
         return np.array([json.loads(text)["product_ids"][0] for text in json.loads(reply)], np.int64)
 
 
-SENDERS: dict[str, type[HttpSender | GrpcSender]] = {"grpc": GrpcSender, "http": HttpSender, "nested": NestedSender}
+PROTOCOLS: dict[str, Protocol] = {"grpc": Grpc(), "http": Json(), "nested": NestedJson()}
+
+
+class Connection:
+    """A wire and its socket.
+
+    Args:
+        url: `host:port`.
+        wire: what is spoken.
+
+    Raises:
+        OSError: nobody listens there.
+    """
+
+    def __init__(self, url: str, wire: Wire) -> None:
+        host, _, port = url.rpartition(":")
+        self.socket = socket.create_connection((host, int(port)), timeout=_TIMEOUT_S)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._wire = wire
+
+    def send(self, message: bytes) -> int:
+        """Send a request; returns its number."""
+        number = self._wire.request(message)
+        self.flush()
+        return number
+
+    def flush(self) -> None:
+        """Send what the wire holds ready."""
+        if self._wire.out:
+            self.socket.sendall(self._wire.out)
+            self._wire.out.clear()
+
+    def receive(self) -> list[Reply]:
+        """Wait for something to come in: the requests that ended with it.
+
+        Raises:
+            OSError: nothing came for too long, or the connection is closed.
+        """
+        if not (data := self.socket.recv(2**18)):
+            raise ConnectionError("the server closed the connection")
+        replies = self._wire.receive(data)
+        self.flush()
+        return replies
+
+    def call(self, message: bytes) -> bytes:
+        """Send a request and wait for its reply's message.
+
+        Raises:
+            Refused: the server has too much to do.
+            ValueError: it says something else than an answer.
+            OSError: as `receive`.
+        """
+        number = self.send(message)
+        while True:
+            for reply in self.receive():
+                if reply.number == number:
+                    return answer(reply)
+
+
+def answer(reply: Reply) -> bytes:
+    """The message of a reply; raises Refused, or ValueError for any other failure."""
+    if reply.message is None:
+        raise (Refused if any(sign in reply.why for sign in _REFUSALS) else ValueError)(reply.why)
+    return reply.message
 
 
 def batches(queries: Sequence[str], batch: int, zipf: float | None, seed: int) -> Iterator[list[str]]:
@@ -158,8 +209,8 @@ def batches(queries: Sequence[str], batch: int, zipf: float | None, seed: int) -
         yield from (drawn[start : start + batch] for start in range(0, len(drawn), batch))
 
 
-class Client(threading.Thread):
-    """One client, which sends from the start signal on until the end of the window.
+class Client:
+    """One client, which sends again when it has its answer.
 
     Args:
         job: What to send.
@@ -168,71 +219,106 @@ class Client(threading.Thread):
     """
 
     def __init__(self, job: Job, queries: Sequence[str], number: int) -> None:
-        super().__init__(daemon=True)
-        self.latencies_ms: list[float] = []
-        self.refused = 0
-        self.failures: list[str] = []
-        self.connected, self._begun = threading.Event(), threading.Event()
-        self._sender = SENDERS[job.protocol](job.url)
+        self._protocol = PROTOCOLS[job.protocol]
+        # A connection of its own: clients elsewhere would not share one either.
+        self.connection = Connection(job.url, self._protocol.wire(job.url))
         self._requests = batches(queries, job.batch, job.zipf, job.seed * 1000 + number)
-        self._window = (0.0, 0.0)
-        self.start()
+        self.sent = 0.0
 
-    def begin(self, start: float, end: float) -> None:
-        """Send until `end`; count what was answered or refused after `start`. Both by `time.monotonic`."""
-        self._window = (start, end)
-        self._begun.set()
+    def connect(self) -> None:
+        """Get a first answer, whatever it is."""
+        with suppress(Refused):
+            self.connection.call(self._protocol.message(next(self._requests)))
 
-    def run(self) -> None:
-        try:
-            self._answered()  # opens the connection
-            self.connected.set()
-            self._begun.wait()
-            start, end = self._window
-            while (sent := time.monotonic()) < end:
-                answered = self._answered()
-                over = time.monotonic()
-                if start <= over < end and answered:
-                    self.latencies_ms.append((over - sent) * 1e3)
-                elif start <= over < end:
-                    self.refused += 1
-                if not answered:
-                    time.sleep(_PAUSE_S)
-        except Exception as error:  # whatever it is, the measurement is worth nothing then
-            self.failures.append(f"{type(error).__name__}: {error}")
-            self.connected.set()
+    def send(self) -> None:
+        """Send the next request."""
+        message = self._protocol.message(next(self._requests))
+        self.sent = time.monotonic()
+        self.connection.send(message)
 
-    def _answered(self) -> bool:
-        """Send the next request; False where it was refused."""
-        try:
-            self._sender.send(self._sender.message(next(self._requests)))
-        except Refused:
-            return False
-        return True
+
+@dataclass
+class Told:
+    """What a generator process tells.
+
+    Attributes:
+        latencies_ms: Of what was answered in the window.
+        refused: Requests refused meanwhile.
+        failures: What else happened; the measurement is worth nothing then.
+        cpu_s: Its CPU time in the window.
+    """
+
+    latencies_ms: list[float] = field(default_factory=list)
+    refused: int = 0
+    failures: list[str] = field(default_factory=list)
+    cpu_s: float = 0.0
+
+
+def drive_clients(clients: Sequence[Client], start: float, end: float) -> Told:
+    """Send from now until `end`; count what was answered or refused after `start`. Both by `time.monotonic`."""
+    told = Told()
+    try:
+        _drive(clients, start, end, told)
+    except (OSError, ValueError) as error:
+        told.failures.append(f"{type(error).__name__}: {error}")
+    return told
+
+
+def _drive(clients: Sequence[Client], start: float, end: float, told: Told) -> None:
+    waiting, resting = set[Client](), deque[tuple[float, Client]]()
+    cpu_began = None
+
+    def send(client: Client) -> None:
+        client.send()
+        waiting.add(client)
+
+    with selectors.DefaultSelector() as selector:
+        for client in clients:
+            selector.register(client.connection.socket, selectors.EVENT_READ, client)
+            send(client)
+        while waiting or (resting and time.monotonic() < end):
+            for key, _ in selector.select(max(0.0, resting[0][0] - time.monotonic()) if resting else 1.0):
+                client = key.data
+                for reply in client.connection.receive():
+                    over = time.monotonic()
+                    waiting.discard(client)
+                    try:
+                        answer(reply)
+                    except Refused:
+                        told.refused += start <= over < end
+                        resting.append((over + _PAUSE_S, client))
+                        continue
+                    if start <= over < end:
+                        told.latencies_ms.append(round((over - client.sent) * 1e3, 3))
+                    if over < end:
+                        send(client)
+            now = time.monotonic()
+            while resting and resting[0][0] <= now < end:
+                send(resting.popleft()[1])
+            if now >= start and cpu_began is None:
+                cpu_began = time.process_time()
+            if now < end:
+                told.cpu_s = time.process_time() - (cpu_began or 0.0)
+            if waiting and now - min(client.sent for client in waiting) > _TIMEOUT_S:
+                raise TimeoutError(f"no answer within {_TIMEOUT_S:g} s")
 
 
 def main() -> None:
     """Connect, say so, wait for the window, send, and print what came of it."""
     job = Job(**json.loads(sys.stdin.readline()))
     queries = read_queries(Path(job.queries))
-    clients = [Client(job, queries, number) for number in range(job.clients)]
-    for client in clients:
-        client.connected.wait()
+    told, clients = Told(), list[Client]()
+    try:
+        for number in range(job.clients):
+            clients.append(Client(job, queries, number))
+            clients[-1].connect()
+    except (OSError, ValueError) as error:
+        told.failures.append(f"{type(error).__name__}: {error}")
     print("ready", flush=True)
     start, end = map(float, sys.stdin.readline().split())
-    for client in clients:
-        client.begin(start, end)
-    time.sleep(max(0.0, start - time.monotonic()))
-    before = time.process_time()
-    time.sleep(max(0.0, end - time.monotonic()))
-    cpu_s = time.process_time() - before
-    for client in clients:
-        client.join()
-    latencies = [round(latency, 3) for client in clients for latency in client.latencies_ms]
-    failures = [failure for client in clients for failure in client.failures]
-    refused = sum(client.refused for client in clients)
-    found = {"latencies_ms": latencies, "refused": refused, "failures": failures, "cpu_s": cpu_s}
-    print(json.dumps(found), flush=True)
+    if not told.failures:
+        told = drive_clients(clients, start, end)
+    print(json.dumps(asdict(told)), flush=True)
 
 
 def as_line(job: Job) -> str:

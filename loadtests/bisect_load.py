@@ -16,7 +16,7 @@ from typing import IO
 import numpy as np
 
 from loadtests.bisect_cpu import cpu_seconds, spent
-from loadtests.bisect_generator import SENDERS, Job, as_line
+from loadtests.bisect_generator import PROTOCOLS, Connection, Job, as_line
 from loadtests.bisect_reading import Load, Reading
 from loadtests.launching import HarnessFailure
 from loadtests.summary import percentiles
@@ -35,7 +35,7 @@ class Target:
 
     Attributes:
         name: What it is called.
-        protocol: Of SENDERS.
+        protocol: Of PROTOCOLS.
         url: `host:port`.
         pid: Its first process.
     """
@@ -110,9 +110,9 @@ def check_answers(target: Target, pipeline: InProcessPipeline, queries: Sequence
     Raises:
         HarnessFailure: It does not.
     """
-    sender = SENDERS[target.protocol](target.url)
+    protocol = PROTOCOLS[target.protocol]
     try:
-        found = sender.ids(sender.send(sender.message(queries)))
+        found = protocol.ids(Connection(target.url, protocol.wire(target.url)).call(protocol.message(queries)))
     except Exception as error:  # whatever it is, this server can't be compared
         raise HarnessFailure(f"{target.name} does not answer: {type(error).__name__}: {error}") from error
     right = pipeline.retrieve(queries, top_k=found.shape[1]).product_ids

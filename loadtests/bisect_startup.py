@@ -63,7 +63,7 @@ def measure_startups(repository: Path, index: Path, queries: Path, *, rounds: in
 
 
 def _measure(repository: Path, index: Path, query: str) -> Startup:
-    from loadtests.bisect_generator import GrpcSender
+    from loadtests.bisect_generator import Connection, Grpc
     from loadtests.bisect_load import children, hear
     from loadtests.bisect_servers import server_options
     from serving import TritonServer
@@ -77,8 +77,8 @@ def _measure(repository: Path, index: Path, query: str) -> Startup:
             server.start()
             server.wait_until_ready()
             ready = time.time()
-            sender = GrpcSender(server.grpc_url)
-            sender.send(sender.message([query]))
+            protocol = Grpc()
+            Connection(server.grpc_url, protocol.wire(server.grpc_url)).call(protocol.message([query]))
             answered = time.time()
         finally:
             server.stop()

@@ -38,7 +38,7 @@ def deadline_of(wanted: RequestParameters, timeout_us: int, began: float) -> flo
 
 
 class SearchCosts:
-    """What searches took lately, by effort."""
+    """What searches took lately, by effort. Several threads may tell and ask."""
 
     def __init__(self) -> None:
         self._seconds_a_row: dict[int, tuple[float, float]] = {}  # effort -> seconds, when measured
@@ -77,6 +77,5 @@ class SearchCosts:
         return wanted if effort == wanted.effort else replace(wanted, effort=effort)
 
     def _recent(self, now: float) -> dict[int, float]:
-        return {
-            effort: cost for effort, (cost, when) in self._seconds_a_row.items() if now - when <= _FORGOTTEN_AFTER_S
-        }
+        known = self._seconds_a_row.copy()  # another thread may add to it meanwhile
+        return {effort: cost for effort, (cost, when) in known.items() if now - when <= _FORGOTTEN_AFTER_S}

@@ -10,6 +10,7 @@ milvus.json          {"collection": name}
 from __future__ import annotations
 
 import json
+import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +46,7 @@ class _Allowed:
 
 
 class MilvusIndex(ProductIndex):
-    """Answers batches of requests from a collection. One instance serves one thread.
+    """Answers batches of requests from a collection. Several threads may search.
 
     Args:
         manifest: of the folder.
@@ -61,6 +62,7 @@ class MilvusIndex(ProductIndex):
         self._allowed: OrderedDict[Filter, _Allowed] = OrderedDict()
         self._candidates: OrderedDict[str, tuple[np.ndarray, np.ndarray]] = OrderedDict()
         self._kept_bytes = 0
+        self._lock = threading.Lock()
 
     @property
     def engine_description(self) -> str:
@@ -86,7 +88,8 @@ class MilvusIndex(ProductIndex):
         """Scores (batch, top_k) and product ids (batch, top_k), padded with -inf and -1."""
         scores = np.full((len(queries), top_k), PAD_SCORE, dtype=np.float32)
         ids = np.full((len(queries), top_k), PAD_ID, dtype=np.int64)
-        allowed = self._satisfying(conditions)
+        with self._lock:
+            allowed = self._satisfying(conditions)
         k = min(top_k, allowed.count)
         if k == 0 or len(queries) == 0:
             return scores, ids
@@ -132,7 +135,8 @@ class MilvusIndex(ProductIndex):
     def _exact_in_milvus(self, queries: np.ndarray, k: int, allowed: _Allowed) -> tuple[np.ndarray, np.ndarray]:
         """Score every product that qualifies; the k best so far compete with each further part."""
         if allowed.count <= EXACT_ROWS:
-            ids, vectors = self._kept(allowed)
+            with self._lock:
+                ids, vectors = self._kept(allowed)
             scores, rows = exact_search(queries, vectors, np.arange(len(ids)), k)
             return scores, ids[rows]
         best_scores = np.full((len(queries), k), PAD_SCORE, np.float32)

@@ -26,7 +26,7 @@ from retrieval.text import TextEncoder, clean_queries
 
 # Rows per tower call: beyond this a larger batch is no faster on a CPU and only costs memory.
 TOWER_ROWS = 64
-QUERY_ROWS = 8  # of about one length: what padding costs is more than what larger batches gain
+QUERY_ROWS = 16  # of about one length: what padding costs is more than what larger batches gain
 
 QueryRequest = tuple[list[str], RequestParameters]
 ProductRequest = tuple[ProductBatch, RequestParameters]

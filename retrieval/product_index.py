@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -49,7 +50,7 @@ class SearchResult:
 
 
 class ProductIndex:
-    """A loaded index that answers batches of requests with mixed parameters. One instance serves one thread.
+    """A loaded index that answers batches of requests with mixed parameters. Several threads may search.
 
     Args:
         folder: a loaded index folder.
@@ -66,6 +67,7 @@ class ProductIndex:
         self._folder = folder if same else replace(folder, attributes=folder.attributes.select([]))
         self._vectors = folder.all_vectors
         self._masks: OrderedDict[Filter, RowMask] = OrderedDict()
+        self._lock = threading.Lock()
 
     @classmethod
     def open(
@@ -206,7 +208,10 @@ class ProductIndex:
 
     def mask(self, conditions: Filter) -> RowMask | None:
         """Rows that can be found and satisfy a filter; None when these are all rows."""
-        return self._mask(conditions) if conditions else self._folder.alive
+        if not conditions:
+            return self._folder.alive
+        with self._lock:
+            return self._mask(conditions)
 
     def _mask(self, conditions: Filter) -> RowMask:
         mask = self._masks.get(conditions)

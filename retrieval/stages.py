@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from typing import NamedTuple
 
@@ -33,6 +34,12 @@ class Stopwatch:
         now = time.perf_counter()
         self.laps.append(Lap(stage, self._last - self.began, now - self._last))
         self._last = now
+
+    def split(self) -> Stopwatch:
+        """Another one, which has measured the same so far and goes on by itself."""
+        other = copy.copy(self)
+        other.laps = list(self.laps)
+        return other
 
     @property
     def total(self) -> float:

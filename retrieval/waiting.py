@@ -8,7 +8,6 @@ from __future__ import annotations
 
 _FEW_REQUESTS = 2  # of so few it is asked always
 _PATIENCE_S = 0.05
-_MANY_ROWS = 32  # the smallest max_batch_size: more may have been waiting than a batch with so many took
 
 
 class Waiting:
@@ -26,12 +25,12 @@ class Waiting:
         self.longest_s = float("inf")
         self._rested = True
         self._began = self._ended = float("-inf")
-        self._rows = 0
+        self._full = False
 
     def begin(self, now: float) -> None:
         """Take note that a batch is taken up; `now` in seconds."""
         self._rested = now - self._ended > _PATIENCE_S
-        if self._rows >= _MANY_ROWS:
+        if self._full:
             self.longest_s = float("inf")
         else:
             self.longest_s = 0.0 if self._rested else now - self._began
@@ -42,7 +41,7 @@ class Waiting:
         # After a rest as well: it may be the server that rested, stopped by someone.
         return requests <= _FEW_REQUESTS or self._rested or self.longest_s > _PATIENCE_S
 
-    def end(self, rows: int, now: float) -> None:
-        """Take note that a batch of so many rows was answered."""
+    def end(self, now: float, *, full: bool) -> None:
+        """Take note that a batch was answered, and whether it was full: more may have been waiting than it took."""
         self._ended = now
-        self._rows = rows
+        self._full = full

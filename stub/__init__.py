@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 import traceback
@@ -15,6 +16,7 @@ import triton_python_backend_utils as pb_utils  # exists only inside the stub
 
 from retrieval.budget import Expired
 from retrieval.bundle import Bundle
+from retrieval.cores import usable_cores
 from retrieval.errors import InvalidRequest, TowersDiffer, show
 from retrieval.live import LiveIndex, Load, Served
 from retrieval.repository_layout import RepositoryLayout, default_index
@@ -25,8 +27,9 @@ INDEX_VARIABLE = "SHOPWINDOW_INDEX"
 # A tokeniser with threads of its own would take the cores of the other instances, at a multiple of the work.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+_MANY_ROWS = 32  # the smallest max_batch_size: a batch with so many may have left others waiting
 _waiting = Waiting()  # a process serves one instance
-_handed_over = 0
+_full: bool | None = None
 
 
 class Context:
@@ -44,6 +47,7 @@ class Context:
         model: name of the model.
         instance: name of this model instance, as `retrieve_0_1`.
         max_batch_size: the most rows of a batch.
+        threads: this instance's share of the cores, 1 or more.
     """
 
     def __init__(self, args: dict[str, str]) -> None:
@@ -56,6 +60,8 @@ class Context:
         self.instance = args["model_instance_name"]
         config = json.loads(args["model_config"])
         self.max_batch_size = int(config["max_batch_size"])
+        instances = sum(group["count"] for group in config["instance_group"])
+        self.threads = math.ceil(usable_cores() / instances)
         self._parameters = config.get("parameters", {})
 
     def integer(self, name: str) -> int | None:
@@ -161,14 +167,15 @@ def answer(
             tensors = [pb_utils.Tensor(name, array) for name, array in outcome.items() if name in wanted]
             responses[position] = pb_utils.InferenceResponse(tensors)
             rows += len(next(iter(outcome.values()))) - 1
-    _waiting.end(max(rows, _handed_over), time.perf_counter())
+    _waiting.end(time.perf_counter(), full=rows >= _MANY_ROWS if _full is None else _full)
     return responses
 
 
-def handed_over(rows: int) -> None:
-    """Take note of how many rows Triton handed over, of which `answer` may see fewer."""
-    global _handed_over
-    _handed_over = rows
+def handed_over(rows: Sequence[int], most: int) -> None:
+    """Take note of the rows of the requests that Triton handed over, of which `answer` may see fewer, and of the most
+    that it hands over."""
+    global _full
+    _full = sum(rows) + max(rows, default=0) > most  # one more did not fit
 
 
 def longest_wait() -> float:

@@ -55,6 +55,7 @@ class Metrics:
             )
         }
         labels = {"model": model}
+        self._measured = stages
         self._stages = {
             stage: self._metric("stage_seconds", {**labels, "stage": stage}, _SECONDS)
             for stage in (*stages, "execute", "queue")
@@ -71,6 +72,7 @@ class Metrics:
         self._served: int | None = None  # as it was told last
         self._observations: deque[tuple[Any, float]] = deque(maxlen=_GATHERED)
         self._counts: Counter[str] = Counter()  # since the start, by event
+        self._lock = threading.Lock()
         self._told: Counter[str] = Counter()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._flush_on, name=f"{instance}: metrics", daemon=True)
@@ -81,19 +83,27 @@ class Metrics:
         self._ended.set()
         self._thread.join()
 
-    def take(self, watch: Stopwatch, rows: int, waited: float) -> None:
-        """Count in a batch, of which no request waited for more than so many seconds; infinite when unknown."""
-        others = {"execute": watch.total, "queue": waited if isfinite(waited) else None}
-        for stage, metric in self._stages.items():
-            seconds = others[stage] if stage in others else watch.seconds(stage)
-            if seconds is not None:
-                self._observations.append((metric, seconds))
+    def take(self, watches: Sequence[Stopwatch], rows: int, waited: float) -> None:
+        """Count in a batch.
+
+        Args:
+            watches: of each thread that worked on it.
+            rows: of the batch.
+            waited: no request waited for more than so many seconds; infinite when unknown.
+        """
+        for stage in self._measured:
+            observed = [seconds for watch in watches if (seconds := watch.seconds(stage)) is not None]
+            self._observations.extend((self._stages[stage], seconds) for seconds in observed)
+        self._observations.append((self._stages["execute"], max(watch.total for watch in watches)))
+        if isfinite(waited):
+            self._observations.append((self._stages["queue"], waited))
         self._observations.append((self._rows, rows))
 
     def count(self, event: str, number: int) -> None:
-        """Count what happened to requests: "expired", "refused" or "effort_lowered"."""
+        """Count what happened to requests: "expired", "refused" or "effort_lowered". Threads may do so at once."""
         if number:
-            self._counts[event] += number
+            with self._lock:
+                self._counts[event] += number
 
     def _metric(self, name: str, labels: dict[str, str], buckets: Sequence[float] | None = None) -> Any:
         return self._families[name].Metric(labels=labels, buckets=buckets)

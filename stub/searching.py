@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from retrieval.embedding_cache import EmbeddingCache
 from retrieval.parameters import RequestParameters
 from retrieval.product_index import SearchResult
 from retrieval.stages import Stopwatch
+from retrieval.team import Team, cut
 from stub.metrics import Metrics
 from stub.spans import Spans
 
@@ -24,6 +25,7 @@ class Item:
     """One request on its way.
 
     Attributes:
+        request: as Triton handed it over.
         given: its input, as `prepare` returned it.
         parameters: with the effort that it is searched with.
         deadline: in seconds of `time.perf_counter`.
@@ -31,11 +33,35 @@ class Item:
         embeddings: (rows, dim) float32, once they are known.
     """
 
+    request: Any
     given: Any
     parameters: RequestParameters
     deadline: float
     wanted: set[str]
     embeddings: np.ndarray | None = None
+
+
+@dataclass
+class Share:
+    """What one thread answers of a batch.
+
+    Attributes:
+        items: of about one length.
+        watch: has measured what was done for all of the batch before.
+        batch_rows: of the whole batch.
+        searched: how many of the items were searched for; the others came too late.
+    """
+
+    items: list[Item]
+    watch: Stopwatch
+    batch_rows: int
+    searched: int = 0
+
+
+Outcome = dict[str, np.ndarray] | Exception
+Embed = Callable[[list[Item], Stopwatch], Sequence[np.ndarray]]
+Search = Callable[[list[Item]], list[SearchResult]]
+_FEWEST_ROWS = 2  # of a share: two rows together take little longer than one
 
 
 class Searching:
@@ -47,6 +73,7 @@ class Searching:
         generation: tells the generation of the index that is served.
         cache: tells the cache of query embeddings that is used.
         reading: name of the stage in which requests are read.
+        threads: how many share the work on a batch.
     """
 
     def __init__(
@@ -56,6 +83,7 @@ class Searching:
         generation: Callable[[], int],
         cache: Callable[[], EmbeddingCache | None] = lambda: None,
         reading: str = "read",
+        threads: int = 1,
     ) -> None:
         self._reading = reading
         self._stages = (*stages, "search")
@@ -63,9 +91,11 @@ class Searching:
         self._metrics = Metrics(context.model, context.instance, measured, generation, cache)
         self._spans = Spans.from_environment(context.model)
         self._costs = SearchCosts()
+        self._team = Team(threads)
 
     def close(self) -> None:
-        """End the threads that tell of what was measured."""
+        """End all threads."""
+        self._team.close()
         self._metrics.close()
         if self._spans is not None:
             self._spans.close()
@@ -78,12 +108,13 @@ class Searching:
         self,
         requests: Sequence[Any],
         prepare: Callable[[Any], tuple[Any, RequestParameters]],
-        embed: Callable[[list[Item], Stopwatch], Sequence[np.ndarray]],
-        search: Callable[[list[Item]], list[SearchResult]],
+        embed: Embed,
+        search: Search,
         *,
         generation: int,
+        lengths: Callable[[Any], Sequence[int]],
     ) -> list[Any]:
-        """Answer a batch.
+        """Answer a batch, whose requests the threads share out among themselves.
 
         Args:
             requests: as Triton hands them over.
@@ -91,51 +122,64 @@ class Searching:
             embed: the embeddings of several, (rows, dim) float32 of each.
             search: searches for several, which have their embeddings.
             generation: of the index that `search` uses.
+            lengths: of a request's texts, given its input: those of about one length are taken together.
 
         Returns:
             One response per request, in order. `effort` (rows, 1) int64 is the one that was searched with. `timings_us`
             (rows, 6) int64 are microseconds of tokenising (or decoding), tower, search and all since the batch was
-            taken up, then the rows that were searched for together, and the microseconds that its requests can have
-            waited for it in Triton's queue at most: all of a batch share these. -1 is what another model does, or isn't
-            known.
+            taken up, which a thread's share has in common; then the rows of the batch, and the microseconds that its
+            requests can have waited for it in Triton's queue at most. -1 is what another model does, or isn't known.
         """
         watch = Stopwatch()
-        searched = 0
+        shares: list[Share] = []
 
         def read(request: Any) -> Item:
             given, parameters = prepare(request)
             deadline = deadline_of(parameters, request.timeout(), watch.began)
-            return Item(given, parameters, deadline, set(request.requested_output_names()))
+            return Item(request, given, parameters, deadline, set(request.requested_output_names()))
 
-        def compute(items: list[Item]) -> Iterator[dict[str, np.ndarray] | Exception]:
-            nonlocal searched
+        def compute(items: list[Item]) -> list[Outcome]:
             watch.lap(self._reading)
-            kept = [item for item in items if item.deadline > time.perf_counter()]
-            if kept:
-                for item, part in zip(kept, embed(kept, watch), strict=True):
-                    item.embeddings = part
-            kept = [item for item in kept if item.deadline > time.perf_counter()]
-            embedded = self._fit(kept)
-            results = search(kept) if kept else []
-            watch.lap("search")
-            if kept:
-                self._costs.note(max(item.parameters.effort for item in kept), embedded, watch.laps[-1].seconds)
-            rows = sum(len(result.scores) for result in results)
-            searched += rows
-            self._metrics.count("expired", len(items) - len(kept))
-            found = {id(item): result for item, result in zip(kept, results, strict=True)}
-            for item in items:
-                if (result := found.get(id(item))) is not None:
-                    yield self._outputs(result, item, generation, watch, rows)
-                else:
-                    yield Expired(time.perf_counter() - item.deadline)
+            rows = [lengths(item.given) for item in items]
+            shares[:] = [
+                Share([items[at] for at in places], watch.split(), sum(map(len, rows)))
+                for places in _by_length(rows, self._team.size)
+            ]
+            parts = self._team.map(lambda share: self._answer_share(share, embed, search, generation), shares)
+            outcomes = dict(pair for part in parts for pair in part)
+            return [outcomes[id(item)] for item in items]
 
         responses = stub.answer(requests, read, compute)
-        if searched:
-            self._metrics.take(watch, searched, stub.longest_wait())
-            if self._spans is not None:
-                self._spans.take(requests, watch, searched)
+        if any(share.searched for share in shares):
+            self._metrics.take([share.watch for share in shares], shares[0].batch_rows, stub.longest_wait())
+        if self._spans is not None:
+            for share in shares:
+                self._spans.take([item.request for item in share.items], share.watch, share.batch_rows)
         return responses
+
+    def _answer_share(self, share: Share, embed: Embed, search: Search, generation: int) -> list[tuple[int, Outcome]]:
+        """What became of each item, by its `id`."""
+        items, watch = share.items, share.watch
+        kept = [item for item in items if item.deadline > time.perf_counter()]
+        if kept:
+            for item, part in zip(kept, embed(kept, watch), strict=True):
+                item.embeddings = part
+        kept = [item for item in kept if item.deadline > time.perf_counter()]
+        rows = self._fit(kept)
+        results = search(kept) if kept else []
+        watch.lap("search")
+        if kept:
+            self._costs.note(max(item.parameters.effort for item in kept), rows, watch.laps[-1].seconds)
+        share.searched = len(kept)
+        self._metrics.count("expired", len(items) - len(kept))
+        found = {id(item): result for item, result in zip(kept, results, strict=True)}
+        outcomes: list[tuple[int, Outcome]] = []
+        for item in items:
+            if (result := found.get(id(item))) is not None:
+                outcomes.append((id(item), self._outputs(result, item, share, generation)))
+            else:
+                outcomes.append((id(item), Expired(time.perf_counter() - item.deadline)))
+        return outcomes
 
     def _fit(self, items: list[Item]) -> int:
         """Lower the effort of those that are short of time; the number of embeddings to search for together."""
@@ -147,9 +191,7 @@ class Searching:
             item.parameters = fitted
         return rows
 
-    def _outputs(
-        self, result: SearchResult, item: Item, generation: int, watch: Stopwatch, rows: int
-    ) -> dict[str, np.ndarray]:
+    def _outputs(self, result: SearchResult, item: Item, share: Share, generation: int) -> dict[str, np.ndarray]:
         outputs = dict(vars(result))
         each = (len(result.scores), 1)
         if "generation" in item.wanted:
@@ -157,12 +199,20 @@ class Searching:
         if "effort" in item.wanted:
             outputs["effort"] = np.full(each, item.parameters.effort, np.int64)
         if "timings_us" in item.wanted:
+            watch = share.watch
             stages = [-1 if stage is None else _microseconds(watch.seconds(stage) or 0.0) for stage in self._stages]
             longest = stub.longest_wait()
             waited = -1 if longest == float("inf") else _microseconds(longest)
-            told = [*stages, _microseconds(watch.total), rows, waited]
+            told = [*stages, _microseconds(watch.total), share.batch_rows, waited]
             outputs["timings_us"] = np.tile(np.array(told, np.int64), each)
         return outputs
+
+
+def _by_length(rows: Sequence[Sequence[int]], threads: int) -> list[list[int]]:
+    """A share for each thread of requests whose rows are so long, by number: about as many rows each."""
+    order = sorted(range(len(rows)), key=lambda at: sum(rows[at]) / len(rows[at]))
+    sizes = [len(rows[at]) for at in order]
+    return [order[part] for part in cut(sizes, max(1, min(threads, sum(sizes) // _FEWEST_ROWS)))]
 
 
 def _microseconds(seconds: float) -> int:

@@ -6,10 +6,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import grpc
-
 from loadtests.bisect_cpu import memory_bytes
-from loadtests.bisect_generator import GrpcSender, Refused
+from loadtests.bisect_generator import Connection, Grpc, Refused
 from loadtests.bisect_load import Target, drive
 from loadtests.bisect_reading import Load
 from loadtests.launching import HarnessFailure
@@ -61,10 +59,10 @@ def measure_open_loop(target: Target, queries: Path, *, seconds: float, seed: in
 
 def _answered_ms(url: str, query: str) -> float | None:
     """What a query takes; None when it is refused, fails or hangs."""
-    sender = GrpcSender(url)
+    protocol = Grpc(DEADLINE_S)
     began = time.monotonic()
     try:
-        sender.send(sender.message([query], timeout_us=int(DEADLINE_S * 1e6)))
-    except (Refused, grpc.RpcError):
+        Connection(url, protocol.wire(url)).call(protocol.message([query]))
+    except (Refused, ValueError, OSError):
         return None
     return (time.monotonic() - began) * 1e3

@@ -9,24 +9,23 @@ leave on the server's cores.
 from __future__ import annotations
 
 import json
+import select
 import sys
-import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import grpc
 import numpy as np
 
-from loadtests.bisect_generator import GrpcSender, batches
+from loadtests.bisect_generator import Connection, Grpc, Refused, batches
 from loadtests.bisect_load import GENERATORS, children, hear, tell
 from loadtests.queries import read_queries
 from loadtests.shapes import Shape, due_times
 from loadtests.summary import percentiles
-from serving.server import DIRECT
+from loadtests.wire import GrpcWire
 
 DEADLINE_S = 1.0  # of a request: a shopper waits no longer for a page
 _IN_FLIGHT = 4000  # of one process
@@ -149,36 +148,49 @@ def main() -> None:
     job = Job(**json.loads(sys.stdin.readline()))
     shape = Shape(kind="soak", levels=[job.rate], duration_s=job.seconds)
     arrivals = due_times(shape, arrivals="poisson", seed=job.seed).tolist()
-    sender, requests = GrpcSender(job.url), batches(read_queries(Path(job.queries)), 1, None, job.seed)
-    # With the deadline, as our client sends it; ready before the clock runs, as sending alone fills a core.
-    messages = [sender.message(next(requests), timeout_us=int(DEADLINE_S * 1e6)) for _ in range(len(arrivals) + 1)]
-    call = grpc.insecure_channel(job.url, DIRECT).unary_unary("/inference.GRPCInferenceService/ModelInfer")
-    with suppress(grpc.RpcError):  # whatever becomes of it, the connection is open
-        call(messages.pop(), timeout=DEADLINE_S)
-    outcomes: list[Outcome] = []
-    room = threading.Semaphore(_IN_FLIGHT)
-    unsent = 0
-
-    def keep(due: float, sent: float, future: grpc.Future) -> None:
-        over = time.monotonic()
-        error = future.exception()
-        outcomes.append((due, sent, over, f"{error.code().name}: {error.details()}" if error else ""))
-        room.release()
-
+    protocol, requests = Grpc(DEADLINE_S), batches(read_queries(Path(job.queries)), 1, None, job.seed)
+    messages = [protocol.message(next(requests)) for _ in range(len(arrivals) + 1)]  # before the clock runs
+    wire = protocol.wire(job.url)
+    connection = Connection(job.url, wire)
+    with suppress(Refused):
+        connection.call(messages.pop())
     print("ready", flush=True)
     began = float(sys.stdin.readline())
-    for at, message in zip(arrivals, messages, strict=True):
-        due = began + at
-        time.sleep(max(0.0, due - time.monotonic()))
-        if not room.acquire(blocking=False):
-            unsent += 1
-            continue
-        sent = time.monotonic()
-        future = call.future(message, timeout=DEADLINE_S)
-        future.add_done_callback(lambda future, due=due, sent=sent: keep(due, sent, future))
-    for _ in range(_IN_FLIGHT):  # every request ends by its deadline
-        room.acquire()
+    outcomes, unsent = _sent(connection, wire, [began + at for at in arrivals], messages)
     print(json.dumps({"outcomes": outcomes, "unsent": unsent}), flush=True)
+
+
+def _sent(
+    connection: Connection, wire: GrpcWire, due: Sequence[float], messages: Sequence[bytes]
+) -> tuple[list[Outcome], int]:
+    """Send each message when it is due, and wait for what becomes of them; how many could not be sent."""
+    outcomes: list[Outcome] = []
+    unsent = 0
+    under_way: dict[int, tuple[float, float]] = {}  # number -> when it was due and sent; the oldest is the first
+    coming = deque(zip(due, messages, strict=True))
+    while coming or under_way:
+        now = time.monotonic()
+        while coming and coming[0][0] <= now:
+            at, message = coming.popleft()
+            if len(under_way) < _IN_FLIGHT:
+                under_way[wire.request(message)] = at, now
+            else:
+                unsent += 1
+        while _gives_up(under_way) <= now:
+            wire.cancel(oldest := next(iter(under_way)))
+            outcomes.append((*under_way.pop(oldest), now, "DEADLINE_EXCEEDED: no answer in time"))
+        connection.flush()
+        until = min(coming[0][0] if coming else float("inf"), _gives_up(under_way))
+        if select.select([connection.socket], [], [], min(DEADLINE_S, max(0.0, until - time.monotonic())))[0]:
+            for reply in connection.receive():
+                if (sent := under_way.pop(reply.number, None)) is not None:  # else it was given up
+                    outcomes.append((*sent, time.monotonic(), "" if reply.message is not None else reply.why))
+    return outcomes, unsent
+
+
+def _gives_up(under_way: Mapping[int, tuple[float, float]]) -> float:
+    """When the oldest request is given up; never without any."""
+    return next(iter(under_way.values()))[1] + DEADLINE_S if under_way else float("inf")
 
 
 if __name__ == "__main__":

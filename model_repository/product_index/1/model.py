@@ -52,4 +52,11 @@ class TritonPythonModel:
         def search(items):
             return search_channels(index, [(item.embeddings, item.given[1], item.parameters) for item in items])
 
-        return self.searching.answer(requests, prepare, embed, search, generation=index.manifest.generation)
+        return self.searching.answer(
+            requests,
+            prepare,
+            embed,
+            search,
+            generation=index.manifest.generation,
+            lengths=lambda given: [0] * len(given[0]),
+        )

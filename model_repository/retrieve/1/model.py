@@ -17,6 +17,7 @@ class TritonPythonModel:
             ("tokenise", "tower"),
             generation=lambda: self.live.current.index.manifest.generation,
             cache=lambda: self.live.current.cache,
+            threads=context.threads,
         )
         self.admission = Admission(context, self._answer, refused=self.searching.refused)
 
@@ -43,4 +44,6 @@ class TritonPythonModel:
             return search_channels(pipeline.index, [(item.embeddings, item.given, item.parameters) for item in items])
 
         generation = pipeline.index.manifest.generation
-        return self.searching.answer(requests, prepare, embed, search, generation=generation)
+        return self.searching.answer(
+            requests, prepare, embed, search, generation=generation, lengths=lambda queries: list(map(len, queries))
+        )

@@ -17,6 +17,7 @@ class TritonPythonModel:
             ("decode", "tower"),
             generation=lambda: self.live.current.index.manifest.generation,
             reading="decode",
+            threads=context.threads,
         )
         self.admission = Admission(context, self._answer, refused=self.searching.refused)
 
@@ -43,4 +44,6 @@ class TritonPythonModel:
             return pipeline.index.search_batch([(item.embeddings, item.parameters) for item in items])
 
         generation = pipeline.index.manifest.generation
-        return self.searching.answer(requests, prepare, embed, search, generation=generation)
+        return self.searching.answer(
+            requests, prepare, embed, search, generation=generation, lengths=lambda batch: batch.title_mask.sum(axis=1)
+        )

@@ -1,0 +1,228 @@
+"""What a load generator says to a server and hears from it, byte by byte, at a fraction of a client library's cost.
+
+gRPC over HTTP/2 (RFC 9113, RFC 7541 and gRPC's PROTOCOL-HTTP2), and JSON over HTTP/1.1: only as much of them as it
+takes to send ready-made messages to a server that is trusted. No sockets here.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import grpc
+
+INFER = "/inference.GRPCInferenceService/ModelInfer"
+
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+_DATA, _HEADERS, _RESET, _SETTINGS, _PING, _GO_AWAY, _WINDOW = 0, 1, 3, 4, 6, 7, 8
+_ACK = _END_STREAM = 1
+_END_HEADERS = 4
+_CANCEL = 8
+_CODES = {str(code.value[0]): code.name for code in grpc.StatusCode}
+_LARGEST_WINDOW = 2**31 - 1
+_FIRST_WINDOW = 65_535
+_OPEN_AGAIN = 2**24  # bytes after which the server may send as many more
+
+
+class Reply(NamedTuple):
+    """The end of a request: which, and its message unless it failed, and else why."""
+
+    number: int
+    message: bytes | None
+    why: str = ""
+
+
+class Wire(ABC):
+    """One connection's two directions.
+
+    Attributes:
+        out: what is to be sent; who sends it clears it.
+    """
+
+    def __init__(self) -> None:
+        self.out = bytearray()
+
+    @abstractmethod
+    def request(self, message: bytes) -> int:
+        """Put a request into `out`; returns its number."""
+
+    @abstractmethod
+    def receive(self, data: bytes) -> list[Reply]:
+        """Take in what the server sent: the requests that ended with it.
+
+        Raises:
+            ConnectionError: the server ends the connection.
+        """
+
+
+class JsonWire(Wire):
+    """POSTs of one path over HTTP/1.1, one after the other."""
+
+    def __init__(self, authority: str, path: str) -> None:
+        super().__init__()
+        self._head = f"POST {path} HTTP/1.1\r\nHost: {authority}\r\nContent-Type: application/json\r\n".encode()
+        self._sent = 0
+        self._received = bytearray()
+
+    def request(self, message: bytes) -> int:
+        self.out += b"%sContent-Length: %d\r\n\r\n%s" % (self._head, len(message), message)
+        self._sent += 1
+        return self._sent
+
+    def receive(self, data: bytes) -> list[Reply]:
+        self._received += data
+        head, blank, rest = self._received.partition(b"\r\n\r\n")
+        if not blank:
+            return []
+        status, *lines = bytes(head).split(b"\r\n")
+        fields = {name.lower(): value.strip() for name, _, value in (line.partition(b":") for line in lines)}
+        if b"content-length" not in fields:
+            raise ConnectionError(f"a reply without Content-Length: {bytes(head)!r}")
+        if len(rest) < int(fields[b"content-length"]):
+            return []
+        self._received.clear()
+        code = status.split()[1].decode()
+        if code == "200":
+            return [Reply(self._sent, bytes(rest))]
+        return [Reply(self._sent, None, f"HTTP status {code}: {bytes(rest[:200]).decode(errors='replace')}")]
+
+
+class GrpcWire(Wire):
+    """Unary calls of one method, any number at a time.
+
+    Args:
+        authority: `host:port`.
+        path: of the method.
+        timeout_s: what the server is told of how long an answer is waited for.
+    """
+
+    def __init__(self, authority: str, path: str = INFER, timeout_s: float | None = None) -> None:
+        super().__init__()
+        self._head = (
+            b"\x83\x86"  # :method POST, :scheme http
+            + b"\x04" + _text(path.encode())
+            + b"\x01" + _text(authority.encode())
+            + b"\x0f\x10" + _text(b"application/grpc")
+            + b"\x00" + _text(b"te") + _text(b"trailers")
+        )  # fmt: skip
+        if timeout_s is not None:
+            self._head += b"\x00" + _text(b"grpc-timeout") + _text(b"%dm" % max(1, round(timeout_s * 1e3)))
+        self._last = -1
+        self._window = _FIRST_WINDOW  # what the server takes now, of all requests together
+        self._held: list[bytes] = []
+        self._received = bytearray()
+        self._unacknowledged = 0
+        self._messages: dict[int, bytes] = {}
+        # No table of headers, so that each reply can be read by itself; no limit to what the server sends.
+        settings = b"\0\1" + bytes(4) + b"\0\2" + bytes(4) + b"\0\4" + _LARGEST_WINDOW.to_bytes(4)
+        self.out += _PREFACE + _frame(_SETTINGS, 0, 0, settings)
+        self.out += _frame(_WINDOW, 0, 0, (_LARGEST_WINDOW - _FIRST_WINDOW).to_bytes(4))
+
+    def request(self, message: bytes) -> int:
+        self._last += 2
+        data = _frame(_DATA, _END_STREAM, self._last, b"\0" + len(message).to_bytes(4) + message)
+        self.out += _frame(_HEADERS, _END_HEADERS, self._last, self._head)
+        self._held.append(data)
+        self._send_held()
+        return self._last
+
+    def cancel(self, number: int) -> None:
+        """Give up a request; no `Reply` comes of it."""
+        self._messages.pop(number, None)
+        self.out += _frame(_RESET, 0, number, _CANCEL.to_bytes(4))
+
+    def receive(self, data: bytes) -> list[Reply]:
+        self._received += data
+        replies = []
+        start = 0
+        while len(self._received) >= (body := start + 9):
+            end = body + int.from_bytes(self._received[start : start + 3])
+            if len(self._received) < end:
+                break
+            kind, flags = self._received[start + 3], self._received[start + 4]
+            number = int.from_bytes(self._received[start + 5 : body]) & _LARGEST_WINDOW
+            reply = self._take(kind, flags, number, bytes(self._received[body:end]))
+            if reply is not None:
+                replies.append(reply)
+            start = end
+        del self._received[:start]
+        return replies
+
+    def _take(self, kind: int, flags: int, number: int, payload: bytes) -> Reply | None:
+        if kind == _DATA:
+            self._messages[number] = self._messages.get(number, b"") + payload
+            self._unacknowledged += len(payload)
+            if self._unacknowledged >= _OPEN_AGAIN:
+                self.out += _frame(_WINDOW, 0, 0, self._unacknowledged.to_bytes(4))
+                self._unacknowledged = 0
+        elif kind == _HEADERS and flags & _END_STREAM:
+            message, fields = self._messages.pop(number, None), dict(_fields(payload))
+            if fields.get(b"grpc-status") == b"0" and message is not None:
+                return Reply(number, message[5:])
+            code, told = (fields.get(name, b"?").decode(errors="replace") for name in (b"grpc-status", b"grpc-message"))
+            return Reply(number, None, f"{_CODES.get(code, code)}: {told}")
+        elif kind == _RESET:
+            self._messages.pop(number, None)
+            return Reply(number, None, f"reset with HTTP/2 error {int.from_bytes(payload)}")
+        elif kind == _WINDOW and number == 0:
+            self._window += int.from_bytes(payload)
+            self._send_held()
+        elif kind == _PING and not flags & _ACK:
+            self.out += _frame(_PING, _ACK, 0, payload)
+        elif kind == _SETTINGS and not flags & _ACK:
+            self.out += _frame(_SETTINGS, _ACK, 0, b"")
+        elif kind == _GO_AWAY:
+            raise ConnectionError(f"the server says GOAWAY: {payload[8:].decode(errors='replace')}")
+        return None
+
+    def _send_held(self) -> None:
+        while self._held and len(self._held[0]) - 9 <= self._window:
+            data = self._held.pop(0)
+            self._window -= len(data) - 9
+            self.out += data
+
+
+def _frame(kind: int, flags: int, number: int, payload: bytes) -> bytes:
+    return len(payload).to_bytes(3) + bytes((kind, flags)) + number.to_bytes(4) + payload
+
+
+def _text(value: bytes) -> bytes:
+    """A string of HPACK, uncompressed."""
+    if len(value) >= 127:
+        raise ValueError(f"at most 126 bytes, got {len(value)}: {value!r}")
+    return bytes((len(value),)) + value
+
+
+def _fields(block: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The fields of a header block that it spells out, which gRPC's servers do uncompressed."""
+    at = 0
+
+    def integer(bits: int) -> int:
+        nonlocal at
+        most = (1 << bits) - 1
+        value, at = block[at] & most, at + 1
+        shift = 0
+        while value >= most:  # seven bits more, while the eighth is set
+            more, at = block[at], at + 1
+            value, shift = value + ((more & 127) << shift), shift + 7
+            if more < 128:
+                break
+        return value
+
+    def text() -> bytes:
+        nonlocal at
+        length = integer(7)
+        at += length
+        return block[at - length : at]
+
+    while at < len(block):
+        first = block[at]
+        if first & 0x80:  # a field of the static table, whole
+            integer(7)
+        elif first & 0xE0 == 0x20:  # a new size of the table
+            integer(5)
+        else:
+            number = integer(6 if first & 0x40 else 4)
+            name = b"" if number else text()  # by number, of the static table: none of gRPC's
+            yield name, text()

@@ -54,7 +54,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where parity.json and parity.html go (default: `parity` beside the repository)",
     )
     parser.add_argument(
-        "--cpu-instances", type=int, metavar="N", help="processes that answer retrieve on a CPU (default: one a core)"
+        "--cpu-instances",
+        type=int,
+        metavar="N",
+        help="processes that answer retrieve on a CPU, which share out its cores (default: one for every two)",
     )
     gpu = parser.add_argument_group("GPU profiles")
     gpu.add_argument(

@@ -90,7 +90,7 @@ def render_models(target: Path, bundle: Bundle, *, cpu_instances: int, gpu: GpuO
     Args:
         target: an empty folder.
         bundle: dimensions and identity of the towers.
-        cpu_instances: processes that answer `retrieve` under the profile `cpu`, one a core.
+        cpu_instances: processes that answer `retrieve` under the profile `cpu`.
         gpu: what the GPU profiles depend on.
 
     Raises:

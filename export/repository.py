@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import shutil
 import tempfile
 from pathlib import Path
@@ -59,7 +60,8 @@ def export_repository(
         repository: folder to write.
         sample: a catalogue on whose products parity is measured, and scales of 8 bits before that.
         precision: of the graphs, one of `export.precision.names.PRECISIONS`.
-        cpu_instances: processes that answer `retrieve` on a CPU; default one a usable core.
+        cpu_instances: processes that answer `retrieve` on a CPU, which share out the cores that a server may use
+            among themselves; default one for every two of this machine's.
         queries: parquet with query_id, text; default the ends of the sample's titles.
         qrels: parquet with query_id, product_id, relevance: also compares recall.
         sample_size: products of the sample at most; None for all of them.
@@ -93,7 +95,7 @@ def export_repository(
             image_size=config.image_size,
             precision=precision,
         )
-        render_models(target, bundle, cpu_instances=cpu_instances or usable_cores(), gpu=gpu)
+        render_models(target, bundle, cpu_instances=cpu_instances or math.ceil(usable_cores() / 2), gpu=gpu)
         layout = RepositoryLayout(target)
         for place in (layout.query_tokenizer, layout.title_tokenizer):
             shutil.copyfile(checkpoint_folder / "tokenizer.json", place)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +13,14 @@ from tritonclient.grpc import InferenceServerClient
 
 from loadtests.bisect_load import Target, drive
 from loadtests.bisect_reading import Load, Reading
-from retrieval.embedding_cache import VARIABLE
+from retrieval import embedding_cache, result_cache
 from serving import ServerOptions, TritonServer
 from serving.server import DIRECT
 
 # Profile -> the model whose batches are what the server puts together.
 PROFILES = {"cpu": "retrieve", "cpu-ensemble": "query_tower"}
+# What a process of `retrieve` keeps -> the variable that says how much of it; 0 is nothing.
+CACHES = {"embeddings": embedding_cache.VARIABLE, "results": result_cache.VARIABLE}
 
 
 class _Counts(NamedTuple):
@@ -62,7 +64,7 @@ class Served:
 
 @contextmanager
 def served(
-    repository: Path, index: Path, *, profile: str = "cpu", cache: bool = False, name: str = ""
+    repository: Path, index: Path, *, profile: str = "cpu", kept: Collection[str] = (), name: str = ""
 ) -> Iterator[Served]:
     """A Triton that is ready inside the block.
 
@@ -70,12 +72,12 @@ def served(
         repository: A model repository.
         index: Index folder or home.
         profile: Of PROFILES.
-        cache: Whether query embeddings are kept, as many as by default.
+        kept: As for `caches`.
         name: What it is called; the profile without one.
     """
     server = TritonServer(server_options(repository, index, profile))
     try:
-        with embedding_cache(kept=cache):
+        with caches(kept):
             server.start()
         server.wait_until_ready()
         yield Served(server, name or profile)
@@ -97,18 +99,18 @@ def server_options(repository: Path, index: Path, profile: str) -> ServerOptions
 
 
 @contextmanager
-def embedding_cache(*, kept: bool) -> Iterator[None]:
-    """Processes that are started inside the block keep query embeddings, or none: repeated ones cost next to nothing.
+def caches(kept: Collection[str]) -> Iterator[None]:
+    """Processes that are started inside the block keep what is named, as much as by default, and nothing else:
+    repeated queries cost next to nothing then.
 
     Args:
-        kept: As many as by default, or none.
+        kept: Of CACHES.
     """
-    before = os.environ.pop(VARIABLE, None)
-    if not kept:
-        os.environ[VARIABLE] = "0"
+    before = {name: os.environ.pop(name) for name in CACHES.values() if name in os.environ}
+    os.environ.update({variable: "0" for name, variable in CACHES.items() if name not in kept})
     try:
         yield
     finally:
-        os.environ.pop(VARIABLE, None)
-        if before is not None:
-            os.environ[VARIABLE] = before
+        for name in CACHES.values():
+            os.environ.pop(name, None)
+        os.environ.update(before)

@@ -50,6 +50,9 @@ class EmbeddingCache:
     def __len__(self) -> int:
         return len(self._slots)
 
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._slots
+
     def embed(self, keys: Sequence[Hashable], compute: Callable[[list[int]], np.ndarray]) -> np.ndarray:
         """Embeddings of a batch.
 

@@ -19,10 +19,15 @@ WarmUp = Callable[[InProcessPipeline], object]
 """Makes the first call, which reads towers and takes memory: not a caller's."""
 
 
-def pipeline_loader(repository: Path, warm_up: WarmUp) -> Load[InProcessPipeline]:
+def pipeline_loader(repository: Path, warm_up: WarmUp, *, cache_bytes: int = 0) -> Load[InProcessPipeline]:
     """Towers and index as one object: a generation that carries its towers is served with those.
 
     While the towers stay the same, so does the cache of query embeddings.
+
+    Args:
+        repository: the model repository.
+        warm_up: makes the first call.
+        cache_bytes: as for `InProcessPipeline`.
     """
     cached_queries = entries_from_environment()
 
@@ -36,7 +41,7 @@ def pipeline_loader(repository: Path, warm_up: WarmUp) -> Load[InProcessPipeline
                 pipeline = before.with_index(index)
             else:
                 check_memory(index)
-                pipeline = InProcessPipeline(repository, index, cached_queries=cached_queries)
+                pipeline = InProcessPipeline(repository, index, cached_queries=cached_queries, cache_bytes=cache_bytes)
         _check(index, pipeline.index)
         warm_up(pipeline)
         return pipeline

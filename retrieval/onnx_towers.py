@@ -31,7 +31,7 @@ class OnnxQueryTower:
 
     Args:
         file: the exported graph.
-        threads: intra-op threads; 1 and one instance per core is fastest under load.
+        threads: intra-op threads; under load, 1 and several callers at once are fastest.
     """
 
     def __init__(self, file: Path, threads: int = 1) -> None:

@@ -27,6 +27,7 @@ from retrieval.text import TextEncoder, clean_queries
 # Rows per tower call: beyond this a larger batch is no faster on a CPU and only costs memory.
 TOWER_ROWS = 64
 QUERY_ROWS = 16  # of about one length: what padding costs is more than what larger batches gain
+_NEW_QUERY, _SEARCH, _LOOK_UP = 60.0, 30.0, 3.0  # what these cost, in characters of a query that is embedded
 
 QueryRequest = tuple[list[str], RequestParameters]
 ProductRequest = tuple[ProductBatch, RequestParameters]
@@ -45,6 +46,7 @@ class InProcessPipeline:
         index: an index folder or the home of one; None gives a pipeline that only embeds.
         threads: ONNX Runtime threads per tower.
         cached_queries: embeddings of the last queries to keep for those that come again; 0 keeps none.
+        cache_bytes: of what was found for the last embeddings, to be kept likewise, until the index changes.
 
     Attributes:
         cache: what keeps them; None without.
@@ -62,6 +64,7 @@ class InProcessPipeline:
         *,
         threads: int = 1,
         cached_queries: int = 0,
+        cache_bytes: int = 0,
         query_rows: int = QUERY_ROWS,
     ) -> None:
         if index is not None:
@@ -70,12 +73,13 @@ class InProcessPipeline:
         self._layout = RepositoryLayout(repository)
         self._threads = threads
         self._query_rows = query_rows
+        self._cache_bytes = cache_bytes
         self.bundle = Bundle.read(repository)
         self.bundle.check(repository)
         self._queries = TextEncoder.read(self._layout.query_tokenizer, self.bundle.query_max_tokens)
         titles = TextEncoder.read(self._layout.title_tokenizer, self.bundle.title_max_tokens)
         self.preprocessor = ProductPreprocessor(titles, self.bundle.image_size)
-        self._index = ProductIndex.open(index, tower_hash=self.bundle.tower_hash) if index else None
+        self._index = self._open(index) if index else None
         self.cache = EmbeddingCache(cached_queries, self.bundle.embedding_dim) if cached_queries else None
 
     def with_index(self, index: Path) -> InProcessPipeline:
@@ -85,8 +89,11 @@ class InProcessPipeline:
             IndexUnfit: the index is unreadable or was filled by other towers.
         """
         pipeline = copy.copy(self)
-        pipeline._index = ProductIndex.open(index, tower_hash=self.bundle.tower_hash, before=self._index)
+        pipeline._index = self._open(index, before=self._index)
         return pipeline
+
+    def _open(self, index: Path, before: ProductIndex | None = None) -> ProductIndex:
+        return ProductIndex.open(index, tower_hash=self.bundle.tower_hash, before=before, cache_bytes=self._cache_bytes)
 
     @cached_property
     def _query_tower(self) -> OnnxQueryTower:
@@ -144,6 +151,14 @@ class InProcessPipeline:
         encoded = [queries if Channel.EMBEDDING in wanted.channels else [] for queries, wanted in requests]
         return _split(self._encode([query for queries in encoded for query in queries], watch), list(map(len, encoded)))
 
+    def costs_of_queries(self, queries: Sequence[str]) -> list[float]:
+        """About what it costs to answer each query, compared with others: a new one a little more for each character;
+        one whose embedding is kept next to nothing where results are kept as well, else the search."""
+        if self.cache is None:
+            return [_NEW_QUERY + len(query) for query in queries]
+        known = _SEARCH if self.index.cache is None else _LOOK_UP
+        return [known if self._key(query) in self.cache else _NEW_QUERY + len(query) for query in queries]
+
     def embed_batches(self, batches: Sequence[ProductBatch]) -> list[np.ndarray]:
         """Embed the prepared products of several requests together: (products, dim) float32 of each."""
         embeddings, _ = self.embed_prepared(concatenate(batches))
@@ -179,9 +194,12 @@ class InProcessPipeline:
     def _encode(self, queries: list[str], watch: Stopwatch) -> np.ndarray:
         if self.cache is None or not queries:
             return self._compute(queries, watch)
-        # Digests: the texts may be long, and there are many.
-        keys = [blake2b(self._queries.key(query), digest_size=16).digest() for query in queries]
+        keys = list(map(self._key, queries))
         return self.cache.embed(keys, lambda rows: self._compute([queries[row] for row in rows], watch))
+
+    def _key(self, query: str) -> bytes:
+        """Of a query in the cache: a digest, as the texts may be long, and there are many."""
+        return blake2b(self._queries.key(query), digest_size=16).digest()
 
     def _compute(self, queries: list[str], watch: Stopwatch) -> np.ndarray:
         if not queries:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,7 @@ from retrieval.index_folder import IndexFolder, read_index
 from retrieval.index_home import resolve_index
 from retrieval.parameters import RequestParameters
 from retrieval.rescoring import search_rescored
+from retrieval.result_cache import ResultCache
 from retrieval.row_mask import RowMask
 from retrieval.vectors import Vectors
 
@@ -31,6 +34,9 @@ PAD_SCORE = -np.inf
 EXACT_ROWS = 20_000
 MASKS_KEPT = 64
 MASK_BYTES = 64 * 2**20  # of all kept masks together, in each serving process
+
+Note = Callable[[int, int, float], object]
+"""Takes a search's effort, rows and seconds."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,12 @@ class ProductIndex:
     Args:
         folder: a loaded index folder.
         before: the index that is served until now; what is the same of its columns is taken over.
+
+    Attributes:
+        cache: what was found lately; None without.
     """
+
+    cache: ResultCache | None = None
 
     def __init__(self, folder: IndexFolder, before: ProductIndex | None = None) -> None:
         self.manifest = folder.manifest
@@ -77,6 +88,7 @@ class ProductIndex:
         tower_hash: str | None = None,
         engine: EngineOptions | None = None,
         before: ProductIndex | None = None,
+        cache_bytes: int = 0,
     ) -> ProductIndex:
         """Load an index for serving.
 
@@ -86,6 +98,7 @@ class ProductIndex:
             engine: where to search; None searches on the CPU.
             before: an index that was opened for the same engine and is still served: parts that both share, as
                 an index and its updates do, take no memory and time of their own.
+            cache_bytes: of what was found lately, to be kept for embeddings that come again; 0 keeps nothing.
 
         Raises:
             IndexUnfit: unreadable, or filled by another product tower.
@@ -98,6 +111,8 @@ class ProductIndex:
             index: ProductIndex = open_in_milvus(folder, engine)
         else:
             index = cls(read_index(folder, engine, before.folder if before is not None else None), before)
+        if cache_bytes:
+            index.cache = ResultCache(cache_bytes)
         if tower_hash is not None and index.manifest.tower_hash != tower_hash:
             raise IndexUnfit(
                 f"{path} was filled by towers {index.manifest.tower_hash[:12]}, the repository serves towers "
@@ -146,13 +161,16 @@ class ProductIndex:
             raise TowersDiffer(parameters.towers, self.manifest.tower_hash)
         check_filter(parameters.filter, self._table)
 
-    def search_batch(self, requests: Sequence[tuple[np.ndarray, RequestParameters]]) -> list[SearchResult]:
+    def search_batch(
+        self, requests: Sequence[tuple[np.ndarray, RequestParameters]], note: Note | None = None
+    ) -> list[SearchResult]:
         """Answer several requests at once, each as if it were alone.
 
         Requests that agree in top_k, effort and filter are searched together.
 
         Args:
             requests: ((batch, dim) float32, parameters) pairs that `check` accepts.
+            note: is told of each search that it was made.
 
         Returns:
             One result per request, in order.
@@ -163,7 +181,7 @@ class ProductIndex:
         results: list[SearchResult | None] = [None] * len(requests)
         for (top_k, effort, conditions), members in groups.items():
             queries = np.concatenate([requests[i][0] for i in members]).astype(np.float32, copy=False)
-            scores, rows = self._search(queries, top_k, effort, conditions)
+            scores, rows = self._found(queries, top_k, effort, conditions, note)
             whole = self._result(scores, rows, None)  # made at once, as most requests want no min_score
             start = 0
             for i in members:
@@ -174,6 +192,23 @@ class ProductIndex:
                     results[i] = self._result(scores[part], rows[part], least)
                 start = part.stop
         return [result for result in results if result is not None]
+
+    def _found(
+        self, queries: np.ndarray, top_k: int, effort: int, conditions: Filter, note: Note | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As `_search`, unless it is known."""
+
+        def search(some: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            began = time.perf_counter()
+            found = self._search(some, top_k, effort, conditions)
+            if note is not None:
+                note(effort, len(some), time.perf_counter() - began)
+            return found
+
+        if self.cache is None or not len(queries):
+            return search(queries)
+        keys = [(blake2b(query, digest_size=16).digest(), top_k, effort, conditions) for query in queries]
+        return self.cache.search(keys, lambda missing: search(queries[missing]))
 
     def _search(
         self, queries: np.ndarray, top_k: int, effort: int, conditions: Filter

@@ -54,11 +54,11 @@ class Team:
             self._helpers.shutdown()
 
 
-def cut(sizes: Sequence[int], count: int) -> list[slice]:
+def cut(sizes: Sequence[float], count: int) -> list[slice]:
     """Consecutive parts of about the same size together, at most so many and none of them empty.
 
     Args:
-        sizes: of what is cut, each 1 or more.
+        sizes: of what is cut, each above 0.
         count: 1 or more.
     """
     ends = np.cumsum(sizes)

@@ -23,7 +23,7 @@ class ServerOptions:
             needs; Triton has no authentication, so give `127.0.0.1` on a machine that others can reach.
         index: Index folder, handed to the Python models as the environment variable SHOPWINDOW_INDEX.
         threads: OpenMP and BLAS threads of each model instance, unless OMP_NUM_THREADS and the like are set
-            already. One thread and one instance per core beats more threads.
+            already. More are slower under load: the models compute in threads of their own, one a core.
         shm_default_byte_size: Shared memory each Python model instance starts with, in bytes; None keeps
             Triton's default. Containers often have 64 MB of /dev/shm altogether.
         ready_timeout_s: Seconds until every model has to be ready.

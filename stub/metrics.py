@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from typing import Any
 
 import triton_python_backend_utils as pb_utils  # exists only inside the stub
 
 from retrieval.embedding_cache import EmbeddingCache
+from retrieval.result_cache import ResultCache
 from retrieval.stages import Stopwatch
+
+Caches = Mapping[str, EmbeddingCache | ResultCache | None]
 
 _SECONDS = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0]
 _ROWS = [1, 2, 4, 8, 16, 32, 64]
@@ -31,7 +34,7 @@ class Metrics:
         stages: names of the stages that it measures; "execute" for all of them comes beside, and "queue" for the
             longest that a request can have waited before.
         generation: tells which generation is served.
-        cache: tells which cache is used; None where there is none.
+        caches: tells which caches are used, by name: `embedding`, `result`; None where one is switched off.
     """
 
     def __init__(
@@ -40,7 +43,7 @@ class Metrics:
         instance: str,
         stages: Sequence[str],
         generation: Callable[[], int],
-        cache: Callable[[], EmbeddingCache | None],
+        caches: Callable[[], Caches],
     ) -> None:
         family = pb_utils.MetricFamily
         self._families = {
@@ -51,6 +54,8 @@ class Metrics:
                 ("index_generation", "Generation of the index that an instance serves", family.GAUGE),
                 ("embedding_cache_hits_total", "Queries whose embedding was kept", family.COUNTER),
                 ("embedding_cache_misses_total", "Queries that had to be embedded", family.COUNTER),
+                ("result_cache_hits_total", "Embeddings whose result was kept", family.COUNTER),
+                ("result_cache_misses_total", "Embeddings that had to be searched for", family.COUNTER),
                 ("requests_protected_total", "Requests not searched for, or with less effort", family.COUNTER),
             )
         }
@@ -65,10 +70,10 @@ class Metrics:
         self._events = {
             event: self._metric("requests_protected_total", {**labels, "event": event}) for event in _EVENTS
         }
-        if cache() is not None:
-            self._events["hits"] = self._metric("embedding_cache_hits_total", labels)
-            self._events["misses"] = self._metric("embedding_cache_misses_total", labels)
-        self._serves, self._cache = generation, cache
+        for name, cache in caches().items():
+            for event in ("hits", "misses") if cache is not None else ():
+                self._events[f"{name} {event}"] = self._metric(f"{name}_cache_{event}_total", labels)
+        self._serves, self._caches = generation, caches
         self._served: int | None = None  # as it was told last
         self._observations: deque[tuple[Any, float]] = deque(maxlen=_GATHERED)
         self._counts: Counter[str] = Counter()  # since the start, by event
@@ -123,10 +128,11 @@ class Metrics:
         while self._observations:
             metric, value = self._observations.popleft()
             metric.observe(value)
-        if (cache := self._cache()) is not None:
-            self._counts["hits"], self._counts["misses"] = cache.hits, cache.misses
+        for name, cache in self._caches().items():
+            if cache is not None:
+                self._counts[f"{name} hits"], self._counts[f"{name} misses"] = cache.hits, cache.misses
         for event, number in list(self._counts.items()):
-            # A cache of new towers counts from 0 again.
+            # A cache of new towers, or of a new index, counts from 0 again.
             more = number - self._told[event] if number >= self._told[event] else number
             if more:
                 self._events[event].increment(more)

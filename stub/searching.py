@@ -11,12 +11,11 @@ import numpy as np
 
 import stub
 from retrieval.budget import Expired, SearchCosts, deadline_of
-from retrieval.embedding_cache import EmbeddingCache
 from retrieval.parameters import RequestParameters
-from retrieval.product_index import SearchResult
+from retrieval.product_index import Note, SearchResult
 from retrieval.stages import Stopwatch
 from retrieval.team import Team, cut
-from stub.metrics import Metrics
+from stub.metrics import Caches, Metrics
 from stub.spans import Spans
 
 
@@ -46,7 +45,7 @@ class Share:
     """What one thread answers of a batch.
 
     Attributes:
-        items: of about one length.
+        items: of about the same cost.
         watch: has measured what was done for all of the batch before.
         batch_rows: of the whole batch.
         searched: how many of the items were searched for; the others came too late.
@@ -60,7 +59,7 @@ class Share:
 
 Outcome = dict[str, np.ndarray] | Exception
 Embed = Callable[[list[Item], Stopwatch], Sequence[np.ndarray]]
-Search = Callable[[list[Item]], list[SearchResult]]
+Search = Callable[[list[Item], Note], list[SearchResult]]
 _FEWEST_ROWS = 2  # of a share: two rows together take little longer than one
 
 
@@ -71,7 +70,7 @@ class Searching:
         context: of the model.
         stages: the two before the search, for the first columns of `timings_us`; None where another model does it.
         generation: tells the generation of the index that is served.
-        cache: tells the cache of query embeddings that is used.
+        caches: tells which caches are used, by name.
         reading: name of the stage in which requests are read.
         threads: how many share the work on a batch.
     """
@@ -81,14 +80,14 @@ class Searching:
         context: stub.Context,
         stages: tuple[str | None, str | None],
         generation: Callable[[], int],
-        cache: Callable[[], EmbeddingCache | None] = lambda: None,
+        caches: Callable[[], Caches] = dict,
         reading: str = "read",
         threads: int = 1,
     ) -> None:
         self._reading = reading
         self._stages = (*stages, "search")
         measured = [stage for stage in self._stages if stage]
-        self._metrics = Metrics(context.model, context.instance, measured, generation, cache)
+        self._metrics = Metrics(context.model, context.instance, measured, generation, caches)
         self._spans = Spans.from_environment(context.model)
         self._costs = SearchCosts()
         self._team = Team(threads)
@@ -112,7 +111,7 @@ class Searching:
         search: Search,
         *,
         generation: int,
-        lengths: Callable[[Any], Sequence[int]],
+        costs: Callable[[Any], Sequence[float]],
     ) -> list[Any]:
         """Answer a batch, whose requests the threads share out among themselves.
 
@@ -120,9 +119,10 @@ class Searching:
             requests: as Triton hands them over.
             prepare: reads and checks one request: its input and its parameters.
             embed: the embeddings of several, (rows, dim) float32 of each.
-            search: searches for several, which have their embeddings.
+            search: searches for several, which have their embeddings, and takes note of what that cost.
             generation: of the index that `search` uses.
-            lengths: of a request's texts, given its input: those of about one length are taken together.
+            costs: about what each row of a request costs compared with others, above 0, given its input. Threads get
+                as much of that each, and rows of about the same together.
 
         Returns:
             One response per request, in order. `effort` (rows, 1) int64 is the one that was searched with. `timings_us`
@@ -140,10 +140,10 @@ class Searching:
 
         def compute(items: list[Item]) -> list[Outcome]:
             watch.lap(self._reading)
-            rows = [lengths(item.given) for item in items]
+            rows = [costs(item.given) for item in items]
             shares[:] = [
                 Share([items[at] for at in places], watch.split(), sum(map(len, rows)))
-                for places in _by_length(rows, self._team.size)
+                for places in _shares(rows, self._team.size)
             ]
             parts = self._team.map(lambda share: self._answer_share(share, embed, search, generation), shares)
             outcomes = dict(pair for part in parts for pair in part)
@@ -165,11 +165,9 @@ class Searching:
             for item, part in zip(kept, embed(kept, watch), strict=True):
                 item.embeddings = part
         kept = [item for item in kept if item.deadline > time.perf_counter()]
-        rows = self._fit(kept)
-        results = search(kept) if kept else []
+        self._fit(kept)
+        results = search(kept, self._costs.note) if kept else []
         watch.lap("search")
-        if kept:
-            self._costs.note(max(item.parameters.effort for item in kept), rows, watch.laps[-1].seconds)
         share.searched = len(kept)
         self._metrics.count("expired", len(items) - len(kept))
         found = {id(item): result for item, result in zip(kept, results, strict=True)}
@@ -181,15 +179,14 @@ class Searching:
                 outcomes.append((id(item), Expired(time.perf_counter() - item.deadline)))
         return outcomes
 
-    def _fit(self, items: list[Item]) -> int:
-        """Lower the effort of those that are short of time; the number of embeddings to search for together."""
+    def _fit(self, items: list[Item]) -> None:
+        """Lower the effort of those that are short of time."""
         rows = sum(len(item.embeddings) for item in items if item.embeddings is not None)
         now = time.perf_counter()
         for item in items:
             fitted = self._costs.fit(item.parameters, rows, item.deadline - now)
             self._metrics.count("effort_lowered", int(fitted is not item.parameters))
             item.parameters = fitted
-        return rows
 
     def _outputs(self, result: SearchResult, item: Item, share: Share, generation: int) -> dict[str, np.ndarray]:
         outputs = dict(vars(result))
@@ -208,11 +205,11 @@ class Searching:
         return outputs
 
 
-def _by_length(rows: Sequence[Sequence[int]], threads: int) -> list[list[int]]:
-    """A share for each thread of requests whose rows are so long, by number: about as many rows each."""
+def _shares(rows: Sequence[Sequence[float]], threads: int) -> list[list[int]]:
+    """The requests for each thread, by number, given what their rows cost."""
     order = sorted(range(len(rows)), key=lambda at: sum(rows[at]) / len(rows[at]))
-    sizes = [len(rows[at]) for at in order]
-    return [order[part] for part in cut(sizes, max(1, min(threads, sum(sizes) // _FEWEST_ROWS)))]
+    count = max(1, min(threads, sum(map(len, rows)) // _FEWEST_ROWS))
+    return [order[part] for part in cut([sum(rows[at]) for at in order], count)]
 
 
 def _microseconds(seconds: float) -> int:

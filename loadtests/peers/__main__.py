@@ -7,6 +7,7 @@ targets hold, 1 one is missed or could not be measured, 4 the harness failed.
 from __future__ import annotations
 
 import argparse
+import math
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -20,9 +21,9 @@ from loadtests.bisect_load import GENERATORS, Target, check_answers, drive
 from loadtests.bisect_reading import LOADS, Load, Reading
 from loadtests.bisect_report import COMPETES
 from loadtests.bisect_run import BATCHES, LIMIT
-from loadtests.bisect_servers import Served, served
+from loadtests.bisect_servers import CACHES, Served, served
 from loadtests.launching import HarnessFailure
-from loadtests.peers.goals import CACHED, OURS, goals
+from loadtests.peers.goals import CACHED, EMBEDDINGS, OURS, goals
 from loadtests.peers.open_loop import measure_open_loop
 from loadtests.peers.report import GOAL_HEADS, HEADS, around_section, rows, write_section
 from loadtests.peers.rounds import Found, Key, measure_rounds
@@ -107,9 +108,10 @@ def _bench(options: argparse.Namespace, found: Found, notes: list[str]) -> None:
         workers = stack.enter_context(in_process(*place, options.queries))
         pipeline = InProcessPipeline(*place)
         ours = stack.enter_context(served(*place, name=OURS))
-        cached = stack.enter_context(served(*place, name=CACHED, cache=True))
-        for target in (ours.target, cached.target):
-            check_answers(target, pipeline, queries[:_COMPARED])
+        embeddings = stack.enter_context(served(*place, name=EMBEDDINGS, kept=["embeddings"]))
+        cached = stack.enter_context(served(*place, name=CACHED, kept=CACHES))
+        for server in (ours, embeddings, cached):
+            check_answers(server.target, pipeline, queries[:_COMPARED])
         stops: dict[str, ExitStack] = {}
         peers = _peers(options, pipeline, queries[:_COMPARED], stack, stops, found)
         notes += _notes(options, pipeline, ours, len(popular))
@@ -124,9 +126,10 @@ def _bench(options: argparse.Namespace, found: Found, notes: list[str]) -> None:
         measures |= {
             (target.name, load.name): measured(target, load) for load in LOADS for target in (ours.target, *peers)
         }
-        measures |= {(target.name, ZIPF.name): measured(target, ZIPF) for target in (cached.target, *peers)}
-        if options.warm_up:
-            drive(cached.target, ZIPF, queries=wide, seconds=options.warm_up, seed=next(seeds))
+        with_caches = embeddings.target, cached.target
+        measures |= {(target.name, ZIPF.name): measured(target, ZIPF) for target in (*with_caches, *peers)}
+        for target in with_caches if options.warm_up else ():
+            drive(target, ZIPF, queries=wide, seconds=options.warm_up, seed=next(seeds))
         with progress_bar(total=len(measures) * options.rounds, desc="bench", unit="measurement") as bar:
             measure_rounds(measures, options.rounds, found, peers=stops, done=bar.update)
         for seed in range(options.rounds if options.open_seconds else 0):
@@ -165,19 +168,22 @@ def _peers(
 
 def _notes(options: argparse.Namespace, pipeline: InProcessPipeline, ours: Served, popular: int) -> list[str]:
     instances = sum(stub.model == "retrieve" for stub in stubs(ours.target.pid))
+    threads = math.ceil(usable_cores() / instances)
     manifest = pipeline.index.manifest
     return [
         f"{_machine()}; {pipeline.bundle.precision} towers, {manifest.count:,} products x {manifest.dim}, "
         f"{pipeline.index.engine_description}; a measurement takes {options.seconds:g} s.",
-        f"Shopwindow computes in {instances} processes of one thread, each peer and the in-process limit in {WORKERS}.",
+        f"Shopwindow computes in {instances} process{'es' * (instances > 1)} of {threads} threads, each peer and the "
+        f"in-process limit in {WORKERS} of one.",
         f"A load is clients x queries in a request, closed loop: each client, a thread of one of {GENERATORS} "
         "processes, sends again when it has its answer, and p50 and p99 are what it waits. Throughput is of what was "
         "answered; throughput and CPU in the last columns are Shopwindow's over that server's. CPU is the server's, "
         "with all its processes, a query.",
         "Peers embed the queries of a batch together, padded to the longest; Shopwindow, and the peer whose name ends "
         "in slices, which takes that over from it, in slices of about one length.",
-        f"The Zipf mix draws from {popular:,} queries; Shopwindow has its cache of query embeddings "
-        f"there, which {options.warm_up:g} s of the same mix warmed, and everywhere else has none. Peers have none.",
+        f"The Zipf mix draws from {popular:,} queries; Shopwindow keeps query embeddings there, once without and once "
+        f"with what was found for them, after {options.warm_up:g} s of the same mix; everywhere else it keeps nothing. "
+        "Peers keep nothing.",
         COMPETES,
     ]
 

@@ -20,7 +20,6 @@ def load_pipeline() -> InProcessPipeline:
         Path(os.environ[REPOSITORY_VARIABLE]),
         Path(os.environ[INDEX_VARIABLE]),
         query_rows=int(os.environ.get(ROWS_VARIABLE) or QUERY_ROWS),
-        threads=int(os.environ.get("PEER_THREADS") or 1),
     )
     pipeline.retrieve(["warm up"], top_k=TOP_K)
     return pipeline

@@ -49,8 +49,8 @@ class TritonPythonModel:
         def embed(items, _):
             return [item.given[0] for item in items]
 
-        def search(items):
-            return search_channels(index, [(item.embeddings, item.given[1], item.parameters) for item in items])
+        def search(items, note):
+            return search_channels(index, [(item.embeddings, item.given[1], item.parameters) for item in items], note)
 
         return self.searching.answer(
             requests,
@@ -58,5 +58,5 @@ class TritonPythonModel:
             embed,
             search,
             generation=index.manifest.generation,
-            lengths=lambda given: [0] * len(given[0]),
+            costs=lambda given: [1] * len(given[0]),
         )

@@ -3,6 +3,7 @@
 import stub
 from retrieval.channels.search import search_channels
 from retrieval.live_loading import pipeline_loader
+from retrieval.result_cache import bytes_from_environment
 from retrieval.text import clean_queries
 from stub.admission import Admission
 from stub.searching import Searching
@@ -11,12 +12,18 @@ from stub.searching import Searching
 class TritonPythonModel:
     def initialize(self, args):
         context = stub.Context(args)
-        self.live = context.live(pipeline_loader(context.repository, lambda pipeline: pipeline.retrieve(["warm up"])))
+        self.live = context.live(
+            pipeline_loader(
+                context.repository,
+                lambda pipeline: pipeline.retrieve(["warm up"]),
+                cache_bytes=bytes_from_environment(),
+            )
+        )
         self.searching = Searching(
             context,
             ("tokenise", "tower"),
             generation=lambda: self.live.current.index.manifest.generation,
-            cache=lambda: self.live.current.cache,
+            caches=lambda: {"embedding": self.live.current.cache, "result": self.live.current.index.cache},
             threads=context.threads,
         )
         self.admission = Admission(context, self._answer, refused=self.searching.refused)
@@ -40,10 +47,11 @@ class TritonPythonModel:
             watch.lap("tokenise")  # what was not computed was looked up
             return embeddings
 
-        def search(items):
-            return search_channels(pipeline.index, [(item.embeddings, item.given, item.parameters) for item in items])
+        def search(items, note):
+            requests = [(item.embeddings, item.given, item.parameters) for item in items]
+            return search_channels(pipeline.index, requests, note)
 
         generation = pipeline.index.manifest.generation
         return self.searching.answer(
-            requests, prepare, embed, search, generation=generation, lengths=lambda queries: list(map(len, queries))
+            requests, prepare, embed, search, generation=generation, costs=pipeline.costs_of_queries
         )

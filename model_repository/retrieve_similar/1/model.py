@@ -40,10 +40,10 @@ class TritonPythonModel:
             watch.lap("tower")
             return embeddings
 
-        def search(items):
-            return pipeline.index.search_batch([(item.embeddings, item.parameters) for item in items])
+        def search(items, note):
+            return pipeline.index.search_batch([(item.embeddings, item.parameters) for item in items], note)
 
         generation = pipeline.index.manifest.generation
         return self.searching.answer(
-            requests, prepare, embed, search, generation=generation, lengths=lambda batch: batch.title_mask.sum(axis=1)
+            requests, prepare, embed, search, generation=generation, costs=lambda batch: [1] * len(batch.pixels)
         )

@@ -21,7 +21,8 @@ _END_HEADERS = 4
 _CANCEL = 8
 _CODES = {str(code.value[0]): code.name for code in grpc.StatusCode}
 _LARGEST_WINDOW = 2**31 - 1
-_FIRST_WINDOW = 65_535
+_FIRST_WINDOW = 65_535  # bytes that may be sent before the server asks for more, of one request and of all
+_LARGEST_FRAME = 16_384
 _OPEN_AGAIN = 2**24  # bytes after which the server may send as many more
 
 
@@ -45,7 +46,11 @@ class Wire(ABC):
 
     @abstractmethod
     def request(self, message: bytes) -> int:
-        """Put a request into `out`; returns its number."""
+        """Put a request into `out`, or hold it back until the server has room; returns its number.
+
+        Raises:
+            ValueError: it is too long for a server to take at once.
+        """
 
     @abstractmethod
     def receive(self, data: bytes) -> list[Reply]:
@@ -120,10 +125,15 @@ class GrpcWire(Wire):
         self.out += _frame(_WINDOW, 0, 0, (_LARGEST_WINDOW - _FIRST_WINDOW).to_bytes(4))
 
     def request(self, message: bytes) -> int:
+        data = b"\0" + len(message).to_bytes(4) + message
+        if len(data) > _FIRST_WINDOW:
+            raise ValueError(f"message: at most {_FIRST_WINDOW - 5} bytes, got {len(message)}")
         self._last += 2
-        data = _frame(_DATA, _END_STREAM, self._last, b"\0" + len(message).to_bytes(4) + message)
         self.out += _frame(_HEADERS, _END_HEADERS, self._last, self._head)
-        self._held.append(data)
+        for start in range(0, len(data), _LARGEST_FRAME):
+            last = start + _LARGEST_FRAME >= len(data)
+            part = data[start : start + _LARGEST_FRAME]
+            self._held.append(_frame(_DATA, _END_STREAM if last else 0, self._last, part))
         self._send_held()
         return self._last
 

@@ -12,12 +12,13 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from http.client import HTTPConnection, HTTPException
 
-ANSWERED_ROWS = 16  # of a batch, in an overload: few, so that the others hear soon that they are refused
-BULK = 20
+ANSWERED_ROWS = 32  # of a batch, in an overload: few, so that the others hear soon that they are refused
+BULK, BULK_ROWS = 50, 16
 SHORTEST_S, LONGEST_S = 2.0, 16.0  # of an overload, before it is looked again whether there still is one
 _AGAIN_S = 2.0  # what comes back within this was not over
 _REST_S = 0.2
-_LOOK_EVERY_S = 0.1
+_LOOK_EVERY_S = 0.025
+_BATCHES = 2  # that a request may wait for, however long they take
 _LATELY_S = 10.0
 _TIMEOUT_S = 0.2
 _AFTER_FAILURE_S = 5.0
@@ -26,18 +27,18 @@ _AFTER_FAILURE_S = 5.0
 class Overload:
     """How much of a batch a model instance answers.
 
-    What waits, waits with Triton, and a model sees of it no more than its next batch. So where a batch may be full it
-    asks how long requests had to wait lately. Was it longer than the limit, then full batches are refused, and of
-    others a few rows are answered and the rest refused, which keeps the queue short. That ends when the instance had
+    What waits, waits with Triton, and a model sees of it no more than its next batch. So where a batch is full it asks
+    how long requests had to wait lately. Was it longer than the limit, then full batches are refused, and of others
+    some rows are answered and the rest refused, which keeps the queue short. That ends when the instance had
     nothing to do, or after a while; should requests then soon wait again, for half of the limit, it goes on for twice
     as long.
 
     Args:
         waited: seconds that requests waited lately, on average; None where that is not known, as for a first look.
-        full_rows: rows of a full batch. A batch ends where the next request does not fit, so any with more than half as
-            many may be one.
+        full_rows: rows of a full batch, and of one into which its largest request would not fit once more.
         limit_s: the longest wait, in seconds, that is no overload; BULK times as long where requests have more than
-            ANSWERED_ROWS rows, as those who send these have chosen how many at once; 0 for no limit.
+            BULK_ROWS rows, as those who send these have chosen how many at once; at least what two batches take; 0 for
+            no limit.
     """
 
     def __init__(self, waited: Callable[[], float | None], *, full_rows: int, limit_s: float) -> None:
@@ -46,6 +47,7 @@ class Overload:
         self._limit_s = limit_s or float("inf")
         self._looked_at = self._until = self._over_at = self._idle_since = float("-inf")
         self._overloaded = False
+        self._began_at, self._took_s = float("inf"), 0.0  # the last batch that was answered whole
         self._lasts_s = SHORTEST_S
         self._allowance = 0  # rows; saved up for requests of more than ANSWERED_ROWS
 
@@ -55,20 +57,20 @@ class Overload:
         Args:
             rows: of each request, in order.
         """
-        total, now = sum(rows), time.monotonic()
-        may_be_full = total > self._full_rows / 2
+        now = self._began_at = time.monotonic()
+        full = sum(rows) + max(rows) > self._full_rows
         rested = now - self._idle_since > _REST_S
         if self._overloaded and (rested or now >= self._until):
             self._overloaded, self._over_at = False, now
         if rested:  # so nothing waited, and what waited before says nothing of what comes
-            if may_be_full:
+            if full:
                 self._waits_too_long(now, rows[0])
             return len(rows)
-        if not self._overloaded and may_be_full and self._waits_too_long(now, rows[0]):
+        if not self._overloaded and full and self._waits_too_long(now, rows[0]):
             self._begin(now)
         if not self._overloaded:
             return len(rows)
-        if may_be_full and rows[0] <= ANSWERED_ROWS:
+        if full and rows[0] <= BULK_ROWS:
             return 0  # what waits behind them would hear too late
         self._allowance = min(self._allowance + ANSWERED_ROWS, self._full_rows)
         count = 0
@@ -80,14 +82,16 @@ class Overload:
     def ended(self) -> None:
         """Take note that the batch was answered."""
         self._idle_since = time.monotonic()
+        if not self._overloaded:  # else it was not answered whole
+            self._took_s = max(0.0, self._idle_since - self._began_at)
 
     def _waits_too_long(self, now: float, rows: int) -> bool:
         if now - self._looked_at < _LOOK_EVERY_S:
             return False
         self._looked_at = now
         waited = self._waited()
-        limit_s = self._limit_s * (BULK if rows > ANSWERED_ROWS else 1)
-        return waited is not None and waited > (limit_s / 2 if self._again(now) else limit_s)
+        limit_s = self._limit_s * (BULK if rows > BULK_ROWS else 1) / (2 if self._again(now) else 1)
+        return waited is not None and waited > max(limit_s, _BATCHES * self._took_s)
 
     def _again(self, now: float) -> bool:
         return now - self._over_at < _AGAIN_S

@@ -31,7 +31,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def repository(tmp_path_factory: pytest.TempPathFactory, shop: Path) -> Path:
     """The demo checkpoint, exported."""
     folder = tmp_path_factory.mktemp("export") / "model_repository"
-    export_repository(CHECKPOINT, folder, shop / "products.parquet", cpu_instances=2)
+    export_repository(CHECKPOINT, folder, shop / "products.parquet", cpu_instances=1)
     return folder
 
 

@@ -19,7 +19,7 @@ from loadtests.bisect_cpu import SERVER, cpu_seconds, spent
 from loadtests.bisect_generator import batches
 from loadtests.bisect_load import check_answers, drive
 from loadtests.bisect_reading import LOADS, Load, Reading, interleave, median_ratio, median_reading
-from loadtests.bisect_servers import Served, embedding_cache
+from loadtests.bisect_servers import Served, caches
 from loadtests.bisect_startup import drop_from_cache, load_alone, loading_times
 from loadtests.launching import HarnessFailure
 from retrieval import InProcessPipeline
@@ -182,13 +182,15 @@ def test_a_cold_start_reads_its_files_from_the_disk(tmp_path: Path) -> None:
     assert not in_cache()
 
 
-def test_the_cache_is_off_only_for_what_is_started_inside(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_caches_are_off_only_for_what_is_started_inside(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHOPWINDOW_EMBEDDING_CACHE", "7")
-    with embedding_cache(kept=False):
-        assert os.environ["SHOPWINDOW_EMBEDDING_CACHE"] == "0"
-    with embedding_cache(kept=True):
+    with caches(()):
+        assert os.environ["SHOPWINDOW_EMBEDDING_CACHE"] == os.environ["SHOPWINDOW_RESULT_CACHE_MIB"] == "0"
+    with caches(["embeddings"]):
         assert "SHOPWINDOW_EMBEDDING_CACHE" not in os.environ
+        assert os.environ["SHOPWINDOW_RESULT_CACHE_MIB"] == "0"
     assert os.environ["SHOPWINDOW_EMBEDDING_CACHE"] == "7"
+    assert "SHOPWINDOW_RESULT_CACHE_MIB" not in os.environ
 
 
 def test_a_server_that_answers_otherwise_is_refused(

@@ -48,9 +48,10 @@ def overload(clock: Clock) -> Overload:
     return fresh
 
 
-def test_batches_that_are_surely_not_full_are_answered_and_nobody_is_asked(clock: Clock, overload: Overload) -> None:
+def test_batches_that_are_not_full_are_answered_and_nobody_is_asked(clock: Clock, overload: Overload) -> None:
     clock.waited = 10.0
-    assert clock.batch(overload, [1] * (FULL // 2)) == FULL // 2
+    assert clock.batch(overload, [1] * (FULL - 1)) == FULL - 1
+    assert clock.batch(overload, [8] * 7) == 7
     assert clock.looks == 0
 
 
@@ -63,10 +64,10 @@ def test_full_batches_are_answered_while_the_wait_is_within_the_limit(
     assert clock.looks == 3  # no other request might have fitted
 
 
-def test_the_server_is_asked_ten_times_a_second_at_most(clock: Clock, overload: Overload) -> None:
-    for _ in range(50):
-        clock.batch(overload, [1] * FULL, seconds=0.02)
-    assert 8 <= clock.looks <= 11
+def test_the_server_is_asked_forty_times_a_second_at_most(clock: Clock, overload: Overload) -> None:
+    for _ in range(200):
+        clock.batch(overload, [1] * FULL, seconds=0.005)
+    assert 30 <= clock.looks <= 41
 
 
 def test_beyond_the_limit_full_batches_are_refused_and_of_others_the_first_rows_answered(
@@ -74,9 +75,9 @@ def test_beyond_the_limit_full_batches_are_refused_and_of_others_the_first_rows_
 ) -> None:
     clock.waited = LIMIT_S * 1.1
     assert clock.batch(overload, [1] * FULL) == 0
-    assert clock.batch(overload, [1] * 30, seconds=0.05) == ANSWERED_ROWS
-    assert clock.batch(overload, [5, 5, 5, 5], seconds=0.05) == 3
-    assert clock.batch(overload, [1] * 40, seconds=0.05) == 0
+    assert clock.batch(overload, [1] * 60, seconds=0.05) == ANSWERED_ROWS
+    assert clock.batch(overload, [9] * 5, seconds=0.05) == 3
+    assert clock.batch(overload, [9] * 7, seconds=0.05) == 0
     assert clock.batch(overload, [1] * ANSWERED_ROWS, seconds=0.05) == ANSWERED_ROWS
 
 
@@ -89,16 +90,25 @@ def test_requests_of_many_rows_may_wait_longer(clock: Clock, overload: Overload)
 
 def test_a_request_of_many_rows_is_answered_when_its_share_has_gathered(clock: Clock, overload: Overload) -> None:
     clock.waited = LIMIT_S * BULK * 1.1
-    assert [clock.batch(overload, [FULL], seconds=0.05) for _ in range(8)] == [0, 0, 0, 1] * 2
+    assert [clock.batch(overload, [FULL], seconds=0.05) for _ in range(8)] == [0, 1] * 4
 
 
 def test_it_ends_by_itself_although_callers_come_back_at_once(clock: Clock, overload: Overload) -> None:
     clock.waited = LIMIT_S * 1.1
-    assert clock.batch(overload, [1] * 40) == 0
+    assert clock.batch(overload, [1] * FULL) == 0
     clock.waited = 0.02
-    answered = [clock.batch(overload, [1] * 40, seconds=0.02) for _ in range(200)]
-    assert answered.index(40) == pytest.approx(SHORTEST_S / 0.02, abs=1)
-    assert set(answered[answered.index(40) :]) == {40}
+    answered = [clock.batch(overload, [1] * FULL, seconds=0.02) for _ in range(200)]
+    assert answered.index(FULL) == pytest.approx(SHORTEST_S / 0.02, abs=1)
+    assert set(answered[answered.index(FULL) :]) == {FULL}
+
+
+def test_waiting_for_two_batches_is_no_overload_however_long_they_take(clock: Clock, overload: Overload) -> None:
+    clock.takes = 1.0
+    assert clock.batch(overload, [1] * FULL, seconds=0.01) == FULL
+    clock.waited = 1.9
+    assert [clock.batch(overload, [1] * FULL, seconds=0.01) for _ in range(3)] == [FULL] * 3
+    clock.waited = 2.1
+    assert clock.batch(overload, [1] * FULL, seconds=0.01) == 0
 
 
 def test_it_ends_when_there_was_nothing_to_do(clock: Clock, overload: Overload) -> None:

@@ -16,9 +16,9 @@ from loadtests.bisect_run import LIMIT, Findings
 from loadtests.summary import text_table
 
 COMPETES = (
-    "The load generator is Python too and runs on the same cores: its CPU time (column `generator`) is not counted as "
-    "the server's, but what it takes is not there for the server, so throughput is lower than with clients elsewhere. "
-    "The in-process limit shares the cores with nobody; CPU time a query is what compares."
+    "The load generator runs on the same cores: its CPU time (column `generator`) is not counted as the server's, but "
+    "what it takes is not there for the server, so throughput is lower than with clients elsewhere. The in-process "
+    "limit shares the cores with nobody; CPU time a query is what compares."
 )
 
 

@@ -13,7 +13,7 @@ from retrieval.overload import Overload, QueueStatistics
 
 LIMIT_VARIABLE = "SHOPWINDOW_QUEUE_LIMIT_MS"
 HTTP_VARIABLE = "SHOPWINDOW_HTTP"  # `shopwindow serve` sets it
-DEFAULT_LIMIT_MS = 100
+DEFAULT_LIMIT_MS = 250
 _DEFAULT_HTTP = "localhost:8000"
 
 
@@ -23,7 +23,7 @@ class Admission:
     Args:
         context: of the model.
         answer: the model's: one response per request, in order.
-        limit_ms: how long requests may wait; by default what SHOPWINDOW_QUEUE_LIMIT_MS says, else 100. 0 refuses none.
+        limit_ms: how long requests may wait; by default what SHOPWINDOW_QUEUE_LIMIT_MS says, else 250. 0 refuses none.
         refused: is told how many requests were refused.
     """
 

@@ -20,8 +20,8 @@ _MOST_GOOD = 1.25  # nor was one of which more was answered than the server was 
 _LEAST_SENT = 2.7  # times the saturation rate; nor was one that was sent more slowly
 _MOST_ERRORS = 0.001  # share; a server that refuses part of a load is fast with the rest, or has no peak
 _MEMORY = "memory of the server's processes (RssAnon)"
-# The clients run on the same cores, and ours are gRPC's, the peer's HTTP's.
-_SHARED = "by what the servers' own CPU time allows {:.2f}; the rest is the clients'"
+# What keeps a core busy is what throughput is made of; what doesn't fill the cores waits for something.
+_SHARED = "by the servers' CPU time it is {:.2f}: the rest is time in which the cores waited"
 Readings = Mapping[tuple[str, str], Sequence[Reading]]
 """(server, load) -> a reading a round; (LIMIT, batch as text) for the in-process limit."""
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from loadtests.bisect_reading import Reading, median_ratio, median_reading
 from loadtests.bisect_run import LIMIT
-from loadtests.peers.goals import CACHED, OURS, Goal, Readings
+from loadtests.peers.goals import EMBEDDINGS, OURS, Goal, Readings
 
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 HEADS = ["load", "server", "queries/s", "CPU ms", "p50 ms", "p99 ms", "generator ms", "refused", "throughput", "CPU"]
@@ -22,7 +22,7 @@ def rows(readings: Readings) -> list[list[str]]:
     """A row a load and server under HEADS; the last two are our figure over that server's, medians of the rounds."""
     table = []
     for load in dict.fromkeys(load for _, load in readings):
-        ours = next((name for name in (OURS, CACHED) if (name, load) in readings), None)
+        ours = next((name for name in (OURS, EMBEDDINGS) if (name, load) in readings), None)
         for name in (name for name, its in readings if its == load):
             one = median_reading(readings[name, load])
             ratios = [

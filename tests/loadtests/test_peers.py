@@ -182,7 +182,10 @@ def test_the_section_replaces_what_stood_between_the_markers(tmp_path: Path) -> 
     assert text.startswith("# Before")
     assert text.endswith("After.\n")
     assert "old" not in text
-    assert "| FAIL | throughput, 32 x 1, Zipf 1, over the faster batcher | at least 2 | 1.800 | by " in text
+    assert (
+        "| FAIL | throughput, 32 x 1, Zipf 1, embeddings kept, over the faster batcher | at least 2 | 1.800 | by "
+        in text
+    )
     assert "Left out: BentoML, by --peers" in text
     assert (tmp_path / "benchmarks" / "peers.png").stat().st_size > 1_000
     document.write_text("nothing\n")

@@ -15,7 +15,7 @@ from shopwindow_client import Results, RetrievalClient, Retry, ServerOverloaded
 from tests.serving.other_towers import copied
 from tests.serving.watching import metric, until
 
-CALLERS = 400  # several full batches
+CALLERS = 600  # several full batches
 SLOW_TOP_K = 13
 PATIENT = Retry(attempts=100, budget=1e9, max_pause_s=0.5)
 # Added to each model: one value of top_k makes a search slow.

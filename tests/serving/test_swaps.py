@@ -33,7 +33,7 @@ QUERIES = ["red mug", "black dress", "a green lamp"]
 TOP_K = 5
 WAIT_S = 120
 # Under the profile `cpu`: retrieve twice, retrieve_similar, product_index, embed_query, embed_product.
-PROCESSES = 6
+PROCESSES = 5
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ TOP_K = 100
 QUEUE_FULL = "Exceeds maximum queue size"  # what Triton and our models say of it, as UNAVAILABLE
 _TIMEOUT_S = 20.0
 _AHEAD = 256  # queries drawn at a time
-_REFUSALS = QUEUE_FULL, "HTTP status 429", "HTTP status 503"
+_REFUSALS = f"UNAVAILABLE: {QUEUE_FULL}", "HTTP status 429", "HTTP status 503"
 _PAUSE_S = 0.05  # a client that was refused must not turn into a busy loop
 
 
@@ -192,7 +192,7 @@ class Connection:
 def answer(reply: Reply) -> bytes:
     """The message of a reply; raises Refused, or ValueError for any other failure."""
     if reply.message is None:
-        raise (Refused if any(sign in reply.why for sign in _REFUSALS) else ValueError)(reply.why)
+        raise (Refused if reply.why.startswith(_REFUSALS) else ValueError)(reply.why)
     return reply.message
 
 
@@ -277,7 +277,8 @@ def _drive(clients: Sequence[Client], start: float, end: float, told: Told) -> N
             selector.register(client.connection.socket, selectors.EVENT_READ, client)
             send(client)
         while waiting or (resting and time.monotonic() < end):
-            for key, _ in selector.select(max(0.0, resting[0][0] - time.monotonic()) if resting else 1.0):
+            next_s = resting[0][0] - time.monotonic() if resting and time.monotonic() < end else 1.0
+            for key, _ in selector.select(max(0.0, next_s)):
                 client = key.data
                 for reply in client.connection.receive():
                     over = time.monotonic()

@@ -115,10 +115,10 @@ class GrpcWire(Wire):
             self._head += b"\x00" + _text(b"grpc-timeout") + _text(b"%dm" % max(1, round(timeout_s * 1e3)))
         self._last = -1
         self._window = _FIRST_WINDOW  # what the server takes now, of all requests together
-        self._held: list[bytes] = []
+        self._held: list[tuple[int, bytes]] = []
         self._received = bytearray()
         self._unacknowledged = 0
-        self._messages: dict[int, bytes] = {}
+        self._messages: dict[int, bytes] = {}  # of the requests that are under way, as far as they came
         # No table of headers, so that each reply can be read by itself; no limit to what the server sends.
         settings = b"\0\1" + bytes(4) + b"\0\2" + bytes(4) + b"\0\4" + _LARGEST_WINDOW.to_bytes(4)
         self.out += _PREFACE + _frame(_SETTINGS, 0, 0, settings)
@@ -130,16 +130,18 @@ class GrpcWire(Wire):
             raise ValueError(f"message: at most {_FIRST_WINDOW - 5} bytes, got {len(message)}")
         self._last += 2
         self.out += _frame(_HEADERS, _END_HEADERS, self._last, self._head)
+        self._messages[self._last] = b""
         for start in range(0, len(data), _LARGEST_FRAME):
             last = start + _LARGEST_FRAME >= len(data)
             part = data[start : start + _LARGEST_FRAME]
-            self._held.append(_frame(_DATA, _END_STREAM if last else 0, self._last, part))
+            self._held.append((self._last, _frame(_DATA, _END_STREAM if last else 0, self._last, part)))
         self._send_held()
         return self._last
 
     def cancel(self, number: int) -> None:
-        """Give up a request; no `Reply` comes of it."""
+        """Give up a request: no `Reply` comes of it."""
         self._messages.pop(number, None)
+        self._held = [(other, data) for other, data in self._held if other != number]
         self.out += _frame(_RESET, 0, number, _CANCEL.to_bytes(4))
 
     def receive(self, data: bytes) -> list[Reply]:
@@ -161,20 +163,23 @@ class GrpcWire(Wire):
 
     def _take(self, kind: int, flags: int, number: int, payload: bytes) -> Reply | None:
         if kind == _DATA:
-            self._messages[number] = self._messages.get(number, b"") + payload
+            if number in self._messages:
+                self._messages[number] += payload
             self._unacknowledged += len(payload)
             if self._unacknowledged >= _OPEN_AGAIN:
                 self.out += _frame(_WINDOW, 0, 0, self._unacknowledged.to_bytes(4))
                 self._unacknowledged = 0
-        elif kind == _HEADERS and flags & _END_STREAM:
-            message, fields = self._messages.pop(number, None), dict(_fields(payload))
-            if fields.get(b"grpc-status") == b"0" and message is not None:
+        elif (kind == _HEADERS and flags & _END_STREAM) or kind == _RESET:
+            message = self._messages.pop(number, None)
+            if message is None:  # it has ended, or was given up
+                return None
+            if kind == _RESET:
+                return Reply(number, None, f"reset with HTTP/2 error {int.from_bytes(payload)}")
+            fields = dict(_fields(payload))
+            if fields.get(b"grpc-status") == b"0" and message:
                 return Reply(number, message[5:])
             code, told = (fields.get(name, b"?").decode(errors="replace") for name in (b"grpc-status", b"grpc-message"))
             return Reply(number, None, f"{_CODES.get(code, code)}: {told}")
-        elif kind == _RESET:
-            self._messages.pop(number, None)
-            return Reply(number, None, f"reset with HTTP/2 error {int.from_bytes(payload)}")
         elif kind == _WINDOW and number == 0:
             self._window += int.from_bytes(payload)
             self._send_held()
@@ -187,8 +192,8 @@ class GrpcWire(Wire):
         return None
 
     def _send_held(self) -> None:
-        while self._held and len(self._held[0]) - 9 <= self._window:
-            data = self._held.pop(0)
+        while self._held and len(self._held[0][1]) - 9 <= self._window:
+            _, data = self._held.pop(0)
             self._window -= len(data) - 9
             self.out += data
 

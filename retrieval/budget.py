@@ -66,7 +66,7 @@ class SearchCosts:
 
         Args:
             wanted: unchanged unless it allows a lower effort.
-            rows: of the whole batch, all of which a request waits for.
+            rows: that are searched for together, all of which a request waits for.
             left_s: seconds until the request's deadline.
         """
         if not wanted.allow_lower_effort:

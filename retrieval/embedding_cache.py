@@ -43,7 +43,7 @@ class EmbeddingCache:
         self._entries = entries
         self._vectors = np.empty((entries, dim), dtype=np.float32)  # the system gives memory to rows once written
         self._slots: OrderedDict[Hashable, int] = OrderedDict()
-        self._lock = threading.Lock()  # a pipeline that warms up shares it with the one that answers
+        self._lock = threading.Lock()  # shared by the threads of a process, and by a pipeline that warms up
         self.hits = 0
         self.misses = 0
 

@@ -88,8 +88,7 @@ class MilvusIndex(ProductIndex):
         """Scores (batch, top_k) and product ids (batch, top_k), padded with -inf and -1."""
         scores = np.full((len(queries), top_k), PAD_SCORE, dtype=np.float32)
         ids = np.full((len(queries), top_k), PAD_ID, dtype=np.int64)
-        with self._lock:
-            allowed = self._satisfying(conditions)
+        allowed = self._satisfying(conditions)
         k = min(top_k, allowed.count)
         if k == 0 or len(queries) == 0:
             return scores, ids
@@ -119,24 +118,25 @@ class MilvusIndex(ProductIndex):
         )
 
     def _satisfying(self, conditions: Filter) -> _Allowed:
-        found = self._allowed.get(conditions)
-        if found is None:
-            expression = milvus_expression(conditions, self._fields)
-            if isinstance(expression, bool):
-                found = _Allowed("", self.manifest.count if expression else 0)
-            else:
-                found = _Allowed(expression, self._collection.count(expression))
+        with self._lock:
+            if (found := self._allowed.get(conditions)) is not None:
+                self._allowed.move_to_end(conditions)
+                return found
+        expression = milvus_expression(conditions, self._fields)  # unlocked, as Milvus may take its time
+        if isinstance(expression, bool):
+            found = _Allowed("", self.manifest.count if expression else 0)
+        else:
+            found = _Allowed(expression, self._collection.count(expression))
+        with self._lock:
             self._allowed[conditions] = found
             if len(self._allowed) > COUNTS_KEPT:
                 self._allowed.popitem(last=False)
-        self._allowed.move_to_end(conditions)
         return found
 
     def _exact_in_milvus(self, queries: np.ndarray, k: int, allowed: _Allowed) -> tuple[np.ndarray, np.ndarray]:
         """Score every product that qualifies; the k best so far compete with each further part."""
         if allowed.count <= EXACT_ROWS:
-            with self._lock:
-                ids, vectors = self._kept(allowed)
+            ids, vectors = self._kept(allowed)
             scores, rows = exact_search(queries, vectors, np.arange(len(ids)), k)
             return scores, ids[rows]
         best_scores = np.full((len(queries), k), PAD_SCORE, np.float32)
@@ -151,15 +151,18 @@ class MilvusIndex(ProductIndex):
 
     def _kept(self, allowed: _Allowed) -> tuple[np.ndarray, np.ndarray]:
         """The candidates of a rare filter, ids and vectors; fetched once, as long as there is room for them."""
-        found = self._candidates.get(allowed.expression)
-        if found is None:
-            parts = list(self._collection.candidates(allowed.expression))
-            found = np.concatenate([ids for ids, _ in parts]), np.concatenate([vectors for _, vectors in parts])
-            self._candidates[allowed.expression] = found
-            self._kept_bytes += found[1].nbytes
+        with self._lock:
+            if (found := self._candidates.get(allowed.expression)) is not None:
+                self._candidates.move_to_end(allowed.expression)
+                return found
+        parts = list(self._collection.candidates(allowed.expression))
+        found = np.concatenate([ids for ids, _ in parts]), np.concatenate([vectors for _, vectors in parts])
+        with self._lock:
+            if allowed.expression not in self._candidates:
+                self._candidates[allowed.expression] = found
+                self._kept_bytes += found[1].nbytes
             while self._kept_bytes > CANDIDATE_BYTES and len(self._candidates) > 1:
                 self._kept_bytes -= self._candidates.popitem(last=False)[1][1].nbytes
-        self._candidates.move_to_end(allowed.expression)
         return found
 
 

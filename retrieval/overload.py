@@ -13,7 +13,7 @@ from contextlib import closing
 from http.client import HTTPConnection, HTTPException
 
 ANSWERED_ROWS = 32  # of a batch, in an overload: few, so that the others hear soon that they are refused
-BULK, BULK_ROWS = 50, 16
+BULK_ROWS, BULK_S = 16, 2.5  # who sends more rows has chosen how many at once, and may wait so long, in seconds
 SHORTEST_S, LONGEST_S = 2.0, 16.0  # of an overload, before it is looked again whether there still is one
 _AGAIN_S = 2.0  # what comes back within this was not over
 _REST_S = 0.2
@@ -35,10 +35,13 @@ class Overload:
 
     Args:
         waited: seconds that requests waited lately, on average; None where that is not known, as for a first look.
-        full_rows: rows of a full batch, and of one into which its largest request would not fit once more.
-        limit_s: the longest wait, in seconds, that is no overload; BULK times as long where requests have more than
-            BULK_ROWS rows, as those who send these have chosen how many at once; at least what two batches take; 0 for
-            no limit.
+        full_rows: rows of a full batch; one of more than half as many, into which the largest request of late would
+            not fit as well, counts as full too.
+        limit_s: the longest wait, in seconds, that is no overload; at least BULK_S where all requests have more than
+            BULK_ROWS rows, and at least twice what the batch before took; 0 for no limit.
+
+    Attributes:
+        full: whether the batch that came last was full: more may be waiting than it took.
     """
 
     def __init__(self, waited: Callable[[], float | None], *, full_rows: int, limit_s: float) -> None:
@@ -49,6 +52,8 @@ class Overload:
         self._overloaded = False
         self._began_at, self._took_s = float("inf"), 0.0  # the last batch that was answered whole
         self._lasts_s = SHORTEST_S
+        self._largest, self._largest_at = 0, float("-inf")  # rows of a request
+        self.full = False
         self._allowance = 0  # rows; saved up for requests of more than ANSWERED_ROWS
 
     def answered(self, rows: Sequence[int]) -> int:
@@ -58,19 +63,20 @@ class Overload:
             rows: of each request, in order.
         """
         now = self._began_at = time.monotonic()
-        full = sum(rows) + max(rows) > self._full_rows
+        self.full = self._is_full(rows, now)
+        bulk = min(rows, default=0) > BULK_ROWS
         rested = now - self._idle_since > _REST_S
         if self._overloaded and (rested or now >= self._until):
             self._overloaded, self._over_at = False, now
         if rested:  # so nothing waited, and what waited before says nothing of what comes
-            if full:
-                self._waits_too_long(now, rows[0])
+            if self.full:
+                self._waits_too_long(now, bulk=bulk)
             return len(rows)
-        if not self._overloaded and full and self._waits_too_long(now, rows[0]):
+        if not self._overloaded and self.full and self._waits_too_long(now, bulk=bulk):
             self._begin(now)
         if not self._overloaded:
             return len(rows)
-        if full and rows[0] <= BULK_ROWS:
+        if self.full and not bulk:
             return 0  # what waits behind them would hear too late
         self._allowance = min(self._allowance + ANSWERED_ROWS, self._full_rows)
         count = 0
@@ -85,13 +91,18 @@ class Overload:
         if not self._overloaded:  # else it was not answered whole
             self._took_s = max(0.0, self._idle_since - self._began_at)
 
-    def _waits_too_long(self, now: float, rows: int) -> bool:
-        if now - self._looked_at < _LOOK_EVERY_S:
+    def _is_full(self, rows: Sequence[int], now: float) -> bool:
+        if (largest := max(rows, default=0)) >= self._largest or now - self._largest_at > _LATELY_S:
+            self._largest, self._largest_at = largest, now
+        return (total := sum(rows)) > self._full_rows / 2 and total + self._largest > self._full_rows
+
+    def _waits_too_long(self, now: float, *, bulk: bool) -> bool:
+        if self._limit_s == float("inf") or now - self._looked_at < _LOOK_EVERY_S:
             return False
         self._looked_at = now
         waited = self._waited()
-        limit_s = self._limit_s * (BULK if rows > BULK_ROWS else 1) / (2 if self._again(now) else 1)
-        return waited is not None and waited > max(limit_s, _BATCHES * self._took_s)
+        limit_s = max(self._limit_s, BULK_S) if bulk else self._limit_s
+        return waited is not None and waited > max(limit_s / (2 if self._again(now) else 1), _BATCHES * self._took_s)
 
     def _again(self, now: float) -> bool:
         return now - self._over_at < _AGAIN_S

@@ -219,10 +219,7 @@ class InProcessPipeline:
     def embed_prepared(self, batch: ProductBatch) -> tuple[np.ndarray, np.ndarray]:
         """Embed prepared products; returns as `embed_product`."""
         parts = [
-            self._product_tower(
-                ProductBatch(**{name: array[start : start + TOWER_ROWS] for name, array in batch.tensors().items()})
-            )
-            for start in range(0, len(batch.pixels), TOWER_ROWS)
+            self._product_tower(batch[start : start + TOWER_ROWS]) for start in range(0, len(batch.pixels), TOWER_ROWS)
         ]
         return np.concatenate([embedding for embedding, _ in parts]), np.concatenate([weights for _, weights in parts])
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -34,9 +33,6 @@ PAD_SCORE = -np.inf
 EXACT_ROWS = 20_000
 MASKS_KEPT = 64
 MASK_BYTES = 64 * 2**20  # of all kept masks together, in each serving process
-
-Note = Callable[[int, int, float], object]
-"""Takes a search's effort, rows and seconds."""
 
 
 @dataclass(frozen=True)
@@ -161,16 +157,13 @@ class ProductIndex:
             raise TowersDiffer(parameters.towers, self.manifest.tower_hash)
         check_filter(parameters.filter, self._table)
 
-    def search_batch(
-        self, requests: Sequence[tuple[np.ndarray, RequestParameters]], note: Note | None = None
-    ) -> list[SearchResult]:
+    def search_batch(self, requests: Sequence[tuple[np.ndarray, RequestParameters]]) -> list[SearchResult]:
         """Answer several requests at once, each as if it were alone.
 
         Requests that agree in top_k, effort and filter are searched together.
 
         Args:
             requests: ((batch, dim) float32, parameters) pairs that `check` accepts.
-            note: is told of each search that it was made.
 
         Returns:
             One result per request, in order.
@@ -181,7 +174,7 @@ class ProductIndex:
         results: list[SearchResult | None] = [None] * len(requests)
         for (top_k, effort, conditions), members in groups.items():
             queries = np.concatenate([requests[i][0] for i in members]).astype(np.float32, copy=False)
-            scores, rows = self._found(queries, top_k, effort, conditions, note)
+            scores, rows = self._found(queries, top_k, effort, conditions)
             whole = self._result(scores, rows, None)  # made at once, as most requests want no min_score
             start = 0
             for i in members:
@@ -193,22 +186,14 @@ class ProductIndex:
                 start = part.stop
         return [result for result in results if result is not None]
 
-    def _found(
-        self, queries: np.ndarray, top_k: int, effort: int, conditions: Filter, note: Note | None
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _found(self, queries: np.ndarray, top_k: int, effort: int, conditions: Filter) -> tuple[np.ndarray, np.ndarray]:
         """As `_search`, unless it is known."""
-
-        def search(some: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            began = time.perf_counter()
-            found = self._search(some, top_k, effort, conditions)
-            if note is not None:
-                note(effort, len(some), time.perf_counter() - began)
-            return found
-
         if self.cache is None or not len(queries):
-            return search(queries)
-        keys = [(blake2b(query, digest_size=16).digest(), top_k, effort, conditions) for query in queries]
-        return self.cache.search(keys, lambda missing: search(queries[missing]))
+            return self._search(queries, top_k, effort, conditions)
+        # Digests: filters may be long, and each request has one of its own.
+        wish = blake2b(repr((top_k, effort, conditions)).encode(), digest_size=16).digest()
+        keys = [blake2b(query, digest_size=16, key=wish).digest() for query in queries]
+        return self.cache.search(keys, lambda missing: self._search(queries[missing], top_k, effort, conditions))
 
     def _search(
         self, queries: np.ndarray, top_k: int, effort: int, conditions: Filter

@@ -28,6 +28,10 @@ class ProductBatch:
     pixels: np.ndarray
     modality_mask: np.ndarray
 
+    def __getitem__(self, rows: slice) -> ProductBatch:
+        """Some of the products."""
+        return ProductBatch(**{name: array[rows] for name, array in self.tensors().items()})
+
     def tensors(self) -> dict[str, np.ndarray]:
         """The inputs by tensor name."""
         return dict(vars(self))

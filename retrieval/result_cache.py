@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -36,13 +36,13 @@ class ResultCache:
         most_bytes: how much it holds; the result that was not used for longest makes room.
 
     Attributes:
-        hits: rows that needed no search.
+        hits: rows that needed no search, as their result was kept or they came twice in a batch.
         misses: rows that were searched for.
     """
 
     def __init__(self, most_bytes: int) -> None:
         self.most_bytes = most_bytes
-        self._kept: OrderedDict[Hashable, Found] = OrderedDict()
+        self._kept: OrderedDict[bytes, Found] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
         self.hits = 0
@@ -51,7 +51,7 @@ class ResultCache:
     def __len__(self) -> int:
         return len(self._kept)
 
-    def search(self, keys: Sequence[Hashable], search: Callable[[list[int]], Found]) -> Found:
+    def search(self, keys: Sequence[bytes], search: Callable[[list[int]], Found]) -> Found:
         """Results of a batch.
 
         Args:
@@ -62,25 +62,26 @@ class ResultCache:
             Two arrays (batch, k), copies.
         """
         with self._lock:
-            found = [self._kept.get(key) for key in keys]
-            for key, one in zip(keys, found, strict=True):
-                if one is not None:
-                    self._kept.move_to_end(key)
-            missing = [row for row, one in enumerate(found) if one is None]
+            found = {key: self._kept[key] for key in keys if key in self._kept}
+            for key in found:
+                self._kept.move_to_end(key)
+            missing: dict[bytes, int] = {}
+            for row, key in enumerate(keys):
+                if key not in found:
+                    missing.setdefault(key, row)
             self.hits += len(keys) - len(missing)
             self.misses += len(missing)
         if missing:
-            searched = search(missing)
-            for place, row in enumerate(missing):
-                found[row] = searched[0][place].copy(), searched[1][place].copy()
+            scores, rows = search(list(missing.values()))
+            new = {key: (scores[place].copy(), rows[place].copy()) for place, key in enumerate(missing)}
+            found |= new
             with self._lock:
-                for row in missing:
-                    self._keep(keys[row], found[row])
-        scores, rows = zip(*(one for one in found if one is not None), strict=True)
-        return np.stack(scores), np.stack(rows)
+                for key, one in new.items():
+                    self._keep(key, one)
+        return np.stack([found[key][0] for key in keys]), np.stack([found[key][1] for key in keys])
 
-    def _keep(self, key: Hashable, found: Found | None) -> None:
-        if found is None or key in self._kept:  # another thread, or another row of the batch, may have brought it
+    def _keep(self, key: bytes, found: Found) -> None:
+        if key in self._kept:  # another thread brought it meanwhile
             return
         self._kept[key] = found
         self._bytes += _size(found)

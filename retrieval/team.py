@@ -61,6 +61,8 @@ def cut(sizes: Sequence[float], count: int) -> list[slice]:
         sizes: of what is cut, each above 0.
         count: 1 or more.
     """
+    if len(sizes) < 2 or count < 2:
+        return [slice(0, len(sizes))]
     ends = np.cumsum(sizes)
     middles = ends - np.asarray(sizes) / 2
     cuts = np.searchsorted(middles, ends[-1] * np.arange(1, count) / count)

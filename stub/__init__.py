@@ -154,7 +154,7 @@ def answer(
         except Exception as error:  # a fault of ours; the neighbours are answered all the same
             pb_utils.Logger.log_error(f"preparing a request failed: {traceback.format_exc()}")
             responses[position] = failure(f"{type(error).__name__}: {error}", pb_utils.TritonError.INTERNAL)
-    outcomes = _compute(compute, [item for _, item in prepared])
+    outcomes = isolated(compute, [item for _, item in prepared])
     rows = len(requests)  # those without an answer count as one
     for (position, _), outcome in zip(prepared, outcomes, strict=True):
         if isinstance(outcome, Expired):
@@ -171,11 +171,10 @@ def answer(
     return responses
 
 
-def handed_over(rows: Sequence[int], most: int) -> None:
-    """Take note of the rows of the requests that Triton handed over, of which `answer` may see fewer, and of the most
-    that it hands over."""
+def handed_over(*, full: bool) -> None:
+    """Take note of whether the batch that Triton handed over was full; `answer` may see only a part of it."""
     global _full
-    _full = sum(rows) + max(rows, default=0) > most  # one more did not fit
+    _full = full
 
 
 def longest_wait() -> float:
@@ -183,10 +182,10 @@ def longest_wait() -> float:
     return _waiting.longest_s
 
 
-def _compute(
+def isolated(
     compute: Callable[[list[Any]], Iterable[dict[str, np.ndarray] | Exception]], items: list[Any]
 ) -> list[dict[str, np.ndarray] | Exception]:
-    """Everything together; when that fails, one by one, so that what fails fails alone."""
+    """What `compute` makes of everything together; when that fails, one by one, so that what fails fails alone."""
     if not items:
         return []
     try:
@@ -195,7 +194,7 @@ def _compute(
         if len(items) == 1:
             pb_utils.Logger.log_error(f"answering a request failed: {traceback.format_exc()}")
             return [error]
-        return [outcome for item in items for outcome in _compute(compute, [item])]
+        return [outcome for item in items for outcome in isolated(compute, [item])]
 
 
 def failure(message: str, code: Any) -> Any:

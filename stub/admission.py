@@ -36,7 +36,6 @@ class Admission:
         refused: Callable[[int], object] = lambda requests: None,
     ) -> None:
         self._answer, self._refused, self._model = answer, refused, context.model
-        self._most_rows = context.max_batch_size
         self._limit_ms = _limit_ms() if limit_ms is None else limit_ms
         address = os.environ.get(HTTP_VARIABLE) or _DEFAULT_HTTP
         statistics = QueueStatistics(address, context.model, pb_utils.Logger.log_warn)
@@ -45,8 +44,8 @@ class Admission:
     def take(self, requests: Sequence[Any]) -> list[Any]:
         """What `execute` returns: a response per request."""
         rows = [request.inputs()[0].shape()[0] for request in requests]
-        stub.handed_over(rows, self._most_rows)
         count = self._overload.answered(rows)
+        stub.handed_over(full=self._overload.full)
         answered = self._answer(requests[:count]) if count else []
         self._overload.ended()
         if count < len(requests):

@@ -50,7 +50,7 @@ class Metrics:
             name: family(name=f"shopwindow_{name}", description=text, kind=kind)
             for name, text, kind in (
                 ("stage_seconds", "Seconds that a stage of a batch took", family.HISTOGRAM),
-                ("batch_rows", "Queries or products that were searched for together", family.HISTOGRAM),
+                ("batch_rows", "Queries or products of a batch", family.HISTOGRAM),
                 ("index_generation", "Generation of the index that an instance serves", family.GAUGE),
                 ("embedding_cache_hits_total", "Queries whose embedding was kept", family.COUNTER),
                 ("embedding_cache_misses_total", "Queries that had to be embedded", family.COUNTER),
@@ -97,8 +97,10 @@ class Metrics:
             waited: no request waited for more than so many seconds; infinite when unknown.
         """
         for stage in self._measured:
-            observed = [seconds for watch in watches if (seconds := watch.seconds(stage)) is not None]
-            self._observations.extend((self._stages[stage], seconds) for seconds in observed)
+            # What was measured before the threads had a watch each is the same in all: it counts once.
+            for laps in {tuple(lap for lap in watch.laps if lap.stage == stage) for watch in watches}:
+                if laps:
+                    self._observations.append((self._stages[stage], sum(lap.seconds for lap in laps)))
         self._observations.append((self._stages["execute"], max(watch.total for watch in watches)))
         if isfinite(waited):
             self._observations.append((self._stages["queue"], waited))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 import stub
 from retrieval.budget import Expired, SearchCosts, deadline_of
 from retrieval.parameters import RequestParameters
-from retrieval.product_index import Note, SearchResult
+from retrieval.product_index import SearchResult
 from retrieval.stages import Stopwatch
 from retrieval.team import Team, cut
 from stub.metrics import Caches, Metrics
@@ -59,7 +59,7 @@ class Share:
 
 Outcome = dict[str, np.ndarray] | Exception
 Embed = Callable[[list[Item], Stopwatch], Sequence[np.ndarray]]
-Search = Callable[[list[Item], Note], list[SearchResult]]
+Search = Callable[[list[Item]], list[SearchResult]]
 _FEWEST_ROWS = 2  # of a share: two rows together take little longer than one
 
 
@@ -119,10 +119,10 @@ class Searching:
             requests: as Triton hands them over.
             prepare: reads and checks one request: its input and its parameters.
             embed: the embeddings of several, (rows, dim) float32 of each.
-            search: searches for several, which have their embeddings, and takes note of what that cost.
+            search: searches for several, which have their embeddings.
             generation: of the index that `search` uses.
-            costs: about what each row of a request costs compared with others, above 0, given its input. Threads get
-                as much of that each, and rows of about the same together.
+            costs: about what each row of a request costs compared with others, above 0, given its input, of which
+                `given[part]` is a part. Threads get as much of that each, and rows of about the same together.
 
         Returns:
             One response per request, in order. `effort` (rows, 1) int64 is the one that was searched with. `timings_us`
@@ -141,13 +141,15 @@ class Searching:
         def compute(items: list[Item]) -> list[Outcome]:
             watch.lap(self._reading)
             rows = [costs(item.given) for item in items]
-            shares[:] = [
-                Share([items[at] for at in places], watch.split(), sum(map(len, rows)))
-                for places in _shares(rows, self._team.size)
-            ]
-            parts = self._team.map(lambda share: self._answer_share(share, embed, search, generation), shares)
-            outcomes = dict(pair for part in parts for pair in part)
-            return [outcomes[id(item)] for item in items]
+            cut_up = _shares(items, rows, self._team.size)
+            own = [Share(some, watch.split(), sum(map(len, rows))) for some in cut_up]
+            shares.extend(own)
+            found = self._team.map(lambda share: self._answer_share(share, embed, search, generation), own)
+            outcomes: dict[int, list[Outcome]] = {}
+            for share, some in zip(own, found, strict=True):
+                for piece, outcome in zip(share.items, some, strict=True):
+                    outcomes.setdefault(id(piece.request), []).append(outcome)
+            return [_joined(outcomes[id(item.request)]) for item in items]
 
         responses = stub.answer(requests, read, compute)
         if any(share.searched for share in shares):
@@ -157,36 +159,40 @@ class Searching:
                 self._spans.take([item.request for item in share.items], share.watch, share.batch_rows)
         return responses
 
-    def _answer_share(self, share: Share, embed: Embed, search: Search, generation: int) -> list[tuple[int, Outcome]]:
-        """What became of each item, by its `id`."""
-        items, watch = share.items, share.watch
-        kept = [item for item in items if item.deadline > time.perf_counter()]
-        if kept:
-            for item, part in zip(kept, embed(kept, watch), strict=True):
-                item.embeddings = part
-        kept = [item for item in kept if item.deadline > time.perf_counter()]
-        self._fit(kept)
-        results = search(kept, self._costs.note) if kept else []
-        watch.lap("search")
-        share.searched = len(kept)
-        self._metrics.count("expired", len(items) - len(kept))
-        found = {id(item): result for item, result in zip(kept, results, strict=True)}
-        outcomes: list[tuple[int, Outcome]] = []
-        for item in items:
-            if (result := found.get(id(item))) is not None:
-                outcomes.append((id(item), self._outputs(result, item, share, generation)))
-            else:
-                outcomes.append((id(item), Expired(time.perf_counter() - item.deadline)))
-        return outcomes
+    def _answer_share(self, share: Share, embed: Embed, search: Search, generation: int) -> list[Outcome]:
+        def answer(items: list[Item]) -> list[Outcome]:
+            watch = share.watch
+            kept = [item for item in items if item.deadline > time.perf_counter()]
+            if kept:
+                for item, part in zip(kept, embed(kept, watch), strict=True):
+                    item.embeddings = part
+            kept = [item for item in kept if item.deadline > time.perf_counter()]
+            rows = self._fit(kept)
+            results = search(kept) if kept else []
+            watch.lap("search")
+            if kept:
+                self._costs.note(max(item.parameters.effort for item in kept), rows, watch.laps[-1].seconds)
+            share.searched += len(kept)
+            self._metrics.count("expired", len(items) - len(kept))
+            found = {id(item): result for item, result in zip(kept, results, strict=True)}
+            return [self._outcome(item, found.get(id(item)), share, generation) for item in items]
 
-    def _fit(self, items: list[Item]) -> None:
-        """Lower the effort of those that are short of time."""
+        return stub.isolated(answer, share.items)
+
+    def _outcome(self, item: Item, result: SearchResult | None, share: Share, generation: int) -> Outcome:
+        if result is None:
+            return Expired(time.perf_counter() - item.deadline)
+        return self._outputs(result, item, share, generation)
+
+    def _fit(self, items: list[Item]) -> int:
+        """Lower the effort of those that are short of time; the number of embeddings to search for together."""
         rows = sum(len(item.embeddings) for item in items if item.embeddings is not None)
         now = time.perf_counter()
         for item in items:
             fitted = self._costs.fit(item.parameters, rows, item.deadline - now)
             self._metrics.count("effort_lowered", int(fitted is not item.parameters))
             item.parameters = fitted
+        return rows
 
     def _outputs(self, result: SearchResult, item: Item, share: Share, generation: int) -> dict[str, np.ndarray]:
         outputs = dict(vars(result))
@@ -205,11 +211,29 @@ class Searching:
         return outputs
 
 
-def _shares(rows: Sequence[Sequence[float]], threads: int) -> list[list[int]]:
-    """The requests for each thread, by number, given what their rows cost."""
-    order = sorted(range(len(rows)), key=lambda at: sum(rows[at]) / len(rows[at]))
+def _shares(items: Sequence[Item], rows: Sequence[Sequence[float]], threads: int) -> list[list[Item]]:
+    """What each thread answers, given what the rows of each item cost: whole items, unless they are too few."""
     count = max(1, min(threads, sum(map(len, rows)) // _FEWEST_ROWS))
-    return [order[part] for part in cut([sum(rows[at]) for at in order], count)]
+    if len(items) < count:
+        return [
+            [replace(item, given=item.given[part])]
+            for item, its in zip(items, rows, strict=True)
+            for part in cut(its, max(1, count // len(items)))
+        ]
+    order = sorted(range(len(items)), key=lambda at: sum(rows[at]) / max(1, len(rows[at])))
+    return [[items[at] for at in order[part]] for part in cut([sum(rows[at]) or 1 for at in order], count)]
+
+
+def _joined(parts: Sequence[Outcome]) -> Outcome:
+    """The outcome of an item that several threads answered a part of."""
+    arrays: list[dict[str, np.ndarray]] = []
+    for part in parts:
+        if isinstance(part, Exception):
+            return part
+        arrays.append(part)
+    return (
+        arrays[0] if len(arrays) == 1 else {name: np.concatenate([part[name] for part in arrays]) for name in arrays[0]}
+    )
 
 
 def _microseconds(seconds: float) -> int:

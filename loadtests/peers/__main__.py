@@ -173,9 +173,9 @@ def _notes(options: argparse.Namespace, pipeline: InProcessPipeline, ours: Serve
     return [
         f"{_machine()}; {pipeline.bundle.precision} towers, {manifest.count:,} products x {manifest.dim}, "
         f"{pipeline.index.engine_description}; a measurement takes {options.seconds:g} s.",
-        f"Shopwindow computes in {instances} process{'es' * (instances > 1)} of {threads} threads, each peer and the "
-        f"in-process limit in {WORKERS} of one.",
-        f"A load is clients x queries in a request, closed loop: each client, a thread of one of {GENERATORS} "
+        f"Shopwindow computes in {instances} x {threads} (processes x threads), each peer and the in-process limit in "
+        f"{WORKERS} x 1.",
+        f"A load is clients x queries in a request, closed loop: each client, a connection of one of {GENERATORS} "
         "processes, sends again when it has its answer, and p50 and p99 are what it waits. Throughput is of what was "
         "answered; throughput and CPU in the last columns are Shopwindow's over that server's. CPU is the server's, "
         "with all its processes, a query.",

@@ -12,7 +12,8 @@ from loadtests.bisect_run import LIMIT
 from loadtests.peers.overload import Overload
 from loadtests.peers.running import BATCHERS
 
-OURS, EMBEDDINGS, CACHED = "Shopwindow", "Shopwindow, embeddings kept", "Shopwindow, results kept too"
+OURS, EMBEDDINGS = "Shopwindow", "Shopwindow, embeddings kept"
+CACHED = "Shopwindow, results kept too"  # of which peers keep none
 REJECTED_MS = 50.0
 _MOST_LATE_MS = 500.0  # an overload that was sent later was none
 _MOST_HALF_LATE_MS = 100.0  # nor does a calm load that was sent later tell of the server; as in a load test
@@ -20,8 +21,7 @@ _MOST_GOOD = 1.25  # nor was one of which more was answered than the server was 
 _LEAST_SENT = 2.7  # times the saturation rate; nor was one that was sent more slowly
 _MOST_ERRORS = 0.001  # share; a server that refuses part of a load is fast with the rest, or has no peak
 _MEMORY = "memory of the server's processes (RssAnon)"
-# What keeps a core busy is what throughput is made of; what doesn't fill the cores waits for something.
-_SHARED = "by the servers' CPU time it is {:.2f}: the rest is time in which the cores waited"
+_SHARED = "by the servers' CPU time it is {:.2f}: the rest is the clients', and time in which a core waited"
 Readings = Mapping[tuple[str, str], Sequence[Reading]]
 """(server, load) -> a reading a round; (LIMIT, batch as text) for the in-process limit."""
 

@@ -11,7 +11,7 @@ from retrieval.channels.fusion import Ranking, fuse
 from retrieval.channels.wanted import Channel
 from retrieval.errors import InvalidRequest
 from retrieval.parameters import RequestParameters
-from retrieval.product_index import PAD_ID, PAD_SCORE, Note, ProductIndex, SearchResult
+from retrieval.product_index import PAD_ID, PAD_SCORE, ProductIndex, SearchResult
 
 # Each channel gives at least so many products to a merged ranking: one that both found but ranked low may come first,
 # and so the first 10 of top_k 10 are the first 10 of top_k 100.
@@ -49,22 +49,19 @@ def check_channels(index: ProductIndex, parameters: RequestParameters, *, words:
         )
 
 
-def search_channels(
-    index: ProductIndex, requests: Sequence[ChannelRequest], note: Note | None = None
-) -> list[SearchResult]:
+def search_channels(index: ProductIndex, requests: Sequence[ChannelRequest]) -> list[SearchResult]:
     """Answer several requests at once, each as if it were alone.
 
     Args:
         index: what is searched.
         requests: such as `ProductIndex.check` and `check_channels` accept.
-        note: as for `ProductIndex.search_batch`.
 
     Returns:
         One result per request, in order. The lexical channel finds only products that share a word with the query; its
         scores are those of BM25, merged ones those of `fuse`, and min_score refers to them.
     """
     through_embedding = [i for i, (_, _, wanted) in enumerate(requests) if Channel.EMBEDDING in wanted.channels]
-    found = index.search_batch([(requests[i][0], _embedding_part(requests[i][2])) for i in through_embedding], note)
+    found = index.search_batch([(requests[i][0], _embedding_part(requests[i][2])) for i in through_embedding])
     by_embedding = dict(zip(through_embedding, found, strict=True))
     results = []
     for position, (_, queries, wanted) in enumerate(requests):

@@ -25,12 +25,9 @@ import time
 _search = search_channels
 
 
-def search_channels(index, requests, note):
-    slow_s = sum(0.002 * 2**wanted.effort for _, _, wanted in requests if wanted.top_k == {SLOW_TOP_K})
-    if slow_s:
-        time.sleep(slow_s)
-        note(max(wanted.effort for _, _, wanted in requests), sum(len(one[0]) for one in requests), slow_s)
-    return _search(index, requests, None if slow_s else note)
+def search_channels(index, requests):
+    time.sleep(sum(0.002 * 2**wanted.effort for _, _, wanted in requests if wanted.top_k == {SLOW_TOP_K}))
+    return _search(index, requests)
 """
 QUERIES = [f"red dress {number}" for number in range(130)]  # more than the server takes at once
 CALLS: dict[str, Any] = {

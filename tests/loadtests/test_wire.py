@@ -15,6 +15,10 @@ from tests.serving.stranger import ask, texts
 QUERIES = [f"red mug {number}" for number in range(40)]
 
 
+def frame(kind: int, flags: int, number: int, payload: bytes) -> bytes:
+    return len(payload).to_bytes(3) + bytes((kind, flags)) + number.to_bytes(4) + payload
+
+
 def replies_of(wire: Wire, data: bytes, step: int) -> Iterator[Reply]:
     for start in range(0, len(data), step):
         yield from wire.receive(data[start : start + step])
@@ -61,12 +65,29 @@ def test_an_error_says_its_code_and_message(served: TritonServer) -> None:
     assert protocol.ids(connection.call(protocol.message(["mug"]))).shape == (1, 100)  # the connection is as good
 
 
-def test_a_call_that_is_given_up_is_not_waited_for(served: TritonServer) -> None:
+def test_a_call_that_is_given_up_is_not_answered(served: TritonServer) -> None:
     protocol = Grpc()
     wire = protocol.wire(served.grpc_url)
     connection = Connection(served.grpc_url, wire)
-    wire.cancel(wire.request(protocol.message(["mug"])))
-    assert protocol.ids(connection.call(protocol.message(["mug"]))).shape == (1, 100)
+    first = wire.request(protocol.message(["mug"] * 60))
+    wire.cancel(first)
+    last = wire.request(protocol.message(["mug"] * 60))  # if the first one were answered, it would be before this
+    connection.flush()
+    replies = []
+    while last not in replies:
+        replies += [reply.number for reply in connection.receive()]
+    assert replies == [last]
+
+
+def test_what_is_given_up_before_there_is_room_for_it_is_not_sent() -> None:
+    wire = GrpcWire("host:1")
+    numbers = [wire.request(bytes(60_000)) for _ in range(2)]
+    wire.out.clear()
+    wire.cancel(numbers[1])
+    assert bytes(wire.out) == frame(3, 0, numbers[1], (8).to_bytes(4))
+    wire.out.clear()
+    wire.receive(frame(8, 0, 0, (10**6).to_bytes(4)))  # room
+    assert not wire.out
 
 
 @pytest.mark.parametrize("step", [1, 7, 10_000])
@@ -84,10 +105,6 @@ def test_http_replies_come_in_pieces(step: int) -> None:
         answer(refusal)
     with pytest.raises(ConnectionError, match="without Content-Length"):
         list(replies_of(wire, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", step))
-
-
-def frame(kind: int, flags: int, number: int, payload: bytes) -> bytes:
-    return len(payload).to_bytes(3) + bytes((kind, flags)) + number.to_bytes(4) + payload
 
 
 @pytest.mark.parametrize("step", [1, 3, 10_000])
@@ -108,6 +125,8 @@ def test_grpc_replies_come_in_pieces(step: int) -> None:
         Reply(second, None, "UNAVAILABLE: " + "x" * 200),
     ]
     assert bytes(wire.out) == frame(4, 1, 0, b"") + frame(6, 1, 0, b"12345678")  # both acknowledged
-    assert wire.receive(frame(3, 0, 5, (7).to_bytes(4))) == [Reply(5, None, "reset with HTTP/2 error 7")]
+    third = wire.request(b"three")
+    reset = frame(3, 0, third, (7).to_bytes(4))
+    assert wire.receive(reset + reset) == [Reply(third, None, "reset with HTTP/2 error 7")]
     with pytest.raises(ConnectionError, match="GOAWAY: bye"):
         wire.receive(frame(7, 0, 0, bytes(8) + b"bye"))

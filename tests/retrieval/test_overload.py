@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import pytest
 
-from retrieval.overload import ANSWERED_ROWS, BULK, LONGEST_S, SHORTEST_S, Overload, QueueStatistics
+from retrieval.overload import ANSWERED_ROWS, BULK_S, LONGEST_S, SHORTEST_S, Overload, QueueStatistics
 
 FULL, LIMIT_S = 64, 0.25
 
@@ -82,14 +82,14 @@ def test_beyond_the_limit_full_batches_are_refused_and_of_others_the_first_rows_
 
 
 def test_requests_of_many_rows_may_wait_longer(clock: Clock, overload: Overload) -> None:
-    clock.waited = LIMIT_S * BULK
+    clock.waited = BULK_S
     assert [clock.batch(overload, [FULL]) for _ in range(3)] == [1] * 3
     clock.waited *= 1.1
     assert clock.batch(overload, [FULL]) == 0
 
 
 def test_a_request_of_many_rows_is_answered_when_its_share_has_gathered(clock: Clock, overload: Overload) -> None:
-    clock.waited = LIMIT_S * BULK * 1.1
+    clock.waited = BULK_S * 1.1
     assert [clock.batch(overload, [FULL], seconds=0.05) for _ in range(8)] == [0, 1] * 4
 
 
@@ -140,6 +140,21 @@ def test_without_a_limit_all_is_answered(clock: Clock) -> None:
     unlimited = Overload(clock.look, full_rows=FULL, limit_s=0.0)
     unlimited.ended()
     assert [clock.batch(unlimited, [1] * FULL) for _ in range(3)] == [FULL] * 3
+    assert clock.looks == 0
+
+
+def test_a_batch_that_a_large_request_did_not_fit_into_is_full(clock: Clock, overload: Overload) -> None:
+    clock.waited = LIMIT_S * 1.1
+    assert clock.batch(overload, [1] * 40) == 40
+    assert clock.batch(overload, [30], seconds=0.05) == 1  # alone, and so of few who chose to be many
+    assert clock.batch(overload, [1] * 40, seconds=0.05) == 0  # may have left one of 30 behind
+    assert clock.batch(overload, [], seconds=0.05) == 0
+
+
+def test_one_small_request_among_large_ones_may_not_wait_as_long_as_they(clock: Clock, overload: Overload) -> None:
+    clock.waited = LIMIT_S * 1.1
+    assert clock.batch(overload, [20, 20, 20]) == 3
+    assert clock.batch(overload, [20, 20, 1, 20], seconds=0.05) == 0
 
 
 class Statistics(BaseHTTPRequestHandler):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -78,20 +79,51 @@ def test_it_holds_no_more_than_it_was_given() -> None:
     assert cache.hits == hits + 1  # the first one went
 
 
+def test_long_filters_take_no_room(repository: Path, index: Path) -> None:
+    cached = InProcessPipeline(repository, index, cached_queries=100, cache_bytes=2**20)
+    cached.retrieve(["mug"], top_k=3)
+    tracemalloc.start()
+    try:
+        for number in range(50):
+            unwanted = [f"a brand {number} {other}" for other in range(500)]
+            cached.retrieve(["mug"], top_k=3, filter=json.dumps({"colour": {"not_in": unwanted}}))
+        kept, _ = tracemalloc.get_traced_memory()
+        cached.index._masks.clear()  # which have a bound of their own
+        rest, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept > 50 * 500 * 20  # the masks' filters
+    assert rest < 50 * 3_000
+
+
+def test_equal_rows_of_a_batch_are_searched_for_once() -> None:
+    searched: list[int] = []
+
+    def found(missing: list[int]) -> tuple[np.ndarray, np.ndarray]:
+        searched.extend(missing)
+        return np.array([[row] for row in missing], np.float32), np.array([[row] for row in missing])
+
+    cache = ResultCache(2**20)
+    scores, rows = cache.search([b"a", b"b", b"a", b"a"], found)
+    assert searched == [0, 1]
+    assert scores.tolist() == rows.tolist() == [[0], [1], [0], [0]]
+    assert (cache.hits, cache.misses) == (2, 2)
+
+
 def test_a_result_that_was_used_stays_longer_than_one_that_was_not() -> None:
     cache = ResultCache(1_300)  # two of these
-    searched: list[str] = []
+    searched: list[bytes] = []
 
-    def ask(key: str) -> None:
+    def ask(key: bytes) -> None:
         def found(_: list[int]) -> tuple[np.ndarray, np.ndarray]:
             searched.append(key)
             return np.zeros((1, 4), np.float32), np.zeros((1, 4), np.int64)
 
         cache.search([key], found)
 
-    for key in "abacab":  # c takes b's place
+    for key in (b"a", b"b", b"a", b"c", b"a", b"b"):  # c takes b's place
         ask(key)
-    assert searched == ["a", "b", "c", "b"]
+    assert searched == [b"a", b"b", b"c", b"b"]
 
 
 def test_another_index_begins_with_an_empty_one(repository: Path, index: Path) -> None:

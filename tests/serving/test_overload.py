@@ -27,9 +27,9 @@ _answer_of = Searching.answer
 
 
 def _slowly(self, requests, prepare, embed, search, **known):
-    def slow(items, note):
+    def slow(items):
         time.sleep(sum(0.005 for item in items if item.parameters.top_k == {SLOW_TOP_K}))
-        return search(items, note)
+        return search(items)
 
     return _answer_of(self, requests, prepare, embed, slow, **known)
 

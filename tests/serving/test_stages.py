@@ -14,14 +14,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from retrieval import InProcessPipeline
 from serving import ServerOptions, TritonServer
+from tests.ranking import assert_same_ranking
 from tests.serving.other_towers import copied
 from tests.serving.stranger import Refused, ask, executions, texts
 from tests.serving.watching import metric, until
 
 TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 SLOW_TOP_K, EFFORT = 13, 7  # an effort that no other request here wants
-# Added to the fused model: one value of top_k makes a search slow, twice as slow with each step of effort.
+BROKEN_TOP_K = 17
+# Added to the fused model: one value of top_k makes a search slow, twice as slow with each step of effort; with another
+# it fails.
 SLOW = f"""
 
 import time
@@ -29,12 +33,11 @@ import time
 _search = search_channels
 
 
-def search_channels(index, requests, note):
-    slow_s = sum(0.01 * 2**wanted.effort for _, _, wanted in requests if wanted.top_k == {SLOW_TOP_K})
-    if slow_s:
-        time.sleep(slow_s)
-        note(max(wanted.effort for _, _, wanted in requests), sum(len(one[0]) for one in requests), slow_s)
-    return _search(index, requests, None if slow_s else note)
+def search_channels(index, requests):
+    time.sleep(sum(0.01 * 2**wanted.effort for _, _, wanted in requests if wanted.top_k == {SLOW_TOP_K}))
+    if any(wanted.top_k == {BROKEN_TOP_K} for _, _, wanted in requests):
+        raise LookupError("broken")
+    return _search(index, requests)
 """
 
 
@@ -160,6 +163,29 @@ def test_generation_and_cache_hits_are_metrics(server: TritonServer) -> None:
     until(lambda: hits_and_misses() == [hits + 2, misses + 2])
 
 
+def test_results_that_are_kept_are_metrics(server: TritonServer) -> None:
+    def hits_and_misses() -> list[float]:
+        return [metric(server, f"result_cache_{name}_total", model="retrieve") for name in ("hits", "misses")]
+
+    retrieve(server, "oak table")
+    until_batches_are_told(server)
+    hits, misses = hits_and_misses()
+    for query, top_k in (("oak table", 100), ("Oak Table", 100), ("oak table", 9), ("oak table", 9), ("ash table", 9)):
+        retrieve(server, query, parameters={"top_k": top_k})
+    until(lambda: hits_and_misses() == [hits + 3, misses + 2])
+
+
+def test_a_request_of_many_rows_is_answered_in_order_whoever_works_on_it(
+    server: TritonServer, pipeline: InProcessPipeline
+) -> None:
+    queries = [f"{'long ' * (row % 7)}table {row}" for row in range(64)]
+    answer = retrieve(server, *queries, outputs=["product_ids", "scores", "timings_us"], parameters={"top_k": 10})
+    expected = pipeline.retrieve(queries, top_k=10)
+    assert_same_ranking(answer["product_ids"], answer["scores"], expected.product_ids, expected.scores)
+    assert set(answer["timings_us"][:, 4].tolist()) == {64}
+    until_batches_are_told(server)
+
+
 def test_what_comes_too_late_is_not_searched_for(server: TritonServer) -> None:
     batches, expired = metric(server, "batch_rows_count"), metric(server, "requests_protected_total", event="expired")
     for late in ({"timeout": 1}, {"parameters": {"deadline_unix_ms": int(time.time() * 1e3) - 1_000}}):
@@ -198,3 +224,24 @@ def test_a_request_is_followed_from_its_caller_to_the_search(server: TritonServe
     tower = named("tower")[0]
     times = [int(time) for span in (tower, search) for time in (span["startTimeUnixNano"], span["endTimeUnixNano"])]
     assert times == sorted(times)
+
+
+def test_a_search_that_fails_fails_alone(server: TritonServer) -> None:
+    def ask_for(number: int) -> np.ndarray | None:
+        try:
+            top_k = BROKEN_TOP_K if number % 8 == 3 else 5
+            return retrieve(server, f"plate {number}", parameters={"top_k": top_k})["product_ids"]
+        except Refused as refused:
+            assert "LookupError: broken" in refused.message
+            assert refused.status == "StatusCode.INTERNAL"
+            return None
+
+    with ThreadPoolExecutor(25) as threads:
+        slow = threads.submit(retrieve, server, "desk", parameters={"top_k": SLOW_TOP_K, "effort": 5})  # they queue up
+        found = list(threads.map(ask_for, range(24)))
+        slow.result()
+    assert [ids is None for ids in found] == [number % 8 == 3 for number in range(24)]
+    for number, ids in enumerate(found):
+        if ids is not None:
+            again = retrieve(server, f"plate {number}", parameters={"top_k": 5})["product_ids"]
+            np.testing.assert_array_equal(ids, again)

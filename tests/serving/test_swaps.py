@@ -32,7 +32,7 @@ TITLES = [
 QUERIES = ["red mug", "black dress", "a green lamp"]
 TOP_K = 5
 WAIT_S = 120
-# Under the profile `cpu`: retrieve twice, retrieve_similar, product_index, embed_query, embed_product.
+# Under the profile `cpu`: retrieve, retrieve_similar, product_index, embed_query, embed_product.
 PROCESSES = 5
 
 

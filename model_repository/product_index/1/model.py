@@ -49,8 +49,8 @@ class TritonPythonModel:
         def embed(items, _):
             return [item.given[0] for item in items]
 
-        def search(items, note):
-            return search_channels(index, [(item.embeddings, item.given[1], item.parameters) for item in items], note)
+        def search(items):
+            return search_channels(index, [(item.embeddings, item.given[1], item.parameters) for item in items])
 
         return self.searching.answer(
             requests,

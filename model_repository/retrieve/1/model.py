@@ -47,9 +47,9 @@ class TritonPythonModel:
             watch.lap("tokenise")  # what was not computed was looked up
             return embeddings
 
-        def search(items, note):
+        def search(items):
             requests = [(item.embeddings, item.given, item.parameters) for item in items]
-            return search_channels(pipeline.index, requests, note)
+            return search_channels(pipeline.index, requests)
 
         generation = pipeline.index.manifest.generation
         return self.searching.answer(

@@ -40,8 +40,8 @@ class TritonPythonModel:
             watch.lap("tower")
             return embeddings
 
-        def search(items, note):
-            return pipeline.index.search_batch([(item.embeddings, item.parameters) for item in items], note)
+        def search(items):
+            return pipeline.index.search_batch([(item.embeddings, item.parameters) for item in items])
 
         generation = pipeline.index.manifest.generation
         return self.searching.answer(

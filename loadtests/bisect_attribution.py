@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from loadtests.bisect_cpu import SERVER
 from loadtests.bisect_reading import Reading
 
+THREADS = 2  # of an instance: it reads and answers requests in one, which would leave more of them waiting
 NEAR_BEST = 1.05  # a batch is large enough when a larger one would save no more than this
 WORTH_WAITING = 1.1  # what batches must save at least for a request to wait for company
 _LARGEST = 64  # max_batch_size of the models
@@ -88,7 +89,7 @@ def propose(
     fixed = max(0.0, (single_ms - batched_ms) * batch / (batch - 1))
     each = max(batched_ms - fixed / batch, 1e-9)
     share = (fused.cpu_ms - fused.parts.get(SERVER, 0.0)) / fused.cpu_ms
-    instances = max(1, math.ceil(cores * share - 0.25))
+    instances = max(1, math.ceil((cores * share - 0.25) / THREADS))
     wanted = min(_LARGEST, 2 ** math.ceil(math.log2(max(1.0, fixed / (each * (NEAR_BEST - 1))))))
     saves = single_ms / batched_ms
     reached = fused.rows or 1.0
@@ -109,8 +110,8 @@ def propose(
         Proposal(
             setting="instance_group count",
             value=str(instances),
-            why=f"one thread each; the Python models take {share:.0%} of the server's CPU time, which is "
-            f"{cores * share:.2f} of {cores} cores, rounded up from a quarter on",
+            why=f"{THREADS} threads each; the Python models take {share:.0%} of the server's CPU time, which is "
+            f"{cores * share:.2f} of {cores} cores, rounded up from a quarter of one on",
         ),
         Proposal(
             setting="preferred batch",

@@ -61,8 +61,8 @@ def test_an_ensembles_models_are_taken_together() -> None:
     assert overhead_ms(attribute(STEPS, 2.0, ensemble)) == pytest.approx(2.0)
 
 
-def proposed(single_ms: float, batched_ms: float, fused: Reading, ensemble: Reading) -> dict[str, str]:
-    found = propose(single_ms=single_ms, batched_ms=batched_ms, batch=8, fused=fused, ensemble=ensemble, cores=2)
+def proposed(single_ms: float, batched_ms: float, fused: Reading, ensemble: Reading, cores: int = 4) -> dict[str, str]:
+    found = propose(single_ms=single_ms, batched_ms=batched_ms, batch=8, fused=fused, ensemble=ensemble, cores=cores)
     assert all(one.why for one in found)
     return {one.setting: one.value for one in found}
 
@@ -78,6 +78,7 @@ def test_proposals_follow_from_what_a_call_and_a_query_cost() -> None:
     }
     assert proposed(2.8, 2.1, reading(3.0, 0.5), reading(2.0, 1.0))["profile"] == "cpu-ensemble"
     assert proposed(2.8, 2.1, reading(3.0, 2.5), reading(4.0, 1.0))["instance_group count"] == "1"
+    assert proposed(2.8, 2.1, reading(3.0, 0.5), reading(4.0, 1.0), cores=2)["instance_group count"] == "1"
 
 
 def test_waiting_is_proposed_only_where_batches_save_and_do_not_come_by_themselves() -> None:

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 
+from retrieval.cache_size import cache_size
+
 VARIABLE = "SHOPWINDOW_EMBEDDING_CACHE"
 DEFAULT_ENTRIES = 50_000
 
 
 def entries_from_environment() -> int:
-    """How many embeddings a serving process keeps, from SHOPWINDOW_EMBEDDING_CACHE; 0 keeps none.
-
-    Raises:
-        ValueError: it is not a whole number, or below 0.
-    """
-    given = os.environ.get(VARIABLE, str(DEFAULT_ENTRIES))
-    if not given.isdecimal():
-        raise ValueError(f"{VARIABLE}: must be a whole number of entries, 0 switches the cache off, got {given!r}")
-    return int(given)
+    """How many embeddings a serving process keeps, from SHOPWINDOW_EMBEDDING_CACHE; see `cache_size`."""
+    return cache_size(VARIABLE, DEFAULT_ENTRIES, "entries")
 
 
 class EmbeddingCache:

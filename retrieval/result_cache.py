@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 import numpy as np
+
+from retrieval.cache_size import cache_size
 
 VARIABLE = "SHOPWINDOW_RESULT_CACHE_MIB"
 DEFAULT_MIB = 64
@@ -18,15 +19,8 @@ Found = tuple[np.ndarray, np.ndarray]
 
 
 def bytes_from_environment() -> int:
-    """How many bytes a serving process keeps, from SHOPWINDOW_RESULT_CACHE_MIB; 0 keeps nothing.
-
-    Raises:
-        ValueError: it is not a whole number, or below 0.
-    """
-    given = os.environ.get(VARIABLE, str(DEFAULT_MIB))
-    if not given.isdecimal():
-        raise ValueError(f"{VARIABLE}: must be a whole number of MiB, 0 switches the cache off, got {given!r}")
-    return int(given) * 2**20
+    """How many bytes a serving process keeps, from SHOPWINDOW_RESULT_CACHE_MIB; see `cache_size`."""
+    return cache_size(VARIABLE, DEFAULT_MIB, "MiB") * 2**20
 
 
 class ResultCache:

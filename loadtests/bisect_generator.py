@@ -2,7 +2,7 @@
 
     python -m loadtests.bisect_generator        # a job as JSON on standard input, the counts as JSON on standard output
 
-It speaks Triton's gRPC protocol (the messages are tritonclient's) and JSON over HTTP/1.1, each as cheaply as the other.
+It speaks Triton's gRPC protocol (the messages are tritonclient's) and JSON over HTTP/1.1.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ PROTOCOLS: dict[str, Protocol] = {"grpc": Grpc(), "http": Json(), "nested": Nest
 
 
 class Connection:
-    """A wire and its socket.
+    """A wire and its socket, which is closed at the end of a `with` block.
 
     Args:
         url: `host:port`.
@@ -149,6 +149,12 @@ class Connection:
         self.socket = socket.create_connection((host, int(port)), timeout=_TIMEOUT_S)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._wire = wire
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
 
     def send(self, message: bytes) -> int:
         """Send a request; returns its number."""

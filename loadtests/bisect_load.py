@@ -112,7 +112,8 @@ def check_answers(target: Target, pipeline: InProcessPipeline, queries: Sequence
     """
     protocol = PROTOCOLS[target.protocol]
     try:
-        found = protocol.ids(Connection(target.url, protocol.wire(target.url)).call(protocol.message(queries)))
+        with Connection(target.url, protocol.wire(target.url)) as connection:
+            found = protocol.ids(connection.call(protocol.message(queries)))
     except Exception as error:  # whatever it is, this server can't be compared
         raise HarnessFailure(f"{target.name} does not answer: {type(error).__name__}: {error}") from error
     right = pipeline.retrieve(queries, top_k=found.shape[1]).product_ids

@@ -78,7 +78,8 @@ def _measure(repository: Path, index: Path, query: str) -> Startup:
             server.wait_until_ready()
             ready = time.time()
             protocol = Grpc()
-            Connection(server.grpc_url, protocol.wire(server.grpc_url)).call(protocol.message([query]))
+            with Connection(server.grpc_url, protocol.wire(server.grpc_url)) as connection:
+                connection.call(protocol.message([query]))
             answered = time.time()
         finally:
             server.stop()

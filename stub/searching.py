@@ -231,9 +231,9 @@ def _joined(parts: Sequence[Outcome]) -> Outcome:
         if isinstance(part, Exception):
             return part
         arrays.append(part)
-    return (
-        arrays[0] if len(arrays) == 1 else {name: np.concatenate([part[name] for part in arrays]) for name in arrays[0]}
-    )
+    if len(arrays) == 1:
+        return arrays[0]
+    return {name: np.concatenate([part[name] for part in arrays]) for name in arrays[0]}
 
 
 def _microseconds(seconds: float) -> int:

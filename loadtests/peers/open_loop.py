@@ -62,7 +62,8 @@ def _answered_ms(url: str, query: str) -> float | None:
     protocol = Grpc(DEADLINE_S)
     began = time.monotonic()
     try:
-        Connection(url, protocol.wire(url)).call(protocol.message([query]))
+        with Connection(url, protocol.wire(url)) as connection:
+            connection.call(protocol.message([query]))
     except (Refused, ValueError, OSError):
         return None
     return (time.monotonic() - began) * 1e3

@@ -38,7 +38,7 @@ class Peer:
     Attributes:
         name: What it is called in the results.
         needs: Packages that it imports, which the extra `bench` installs.
-        protocol: Of `loadtests.bisect_generator.SENDERS`.
+        protocol: Of `loadtests.bisect_generator.PROTOCOLS`.
         command: Makes the arguments of the interpreter, given the port.
         sliced: Whether it embeds queries in slices of about one length, as Shopwindow does, and not a whole batch at
             once, padded to its longest query.

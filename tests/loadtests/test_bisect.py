@@ -218,6 +218,27 @@ def test_a_failed_request_is_a_failed_measurement(served: TritonServer, tmp_path
         drive(Served(served, "ours").target, Load(clients=2, batch=2), queries=queries, seconds=0.2)
 
 
+def test_who_reads_the_cpu_time_late_reads_it_again(
+    served: TritonServer, shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, looks = Served(served, "ours").target, []
+
+    def stalled(pid: int) -> dict[int, float]:
+        looks.append(pid)
+        if len(looks) <= late_looks:
+            time.sleep(0.5)  # beyond the window: what is read then is the CPU time of no load
+        return cpu_seconds(pid)
+
+    monkeypatch.setattr("loadtests.bisect_load.cpu_seconds", stalled)
+    load, queries = Load(clients=2, batch=2), shop / "queries.parquet"
+    late_looks = 1
+    assert drive(server, load, queries=queries, seconds=0.4).cpu_ms > 0
+    assert len(looks) == 4  # two were in vain
+    late_looks = 99
+    with pytest.raises(HarnessFailure, match="over 400 ms was read late 3 times, the last by "):
+        drive(server, load, queries=queries, seconds=0.4)
+
+
 def test_a_small_run_measures_everything(repository: Path, index: Path, shop: Path, tmp_path: Path) -> None:
     places = ["--repository", str(repository), "--index", str(index), "--queries", str(shop / "queries.parquet")]
     assert main(["bisect", *places, "--rounds", "1", "--seconds", "0.3", "--out", str(tmp_path)]) == 0

@@ -18,6 +18,7 @@ from ._errors import (
     ServerOverloaded,
     ServerUnreachable,
     ShopwindowError,
+    Throttled,
     TlsFailed,
     VersionMismatch,
 )
@@ -27,6 +28,7 @@ from ._options import CallOptions, SearchOptions, Tls
 from ._requests import Product
 from ._results import Health, ProductEmbeddings, Results, Row, ServerInfo, SimilarProducts
 from ._retries import Hedge, Retry
+from ._throttling import Throttle
 from ._timings import Timings
 
 __all__ = [
@@ -60,6 +62,8 @@ __all__ = [
     "ServerUnreachable",
     "ShopwindowError",
     "SimilarProducts",
+    "Throttle",
+    "Throttled",
     "Timings",
     "Tls",
     "TlsFailed",

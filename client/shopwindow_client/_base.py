@@ -20,6 +20,7 @@ from ._errors import InvalidRequest
 from ._options import CallDefaults, CallOptions, Connection, SearchOptions, Tls, check_headers
 from ._requests import ImageSource, Product
 from ._retries import Hedge, Retry
+from ._throttling import Throttle
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -49,6 +50,7 @@ class BaseClient(ABC, Generic[ResultsT, VectorsT, ProductsT, InfoT, HealthT]):
             the server's batch is one part and is never held back by this.
         retry: When to send again what was not carried out; None for never.
         hedge: When to send a second time what is slow to answer; None for never.
+        throttle: How much to send on to a server that refuses requests; None for all.
         tls: Encrypts the connection; None for plain text.
         credentials: The same as gRPC's own object, instead of `tls`.
         token: A bearer token, or a function that returns the one of the moment. Needs an encrypted connection.
@@ -73,6 +75,7 @@ class BaseClient(ABC, Generic[ResultsT, VectorsT, ProductsT, InfoT, HealthT]):
         max_concurrent: int = 4,
         retry: Retry | None = DEFAULT_RETRY,
         hedge: Hedge | None = None,
+        throttle: Throttle | None = None,
         tls: Tls | None = None,
         credentials: grpc.ChannelCredentials | None = None,
         token: str | Callable[[], str] | None = None,
@@ -98,7 +101,7 @@ class BaseClient(ABC, Generic[ResultsT, VectorsT, ProductsT, InfoT, HealthT]):
         self.timeout_s = check_timeout(timeout_s)
         self._transport = self._connect(source, max_concurrent)
         self._calls = Calls(
-            Engine(self._transport, retry, hedge, clocks_synchronised=clocks_synchronised),
+            Engine(self._transport, retry, hedge, throttle=throttle, clocks_synchronised=clocks_synchronised),
             CallDefaults(self.timeout_s, check_headers(headers or {}), token, traceparent),
         )
 

@@ -13,11 +13,21 @@ from tritonclient.grpc import service_pb2
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from . import _requests, _wire
-from ._errors import ClientClosed, DeadlineExceeded, InvalidRequest, ShopwindowError, from_status
+from ._errors import (
+    ClientClosed,
+    DeadlineExceeded,
+    InvalidRequest,
+    QueueTimeout,
+    ServerOverloaded,
+    ShopwindowError,
+    Throttled,
+    from_status,
+)
 from ._latencies import Latencies
 from ._options import Call
 from ._requests import ModelRequest, Reply
 from ._retries import Budget, Hedge, Retry
+from ._throttling import Throttle, Throttling
 from ._transport import Transport
 
 _FAILURES = (grpc.RpcError, grpc.FutureCancelledError)
@@ -30,17 +40,25 @@ class Engine:
         transport: Sends and waits.
         retry: When to send again; None for never.
         hedge: When to send twice; None for never.
+        throttle: How much to send to a server that refuses requests; None for all.
         clocks_synchronised: Whether the server's clock tells the same time, so that it can be told the deadline by it.
     """
 
     def __init__(
-        self, transport: Transport, retry: Retry | None, hedge: Hedge | None, *, clocks_synchronised: bool
+        self,
+        transport: Transport,
+        retry: Retry | None,
+        hedge: Hedge | None,
+        *,
+        throttle: Throttle | None,
+        clocks_synchronised: bool,
     ) -> None:
         self._transport = transport
         self._clocks_synchronised = clocks_synchronised
         self._retry = retry
         self._hedge = hedge
         self._latencies = Latencies(hedge.percentile) if hedge is not None and hedge.percentile is not None else None
+        self._throttling = None if throttle is None else Throttling(throttle)
         rule = retry or Retry()
         self._budget = Budget(rule.budget, rule.budget_ratio)
         self._max_rows: dict[str, int] = {}
@@ -94,7 +112,7 @@ class Engine:
 
     async def _infer(self, transport: Transport, request: ModelRequest, call: Call, request_id: str) -> Reply:
         message = _wire.to_message(request, request_id)
-        infer_once = partial(self._infer_once, transport, message, request, call)
+        infer_once = partial(self._infer_unless_throttled, transport, message, request, call)
         try:
             response = await self._until_answered(transport, call, request_id, infer_once)
         except InvalidRequest:
@@ -129,6 +147,24 @@ class Engine:
             return False
         await transport.sleep(pause_s)
         return True
+
+    async def _infer_unless_throttled(
+        self, transport: Transport, message: Any, request: ModelRequest, call: Call
+    ) -> Any:
+        if self._throttling is None:
+            return await self._infer_once(transport, message, request, call)
+        if not self._throttling.admits():
+            raise Throttled(
+                f"{request.model} at {self._transport.url} refused so many requests lately that this one was not sent "
+                "to it (throttle). Wait a moment, then try again, or elsewhere."
+            )
+        try:
+            answer = await self._infer_once(transport, message, request, call)
+        except ShopwindowError as error:
+            self._throttling.ended(accepted=not isinstance(error, (ServerOverloaded, QueueTimeout)))
+            raise
+        self._throttling.ended(accepted=True)
+        return answer
 
     async def _infer_once(self, transport: Transport, message: Any, request: ModelRequest, call: Call) -> Any:
         left_s = call.deadline.left_s()

@@ -5,6 +5,7 @@ ShopwindowError
 │   └── MessageTooLarge    request or reply is larger than a message may be
 ├── DeadlineExceeded       no answer within timeout_s
 ├── ServerOverloaded       the server's queue is full                     (retryable)
+│   └── Throttled          it refused so many lately that this client did (retryable)
 ├── QueueTimeout           waited too long in the server's queue          (retryable)
 ├── ServerUnreachable      no connection, nothing was sent                (retryable)
 │   ├── ConnectionLost     the connection broke during the call: it may have been carried out
@@ -64,6 +65,10 @@ class ServerOverloaded(ShopwindowError):
     """Raised when the server refused the request because its queue is full."""
 
     retryable = True
+
+
+class Throttled(ServerOverloaded):
+    """Raised by the client itself, with `Throttle`, while the server refuses many requests; nothing was sent."""
 
 
 class QueueTimeout(ShopwindowError):

@@ -9,7 +9,7 @@ from statistics import median
 
 from loadtests.bisect_reading import Reading, median_ratio
 from loadtests.bisect_run import LIMIT
-from loadtests.peers.overload import Overload
+from loadtests.peers.overload import THROTTLE_RATIO, Overload
 from loadtests.peers.running import BATCHERS
 
 OURS, EMBEDDINGS = "Shopwindow", "Shopwindow, embeddings kept"
@@ -69,6 +69,7 @@ class OpenLoop:
         half_late_ms: 99th percentile of how late the load generator sent then, which is part of the latency.
         half_error_share: Share of the requests that were not answered then.
         overload: At three times that rate.
+        throttled: The same from callers that throttle as the client does.
         memory_before: RssAnon of all the server's processes before the overload, in bytes.
         memory_most: The most that was seen during it.
         memory_after: After it.
@@ -82,6 +83,7 @@ class OpenLoop:
     half_late_ms: float
     half_error_share: float
     overload: Overload
+    throttled: Overload
     memory_before: int
     memory_most: int
     memory_after: int
@@ -133,39 +135,55 @@ def _throughput(readings: Readings, name: str, load: str, limit: float) -> Goal:
 
 def _open_goals(rounds: Sequence[OpenLoop]) -> list[Goal]:
     tail, calm = _calm(rounds)
-    good = rejected = most = left = after = None
-    sent, errors, grown, answered = _sent(rounds), "", "", ""
+    waves = [one.overload for one in rounds]
+    most = left = after = None
+    grown, answered = "", ""
     if rounds:
-        waves = [one.overload for one in rounds]
-        late = [wave.rejected_ms for wave in waves if wave.rejected_ms is not None]
-        good = median(_good(one) for one in rounds)
-        rejected = median(late) / REJECTED_MS if late else 0.0  # where all were answered, none was rejected too late
         most = median(one.memory_most / one.memory_before for one in rounds)
         left = median(one.memory_after / one.memory_before for one in rounds)
         after = sum(one.after_ms is not None for one in rounds) / len(rounds)
-        kinds = sum((Counter(wave.errors) for wave in waves), Counter[str]())
-        often = ", mostly " + kinds.most_common(1)[0][0][:80] if kinds else ""
-        errors = f"{kinds.total()} of {sum(wave.sent for wave in waves)} rejected or too late{often}"
         sizes = [max(getattr(one, f"memory_{when}") for one in rounds) / 2**20 for when in ("before", "most", "after")]
         grown = "at most {:.0f} MiB before, {:.0f} during, {:.0f} after".format(*sizes)
         took = [one.after_ms for one in rounds if one.after_ms is not None]
         answered = f"after at most {max(took):.0f} ms" if took else ""
-        if why := _no_overload(rounds):
-            good = rejected = most = left = after = None
-            sent = f"{sent}: {why}"
+        if _no_overload(rounds, waves):
+            most = left = after = None
     return [
         Goal(name="p99 over p50 at half of the saturation rate", limit=3.0, at_most=True, ratio=tail, note=calm),
-        Goal(name="goodput at 3 x saturation, over the peak", limit=0.9, at_most=False, ratio=good, note=sent),
+        *_wave_goals(rounds, waves, ""),
+        *_wave_goals(rounds, [one.throttled for one in rounds], f", Throttle(ratio={THROTTLE_RATIO:g})"),
+        Goal(name=f"{_MEMORY} during the overload, over before", limit=1.5, at_most=True, ratio=most, note=grown),
+        Goal(name=f"{_MEMORY} after the overload, over before", limit=1.1, at_most=True, ratio=left, note=grown),
+        Goal(name="a query after the overload is answered", limit=1.0, at_most=False, ratio=after, note=answered),
+    ]
+
+
+def _wave_goals(rounds: Sequence[OpenLoop], waves: Sequence[Overload], whose: str) -> list[Goal]:
+    """Of an overload's rounds: how much was answered, and how soon the rest was rejected."""
+    good = rejected = None
+    sent = errors = ""
+    if rounds:
+        late = [wave.rejected_ms for wave in waves if wave.rejected_ms is not None]
+        good = median(_good(one, wave) for one, wave in zip(rounds, waves, strict=True))
+        rejected = median(late) / REJECTED_MS if late else 0.0  # where all were answered, none was rejected too late
+        kinds = sum((Counter(wave.errors) for wave in waves), Counter[str]())
+        often = ", mostly " + kinds.most_common(1)[0][0][:80] if kinds else ""
+        errors = f"{kinds.total()} of {sum(wave.sent for wave in waves)} rejected or too late{often}"
+        if halves := [wave.rejected_p50_ms for wave in waves if wave.rejected_p50_ms is not None]:
+            errors += f"; half of them within {median(halves):.0f} ms"
+        sent = _sent(rounds, waves)
+        if why := _no_overload(rounds, waves):
+            good = rejected = None
+            sent = f"{sent}: {why}"
+    return [
+        Goal(name=f"goodput at 3 x saturation, over the peak{whose}", limit=0.9, at_most=False, ratio=good, note=sent),
         Goal(
-            name=f"p99 until a request is rejected, over {REJECTED_MS:g} ms",
+            name=f"p99 until a request is rejected, over {REJECTED_MS:g} ms{whose}",
             limit=1.0,
             at_most=True,
             ratio=rejected,
             note=errors,
         ),
-        Goal(name=f"{_MEMORY} during the overload, over before", limit=1.5, at_most=True, ratio=most, note=grown),
-        Goal(name=f"{_MEMORY} after the overload, over before", limit=1.1, at_most=True, ratio=left, note=grown),
-        Goal(name="a query after the overload is answered", limit=1.0, at_most=False, ratio=after, note=answered),
     ]
 
 
@@ -183,22 +201,20 @@ def _calm(rounds: Sequence[OpenLoop]) -> tuple[float | None, str]:
     return tail, f"p50 {median(one.half_p50_ms for one in rounds):.1f} ms"
 
 
-def _sent(rounds: Sequence[OpenLoop]) -> str:
-    if not rounds:
-        return ""
-    peak, behind = median(one.peak_per_s for one in rounds), max(one.overload.late_ms for one in rounds)
-    unsent = sum(one.overload.unsent for one in rounds)
-    return f"sent {_times(rounds):.1f} x the peak of {peak:.0f}/s, {unsent} left unsent, p99 {behind:.0f} ms late"
+def _sent(rounds: Sequence[OpenLoop], waves: Sequence[Overload]) -> str:
+    peak, behind = median(one.peak_per_s for one in rounds), max(wave.late_ms for wave in waves)
+    unsent, times = sum(wave.unsent for wave in waves), _times(rounds, waves)
+    return f"wanted {times:.1f} x the peak of {peak:.0f}/s, {unsent} left unsent, p99 {behind:.0f} ms late"
 
 
-def _no_overload(rounds: Sequence[OpenLoop]) -> str:
+def _no_overload(rounds: Sequence[OpenLoop], waves: Sequence[Overload]) -> str:
     """Why what was sent was no overload of three times the peak; empty where it was one."""
     if why := _no_peak(rounds):
         return why
-    good = median(_good(one) for one in rounds)
+    good = median(_good(one, wave) for one, wave in zip(rounds, waves, strict=True))
     if good > _MOST_GOOD:
         return f"no overload, as {good:.2f} x the peak was answered; measure on a quiet machine, or longer"
-    if _times(rounds) < _LEAST_SENT or max(one.overload.late_ms for one in rounds) > _MOST_LATE_MS:
+    if _times(rounds, waves) < _LEAST_SENT or max(wave.late_ms for wave in waves) > _MOST_LATE_MS:
         return "the load generator did not keep up"
     return ""
 
@@ -209,9 +225,10 @@ def _no_peak(rounds: Sequence[OpenLoop]) -> str:
     return "" if refused <= _MOST_ERRORS else f"{refused:.1%} of the requests were refused at the peak: it is too low"
 
 
-def _good(one: OpenLoop) -> float:
-    return one.overload.good / one.overload.seconds / one.peak_per_s
+def _good(one: OpenLoop, wave: Overload) -> float:
+    return wave.good / wave.seconds / one.peak_per_s
 
 
-def _times(rounds: Sequence[OpenLoop]) -> float:
-    return median(one.overload.sent / one.overload.seconds / one.peak_per_s for one in rounds)
+def _times(rounds: Sequence[OpenLoop], waves: Sequence[Overload]) -> float:
+    each = zip(rounds, waves, strict=True)
+    return median(wave.sent / wave.seconds / one.peak_per_s for one, wave in each)

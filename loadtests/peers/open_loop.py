@@ -12,7 +12,7 @@ from loadtests.bisect_load import Target, drive
 from loadtests.bisect_reading import Load
 from loadtests.launching import HarnessFailure
 from loadtests.peers.goals import OpenLoop
-from loadtests.peers.overload import DEADLINE_S, Job, overload
+from loadtests.peers.overload import DEADLINE_S, THROTTLE_RATIO, Job, overload
 from loadtests.queries import read_queries
 
 _SATURATING = Load(clients=64, batch=1)  # enough waits for large batches, and not so much that some is refused
@@ -25,7 +25,8 @@ def measure_open_loop(target: Target, queries: Path, *, seconds: float, seed: in
     Args:
         target: The server, which speaks gRPC.
         queries: File of queries.
-        seconds: Of each of the three loads: clients that saturate the server, half of that rate, and an overload.
+        seconds: Of each of the four loads: clients that saturate the server, half of that rate, and an overload, whose
+            callers send all of it, or throttle.
         seed: Of all draws.
 
     Raises:
@@ -37,11 +38,11 @@ def measure_open_loop(target: Target, queries: Path, *, seconds: float, seed: in
     if half.p50_ms is None or half.p99_ms is None:
         raise HarnessFailure("open loop: nothing was answered at half of the saturation rate")
     memory = [memory_bytes(target.pid)]
-    wave = overload(
-        replace(job, rate=_FACTOR * peak.queries_per_s),
-        look=lambda: memory.append(memory_bytes(target.pid)),
-    )
+    much = replace(job, rate=_FACTOR * peak.queries_per_s)
+    wave = overload(much, look=lambda: memory.append(memory_bytes(target.pid)))
     after_ms = _answered_ms(target.url, read_queries(queries)[0])
+    memory_after = memory_bytes(target.pid)
+    throttled = overload(replace(much, ratio=THROTTLE_RATIO))
     return OpenLoop(
         peak_per_s=peak.queries_per_s,
         peak_refused=peak.refused,
@@ -50,9 +51,10 @@ def measure_open_loop(target: Target, queries: Path, *, seconds: float, seed: in
         half_late_ms=half.late_ms,
         half_error_share=half.rejected / half.sent,
         overload=wave,
+        throttled=throttled,
         memory_before=memory[0],
         memory_most=max(memory),
-        memory_after=memory_bytes(target.pid),
+        memory_after=memory_after,
         after_ms=after_ms,
     )
 

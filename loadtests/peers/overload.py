@@ -20,14 +20,16 @@ from pathlib import Path
 
 import numpy as np
 
-from loadtests.bisect_generator import Connection, Grpc, Refused, batches
+from loadtests.bisect_generator import QUEUE_FULL, Connection, Grpc, Refused, batches
 from loadtests.bisect_load import GENERATORS, children, hear, tell
 from loadtests.queries import read_queries
 from loadtests.shapes import Shape, due_times
 from loadtests.summary import percentiles
 from loadtests.wire import GrpcWire
+from shopwindow_client._throttling import Throttle, Throttling
 
 DEADLINE_S = 1.0  # of a request: a shopper waits no longer for a page
+THROTTLE_RATIO = 1.2  # where callers throttle: few, each with much to send, and no time of the server's to spare
 _IN_FLIGHT = 4000  # of one process
 _SETTLE_S = 0.3
 _LOOK_S = 1.0
@@ -48,8 +50,9 @@ class Overload:
         good: Answered meanwhile, and within DEADLINE_S of when they were due.
         p50_ms: Of all answers, from when they were due; None without any.
         p99_ms: Likewise.
-        rejected: Refused by the server, or not answered in time.
-        rejected_ms: 99th percentile of how long those took to fail, from being sent; None without any.
+        rejected: Refused by the server, or not answered in time, or held back by a throttle.
+        rejected_p50_ms: Median of how long those took to fail, from being sent; None without any.
+        rejected_ms: 99th percentile of it.
         errors: Code and beginning of an error -> how often it came.
     """
 
@@ -61,19 +64,30 @@ class Overload:
     p50_ms: float | None
     p99_ms: float | None
     rejected: int
+    rejected_p50_ms: float | None
     rejected_ms: float | None
     errors: dict[str, int]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What is sent: address, requests a second, seconds, file of queries, seed of the arrivals."""
+    """What is sent.
+
+    Attributes:
+        url: `host:port`.
+        rate: Requests a second.
+        seconds: For how long.
+        queries: File of queries.
+        seed: Of the arrivals.
+        ratio: That of the client's `Throttle`, by which the callers hold back; None where they send all.
+    """
 
     url: str
     rate: float
     seconds: float
     queries: str
     seed: int
+    ratio: float | None = None
 
 
 def overload(job: Job, look: Callable[[], object] = lambda: None) -> Overload:
@@ -126,7 +140,8 @@ def judge(
     failed = np.array([(over - sent) * 1e3 for _, sent, over, error in outcomes if error])
     late = np.array([(sent - due) * 1e3 for due, sent, _, _ in outcomes])
     p50_ms, p99_ms = percentiles(took, [0.5, 0.99])
-    [rejected_ms], [late_ms] = percentiles(failed, [0.99]), percentiles(late, [0.99])
+    rejected_p50_ms, rejected_ms = percentiles(failed, [0.5, 0.99])
+    [late_ms] = percentiles(late, [0.99])
     # What follows a colon are figures, which differ from one request to the next.
     kinds = Counter(":".join(error.split(":")[:2]) for *_, error in outcomes if error)
     return Overload(
@@ -138,6 +153,7 @@ def judge(
         p50_ms=p50_ms,
         p99_ms=p99_ms,
         rejected=len(failed),
+        rejected_p50_ms=rejected_p50_ms,
         rejected_ms=rejected_ms,
         errors=dict(kinds),
     )
@@ -156,12 +172,17 @@ def main() -> None:
         connection.call(messages.pop())
     print("ready", flush=True)
     began = float(sys.stdin.readline())
-    outcomes, unsent = _sent(connection, wire, [began + at for at in arrivals], messages)
+    throttling = None if job.ratio is None else Throttling(Throttle(ratio=job.ratio))
+    outcomes, unsent = _sent(connection, wire, [began + at for at in arrivals], messages, throttling)
     print(json.dumps({"outcomes": outcomes, "unsent": unsent}), flush=True)
 
 
 def _sent(
-    connection: Connection, wire: GrpcWire, due: Sequence[float], messages: Sequence[bytes]
+    connection: Connection,
+    wire: GrpcWire,
+    due: Sequence[float],
+    messages: Sequence[bytes],
+    throttling: Throttling | None,
 ) -> tuple[list[Outcome], int]:
     """Send each message when it is due, and wait for what becomes of them; how many could not be sent."""
     outcomes: list[Outcome] = []
@@ -172,7 +193,9 @@ def _sent(
         now = time.monotonic()
         while coming and coming[0][0] <= now:
             at, message = coming.popleft()
-            if len(under_way) < _IN_FLIGHT:
+            if throttling is not None and not throttling.admits():
+                outcomes.append((at, now, time.monotonic(), "Throttled: not sent"))
+            elif len(under_way) < _IN_FLIGHT:
                 under_way[wire.request(message)] = at, now
             else:
                 unsent += 1
@@ -184,6 +207,8 @@ def _sent(
         if select.select([connection.socket], [], [], min(DEADLINE_S, max(0.0, until - time.monotonic())))[0]:
             for reply in connection.receive():
                 if (sent := under_way.pop(reply.number, None)) is not None:  # else it was given up
+                    if throttling is not None:
+                        throttling.ended(accepted=QUEUE_FULL not in reply.why)
                     outcomes.append((*sent, time.monotonic(), "" if reply.message is not None else reply.why))
     return outcomes, unsent
 

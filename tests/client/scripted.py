@@ -65,7 +65,7 @@ class Scripted:
 
 def engine(transport: Scripted, hedge: Hedge, retry: Retry | None = None) -> Engine:
     """An engine over a script."""
-    return Engine(transport, retry, hedge, clocks_synchronised=False)  # type: ignore[arg-type]
+    return Engine(transport, retry, hedge, throttle=None, clocks_synchronised=False)  # type: ignore[arg-type]
 
 
 class _Attempt:

@@ -34,7 +34,7 @@ def test_every_option_and_every_call_has_an_example() -> None:
     code = "\n".join(code for _, code in EXAMPLES)
     client = shopwindow_client.RetrievalClient
     options = {*inspect.signature(client).parameters} - {"url"} | {*shopwindow_client.SearchOptions.__annotations__}
-    for kind in (shopwindow_client.Hedge, shopwindow_client.Retry, shopwindow_client.Tls):
+    for kind in (shopwindow_client.Hedge, shopwindow_client.Retry, shopwindow_client.Throttle, shopwindow_client.Tls):
         options |= {field.name for field in fields(kind)}
     assert {option for option in options if not re.search(rf"\b{option}=", code)} == set()
     calls = {name for name, _ in inspect.getmembers(client, inspect.isfunction) if not name.startswith("_")}

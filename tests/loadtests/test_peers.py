@@ -65,6 +65,7 @@ def wave(*, good: int, rejected_ms: float | None, late_ms: float = 3.0, sent: in
         p50_ms=20.0,
         p99_ms=60.0,
         rejected=0 if rejected_ms is None else 9_000,
+        rejected_p50_ms=None if rejected_ms is None else rejected_ms / 2,
         rejected_ms=rejected_ms,
         errors={} if rejected_ms is None else {"UNAVAILABLE: full": 9_000},
     )
@@ -83,6 +84,7 @@ def loop(seen: Overload, **changes: Any) -> OpenLoop:
         "memory_after": 630 * 2**20,
         "after_ms": 5.0,
     }
+    figures["throttled"] = wave(good=4_560, rejected_ms=20.0)
     return OpenLoop(overload=seen, **{**figures, **changes})
 
 
@@ -101,6 +103,8 @@ def test_targets_are_ratios_of_what_was_measured() -> None:
         "p99 over p50 at half of the saturation rate": (True, pytest.approx(2.5)),
         "goodput at 3 x saturation, over the peak": (True, pytest.approx(0.93)),
         "p99 until a request is rejected, over 50 ms": (True, pytest.approx(0.8)),
+        "goodput at 3 x saturation, over the peak, Throttle(ratio=1.2)": (False, pytest.approx(0.8)),
+        "p99 until a request is rejected, over 50 ms, Throttle(ratio=1.2)": (True, pytest.approx(0.4)),
         "memory of the server's processes (RssAnon) during the overload, over before": (True, pytest.approx(1.15)),
         "memory of the server's processes (RssAnon) after the overload, over before": (True, pytest.approx(1.05)),
         "a query after the overload is answered": (True, 1.0),
@@ -118,7 +122,7 @@ def test_what_was_not_measured_does_not_pass() -> None:
 
 
 def test_a_late_rejection_and_a_lost_goodput_fail_and_no_rejection_is_no_late_one() -> None:
-    assert [passed for passed, _ in verdicts()] == [True, False, False, True, True, True]
+    assert [passed for passed, _ in verdicts()] == [True, False, False, False, True, True, True, True]
     assert verdicts(good=5_200, rejected_ms=None)[1:3] == [(True, pytest.approx(5_200 / 5_700)), (True, 0.0)]
 
 
@@ -131,22 +135,26 @@ def test_memory_that_is_taken_and_a_server_that_hangs_fail() -> None:
 
 
 def test_what_the_harness_could_not_bring_about_was_not_measured() -> None:
-    unmeasured = [(False, None)] * 5
+    throttled = [(False, pytest.approx(0.8)), (True, pytest.approx(0.4))]
+    unmeasured = [*[(False, None)] * 2, *throttled, *[(False, None)] * 3]
     assert verdicts(good=16_000, rejected_ms=None)[1:] == unmeasured  # the peak was none
     assert verdicts(late_ms=700.0)[1:] == unmeasured
     assert verdicts(sent=6_270)[1:] == unmeasured  # 1.1 times the peak
+    late = found([loop(wave(good=5_301, rejected_ms=40.0), throttled=wave(good=5_301, rejected_ms=1.0, late_ms=700.0))])
+    assert list(late.values())[-5:-3] == [(False, None)] * 2
+    assert list(late.values())[-7][0]
     calm = wave(good=5_301, rejected_ms=40.0)
     for changes in ({"half_late_ms": 200.0}, {"half_error_share": 0.5}):
-        assert list(found([loop(calm, **changes)]).values())[-6] == (False, None)
-    refusing = goals(READINGS, ZIPF, [loop(calm), loop(calm, peak_refused=0.002), loop(calm)])[-6:]
-    assert [(goal.passed, goal.ratio) for goal in refusing] == [(False, None), *unmeasured]
+        assert list(found([loop(calm, **changes)]).values())[-8] == (False, None)
+    refusing = goals(READINGS, ZIPF, [loop(calm), loop(calm, peak_refused=0.002), loop(calm)])[-8:]
+    assert [(goal.passed, goal.ratio) for goal in refusing] == [(False, None)] * 8
     assert all("0.2% of the requests were refused at the peak" in goal.note for goal in refusing[:2])
 
 
 def verdicts(**changes: float | None) -> list[tuple[bool, float | None]]:
     """Of the targets of an open loop whose wave was another one."""
     some = wave(**{"good": 5_000, "rejected_ms": 51.0, **changes})  # type: ignore[arg-type]
-    return list(found([loop(some)]).values())[-6:]
+    return list(found([loop(some)]).values())[-8:]
 
 
 def test_an_overload_counts_what_came_in_time_and_how_long_a_refusal_took() -> None:
@@ -159,6 +167,7 @@ def test_an_overload_counts_what_came_in_time_and_how_long_a_refusal_took() -> N
     ]
     seen = judge(outcomes, began=10.0, unsent=4, seconds=2.0)
     assert (seen.sent, seen.unsent, seen.good, seen.rejected) == (5, 4, 1, 2)
+    assert seen.rejected_p50_ms == pytest.approx(20, rel=0.02)
     assert seen.rejected_ms == pytest.approx(30, rel=0.02)
     assert seen.late_ms == pytest.approx(100, rel=0.02)
     assert seen.errors == {"UNAVAILABLE: full": 2}
@@ -340,7 +349,8 @@ def test_a_small_run_measures_everything(repository: Path, index: Path, shop: Pa
     }
     [wave] = kept["open_loops"]
     assert wave["peak_per_s"] > 0
-    assert wave["overload"]["sent"] + wave["overload"]["unsent"] > wave["peak_per_s"] * 0.5
+    for callers in ("overload", "throttled"):
+        assert wave[callers]["sent"] + wave[callers]["unsent"] > wave["peak_per_s"] * 0.5
     assert wave["memory_before"] > 50 * 2**20  # processes with a pipeline each
     text = document.read_text()
     assert "Left out: BentoML, by --peers" in text

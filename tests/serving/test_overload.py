@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +12,16 @@ import pytest
 
 from retrieval import InProcessPipeline
 from serving import ServerOptions, TritonServer
-from shopwindow_client import Results, RetrievalClient, Retry, ServerOverloaded
+from shopwindow_client import (
+    InvalidRequest,
+    Results,
+    RetrievalClient,
+    Retry,
+    ServerOverloaded,
+    ShopwindowError,
+    Throttle,
+    Throttled,
+)
 from tests.serving.other_towers import copied
 from tests.serving.watching import metric, until
 
@@ -121,3 +131,40 @@ def test_retries_get_through_and_what_comes_back_at_once_does_not_keep_it_up(ser
             return True
 
         assert all(threads.map(answered_20_times, range(48)))
+
+
+def test_of_what_is_throttled_the_server_hears_nothing(server: TritonServer) -> None:
+    def refused() -> float:
+        return metric(server, "requests_protected_total", model="retrieve", event="refused")
+
+    before = refused()
+    throttle = Throttle(ratio=1.2, window_s=600.0)
+    with (
+        RetrievalClient(server.grpc_url, timeout_s=60.0, retry=None, throttle=throttle) as client,
+        ThreadPoolExecutor(CALLERS) as threads,
+    ):
+
+        def ask_thrice(number: int) -> list[type[ShopwindowError] | None]:
+            became: list[type[ShopwindowError] | None] = []
+            for _ in range(3):
+                try:
+                    client.retrieve(f"mug {number}", top_k=SLOW_TOP_K)
+                    became.append(None)
+                except ServerOverloaded as error:
+                    became.append(type(error))
+            return became
+
+        told = Counter(kind for some in threads.map(ask_thrice, range(CALLERS)) for kind in some)
+        assert told.keys() == {None, ServerOverloaded, Throttled}
+        until(lambda: refused() - before == told[ServerOverloaded])
+        with pytest.raises(Throttled, match=r"retrieve at .* refused so many requests lately that this"):
+            for _ in range(100):
+                client.retrieve("mug", top_k=SLOW_TOP_K)
+
+
+def test_a_request_that_is_wrong_is_not_one_that_the_server_has_no_time_for(server: TritonServer) -> None:
+    with RetrievalClient(server.grpc_url, timeout_s=60.0, throttle=Throttle(ratio=1.0)) as client:
+        for _ in range(100):
+            with pytest.raises(InvalidRequest):
+                client.retrieve("mug", top_k=0)
+        assert len(client.retrieve("mug", top_k=3)) == 1

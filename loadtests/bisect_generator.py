@@ -26,7 +26,9 @@ from loadtests.queries import ZipfSampler, read_queries
 from loadtests.wire import GrpcWire, JsonWire, Reply, Wire
 
 TOP_K = 100
-QUEUE_FULL = "Exceeds maximum queue size"  # what Triton and our models say of it, as UNAVAILABLE
+# What Triton and our models say, as UNAVAILABLE.
+QUEUE_FULL = "Exceeds maximum queue size"
+EXPIRED = "Request timeout expired"
 _TIMEOUT_S = 20.0
 _AHEAD = 256  # queries drawn at a time
 _REFUSALS = f"UNAVAILABLE: {QUEUE_FULL}", "HTTP status 429", "HTTP status 503"

@@ -24,7 +24,7 @@ from retrieval import InProcessPipeline
 
 GENERATORS = 2
 _SETTLE_S = 0.3  # of load before the window opens
-_ATTEMPTS = 3
+_ATTEMPTS, _SEEDS = 3, 10**6  # which are more than one run has
 _LATE_S, _LATE_SHARE = 0.05, 0.02  # of the window: who looks at the CPU time later than both sees another load
 _SAME_IDS = 0.98  # of the ids, which may differ where scores tie
 
@@ -61,10 +61,11 @@ def drive(target: Target, load: Load, *, queries: Path, seconds: float, seed: in
     Raises:
         HarnessFailure: A request failed other than by being refused, nothing was answered, or each look was late.
     """
-    for _ in range(_ATTEMPTS):
-        reading, late_s = _drive_once(target, load, queries=queries, seconds=seconds, seed=seed)
+    for attempt in range(_ATTEMPTS):  # other draws each: what was asked for before is kept
+        reading, late_s = _drive_once(target, load, queries=queries, seconds=seconds, seed=seed + attempt * _SEEDS)
         if late_s <= max(_LATE_S, _LATE_SHARE * seconds):
             return reading
+        print(f"{target.name}, {load.name}: read {1e3 * late_s:.0f} ms late", file=sys.stderr)
     raise HarnessFailure(
         f"{target.name}, {load.name}: this machine is too busy to measure on: the server's CPU time over "
         f"{1e3 * seconds:.0f} ms was read late {_ATTEMPTS} times, the last by {1e3 * late_s:.0f} ms"
@@ -193,11 +194,13 @@ def hear(process: subprocess.Popen[str]) -> str:
 def _looks(
     look: Callable[[], dict[int, float]], start: float, seconds: float
 ) -> tuple[dict[int, float], dict[int, float], float]:
-    """What there is to see at the start and at the end of a window, and by how many seconds the later look was late."""
+    """What there is to see at the start and at the end of a window, and by how many seconds it is of another one."""
     seen: list[dict[int, float]] = []
-    late_s = 0.0
+    begun, ended = [], []
     for at in (start, start + seconds):
         time.sleep(max(0.0, at - time.monotonic()))
+        begun.append(time.monotonic() - at)
         seen.append(look())
-        late_s = max(late_s, time.monotonic() - at)
-    return seen[0], seen[1], late_s
+        ended.append(time.monotonic())
+    # Of the looking itself, only what the two differ in counts.
+    return seen[0], seen[1], max(*begun, abs(ended[1] - ended[0] - seconds))

@@ -58,7 +58,8 @@ class Engine:
         self._retry = retry
         self._hedge = hedge
         self._latencies = Latencies(hedge.percentile) if hedge is not None and hedge.percentile is not None else None
-        self._throttling = None if throttle is None else Throttling(throttle)
+        self._throttle = throttle
+        self._throttled: dict[str, Throttling] = {}  # by model: each refuses by itself
         rule = retry or Retry()
         self._budget = Budget(rule.budget, rule.budget_ratio)
         self._max_rows: dict[str, int] = {}
@@ -69,6 +70,8 @@ class Engine:
         Raises:
             ShopwindowError: One of its subclasses.
         """
+        for request in requests:
+            self._hold_back(request.model)
         parts = [await self._split(request, call) for request in requests]
         if sum(map(len, parts)) == 1:
             return [await self._infer(self._transport, parts[0][0], call, call.request_id)]
@@ -101,6 +104,21 @@ class Engine:
         reply = await self.ask("ModelConfig", service_pb2.ModelConfigRequest(name=model), call, about=model)
         return reply.config
 
+    def _hold_back(self, model: str) -> None:
+        """Raise Throttled where a call is not to be sent."""
+        if self._throttle is not None and not self._throttling(self._throttle, model).admits():
+            raise Throttled(
+                f"{model} at {self._transport.url} refused so many requests lately that this client sends it fewer, "
+                "and not this one (throttle). Wait a moment, then try again, or elsewhere."
+            )
+
+    def _note_outcome(self, model: str, *, accepted: bool) -> None:
+        if self._throttle is not None:
+            self._throttling(self._throttle, model).ended(accepted=accepted)
+
+    def _throttling(self, rule: Throttle, model: str) -> Throttling:
+        return self._throttled.setdefault(model, Throttling(rule))  # of several threads that come first, all get one
+
     async def _split(self, request: ModelRequest, call: Call) -> list[ModelRequest]:
         if request.rows == 1:  # fits any server, whatever its limit: no need to ask for it
             return [request]
@@ -112,7 +130,7 @@ class Engine:
 
     async def _infer(self, transport: Transport, request: ModelRequest, call: Call, request_id: str) -> Reply:
         message = _wire.to_message(request, request_id)
-        infer_once = partial(self._infer_unless_throttled, transport, message, request, call)
+        infer_once = partial(self._infer_once, transport, message, request, call)
         try:
             response = await self._until_answered(transport, call, request_id, infer_once)
         except InvalidRequest:
@@ -148,25 +166,20 @@ class Engine:
         await transport.sleep(pause_s)
         return True
 
-    async def _infer_unless_throttled(
-        self, transport: Transport, message: Any, request: ModelRequest, call: Call
-    ) -> Any:
-        if self._throttling is None:
-            return await self._infer_once(transport, message, request, call)
-        if not self._throttling.admits():
-            raise Throttled(
-                f"{request.model} at {self._transport.url} refused so many requests lately that this one was not sent "
-                "to it (throttle). Wait a moment, then try again, or elsewhere."
-            )
+    async def _infer_once(self, transport: Transport, message: Any, request: ModelRequest, call: Call) -> Any:
+        # What became of the others, the server did not say: lost, late, cancelled, not ready.
         try:
-            answer = await self._infer_once(transport, message, request, call)
-        except ShopwindowError as error:
-            self._throttling.ended(accepted=not isinstance(error, (ServerOverloaded, QueueTimeout)))
+            answer = await self._send(transport, message, request, call)
+        except (ServerOverloaded, QueueTimeout):
+            self._note_outcome(request.model, accepted=False)
             raise
-        self._throttling.ended(accepted=True)
+        except InvalidRequest:
+            self._note_outcome(request.model, accepted=True)
+            raise
+        self._note_outcome(request.model, accepted=True)
         return answer
 
-    async def _infer_once(self, transport: Transport, message: Any, request: ModelRequest, call: Call) -> Any:
+    async def _send(self, transport: Transport, message: Any, request: ModelRequest, call: Call) -> Any:
         left_s = call.deadline.left_s()
         _wire.limit_queueing(message, left_s)
         if self._clocks_synchronised:

@@ -68,7 +68,7 @@ class ServerOverloaded(ShopwindowError):
 
 
 class Throttled(ServerOverloaded):
-    """Raised by the client itself, with `Throttle`, while the server refuses many requests; nothing was sent."""
+    """Raised by the client itself, with a `Throttle`, while the server refuses many requests: nothing was sent."""
 
 
 class QueueTimeout(ShopwindowError):

@@ -17,16 +17,25 @@ _PARTS = 10  # of a window, of which the oldest is forgotten at a time
 
 @dataclass(frozen=True)
 class Throttle:
-    """Refusing requests here, at once, while the server refuses many of them ("adaptive throttling").
+    """Refusing calls here, at once, while the server refuses many ("adaptive throttling").
 
     Saying no costs a server too: at several times what it can do, much of its time goes into refusals. With this a
     client sends about `ratio` times what was accepted lately, and raises `Throttled` for the rest, chosen at random.
-    The formula is that of Beyer et al., "Site Reliability Engineering", ch. 21 (2016), where a few requests of each
-    window are always sent.
+    That is by model, and counts what the server answered: answers (`InvalidRequest`, too) are accepted,
+    `ServerOverloaded` and `QueueTimeout` are not, and what was lost or late is neither. Retries and hedges of a call
+    that is sent are sent.
+
+    The formula is that of Beyer et al., "Site Reliability Engineering", ch. 21 (2016), with two changes: what is under
+    way is not counted, and five requests of each window count as accepted, so that who sends few is not held back.
+
+    Use it in all callers of a server, or in none: those that hold back make room for those that do not. And keep
+    `ratio` well above 1 over the share that is accepted at least, however little is sent: with one of three replicas
+    out of order, and refusing all, above 1.5.
 
     Attributes:
-        ratio: Requests sent for one that the server accepts. 2 leaves it one to refuse for each that it answers; with
-            less it has more time for answers, and it takes longer until all is sent again to one that was away.
+        ratio: Requests sent for one that is accepted, above 1. 2 leaves the server one to refuse for each that it
+            answers. With less it has more time for answers, but after a while in which all was refused it takes longer
+            until all is sent again: of 100 requests a second some 20 seconds with 2 and a minute with 1.2.
         window_s: Length of what "lately" is, in seconds.
     """
 
@@ -34,8 +43,8 @@ class Throttle:
     window_s: float = 10.0
 
     def __post_init__(self) -> None:
-        if not self.ratio >= 1:
-            raise InvalidRequest(f"ratio must be at least 1, got {self.ratio!r}; throttle=None turns throttling off")
+        if not self.ratio > 1:
+            raise InvalidRequest(f"ratio must be above 1, got {self.ratio!r}; throttle=None turns throttling off")
         if not 0 < self.window_s < float("inf"):
             raise InvalidRequest(f"window_s must be a number of seconds above 0, got {self.window_s!r}")
 
@@ -43,7 +52,7 @@ class Throttle:
 class Throttling:
     """What became of a client's requests lately. Safe between threads.
 
-    Those under way are in no count: a client that sends a thousand at once has not been refused any yet.
+    Those under way are in no count: who sends a thousand at once was not refused any yet.
 
     Args:
         rule: How much to send.

@@ -25,6 +25,7 @@ from loadtests.bisect_servers import CACHES, Served, served
 from loadtests.launching import HarnessFailure
 from loadtests.peers.goals import CACHED, EMBEDDINGS, OURS, goals
 from loadtests.peers.open_loop import measure_open_loop
+from loadtests.peers.overload import THROTTLE_RATIO
 from loadtests.peers.report import GOAL_HEADS, HEADS, around_section, rows, write_section
 from loadtests.peers.rounds import Found, Key, measure_rounds
 from loadtests.peers.running import PEERS, running
@@ -184,6 +185,7 @@ def _notes(options: argparse.Namespace, pipeline: InProcessPipeline, ours: Serve
         f"The Zipf mix draws from {popular:,} queries; Shopwindow keeps query embeddings there, once without and once "
         f"with what was found for them, after {options.warm_up:g} s of the same mix; everywhere else it keeps nothing. "
         "Peers keep nothing.",
+        f"Callers with a Throttle are as a client of {THROTTLE_RATIO:g} times what is accepted, without its retries.",
         COMPETES,
     ]
 

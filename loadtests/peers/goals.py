@@ -136,55 +136,52 @@ def _throughput(readings: Readings, name: str, load: str, limit: float) -> Goal:
 def _open_goals(rounds: Sequence[OpenLoop]) -> list[Goal]:
     tail, calm = _calm(rounds)
     waves = [one.overload for one in rounds]
-    most = left = after = None
-    grown, answered = "", ""
+    rejected = most = left = after = None
+    errors = grown = answered = ""
     if rounds:
+        late = [wave.rejected_ms for wave in waves if wave.rejected_ms is not None]
+        rejected = median(late) / REJECTED_MS if late else 0.0  # where all were answered, none was rejected too late
         most = median(one.memory_most / one.memory_before for one in rounds)
         left = median(one.memory_after / one.memory_before for one in rounds)
         after = sum(one.after_ms is not None for one in rounds) / len(rounds)
+        kinds = sum((Counter(wave.errors) for wave in waves), Counter[str]())
+        often = ", mostly " + kinds.most_common(1)[0][0][:80] if kinds else ""
+        errors = f"{kinds.total()} of {sum(wave.sent for wave in waves)} rejected or too late{often}"
+        if halves := [wave.rejected_p50_ms for wave in waves if wave.rejected_p50_ms is not None]:
+            errors += f"; half of them within {median(halves):.0f} ms"
         sizes = [max(getattr(one, f"memory_{when}") for one in rounds) / 2**20 for when in ("before", "most", "after")]
         grown = "at most {:.0f} MiB before, {:.0f} during, {:.0f} after".format(*sizes)
         took = [one.after_ms for one in rounds if one.after_ms is not None]
         answered = f"after at most {max(took):.0f} ms" if took else ""
         if _no_overload(rounds, waves):
-            most = left = after = None
+            rejected = most = left = after = None
     return [
         Goal(name="p99 over p50 at half of the saturation rate", limit=3.0, at_most=True, ratio=tail, note=calm),
-        *_wave_goals(rounds, waves, ""),
-        *_wave_goals(rounds, [one.throttled for one in rounds], f", Throttle(ratio={THROTTLE_RATIO:g})"),
+        _goodput(rounds, waves),
+        _goodput(rounds, [one.throttled for one in rounds], f", callers with Throttle(ratio={THROTTLE_RATIO:g})"),
+        Goal(
+            name=f"p99 until a request is rejected, over {REJECTED_MS:g} ms",
+            limit=1.0,
+            at_most=True,
+            ratio=rejected,
+            note=errors,
+        ),
         Goal(name=f"{_MEMORY} during the overload, over before", limit=1.5, at_most=True, ratio=most, note=grown),
         Goal(name=f"{_MEMORY} after the overload, over before", limit=1.1, at_most=True, ratio=left, note=grown),
         Goal(name="a query after the overload is answered", limit=1.0, at_most=False, ratio=after, note=answered),
     ]
 
 
-def _wave_goals(rounds: Sequence[OpenLoop], waves: Sequence[Overload], whose: str) -> list[Goal]:
-    """Of an overload's rounds: how much was answered, and how soon the rest was rejected."""
-    good = rejected = None
-    sent = errors = ""
+def _goodput(rounds: Sequence[OpenLoop], waves: Sequence[Overload], whose: str = "") -> Goal:
+    good, note = None, ""
     if rounds:
-        late = [wave.rejected_ms for wave in waves if wave.rejected_ms is not None]
         good = median(_good(one, wave) for one, wave in zip(rounds, waves, strict=True))
-        rejected = median(late) / REJECTED_MS if late else 0.0  # where all were answered, none was rejected too late
-        kinds = sum((Counter(wave.errors) for wave in waves), Counter[str]())
-        often = ", mostly " + kinds.most_common(1)[0][0][:80] if kinds else ""
-        errors = f"{kinds.total()} of {sum(wave.sent for wave in waves)} rejected or too late{often}"
-        if halves := [wave.rejected_p50_ms for wave in waves if wave.rejected_p50_ms is not None]:
-            errors += f"; half of them within {median(halves):.0f} ms"
-        sent = _sent(rounds, waves)
+        note = _sent(rounds, waves)
         if why := _no_overload(rounds, waves):
-            good = rejected = None
-            sent = f"{sent}: {why}"
-    return [
-        Goal(name=f"goodput at 3 x saturation, over the peak{whose}", limit=0.9, at_most=False, ratio=good, note=sent),
-        Goal(
-            name=f"p99 until a request is rejected, over {REJECTED_MS:g} ms{whose}",
-            limit=1.0,
-            at_most=True,
-            ratio=rejected,
-            note=errors,
-        ),
-    ]
+            good, note = None, f"{note}: {why}"
+    return Goal(
+        name=f"goodput at 3 x saturation, over the peak{whose}", limit=0.9, at_most=False, ratio=good, note=note
+    )
 
 
 def _calm(rounds: Sequence[OpenLoop]) -> tuple[float | None, str]:
@@ -203,8 +200,10 @@ def _calm(rounds: Sequence[OpenLoop]) -> tuple[float | None, str]:
 
 def _sent(rounds: Sequence[OpenLoop], waves: Sequence[Overload]) -> str:
     peak, behind = median(one.peak_per_s for one in rounds), max(wave.late_ms for wave in waves)
-    unsent, times = sum(wave.unsent for wave in waves), _times(rounds, waves)
-    return f"wanted {times:.1f} x the peak of {peak:.0f}/s, {unsent} left unsent, p99 {behind:.0f} ms late"
+    due = f"due {_times(rounds, waves):.1f} x the peak of {peak:.0f}/s"
+    if held_back := sum(wave.held_back for wave in waves):
+        due += f", of which callers held back {held_back} and sent {sum(wave.sent for wave in waves)}"
+    return f"{due}, {sum(wave.unsent for wave in waves)} left unsent, p99 {behind:.0f} ms late"
 
 
 def _no_overload(rounds: Sequence[OpenLoop], waves: Sequence[Overload]) -> str:
@@ -231,4 +230,4 @@ def _good(one: OpenLoop, wave: Overload) -> float:
 
 def _times(rounds: Sequence[OpenLoop], waves: Sequence[Overload]) -> float:
     each = zip(rounds, waves, strict=True)
-    return median(wave.sent / wave.seconds / one.peak_per_s for one, wave in each)
+    return median((wave.sent + wave.held_back) / wave.seconds / one.peak_per_s for one, wave in each)

@@ -17,10 +17,11 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from loadtests.bisect_generator import QUEUE_FULL, Connection, Grpc, Refused, batches
+from loadtests.bisect_generator import EXPIRED, QUEUE_FULL, Connection, Grpc, Refused, batches
 from loadtests.bisect_load import GENERATORS, children, hear, tell
 from loadtests.queries import read_queries
 from loadtests.shapes import Shape, due_times
@@ -46,11 +47,12 @@ class Overload:
         seconds: For how long they were sent.
         sent: How many were.
         unsent: How many were due, but not sent as too many were under way.
+        held_back: How many were due, but not sent as the callers' throttle did not admit them.
         late_ms: 99th percentile of how late the generator sent.
         good: Answered meanwhile, and within DEADLINE_S of when they were due.
         p50_ms: Of all answers, from when they were due; None without any.
         p99_ms: Likewise.
-        rejected: Refused by the server, or not answered in time, or held back by a throttle.
+        rejected: Refused by the server, or not answered in time.
         rejected_p50_ms: Median of how long those took to fail, from being sent; None without any.
         rejected_ms: 99th percentile of it.
         errors: Code and beginning of an error -> how often it came.
@@ -59,6 +61,7 @@ class Overload:
     seconds: float
     sent: int
     unsent: int
+    held_back: int
     late_ms: float
     good: int
     p50_ms: float | None
@@ -116,7 +119,8 @@ def overload(job: Job, look: Callable[[], object] = lambda: None) -> Overload:
             time.sleep(min(_LOOK_S, left_s))
         told = [json.loads(hear(process)) for process in processes]
     outcomes = [(due, sent, over, error) for one in told for due, sent, over, error in one["outcomes"]]
-    return judge(outcomes, began=began, unsent=sum(one["unsent"] for one in told), seconds=job.seconds)
+    left = {why: sum(one[why] for one in told) for why in ("unsent", "held_back")}
+    return judge(outcomes, began=began, seconds=job.seconds, **left)
 
 
 def judge(
@@ -125,6 +129,7 @@ def judge(
     began: float,
     unsent: int,
     seconds: float,
+    held_back: int = 0,
     deadline_s: float = DEADLINE_S,
 ) -> Overload:
     """Sum up requests.
@@ -133,6 +138,7 @@ def judge(
         outcomes: Of all that were sent.
         began: When the first might have been due.
         unsent: How many were not sent.
+        held_back: How many else a throttle did not admit.
         seconds: For how long requests were due; what is answered later says nothing of the rate.
         deadline_s: An answer later than this is no good.
     """
@@ -148,6 +154,7 @@ def judge(
         seconds=seconds,
         sent=len(outcomes),
         unsent=unsent,
+        held_back=held_back,
         late_ms=late_ms or 0.0,
         good=sum(over - due <= deadline_s and over <= began + seconds for due, _, over, error in outcomes if not error),
         p50_ms=p50_ms,
@@ -173,20 +180,31 @@ def main() -> None:
     print("ready", flush=True)
     began = float(sys.stdin.readline())
     throttling = None if job.ratio is None else Throttling(Throttle(ratio=job.ratio))
-    outcomes, unsent = _sent(connection, wire, [began + at for at in arrivals], messages, throttling)
-    print(json.dumps({"outcomes": outcomes, "unsent": unsent}), flush=True)
+    told = send(connection, wire, [began + at for at in arrivals], messages, throttling)
+    print(json.dumps(told), flush=True)
 
 
-def _sent(
+def send(
     connection: Connection,
     wire: GrpcWire,
     due: Sequence[float],
     messages: Sequence[bytes],
     throttling: Throttling | None,
-) -> tuple[list[Outcome], int]:
-    """Send each message when it is due, and wait for what becomes of them; how many could not be sent."""
+) -> dict[str, Any]:
+    """Send each message when it is due, and wait for what becomes of them.
+
+    Args:
+        connection: Sends.
+        wire: Of that connection.
+        due: When to send, in seconds of `time.monotonic`, ascending.
+        messages: As many.
+        throttling: Holds back some; None to send all.
+
+    Returns:
+        `outcomes` of those that were sent, and how many were not, `unsent` and `held_back` as in `Overload`.
+    """
     outcomes: list[Outcome] = []
-    unsent = 0
+    unsent = held_back = 0
     under_way: dict[int, tuple[float, float]] = {}  # number -> when it was due and sent; the oldest is the first
     coming = deque(zip(due, messages, strict=True))
     while coming or under_way:
@@ -194,7 +212,7 @@ def _sent(
         while coming and coming[0][0] <= now:
             at, message = coming.popleft()
             if throttling is not None and not throttling.admits():
-                outcomes.append((at, now, time.monotonic(), "Throttled: not sent"))
+                held_back += 1
             elif len(under_way) < _IN_FLIGHT:
                 under_way[wire.request(message)] = at, now
             else:
@@ -207,10 +225,14 @@ def _sent(
         if select.select([connection.socket], [], [], min(DEADLINE_S, max(0.0, until - time.monotonic())))[0]:
             for reply in connection.receive():
                 if (sent := under_way.pop(reply.number, None)) is not None:  # else it was given up
-                    if throttling is not None:
-                        throttling.ended(accepted=QUEUE_FULL not in reply.why)
+                    if throttling is not None and (reply.message is not None or _is_refusal(reply.why)):
+                        throttling.ended(accepted=reply.message is not None)
                     outcomes.append((*sent, time.monotonic(), "" if reply.message is not None else reply.why))
-    return outcomes, unsent
+    return {"outcomes": outcomes, "unsent": unsent, "held_back": held_back}
+
+
+def _is_refusal(why: str) -> bool:
+    return QUEUE_FULL in why or EXPIRED in why
 
 
 def _gives_up(under_way: Mapping[int, tuple[float, float]]) -> float:

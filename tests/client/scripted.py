@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 from tritonclient.grpc.service_pb2 import ModelInferResponse
 
-from shopwindow_client import Hedge, Retry
+from shopwindow_client import Hedge, Retry, Throttle
 from shopwindow_client._engine import Engine
 from shopwindow_client._in_process import Refused
 from shopwindow_client._options import Call
@@ -43,10 +43,15 @@ class Scripted:
         self.waits: list[tuple[int, float | None]] = []
         self._script = iter(script)
 
-    def ask(self, engine: Engine) -> Any:
+    def ask(self, engine: Engine, model: str = "retrieve") -> Any:
         """Make a call of one request."""
-        request = ModelRequest("retrieve", encode_queries("mug"), (), {})
+        request = ModelRequest(model, encode_queries("mug"), (), {})
         return finish(engine.answer([request], Call(_Deadline(self), "", ())))  # type: ignore[arg-type]
+
+    async def call(self, method: str, message: Any, timeout_s: float, metadata: Any) -> Any:
+        attempt = self.start(method, message, timeout_s, metadata)
+        self.now = attempt.end
+        return attempt.result()
 
     def start(self, method: str, message: Any, timeout_s: float, metadata: Any) -> _Attempt:
         self.sent.append((self.now, message))
@@ -63,9 +68,11 @@ class Scripted:
         """What is cancelled never ends."""
 
 
-def engine(transport: Scripted, hedge: Hedge, retry: Retry | None = None) -> Engine:
+def engine(
+    transport: Scripted, hedge: Hedge | None, retry: Retry | None = None, throttle: Throttle | None = None
+) -> Engine:
     """An engine over a script."""
-    return Engine(transport, retry, hedge, throttle=None, clocks_synchronised=False)  # type: ignore[arg-type]
+    return Engine(transport, retry, hedge, throttle=throttle, clocks_synchronised=False)  # type: ignore[arg-type]
 
 
 class _Attempt:

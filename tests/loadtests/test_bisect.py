@@ -233,7 +233,7 @@ def test_who_reads_the_cpu_time_late_reads_it_again(
     load, queries = Load(clients=2, batch=2), shop / "queries.parquet"
     late_looks = 1
     assert drive(server, load, queries=queries, seconds=0.4).cpu_ms > 0
-    assert len(looks) == 4  # two were in vain
+    assert len(looks) >= 4  # two, and perhaps more, were in vain
     late_looks = 99
     with pytest.raises(HarnessFailure, match="over 400 ms was read late 3 times, the last by "):
         drive(server, load, queries=queries, seconds=0.4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from loadtests import bisect_generator
+from loadtests.bisect_generator import Connection, Grpc
+from loadtests.peers.overload import send
 from retrieval import InProcessPipeline
 from serving import ServerOptions, TritonServer
 from shopwindow_client import (
@@ -22,6 +26,7 @@ from shopwindow_client import (
     Throttle,
     Throttled,
 )
+from shopwindow_client._throttling import Throttling
 from tests.serving.other_towers import copied
 from tests.serving.watching import metric, until
 
@@ -162,8 +167,29 @@ def test_of_what_is_throttled_the_server_hears_nothing(server: TritonServer) -> 
                 client.retrieve("mug", top_k=SLOW_TOP_K)
 
 
+def test_callers_of_the_bench_hold_back_what_a_throttle_does(
+    server: TritonServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused() -> float:
+        return metric(server, "requests_protected_total", model="retrieve", event="refused")
+
+    monkeypatch.setattr(bisect_generator, "TOP_K", SLOW_TOP_K)
+    before, protocol = refused(), Grpc(timeout_s=60.0)
+    messages = [protocol.message([f"lamp {number}"]) for number in range(2_400)]
+    wire = protocol.wire(server.grpc_url)
+    throttling = Throttling(Throttle(ratio=1.2, window_s=600.0))
+    with Connection(server.grpc_url, wire) as connection:
+        due = [time.monotonic() + number / 1_200 for number in range(len(messages))]  # several times what is possible
+        told = send(connection, wire, due, messages, throttling)
+    errors = Counter(error.split(":")[0] for *_, error in told["outcomes"])
+    assert told["held_back"] > 0
+    assert len(told["outcomes"]) + told["held_back"] + told["unsent"] == len(messages)
+    assert errors["UNAVAILABLE"] > 0
+    until(lambda: refused() - before == errors["UNAVAILABLE"])
+
+
 def test_a_request_that_is_wrong_is_not_one_that_the_server_has_no_time_for(server: TritonServer) -> None:
-    with RetrievalClient(server.grpc_url, timeout_s=60.0, throttle=Throttle(ratio=1.0)) as client:
+    with RetrievalClient(server.grpc_url, timeout_s=60.0, throttle=Throttle(ratio=1.1)) as client:
         for _ in range(100):
             with pytest.raises(InvalidRequest):
                 client.retrieve("mug", top_k=0)

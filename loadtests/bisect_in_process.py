@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from loadtests.bisect_load import children, hear, tell
+from loadtests.bisect_load import ATTEMPTS, children, hear, tell
 from loadtests.bisect_reading import Reading
 from loadtests.bisect_worker import WHOLE
 from loadtests.launching import HarnessFailure
@@ -33,6 +33,17 @@ class InProcess:
         return self._measure(name, batch, seconds, self._workers[:1])
 
     def _measure(self, step: str, batch: int, seconds: float, workers: Sequence[subprocess.Popen[str]]) -> Reading:
+        for _ in range(ATTEMPTS):
+            count, cpu_s = self._measure_once(step, batch, seconds, workers)
+            if count:
+                return Reading(queries_per_s=count / seconds, cpu_ms=1e3 * cpu_s / count)
+        raise HarnessFailure(
+            f"{step} at batch {batch}: not one call ended within {seconds:g} s, {ATTEMPTS} times; measure longer"
+        )
+
+    def _measure_once(
+        self, step: str, batch: int, seconds: float, workers: Sequence[subprocess.Popen[str]]
+    ) -> tuple[int, float]:
         for worker in workers:
             tell(worker, json.dumps({"step": step, "batch": batch}) + "\n")
         for worker in workers:
@@ -41,10 +52,7 @@ class InProcess:
         for worker in workers:
             tell(worker, f"{start} {start + seconds}\n")
         told = [json.loads(hear(worker)) for worker in workers]
-        count, cpu_s = sum(one["queries"] for one in told), sum(one["cpu_s"] for one in told)
-        if not count:
-            raise HarnessFailure(f"{step} at batch {batch}: not one call ended within {seconds:g} s; measure longer")
-        return Reading(queries_per_s=count / seconds, cpu_ms=1e3 * cpu_s / count)
+        return sum(one["queries"] for one in told), sum(one["cpu_s"] for one in told)
 
 
 @contextmanager

@@ -60,7 +60,8 @@ class Collector:
         Samples carry their worker's time: those of another clock would lie elsewhere in the test.
         """
         for worker, (reports, off_s) in self._delays.items():
-            if abs(off_s) > MAX_SKEW_S and (reports >= _REPORTS or worker in self._done):
+            known = reports >= _REPORTS or (worker in self._done and off_s < 0)  # no delay makes a clock look ahead
+            if abs(off_s) > MAX_SKEW_S and known:
                 return (
                     f"the clock of worker {worker} is {abs(off_s):.1f} s {'behind' if off_s > 0 else 'ahead'} (at most "
                     f"{MAX_SKEW_S:g} s): let NTP or chrony set the clocks of all machines"

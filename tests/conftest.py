@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from demo.shop import generate
 from export.index import build_index
@@ -17,6 +18,9 @@ ROOT = Path(__file__).resolve().parent.parent
 CHECKPOINT = ROOT / "demo" / "checkpoint"
 FASHION = ROOT.parent / "shared" / "data" / "fashion"
 SHOP_PRODUCTS = 900
+
+settings.register_profile("suite", deadline=None)  # how long an example takes is this machine's affair
+settings.load_profile("suite")
 
 
 @pytest.fixture(scope="session")

@@ -167,6 +167,7 @@ def test_servers_that_are_frozen_and_killed(
                         await client.retrieve_by_embedding(embedding, timeout_s=0.3)
                     for _ in range(4):
                         assert len((await hedged.retrieve_by_embedding(embedding, top_k=3))[0]) == 3
+                await hedged.health()  # on each connection, after what was cancelled there
                 await client.retrieve_by_embedding(embedding)
                 with busy(victim):
                     call = asyncio.ensure_future(client.retrieve_by_embedding(embedding))

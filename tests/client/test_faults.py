@@ -29,7 +29,7 @@ from shopwindow_client import (
     ShopwindowError,
     VersionMismatch,
 )
-from tests.client.harm import PATIENT, busy, connect, frozen, holds, kill, searched, until
+from tests.client.harm import PATIENT, busy, connect, frozen, holds, kill, queued, searched, until
 
 Twins = tuple[TritonServer, TritonServer]
 
@@ -114,6 +114,9 @@ def test_what_nobody_waits_for_any_more_is_dropped_from_the_queue(twins: Twins, 
             until(lambda: holds(server))
             with pytest.raises(DeadlineExceeded):  # in the queue
                 client.retrieve_by_embedding(embedding, timeout_s=0.3)
+            for _ in range(5):  # what is answered now was read by the server after it was given up
+                with pytest.raises(ServerNotReady):
+                    client.retrieve("a model that this server lacks")
         assert len(at_work.result()[0]) == 3
         warm(client, embedding)
     assert searched(server) - before == 2
@@ -150,6 +153,7 @@ def test_a_server_killed_in_a_call_is_a_lost_connection_that_only_who_allows_it_
                 lost = threads.submit(careful.retrieve_by_embedding, embedding)
                 found = [threads.submit(bold.retrieve_by_embedding, embedding, top_k=3) for _ in range(2)]
                 until(lambda: any(call.done() for call in found))  # the one that the other server answered
+                until(lambda: holds(victim) and queued(victim) == 1)  # the other two
                 kill(victim)
                 error = lost.exception(timeout=60)
             assert type(error) is ConnectionLost

@@ -26,7 +26,7 @@ _search = search_channels
 
 
 def search_channels(index, requests):
-    time.sleep(sum(0.002 * 2**wanted.effort for _, _, wanted in requests if wanted.top_k == {SLOW_TOP_K}))
+    time.sleep(sum(0.004 * 2**wanted.effort for _, _, wanted in requests if wanted.top_k == {SLOW_TOP_K}))
     return _search(index, requests)
 """
 QUERIES = [f"red dress {number}" for number in range(130)]  # more than the server takes at once
@@ -103,9 +103,9 @@ def test_a_lower_effort_is_used_where_it_is_allowed_and_needed_and_is_told(odd: 
             results = client.retrieve_by_embedding(np.eye(1, 128), top_k=SLOW_TOP_K, timings=True, **options)
             return int(told(results).effort[0])
 
-        assert searched_with(effort=5) == 5  # 64 ms, from which the server tells what others take
+        assert searched_with(effort=5) == 5  # 128 ms, from which the server tells what others take
         assert searched_with(effort=6, allow_lower_effort=True) == 6
-        assert searched_with(effort=10, allow_lower_effort=True, timeout_s=2.0) < 10  # 10 would take 2.05 s
+        assert searched_with(effort=10, allow_lower_effort=True, timeout_s=4.0) < 10  # 10 would take 4.1 s
 
 
 def test_a_server_from_before_is_named(odd: TritonServer) -> None:

@@ -28,14 +28,14 @@ Make = Callable[..., LoadTestOptions]
 
 
 def test_a_stall_is_in_the_p99_of_the_open_loop_and_hidden_by_the_closed_one(planted: Any, short: Make) -> None:
-    """Every 150th request holds all up for 200 ms: 1 in 150 waits in a closed loop, 20 that are due in an open one."""
+    """Every 300th request holds all up for 200 ms: 1 in 300 waits in a closed loop, 20 that are due in an open one."""
     p99 = {}
     for name, load in {
-        "open": {"rate": (100.0,), "duration_s": 2.4},
-        "closed": {"users": (1.0,), "duration_s": 3.4},
+        "open": {"rate": (100.0,), "duration_s": 4.0},
+        "closed": {"users": (1.0,), "duration_s": 5.0},
     }.items():
         options = short(**load, arrivals="constant")
-        with planted.plant("stall", 150):
+        with planted.plant("stall", 300):
             assert run(options) == ExitCode.OK
         samples = Samples.read(options.samples_file)
         assert samples.latency_ms.max() >= STALL_MS  # both have met it
@@ -56,7 +56,7 @@ def test_a_loss_of_recall_is_caught_and_dated(
     samples = Samples.read(options.samples_file)
     known = samples.where(~np.isnan(samples.recall))
     assert 0 < len(known) < len(samples)
-    before, after = known.recall[known.at_s < 0.5], known.recall[known.at_s > 0.9]
+    before, after = known.recall[known.at_s < 0.3], known.recall[known.at_s > 1.1]
     assert len(before) and (before == 1.0).all()
     assert len(after) and (after == 0.5).all()
     assert "Recall under load" in (options.out / "report.html").read_text()
@@ -75,7 +75,7 @@ def test_what_cannot_be_sent_is_a_failure(planted: Any, short: Make, capfd: pyte
 
 def test_refused_requests_are_never_sent_again(planted: Any, short: Make) -> None:
     with planted.plant("refuse", 2):
-        assert run(short(users=(1.0,))) == ExitCode.SLO_MISSED
+        assert run(short(users=(1.0,), duration_s=1.4)) == ExitCode.SLO_MISSED
     samples = Samples.read(short(users=(1.0,)).samples_file)
     assert abs(float(samples.answered.mean()) - 0.5) < 1 / len(samples) + 1e-9
     assert set(samples.error[~samples.answered]) == {"ServerFault"}

@@ -102,7 +102,7 @@ def assert_answers(folder: IndexFolder, index: ProductIndex, batch: list[Request
 
 @pytest.mark.usefixtures("few_are_rare")
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(batch=batches())
 def test_any_batch_is_answered_as_brute_force_would(
     folders: dict[str, IndexFolder], kind: str, batch: list[Request]
@@ -111,7 +111,7 @@ def test_any_batch_is_answered_as_brute_force_would(
 
 
 @pytest.mark.usefixtures("few_are_rare")
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(batch=batches(largest=300))  # Milvus Lite makes an object of every product found
 def test_any_batch_is_answered_by_milvus_too(filled: tuple[IndexFolder, MilvusIndex], batch: list[Request]) -> None:
     folder, index = filled

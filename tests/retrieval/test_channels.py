@@ -194,7 +194,7 @@ CHANNELS = st.one_of(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(asked=st.lists(st.tuples(st.integers(1, 3), PARAMETERS, CHANNELS), min_size=2, max_size=5))
 def test_a_mixed_batch_answers_each_request_as_if_alone(
     index: ProductIndex, embeddings: np.ndarray, asked: list[tuple[int, dict[str, Any], dict[str, Any]]]

@@ -119,7 +119,7 @@ def test_nothing_to_compare_is_no_group() -> None:
         assert members(found) == [] and found.sizes.tolist() == []
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.lists(st.tuples(st.integers(0, 29), st.integers(0, 29)), max_size=20), max_size=4))
 def test_a_forest_joins_what_its_links_join(batches: list[list[tuple[int, int]]]) -> None:
     forest, together = Forest(30), [{row} for row in range(30)]

@@ -40,7 +40,7 @@ def shuffled(some: list[Any], rng: Random) -> list[Any]:
     return again
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(wanted=SMALL_FILTERS, rng=st.randoms(use_true_random=False))
 def test_a_filter_that_is_written_otherwise_compares_and_hashes_equal(wanted: dict[str, Any], rng: Random) -> None:
     first, second = parse_filter(wanted), parse_filter(json.dumps(rewritten(wanted, rng)))

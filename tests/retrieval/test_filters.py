@@ -113,7 +113,7 @@ def assert_keeps_what_holds(rows: list[dict[str, Any]], wanted: dict[str, Any]) 
     [(column, operator) for column in TEXTS for operator in ("bare", "eq", "in")]
     + [(column, operator) for column in NUMBERS for operator in ("bare", "eq", "in", *RANGES)],
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data(), rows=ROWS)
 def test_an_operator_keeps_exactly_the_rows_that_satisfy_it(
     column: str, operator: str, data: st.DataObject, rows: list[dict[str, Any]]
@@ -121,7 +121,7 @@ def test_an_operator_keeps_exactly_the_rows_that_satisfy_it(
     assert_keeps_what_holds(rows, {column: data.draw(condition(column, operator))})
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(rows=ROWS, wanted=filters())
 def test_all_conditions_must_hold(rows: list[dict[str, Any]], wanted: dict[str, Any]) -> None:
     assert_keeps_what_holds(rows, wanted)

@@ -130,13 +130,13 @@ def products(tmp_path_factory: pytest.TempPathFactory, milvus: MilvusOptions) ->
     return Filled(tmp_path_factory.mktemp("products"), milvus, product_table(), "products")
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(wanted=one_column())
 def test_every_operator_keeps_what_a_mask_keeps(awkward: Filled, wanted: dict[str, Any]) -> None:
     np.testing.assert_array_equal(awkward.kept(wanted), filter_mask(parse_filter(wanted), awkward.table))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(wanted=FILTERS)
 def test_combinations_keep_what_a_mask_keeps(products: Filled, wanted: dict[str, Any]) -> None:
     np.testing.assert_array_equal(products.kept(wanted), filter_mask(parse_filter(wanted), products.table))

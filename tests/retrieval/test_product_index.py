@@ -135,7 +135,7 @@ REQUEST = st.fixed_dictionaries(
 
 @pytest.mark.usefixtures("engines_filter")
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(mixed=st.lists(REQUEST, min_size=1, max_size=6))
 def test_a_mixed_batch_answers_each_request_as_if_alone(
     shelves: dict[str, Shelf], kind: str, mixed: list[dict[str, Any]]

@@ -13,7 +13,7 @@ import pytest
 
 from loadtests import bisect_generator
 from loadtests.bisect_generator import Connection, Grpc
-from loadtests.peers.overload import send
+from loadtests.peers import overload
 from retrieval import InProcessPipeline
 from serving import ServerOptions, TritonServer
 from shopwindow_client import (
@@ -43,7 +43,7 @@ _answer_of = Searching.answer
 
 def _slowly(self, requests, prepare, embed, search, **known):
     def slow(items):
-        time.sleep(sum(0.005 for item in items if item.parameters.top_k == {SLOW_TOP_K}))
+        time.sleep(sum(0.01 for item in items if item.parameters.top_k == {SLOW_TOP_K}))
         return search(items)
 
     return _answer_of(self, requests, prepare, embed, slow, **known)
@@ -174,13 +174,14 @@ def test_callers_of_the_bench_hold_back_what_a_throttle_does(
         return metric(server, "requests_protected_total", model="retrieve", event="refused")
 
     monkeypatch.setattr(bisect_generator, "TOP_K", SLOW_TOP_K)
+    monkeypatch.setattr(overload, "DEADLINE_S", 60.0)  # so that all wait for what the server says
     before, protocol = refused(), Grpc(timeout_s=60.0)
     messages = [protocol.message([f"lamp {number}"]) for number in range(2_400)]
     wire = protocol.wire(server.grpc_url)
     throttling = Throttling(Throttle(ratio=1.2, window_s=600.0))
     with Connection(server.grpc_url, wire) as connection:
         due = [time.monotonic() + number / 1_200 for number in range(len(messages))]  # several times what is possible
-        told = send(connection, wire, due, messages, throttling)
+        told = overload.send(connection, wire, due, messages, throttling)
     errors = Counter(error.split(":")[0] for *_, error in told["outcomes"])
     assert told["held_back"] > 0
     assert len(told["outcomes"]) + told["held_back"] + told["unsent"] == len(messages)

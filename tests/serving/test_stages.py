@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 import time
@@ -122,7 +123,9 @@ def test_the_queue_of_those_who_came_while_others_were_searched_for_covers_their
         return int(answer["timings_us"][0, 5])
 
     with ThreadPoolExecutor(4) as threads:
-        assert max(threads.map(queue_of, range(4))) > 250_000  # one instance, which began with the first of them
+        numbers = itertools.count()
+        # One instance, which begins with the first of them, unless this machine lets them come together.
+        until(lambda: max(threads.map(queue_of, itertools.islice(numbers, 4))) > 250_000)
 
 
 def test_the_same_stages_are_histograms_on_the_metrics_port(server: TritonServer) -> None:

@@ -165,7 +165,7 @@ def test_models_are_loaded_and_unloaded_by_nobody_else(server: TritonServer) -> 
 class Crowd:
     """Callers with patience, who together keep far more work waiting than a server does within a canary's deadline."""
 
-    callers = 12
+    callers = 24
     products = 64
 
     def __init__(self, url: str, photo: bytes) -> None:
@@ -197,7 +197,7 @@ def test_an_overloaded_server_is_ready_to_the_watch_and_to_the_probe(server: Tri
     said: list[str] = []
     supervisor = Supervisor(server, say=said.append)
     photo = io.BytesIO()
-    Image.new("RGB", (800, 800), "red").save(photo, "PNG")  # small to send, long to decode
+    Image.new("RGB", (560, 560), "red").save(photo, "PNG")  # small to send, long to decode
     with (
         Crowd(server.grpc_url, photo.getvalue()),
         RetrievalClient(server.grpc_url, timeout_s=2.0, retry=None) as client,

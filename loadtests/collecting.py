@@ -57,7 +57,8 @@ class Collector:
     def skewed(self) -> str:
         """Which worker's clock is not ours, and by how much; empty when all are near enough.
 
-        Samples carry their worker's time: those of another clock would lie elsewhere in the test.
+        Samples carry their worker's time: those of another clock would lie elsewhere in the test. A clock that is
+        behind looks like a report that took long. Only several tell, which a test of a second or two does not have.
         """
         for worker, (reports, off_s) in self._delays.items():
             known = reports >= _REPORTS or (worker in self._done and off_s < 0)  # no delay makes a clock look ahead

@@ -13,7 +13,7 @@ from serving.canary import Canary
 from serving.errors import ServingError
 from serving.health import Health
 from serving.models import reload, steps
-from serving.processes import Stub, is_at_work, stubs
+from serving.processes import Stub, is_at_work, kill, stubs
 from serving.server import TritonServer
 from shopwindow_client import ShopwindowError
 
@@ -87,7 +87,12 @@ class Supervisor:
 
     def _models_without_process(self) -> list[str]:
         group = self._server.pid
-        return sorted({stub.model for stub in self._stubs if not is_at_work(stub.pid, group)})
+        idle = [stub for stub in self._stubs if not is_at_work(stub.pid, group)]
+        # Triton has given up a process that was stopped for a second, and ends when it goes on and answers (2.51): by
+        # chance even within the pause before its model is loaded again.
+        for stub in set(idle) & set(stubs(group) if idle else ()):
+            kill(stub.pid)
+        return sorted({stub.model for stub in idle})
 
     def _ask(self) -> dict[str, ShopwindowError | None]:
         if self._canary is None:

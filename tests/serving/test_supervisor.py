@@ -9,10 +9,12 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from http.client import HTTPConnection
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -23,7 +25,7 @@ from retrieval import InProcessPipeline
 from serving import Health, HealthServer, PortInUse, ServerOptions, Supervisor, TritonServer
 from serving.backoff import Backoff
 from serving.canary import Canary
-from serving.processes import stubs
+from serving.processes import is_at_work, stubs
 from shopwindow_client import (
     DeadlineExceeded,
     InProcess,
@@ -217,16 +219,51 @@ def test_an_overloaded_server_is_ready_to_the_watch_and_to_the_probe(server: Tri
     assert stubs(server.pid) == before
 
 
-def test_a_model_that_hangs_is_not_taken_for_busy(server: TritonServer) -> None:
-    [victim] = [stub.pid for stub in stubs(server.pid) if stub.model == "product_tower"]
+def test_a_model_that_hangs_is_not_taken_for_busy_and_is_replaced(server: TritonServer) -> None:
+    before = stubs(server.pid)
+    [victim] = [stub.pid for stub in before if stub.model == "product_tower"]
     os.kill(victim, signal.SIGSTOP)
-    try:
-        status, errors = probe("--url", server.grpc_url, timeout=2.0)
-    finally:
-        os.kill(victim, signal.SIGCONT)
+    status, errors = probe("--url", server.grpc_url, timeout=2.0)
     assert status == 1
-    assert "not ready: embed_product: embed_product at" in errors
+    assert "not ready: embed_product: " in errors
     assert "not ready: embed_query" not in errors
+
+    said: list[str] = []
+    supervisor = Supervisor(server, say=said.append)
+    for _ in range(5):  # three that fail, and one or two more for a second model that the silence may be of
+        supervisor.look()
+    assert supervisor.health.ready, said
+    assert not any("Triton" in line for line in said)  # a model was loaded again, the server was not
+    # It must never go on: Triton 2.51 ends when a process does that it has given up.
+    assert victim not in {stub.pid for stub in stubs(server.pid)}
+    assert sorted(stub.model for stub in stubs(server.pid)) == sorted(stub.model for stub in before)
+
+
+def test_a_stopped_process_is_ended_before_the_pause(server: TritonServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    victim = next(stub.pid for stub in stubs(server.pid) if stub.model == "query_tower")
+    moments = iter(["watching", "pausing", "loaded"])
+
+    def sleep(_: float) -> None:
+        match next(moments):
+            case "watching":
+                os.kill(victim, signal.SIGSTOP)
+                while is_at_work(victim, server.pid):  # a signal takes its time
+                    time.sleep(0.01)
+            case "pausing":  # if it were told to go on now, Triton 2.51 might end
+                deadline = time.monotonic() + 10
+                while victim in {stub.pid for stub in stubs(server.pid)}:
+                    assert time.monotonic() < deadline, "it can still go on"
+                    time.sleep(0.01)
+            case "loaded":
+                raise KeyboardInterrupt
+
+    said: list[str] = []
+    with monkeypatch.context() as patch:
+        patch.setattr("serving.supervisor.time", SimpleNamespace(sleep=sleep, monotonic=time.monotonic))
+        with pytest.raises(KeyboardInterrupt):
+            Supervisor(server, say=said.append).run()
+    assert said[0] == "query_tower: a process of it died; loading it again"
+    assert said[1].startswith("query_tower: loaded in ")
 
 
 def test_a_dead_model_fails_the_probe_and_is_loaded_again(server: TritonServer) -> None:

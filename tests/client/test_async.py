@@ -176,8 +176,10 @@ def test_servers_that_are_frozen_and_killed(
                     with pytest.raises(ConnectionLost) as caught:
                         await call
                 assert (type(caught.value), caught.value.attempts) == (ConnectionLost, 1)
-                with pytest.raises(ServerUnreachable, match="cannot reach"):
-                    await client.retrieve_by_embedding(embedding)
+                while type(caught.value) is ConnectionLost:  # more calls may begin on what is left of the connection
+                    with pytest.raises(ServerUnreachable) as caught:
+                        await client.retrieve_by_embedding(embedding)
+                assert "cannot reach" in str(caught.value)
 
     run(ask())
 

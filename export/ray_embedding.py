@@ -41,7 +41,7 @@ def embed_with_ray(
         progress: show a bar.
 
     Raises:
-        ExportError: Ray is not installed.
+        ExportError: Ray is not installed, or has no cluster at the address, which takes it minutes to find out.
     """
     groups = [(first, after) for first, after in catalog.groups if after > start]
     folder.mkdir(exist_ok=True)
@@ -68,7 +68,10 @@ def _run(
     except ImportError as error:
         raise ExportError(f"ray: Ray Data is not installed ({error}); pip install 'ray[data]'") from error
     options: dict[str, Any] = {"include_dashboard": False} if address == LOCAL else {}
-    ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING, **options)
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING, **options)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ExportError(f"ray: no cluster at {address} ({error}); run it again, what is embedded is kept") from error
     try:
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         ray.data.DataContext.get_current().enable_progress_bars = False

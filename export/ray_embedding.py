@@ -71,7 +71,7 @@ def _run(
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING, **options)
     except (OSError, RuntimeError, ValueError) as error:
-        raise ExportError(f"ray: no cluster at {address} ({error}); run it again, what is embedded is kept") from error
+        raise ExportError(f"ray: no cluster at {address} ({error}); what is embedded so far is kept") from error
     try:
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         ray.data.DataContext.get_current().enable_progress_bars = False

@@ -79,20 +79,18 @@ class Supervisor:
         """Looks once, and recovers what is dead."""
         if (status := self._server.poll()) is not None:
             self._restart(f"Triton ended by itself with status {status}")
-        elif dead := self._models_without_process():
-            self._reload(dead, "a process of it died")
+        elif idle := [stub for stub in self._stubs if not is_at_work(stub.pid, self._server.pid)]:
+            self._end(idle)
+            self._reload(sorted({stub.model for stub in idle}), "a process of it died")
         else:
             self._judge(self._ask())
         self._looked = time.monotonic()
 
-    def _models_without_process(self) -> list[str]:
-        group = self._server.pid
-        idle = [stub for stub in self._stubs if not is_at_work(stub.pid, group)]
-        # Triton has given up a process that was stopped for a second, and ends when it goes on and answers (2.51): by
-        # chance even within the pause before its model is loaded again.
-        for stub in set(idle) & set(stubs(group) if idle else ()):
+    def _end(self, idle: list[Stub]) -> None:
+        """Ends those that were only stopped. Triton gives up a process that is silent for more than a second, and ends
+        itself when that goes on and answers (2.51), as it may in the pause before its model is loaded again."""
+        for stub in set(stubs(self._server.pid)).intersection(idle):  # the id of one that is gone may be another's
             kill(stub.pid)
-        return sorted({stub.model for stub in idle})
 
     def _ask(self) -> dict[str, ShopwindowError | None]:
         if self._canary is None:

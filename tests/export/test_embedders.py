@@ -98,8 +98,8 @@ def test_a_server_that_goes_over_to_other_towers_ends_the_build_without_their_ve
 
 
 def test_a_ray_cluster_embeds_as_this_process_does(folder: Path, repository: Path) -> None:
-    # In a process of its own: Ray starts its servers by a fork, which now and then hangs beside threads of gRPC that
-    # other tests leave here.
+    # In a process of its own, as where it is used: Ray forks to start its servers, and beside the threads that other
+    # tests leave here they did not always come up.
     places = ["--catalog", folder / "shop", "--repository", repository, "--out", folder / "ray"]
     command = [sys.executable, "-m", "cli.main", "index", *places, "--ray"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -108,7 +108,7 @@ def test_a_ray_cluster_embeds_as_this_process_does(folder: Path, repository: Pat
 
 
 def test_what_is_no_cluster_is_named(folder: Path, repository: Path, tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match=r"no cluster at nowhere .*run it again"):
+    with pytest.raises(ExportError, match=r"no cluster at nowhere .*is kept"):
         build_index(folder / "shop", repository, tmp_path / "index", ray="nowhere", progress=False)
 
 

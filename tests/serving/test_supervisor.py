@@ -230,10 +230,11 @@ def test_a_model_that_hangs_is_not_taken_for_busy_and_is_replaced(server: Triton
 
     said: list[str] = []
     supervisor = Supervisor(server, say=said.append)
-    for _ in range(5):  # three that fail, and one or two more for a second model that the silence may be of
+    supervisor.look()
+    assert not supervisor.health.ready  # busy would be
+    while not supervisor.health.ready:
         supervisor.look()
-    assert supervisor.health.ready, said
-    assert not any("Triton" in line for line in said)  # a model was loaded again, the server was not
+    assert not any("starting Triton again" in line for line in said), said
     # It must never go on: Triton 2.51 ends when a process does that it has given up.
     assert victim not in {stub.pid for stub in stubs(server.pid)}
     assert sorted(stub.model for stub in stubs(server.pid)) == sorted(stub.model for stub in before)

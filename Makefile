@@ -6,6 +6,8 @@ READY := $(VENV)/.installed
 SHOP := build/demo/shop
 REPOSITORY := build/model_repository
 INDEX := build/index
+TEMPLATES := $(wildcard model_repository/*/*.pbtxt model_repository/*/*/*) $(wildcard ensemble_configs/*)
+CODE := $(shell find export shopwindow -name '*.py' -not -path '*/cli/*' -not -path '*/server/*' -not -path '*/demo*')
 
 .DELETE_ON_ERROR:
 # A live index: what fails after it was published, or taken back, must not take it away from its servers.
@@ -21,52 +23,52 @@ $(READY): requirements.txt pyproject.toml client/pyproject.toml
 	touch $@
 
 # What the demo and the server need on disk. Each step is kept, so a second run starts at once.
-$(SHOP)/products.parquet: $(wildcard demo/shop/*.py) | $(READY)
-	$(BIN)/python -m demo.shop --out $(SHOP)
+$(SHOP)/products.parquet: $(shell find shopwindow/demo_shop -name '*.py') | $(READY)
+	$(BIN)/python -m shopwindow.demo_shop --out $(SHOP)
 
-$(REPOSITORY)/bundle.json: $(SHOP)/products.parquet $(wildcard demo/checkpoint/*) $(wildcard model_repository/*/*.pbtxt model_repository/*/*/*) $(wildcard ensemble_configs/*) $(wildcard export/*.py export/*/*.py towers/*.py retrieval/*.py retrieval/*/*.py) | $(READY)
+$(REPOSITORY)/bundle.json: $(SHOP)/products.parquet $(wildcard shopwindow/demo/checkpoint/*) $(TEMPLATES) $(CODE) | $(READY)
 	$(BIN)/shopwindow export --repository $(REPOSITORY)
 
 $(INDEX)/CURRENT: $(REPOSITORY)/bundle.json $(SHOP)/products.parquet
 	$(BIN)/shopwindow index --repository $(REPOSITORY) --out $(INDEX)
 
 demo: $(INDEX)/CURRENT
-	$(BIN)/python -m demo.run
+	$(BIN)/python -m shopwindow.demo.run
 
 serve: $(INDEX)/CURRENT
 	$(BIN)/shopwindow serve --repository $(REPOSITORY) --index $(INDEX)
 
 # Two at once what computes; one after the other what serves, where some tests plant delays and look for them.
-SERVING_TESTS := tests/cli tests/client tests/congruence tests/export/test_embedders.py tests/loadtests tests/serving
+SERVING_TESTS := tests/cli tests/client tests/indexing/build/test_embedders.py tests/loadtests tests/server tests/whole_server
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(SERVING_TESTS:%=--ignore=%)
 	$(BIN)/python -m pytest $(SERVING_TESTS)
 
 # On a machine with a GPU; docs/benchmarks.md gets the figures. GPU_PYTHON names an interpreter with libraries of its own,
-# where there is no internet to install any: see gpu_check/parts.py.
+# where there is no internet to install any: see loadtests/shopwindow_loadtests/gpu/parts.py.
 GPU_PYTHON ?= $(BIN)/python
 gpu-check: $(if $(filter $(BIN)/python,$(GPU_PYTHON)),$(READY))
-	$(GPU_PYTHON) -m gpu_check $(GPU_CHECK_ARGS)
+	$(GPU_PYTHON) -m shopwindow_loadtests.gpu $(GPU_CHECK_ARGS)
 
 # Towers of 6 layers x 384 and 200,000 products, made from the titles of a catalogue.
 STAND := build/stand
 STAND_TITLES ?= $(firstword $(wildcard ../shared/data/fashion/dev/products.parquet) $(SHOP)/products.parquet)
-$(STAND)/.made: $(STAND_TITLES) $(wildcard model_repository/*/*.pbtxt model_repository/*/*/* export/*.py export/*/*.py towers/*.py) | $(READY)
+$(STAND)/.made: $(STAND_TITLES) $(TEMPLATES) $(CODE) | $(READY)
 	rm -rf $(STAND)/model_repository
-	$(BIN)/python -m loadtests.stand --titles $(STAND_TITLES) --out $(STAND)
+	$(BIN)/python -m shopwindow_loadtests.peers.bench_material --titles $(STAND_TITLES) --out $(STAND)
 	touch $@
 
 # Against FastAPI, pytriton and BentoML, and the targets of serving: 25 minutes on a machine that does nothing else.
 bench: $(STAND)/.made
-	$(BIN)/python -m loadtests.peers --repository $(STAND)/model_repository --index $(STAND)/index --queries $(STAND)/queries.txt $(BENCH_ARGS)
+	$(BIN)/python -m shopwindow_loadtests.peers --repository $(STAND)/model_repository --index $(STAND)/index --queries $(STAND)/queries.txt $(BENCH_ARGS)
 
 # 1 and 5 million vectors: hours on two cores, 23 GB of memory; what is under build/bench is not measured again.
 bench-index: $(READY)
-	$(BIN)/python -m loadtests.index_bench $(BENCH_ARGS)
+	$(BIN)/python -m shopwindow_loadtests.index_bench $(BENCH_ARGS)
 
 # 50 swaps, 20 rollbacks, 100 updates under load, then kills: ten to thirty minutes on two cores that do nothing else.
 soak: $(REPOSITORY)/bundle.json
-	$(BIN)/python -m loadtests.swap_soak --repository $(REPOSITORY) $(SOAK_ARGS)
+	$(BIN)/python -m shopwindow_loadtests.soak --repository $(REPOSITORY) $(SOAK_ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from demo.shop import generate
-from export.index import build_index
-from export.repository import export_repository
-from retrieval import InProcessPipeline
-from serving import ServerOptions, TritonServer
+from shopwindow.demo_shop import generate
+from shopwindow.indexing.build.run import build_index
+from shopwindow.retrieval import InProcessPipeline
+from shopwindow.server import ServerOptions, TritonServer
+from shopwindow_export.repository.run import export_repository
 
 ROOT = Path(__file__).resolve().parent.parent
-CHECKPOINT = ROOT / "demo" / "checkpoint"
+CHECKPOINT = ROOT / "shopwindow" / "demo" / "checkpoint"
 FASHION = ROOT.parent / "shared" / "data" / "fashion"
 SHOP_PRODUCTS = 900
 

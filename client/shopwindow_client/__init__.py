@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from ._client import AsyncRetrievalClient, RetrievalClient
 from ._compose import Part
-from ._errors import (
+from ._in_process import InProcess
+from ._sending.retries import Hedge, Retry
+from ._sending.throttling import Throttle
+from ._values.errors import (
     ClientClosed,
     ConnectionLost,
     DeadlineExceeded,
@@ -22,14 +25,11 @@ from ._errors import (
     TlsFailed,
     VersionMismatch,
 )
-from ._filters import Field, Filter, field
-from ._in_process import InProcess
-from ._options import CallOptions, SearchOptions, Tls
-from ._requests import Product
-from ._results import Health, ProductEmbeddings, Results, Row, ServerInfo, SimilarProducts
-from ._retries import Hedge, Retry
-from ._throttling import Throttle
-from ._timings import Timings
+from ._values.filters import Field, Filter, field
+from ._values.options import CallOptions, SearchOptions, Tls
+from ._values.requests import Product
+from ._values.results import Health, ProductEmbeddings, Results, Row, ServerInfo, SimilarProducts
+from ._values.timings import Timings
 
 __all__ = [
     "AsyncRetrievalClient",

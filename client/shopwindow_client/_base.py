@@ -14,13 +14,13 @@ import numpy.typing as npt
 
 from ._calls import Calls
 from ._compose import Part
-from ._deadline import check_timeout
-from ._engine import Engine
-from ._errors import InvalidRequest
-from ._options import CallDefaults, CallOptions, Connection, SearchOptions, Tls, check_headers
-from ._requests import ImageSource, Product
-from ._retries import Hedge, Retry
-from ._throttling import Throttle
+from ._sending.engine import Engine
+from ._sending.retries import Hedge, Retry
+from ._sending.throttling import Throttle
+from ._values.deadline import check_timeout
+from ._values.errors import InvalidRequest
+from ._values.options import CallDefaults, CallOptions, Connection, SearchOptions, Tls, check_headers
+from ._values.requests import ImageSource, Product
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 from tritonclient.grpc import service_pb2
 
-from . import _requests as wire
 from ._compose import Composition, Part
-from ._engine import Engine
-from ._errors import (
+from ._sending.engine import Engine
+from ._sending.wire import embedding_dim, server_info
+from ._values import requests as wire
+from ._values.errors import (
     DeadlineExceeded,
     InvalidRequest,
     QueueTimeout,
@@ -22,11 +23,10 @@ from ._errors import (
     ServerUnreachable,
     VersionMismatch,
 )
-from ._options import Call, CallDefaults, CallOptions, SearchOptions
-from ._requests import ImageSource, ModelRequest, Product
-from ._results import Health, ProductEmbeddings, Results, ServerInfo
-from ._timings import TIMING_OUTPUTS, Timings
-from ._wire import embedding_dim, server_info
+from ._values.options import Call, CallDefaults, CallOptions, SearchOptions
+from ._values.requests import ImageSource, ModelRequest, Product
+from ._values.results import Health, ProductEmbeddings, Results, ServerInfo
+from ._values.timings import TIMING_OUTPUTS, Timings
 
 # Then `info` leaves out what only that model's reply tells: the rest is known, and looked at in an overload above all.
 _UNTOLD = (ServerNotReady, ServerOverloaded, QueueTimeout, ServerFault)

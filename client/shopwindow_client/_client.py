@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ._base import BaseClient
-from ._results import Health, ProductEmbeddings, Results, ServerInfo
-from ._transport import AsyncioTransport, BlockingTransport, Source, finish
+from ._sending.transport import AsyncioTransport, BlockingTransport, Source, finish
+from ._values.results import Health, ProductEmbeddings, Results, ServerInfo
 
 Vectors = npt.NDArray[np.float32]
 

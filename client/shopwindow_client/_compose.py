@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import _requests as wire
-from ._errors import InvalidRequest
-from ._requests import ModelRequest, Product, Reply
+from ._values import requests as wire
+from ._values.errors import InvalidRequest
+from ._values.requests import ModelRequest, Product, Reply
 
 
 @dataclass(frozen=True, eq=False)

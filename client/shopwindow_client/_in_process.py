@@ -15,10 +15,10 @@ import numpy as np
 from tritonclient.grpc import service_pb2
 from tritonclient.utils import deserialize_bytes_tensor, np_to_triton_dtype
 
-from . import _requests as names
+from ._values import requests as names
 
 if TYPE_CHECKING:
-    from retrieval import InProcessPipeline
+    from shopwindow.retrieval import InProcessPipeline
 
 
 class InProcess:
@@ -39,7 +39,7 @@ class InProcess:
     @classmethod
     def open(cls, repository: str | os.PathLike[str], index: str | os.PathLike[str]) -> InProcess:
         """Load an exported model repository and an index folder."""
-        from retrieval import InProcessPipeline
+        from shopwindow.retrieval import InProcessPipeline
 
         return cls(InProcessPipeline(Path(repository), Path(index)))
 
@@ -53,7 +53,7 @@ class InProcess:
         Raises:
             grpc.RpcError: It would refuse.
         """
-        from retrieval.errors import InvalidRequest, TowersDiffer
+        from shopwindow.retrieval.errors import InvalidRequest, TowersDiffer
 
         handle: Callable[[Any], Any] | None = getattr(self, f"_{method}", None)
         if handle is None:
@@ -79,7 +79,7 @@ class InProcess:
         return service_pb2.ServerMetadataResponse(name="in process", version="")
 
     def _ModelConfig(self, message: Any) -> Any:
-        from retrieval.parameters import DEFAULT_TOP_K, MAX_TOP_K
+        from shopwindow.retrieval.request.parameters import DEFAULT_TOP_K, MAX_TOP_K
 
         response = service_pb2.ModelConfigResponse()
         response.config.name = message.name  # and no max_batch_size: any number of rows
@@ -118,9 +118,9 @@ class InProcess:
         return self._search(model, inputs, parameters)
 
     def _search(self, model: str, inputs: dict[str, Any], parameters: dict[str, Any]) -> dict[str, Any]:
-        from retrieval.channels.search import search_channels
-        from retrieval.stages import Stopwatch
-        from retrieval.text import clean_queries
+        from shopwindow.retrieval.embedding.text import clean_queries
+        from shopwindow.retrieval.search.by_channels import search_channels
+        from shopwindow.retrieval.stopwatch import Stopwatch
 
         pipeline, watch = self._pipeline, Stopwatch()
         queries: list[str] = []

@@ -20,12 +20,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cli.index import RECIPES
-from cli.main import COMMANDS
-from retrieval import InProcessPipeline
-from retrieval.bundle import Bundle
-from retrieval.index_home import resolve_index
-from retrieval.recipes import KINDS
+from shopwindow.cli.index.index import RECIPES
+from shopwindow.cli.main import COMMANDS
+from shopwindow.retrieval import InProcessPipeline
+from shopwindow.retrieval.embedding.bundle import Bundle
+from shopwindow.retrieval.engines.recipes import KINDS
+from shopwindow.retrieval.index.home import resolve_index
 from shopwindow_client import RetrievalClient
 
 ROOT = Path(__file__).parents[2]
@@ -36,7 +36,7 @@ Done = subprocess.CompletedProcess[str]
 
 
 def shopwindow(*arguments: object, cwd: Path = ROOT) -> Done:
-    command = [sys.executable, "-m", "cli.main", *map(str, arguments)]
+    command = [sys.executable, "-m", "shopwindow.cli.main", *map(str, arguments)]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
 
 
@@ -106,7 +106,7 @@ def tables(printed: str) -> dict[str, list[tuple[int, int, str, str]]]:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_answers_without_loading_torch(command: str) -> None:
     code = (
-        "import sys\nfrom cli.main import main\n"
+        "import sys\nfrom shopwindow.cli.main import main\n"
         f"try: main([{command!r}, '--help'])\n"
         "except SystemExit as end: assert not end.code\n"
         "heavy = {'torch', 'faiss', 'onnxruntime', 'locust'} & set(sys.modules)\n"

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cli.main import main
-from retrieval.index_folder import read_index, write_index
-from retrieval.index_home import IndexHome
+from shopwindow.cli.main import main
+from shopwindow.retrieval.index.folder import read_index, write_index
+from shopwindow.retrieval.index.home import IndexHome
 from tests.cli.test_cli import Page
 from tests.retrieval.index_parts import make_index
 

@@ -11,17 +11,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cli.generations import await_served
-from cli.main import main
-from cli.update import read_ids
-from export.update import update_index
-from retrieval import ProductIndex, parse_parameters
-from retrieval.content import content_hash
-from retrieval.errors import GenerationRefused, IndexUnfit
-from retrieval.index_folder import read_manifest, write_index
-from retrieval.index_home import IndexHome, Pointer, resolve_index
-from retrieval.live import LiveIndex, wait_until_served
-from retrieval.milvus_index import FILE
+from shopwindow.cli.index.generations import await_served
+from shopwindow.cli.index.update import read_ids
+from shopwindow.cli.main import main
+from shopwindow.indexing.update.run import update_index
+from shopwindow.retrieval import ProductIndex, parse_parameters
+from shopwindow.retrieval.embedding.content_hash import content_hash
+from shopwindow.retrieval.errors import GenerationRefused, IndexUnfit
+from shopwindow.retrieval.index.folder import read_manifest, write_index
+from shopwindow.retrieval.index.home import IndexHome, Pointer, resolve_index
+from shopwindow.retrieval.live.live_index import LiveIndex, wait_until_served
+from shopwindow.retrieval.milvus.index import FILE
 from tests.retrieval.index_parts import make_index
 
 ROWS = 60

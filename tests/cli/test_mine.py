@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from cli.main import main
+from shopwindow.cli.main import main
 
 
 def test_mine_writes_pairs_and_says_what_became_of_the_candidates(

@@ -20,10 +20,10 @@ from pathlib import Path
 
 import pytest
 
-from retrieval import InProcessPipeline
-from retrieval.index_home import IndexHome, resolve_index
+from shopwindow.retrieval import InProcessPipeline
+from shopwindow.retrieval.index.home import IndexHome, resolve_index
 from shopwindow_client import RetrievalClient
-from tests.serving.generations import publish, truncate
+from tests.whole_server.generations import publish, truncate
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 120
@@ -31,7 +31,7 @@ ANY_PORTS = ("--http-port", "0", "--grpc-port", "0", "--metrics-port", "0")
 
 
 def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "cli.main", "serve", "--host", "127.0.0.1", *map(str, arguments)]
+    return [sys.executable, "-m", "shopwindow.cli.main", "serve", "--host", "127.0.0.1", *map(str, arguments)]
 
 
 @contextmanager

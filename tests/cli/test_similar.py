@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from retrieval.index_folder import IndexFolder, read_index
+from shopwindow.retrieval.index.folder import IndexFolder, read_index
 from shopwindow_client import Product, RetrievalClient, field
 from tests.cli.test_cli import fails, succeeds, tables
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from retrieval.index_folder import read_index
-from serving import ServerOptions, TritonServer
-from tests.client.harm import BRAKE, kill
+from shopwindow.retrieval.index.folder import read_index
+from shopwindow.server import ServerOptions, TritonServer
+from tests.client.sending.harm import BRAKE, kill
 
 QUEUE = "dynamic_batching { max_queue_delay_microseconds: 0 default_queue_policy { max_queue_size: 1 } }"
 

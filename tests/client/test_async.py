@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving import ServerOptions, TritonServer
+from shopwindow.server import ServerOptions, TritonServer
 from shopwindow_client import (
     AsyncRetrievalClient,
     ClientClosed,
@@ -26,7 +26,7 @@ from shopwindow_client import (
     ServerNotReady,
     ServerUnreachable,
 )
-from tests.client.harm import PATIENT, busy, frozen, holds, kill, queued, searched, until
+from tests.client.sending.harm import PATIENT, busy, frozen, holds, kill, queued, searched, until
 
 QUERIES = ["red dress", "blue shirt", "white mug", "running shoes", "black leather bag"]
 

@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from retrieval import InProcessPipeline
-from serving import TritonServer
+from shopwindow.retrieval import InProcessPipeline
+from shopwindow.server import TritonServer
 from shopwindow_client import (
     AsyncRetrievalClient,
     InProcess,
@@ -25,7 +25,7 @@ from shopwindow_client import (
     field,
 )
 from tests.ranking import assert_same_ranking
-from tests.serving.stranger import ask, texts
+from tests.server.stranger import ask, texts
 
 WORDS = ["red dress", "mug"]
 

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from serving import TritonServer
+from shopwindow.server import TritonServer
 from shopwindow_client import Product, Results, RetrievalClient
 from tests.ranking import assert_same_ranking
 

@@ -1,4 +1,4 @@
-"""`python -m loadtests.client_overhead`: it measures both ways, and sees what is left behind."""
+"""`python -m shopwindow_loadtests.client_overhead`: it measures both ways, and sees what is left behind."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import tempfile
 
 import grpc
 
-from loadtests.client_overhead import Census, Overhead, measure_crowd, measure_overhead
-from serving import TritonServer
+from shopwindow.server import TritonServer
+from shopwindow_loadtests.client_overhead import Census, Overhead, measure_crowd, measure_overhead
 
 
 def test_the_overhead_is_the_median_of_the_rounds_own_differences() -> None:

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from demo.shop import MIN_PRODUCTS, generate
-from demo.shop.articles import ARTICLES
-from demo.shop.vocabulary import (
+from shopwindow.demo_shop import MIN_PRODUCTS, generate
+from shopwindow.demo_shop.articles import ARTICLES
+from shopwindow.demo_shop.vocabulary import (
     BRANDS,
     CATEGORY_WORDS,
     COLOUR_SYNONYMS,

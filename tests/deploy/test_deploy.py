@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 import yaml
 
-from cli.main import COMMANDS
 from deploy.tensorrt_version import find_library, show_version
-from retrieval.engines import EngineOptions, Where
-from retrieval.engines.options import GPUS_VARIABLE, SPREAD_VARIABLE, TEMP_VARIABLE, WHERE_VARIABLE
+from shopwindow.cli.main import COMMANDS
+from shopwindow.retrieval.engines import EngineOptions, Where
+from shopwindow.retrieval.engines.options import GPUS_VARIABLE, SPREAD_VARIABLE, TEMP_VARIABLE, WHERE_VARIABLE
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
@@ -102,7 +102,7 @@ def test_no_stage_ends_as_root(stage: str) -> None:
 
 def test_the_server_is_judged_by_a_query_and_the_exporter_is_not() -> None:
     [check] = [rest for name, rest in stages()["server"] if name == "HEALTHCHECK"]
-    assert check.endswith('CMD ["python3", "-m", "cli.main", "probe"]')
+    assert check.endswith('CMD ["python3", "-m", "shopwindow.cli.main", "probe"]')
     assert ("HEALTHCHECK", "NONE") in stages()["exporter"]
 
 
@@ -113,7 +113,8 @@ def test_every_python_of_the_image_sees_the_project(tmp_path: Path) -> None:
     venv.EnvBuilder(symlinks=True).create(tmp_path)
     command = line.replace("python3", f"{tmp_path}/bin/python").replace("/opt/shopwindow", str(ROOT))
     subprocess.run(["sh", "-c", command], check=True)
-    find = "from importlib.util import find_spec as find; print(*map(bool, map(find, ('stub', 'shopwindow_client'))))"
+    names = ("shopwindow.triton_models", "shopwindow_client")
+    find = f"from importlib.util import find_spec as find; print(*map(bool, map(find, {names})))"
     done = subprocess.run([f"{tmp_path}/bin/python", "-I", "-c", find], capture_output=True, text=True, check=True)
     assert done.stdout == "True True\n"
 
@@ -145,7 +146,7 @@ def exporting(tmp_path: Path, **environment: str) -> list[list[str]]:
     subprocess.run(["bash", str(DEPLOY / "export.sh")], env=given, check=True)
     assert not [folder for folder in tmp_path.iterdir() if folder.is_dir()]  # nothing is left behind
     lines = [line.split(" ") for line in calls.read_text().splitlines()]
-    assert all(line[1:3] == ["-m", "cli.main"] for line in lines)
+    assert all(line[1:3] == ["-m", "shopwindow.cli.main"] for line in lines)
     return [[line[0], *line[3:]] for line in lines]
 
 
@@ -182,7 +183,11 @@ def test_what_the_image_runs_are_commands_with_options_that_exist(tmp_path: Path
     assert {call[0] for call in calls} <= set(COMMANDS)
     for call in {call[0]: call for call in calls}.values():
         help_text = subprocess.run(
-            [sys.executable, "-m", "cli.main", call[0], "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+            [sys.executable, "-m", "shopwindow.cli.main", call[0], "--help"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout
         for word in call:
             assert not word.startswith("--") or word in help_text, (call[0], word)

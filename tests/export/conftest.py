@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from retrieval import InProcessPipeline
-from tests.export.homes import START, Product, Truth
+from shopwindow.retrieval import InProcessPipeline
+from tests.indexing.homes import START, Product, Truth
 
 
 @pytest.fixture(scope="module")

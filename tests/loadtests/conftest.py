@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from loadtests import LoadTestOptions
-from loadtests.queries import read_queries
-from retrieval import InProcessPipeline
-from serving import ServerOptions, TritonServer
+from shopwindow.retrieval import InProcessPipeline
+from shopwindow.server import ServerOptions, TritonServer
+from shopwindow_loadtests import LoadTestOptions
+from shopwindow_loadtests.scenario.queries import read_queries
 
 MODEL = Path(__file__).with_name("planted_model.py")
 K = 10

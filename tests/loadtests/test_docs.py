@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 import yaml
 
-from cli.main import main
+from shopwindow.base.default_places import python_path
+from shopwindow.cli.main import main
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "loadtests.md").read_text(encoding="utf-8")
@@ -76,13 +77,13 @@ def checkout(tmp_path_factory: pytest.TempPathFactory, shop: Path, repository: P
 @pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
 def test_an_example_runs(block: str, planted: Any, checkout: Path, capfd: pytest.CaptureFixture[str]) -> None:
     port = free_port()
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "client")])}
+    environment = {**os.environ, "PYTHONPATH": python_path({})}
     commands = [arguments(line, planted.url, port) for line in block.splitlines() if line.startswith("shopwindow")]
     if "--baseline" in block and not (checkout / "build" / "before" / "samples.parquet").exists():
         before = next(other for other in BLOCKS if "--out build/before" in other)
         commands.insert(0, arguments(before, planted.url, port))
     if "--join" in block:
-        with subprocess.Popen([sys.executable, "-m", "cli.main", *commands[0]], env=environment) as first:
+        with subprocess.Popen([sys.executable, "-m", "shopwindow.cli.main", *commands[0]], env=environment) as first:
             assert main(commands[1]) == 0
             assert first.wait() == 0
     else:

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from retrieval.engines import FaissCpuEngine
-from retrieval.index_folder import IndexFolder, Manifest
-from retrieval.recipes import choose_recipe
+from shopwindow.retrieval.engines import FaissCpuEngine
+from shopwindow.retrieval.engines.recipes import choose_recipe
+from shopwindow.retrieval.index.folder import IndexFolder, Manifest
 
 DIM = 24
 TOWERS = "a" * 64

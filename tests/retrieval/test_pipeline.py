@@ -14,10 +14,10 @@ import pytest
 from PIL import Image
 from tokenizers import Tokenizer
 
-from retrieval import IndexUnfit, InProcessPipeline, InvalidRequest, SearchResult
-from retrieval.bundle import Bundle
-from retrieval.index_home import resolve_index
-from retrieval.repository_layout import RepositoryLayout
+from shopwindow.retrieval import IndexUnfit, InProcessPipeline, InvalidRequest, SearchResult
+from shopwindow.retrieval.embedding.bundle import Bundle
+from shopwindow.retrieval.embedding.repository_layout import RepositoryLayout
+from shopwindow.retrieval.index.home import resolve_index
 from tests.ranking import TOLERANCE, assert_is_exact_search, assert_same_ranking
 
 QUERIES = ["red dress", "mug", "blue running shoes for summer, size 38, with a very long tail of further words " * 3]

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import torch
 from PIL import Image
 
-from towers.config import TowerConfig
-from towers.model import Towers
+from shopwindow.towers.architecture.both_towers import Towers
+from shopwindow.towers.architecture.config import TowerConfig
 
 COLOURS = {"red": (220, 30, 60), "green": (30, 200, 60), "blue": (30, 60, 220), "black": (10, 10, 10)}
 THINGS = ["mug", "lamp", "chair", "shirt"]

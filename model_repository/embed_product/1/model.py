@@ -1,9 +1,9 @@
 """embed_product on a CPU: preprocessor and product tower in one model. On a GPU the ensemble does it."""
 
-import stub
-from retrieval.live_loading import towers_loader
-from retrieval.products import concatenate
-from stub.admission import Admission
+from shopwindow.retrieval.embedding.product_inputs import concatenate
+from shopwindow.retrieval.live.loading import towers_loader
+from shopwindow.triton_models import batch_io
+from shopwindow.triton_models.admission import Admission
 
 # Catalogues are embedded in large batches, and those who do it rather wait.
 BULK_LIMIT_MS = 5000
@@ -11,7 +11,7 @@ BULK_LIMIT_MS = 5000
 
 class TritonPythonModel:
     def initialize(self, args):
-        context = stub.Context(args)
+        context = batch_io.Context(args)
         self.live = context.live(
             towers_loader(context.repository, lambda towers: towers.embed_product(["warm up"], [b""]))
         )
@@ -27,13 +27,15 @@ class TritonPythonModel:
         towers = self.live.current  # once: no batch mixes towers
 
         def prepare(request):
-            return towers.prepare_products(stub.texts(request, "title"), stub.texts(request, "image"))
+            return towers.prepare_products(batch_io.texts(request, "title"), batch_io.texts(request, "image"))
 
         def embed(batches):
             embeddings, weights = towers.embed_prepared(concatenate(batches))
             sizes = [len(batch.pixels) for batch in batches]
-            for embedding, weight in zip(stub.split(embeddings, sizes), stub.split(weights, sizes), strict=True):
-                named = stub.named(towers.bundle, len(embedding))
+            for embedding, weight in zip(
+                batch_io.split(embeddings, sizes), batch_io.split(weights, sizes), strict=True
+            ):
+                named = batch_io.named(towers.bundle, len(embedding))
                 yield {"embedding": embedding, "modality_weights": weight, "towers": named}
 
-        return stub.answer(requests, prepare, embed)
+        return batch_io.answer(requests, prepare, embed)

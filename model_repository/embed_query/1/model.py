@@ -1,14 +1,14 @@
 """embed_query on a CPU: tokeniser and query tower in one model. On a GPU the ensemble does it."""
 
-import stub
-from retrieval.live_loading import towers_loader
-from retrieval.text import clean_queries
-from stub.admission import Admission
+from shopwindow.retrieval.embedding.text import clean_queries
+from shopwindow.retrieval.live.loading import towers_loader
+from shopwindow.triton_models import batch_io
+from shopwindow.triton_models.admission import Admission
 
 
 class TritonPythonModel:
     def initialize(self, args):
-        context = stub.Context(args)
+        context = batch_io.Context(args)
         self.live = context.live(towers_loader(context.repository, lambda towers: towers.embed_query(["warm up"])))
         self.admission = Admission(context, self._answer)
 
@@ -23,7 +23,7 @@ class TritonPythonModel:
 
         def embed(prepared):
             embeddings = towers.embed_query([query for queries in prepared for query in queries])
-            for part in stub.split(embeddings, list(map(len, prepared))):
-                yield {"embedding": part, "towers": stub.named(towers.bundle, len(part))}
+            for part in batch_io.split(embeddings, list(map(len, prepared))):
+                yield {"embedding": part, "towers": batch_io.named(towers.bundle, len(part))}
 
-        return stub.answer(requests, lambda request: clean_queries(stub.texts(request, "query")), embed)
+        return batch_io.answer(requests, lambda request: clean_queries(batch_io.texts(request, "query")), embed)

@@ -2,20 +2,20 @@
 
 import triton_python_backend_utils as pb_utils
 
-import stub
-from retrieval.bundle import check_plans
-from retrieval.channels.search import check_channels, search_channels
-from retrieval.engines import EngineOptions
-from retrieval.live_loading import index_loader
-from retrieval.parameters import parse_parameters
-from retrieval.text import clean_queries
-from stub.admission import Admission
-from stub.searching import Searching
+from shopwindow.retrieval.embedding.bundle import check_plans
+from shopwindow.retrieval.embedding.text import clean_queries
+from shopwindow.retrieval.engines import EngineOptions
+from shopwindow.retrieval.live.loading import index_loader
+from shopwindow.retrieval.request.parameters import parse_parameters
+from shopwindow.retrieval.search.by_channels import check_channels, search_channels
+from shopwindow.triton_models import batch_io
+from shopwindow.triton_models.admission import Admission
+from shopwindow.triton_models.searching import Searching
 
 
 class TritonPythonModel:
     def initialize(self, args):
-        context = stub.Context(args)
+        context = batch_io.Context(args)
         engine = EngineOptions.from_environment(
             instance_kind=args["model_instance_kind"], device=int(args["model_instance_device_id"])
         )
@@ -39,10 +39,10 @@ class TritonPythonModel:
         index = self.live.current  # once: no batch mixes generations
 
         def prepare(request):
-            embeddings = stub.array(request, "embedding")
-            parameters = parse_parameters(stub.parameters(request))
+            embeddings = batch_io.array(request, "embedding")
+            parameters = parse_parameters(batch_io.parameters(request))
             index.check(embeddings, parameters)
-            queries = clean_queries(stub.texts(request, "query")) if stub.given(request, "query") else []
+            queries = clean_queries(batch_io.texts(request, "query")) if batch_io.given(request, "query") else []
             check_channels(index, parameters, words=bool(queries))
             return (embeddings, queries), parameters
 

@@ -1,13 +1,13 @@
 """product_preprocessor: titles and encoded photos to the product tower's inputs."""
 
-import stub
-from retrieval.products import ProductPreprocessor
-from retrieval.text import TextEncoder
+from shopwindow.retrieval.embedding.product_inputs import ProductPreprocessor
+from shopwindow.retrieval.embedding.text import TextEncoder
+from shopwindow.triton_models import batch_io
 
 
 class TritonPythonModel:
     def initialize(self, args):
-        context = stub.Context(args)
+        context = batch_io.Context(args)
         bundle = context.bundle
         bundle.check(context.repository, context.layout.title_tokenizer)
         titles = TextEncoder.read(context.layout.title_tokenizer, bundle.title_max_tokens)
@@ -15,7 +15,7 @@ class TritonPythonModel:
         self.pad_to = context.integer("pad_to")
 
     def execute(self, requests):
-        return stub.answer(requests, self._prepare, lambda batches: (batch.tensors() for batch in batches))
+        return batch_io.answer(requests, self._prepare, lambda batches: (batch.tensors() for batch in batches))
 
     def _prepare(self, request):
-        return self.preprocess(stub.texts(request, "title"), stub.texts(request, "image"), pad_to=self.pad_to)
+        return self.preprocess(batch_io.texts(request, "title"), batch_io.texts(request, "image"), pad_to=self.pad_to)

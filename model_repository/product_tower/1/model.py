@@ -2,14 +2,14 @@
 
 import numpy as np
 
-import stub
-from retrieval.onnx_towers import OnnxProductTower
-from retrieval.products import ProductBatch, concatenate
+from shopwindow.retrieval.embedding.onnx_towers import OnnxProductTower
+from shopwindow.retrieval.embedding.product_inputs import ProductBatch, concatenate
+from shopwindow.triton_models import batch_io
 
 
 class TritonPythonModel:
     def initialize(self, args):
-        context = stub.Context(args)
+        context = batch_io.Context(args)
         context.bundle.check(context.repository, context.layout.product_tower)
         self.tower = OnnxProductTower(context.layout.product_tower)
         size = context.bundle.image_size
@@ -24,14 +24,14 @@ class TritonPythonModel:
         )
 
     def execute(self, requests):
-        return stub.answer(requests, self._prepare, self._encode)
+        return batch_io.answer(requests, self._prepare, self._encode)
 
     def _prepare(self, request):
         names = ("title_ids", "title_mask", "pixels", "modality_mask")
-        return ProductBatch(**{name: stub.array(request, name) for name in names})
+        return ProductBatch(**{name: batch_io.array(request, name) for name in names})
 
     def _encode(self, batches):
         embeddings, weights = self.tower(concatenate(batches))
         sizes = [len(batch.pixels) for batch in batches]
-        for embedding, weight in zip(stub.split(embeddings, sizes), stub.split(weights, sizes), strict=True):
+        for embedding, weight in zip(batch_io.split(embeddings, sizes), batch_io.split(weights, sizes), strict=True):
             yield {"product_embedding": embedding, "modality_weights": weight}

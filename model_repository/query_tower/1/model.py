@@ -2,26 +2,26 @@
 
 import numpy as np
 
-import stub
-from retrieval.onnx_towers import OnnxQueryTower
-from retrieval.products import pad_columns
+from shopwindow.retrieval.embedding.onnx_towers import OnnxQueryTower
+from shopwindow.retrieval.embedding.product_inputs import pad_columns
+from shopwindow.triton_models import batch_io
 
 
 class TritonPythonModel:
     def initialize(self, args):
-        context = stub.Context(args)
+        context = batch_io.Context(args)
         context.bundle.check(context.repository, context.layout.query_tower)
         self.tower = OnnxQueryTower(context.layout.query_tower)
         self.tower(np.zeros((1, 1), np.int32), np.ones((1, 1), np.int32))  # the first call allocates: not a caller's
 
     def execute(self, requests):
-        return stub.answer(requests, self._prepare, self._encode)
+        return batch_io.answer(requests, self._prepare, self._encode)
 
     def _prepare(self, request):
-        return stub.array(request, "input_ids"), stub.array(request, "attention_mask")
+        return batch_io.array(request, "input_ids"), batch_io.array(request, "attention_mask")
 
     def _encode(self, requests):
         # Padding is masked, so whatever id stands there is never seen.
         embeddings = self.tower(pad_columns([ids for ids, _ in requests]), pad_columns([mask for _, mask in requests]))
-        for part in stub.split(embeddings, [len(ids) for ids, _ in requests]):
+        for part in batch_io.split(embeddings, [len(ids) for ids, _ in requests]):
             yield {"query_embedding": part}

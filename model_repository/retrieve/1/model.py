@@ -1,17 +1,17 @@
 """retrieve on a CPU: tokeniser, query tower and index in one model. On a GPU the ensemble does it."""
 
-import stub
-from retrieval.channels.search import search_channels
-from retrieval.live_loading import pipeline_loader
-from retrieval.result_cache import bytes_from_environment
-from retrieval.text import clean_queries
-from stub.admission import Admission
-from stub.searching import Searching
+from shopwindow.retrieval.embedding.text import clean_queries
+from shopwindow.retrieval.live.loading import pipeline_loader
+from shopwindow.retrieval.search.by_channels import search_channels
+from shopwindow.retrieval.search.result_cache import bytes_from_environment
+from shopwindow.triton_models import batch_io
+from shopwindow.triton_models.admission import Admission
+from shopwindow.triton_models.searching import Searching
 
 
 class TritonPythonModel:
     def initialize(self, args):
-        context = stub.Context(args)
+        context = batch_io.Context(args)
         self.live = context.live(
             pipeline_loader(
                 context.repository,
@@ -39,8 +39,8 @@ class TritonPythonModel:
         pipeline = self.live.current  # once: no batch mixes generations
 
         def prepare(request):
-            queries = clean_queries(stub.texts(request, "query"))
-            return queries, pipeline.prepare_parameters(stub.parameters(request), words=True)
+            queries = clean_queries(batch_io.texts(request, "query"))
+            return queries, pipeline.prepare_parameters(batch_io.parameters(request), words=True)
 
         def embed(items, watch):
             embeddings = pipeline.embed_requests([(item.given, item.parameters) for item in items], watch)

@@ -1,14 +1,14 @@
 """retrieve_similar on a CPU: preprocessor, product tower and index in one model. On a GPU the ensemble does it."""
 
-import stub
-from retrieval.live_loading import pipeline_loader
-from stub.admission import Admission
-from stub.searching import Searching
+from shopwindow.retrieval.live.loading import pipeline_loader
+from shopwindow.triton_models import batch_io
+from shopwindow.triton_models.admission import Admission
+from shopwindow.triton_models.searching import Searching
 
 
 class TritonPythonModel:
     def initialize(self, args):
-        context = stub.Context(args)
+        context = batch_io.Context(args)
         self.live = context.live(
             pipeline_loader(context.repository, lambda pipeline: pipeline.retrieve_similar(["warm up"], [b""]))
         )
@@ -32,8 +32,8 @@ class TritonPythonModel:
         pipeline = self.live.current  # once: no batch mixes generations
 
         def prepare(request):
-            batch = pipeline.prepare_products(stub.texts(request, "title"), stub.texts(request, "image"))
-            return batch, pipeline.prepare_parameters(stub.parameters(request))
+            batch = pipeline.prepare_products(batch_io.texts(request, "title"), batch_io.texts(request, "image"))
+            return batch, pipeline.prepare_parameters(batch_io.parameters(request))
 
         def embed(items, watch):
             embeddings = pipeline.embed_batches([item.given for item in items])

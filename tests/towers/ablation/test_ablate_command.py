@@ -11,15 +11,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cli.main import main
+from shopwindow.cli.main import main
+from shopwindow.towers.ablation.report import make_tables, write_ablation
+from shopwindow.towers.ablation.run import Results
+from shopwindow.towers.ablation.spec import Variant
+from shopwindow.towers.ablation.train import once
+from shopwindow.towers.architecture.checkpoint import hash_checkpoint
+from shopwindow.towers.architecture.config import read_json
+from shopwindow.towers.judging.metrics import Estimate
 from tests.towers.small import SIZES, write_catalog, write_clicks
-from towers.ablation.report import make_tables, write_ablation
-from towers.ablation.run import Results
-from towers.ablation.spec import Variant
-from towers.ablation.train import once
-from towers.checkpoint import hash_checkpoint
-from towers.config import read_json
-from towers.evaluation.metrics import Estimate
 
 PNG = b"\x89PNG\r\n\x1a\n"
 

@@ -14,13 +14,13 @@ import torch
 from PIL import Image
 from tokenizers import Tokenizer
 
+from shopwindow.towers.ablation.score import Exam, load_corpus, score_checkpoint
+from shopwindow.towers.architecture.checkpoint import load_checkpoint, save_checkpoint
+from shopwindow.towers.data.holdout import held_out
+from shopwindow.towers.data.tokenizer import train_tokenizer
+from shopwindow.towers.evaluation.composed import draw_edits
+from shopwindow.towers.judging.judgements import Judgements
 from tests.towers.small import COLOURS, THINGS, photo, small_towers
-from towers.ablation.score import Exam, load_corpus, score_checkpoint
-from towers.checkpoint import load_checkpoint, save_checkpoint
-from towers.evaluation.composed import draw_edits
-from towers.evaluation.judgements import Judgements
-from towers.holdout import held_out
-from towers.tokenizer import train_tokenizer
 
 SHARE = 0.4
 KINDS = [(colour, thing) for colour in COLOURS for thing in THINGS] * 3

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from shopwindow.towers.ablation.spec import FULL, merge, read_spec
 from tests.conftest import ROOT
 from tests.towers.small import SIZES
-from towers.ablation.spec import FULL, merge, read_spec
 
 BASE: dict[str, Any] = {"vocab_size": 60, "towers": SIZES, "training": {"steps": 9, "batch_size": 8}}
 
@@ -49,7 +49,7 @@ def test_the_base_may_be_a_file_beside_the_spec(tmp_path: Path) -> None:
 
 
 def test_the_specs_of_the_repository_can_be_read() -> None:
-    variants = read_spec(ROOT / "towers" / "configs" / "ablation.json")
+    variants = read_spec(ROOT / "shopwindow" / "towers" / "configs" / "ablation.json")
     assert variants[0].name == FULL
     assert len({json.dumps([variant.settings, variant.processes]) for variant in variants}) == len(variants)
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from retrieval import InProcessPipeline
-from towers.evaluation.channels import INCREMENT, channels_table, found_alone
-from towers.evaluation.judgements import Judgements, read_judgements
-from towers.evaluation.metrics import Estimate
-from towers.evaluation.retrieval_quality import RECALL
+from shopwindow.retrieval import InProcessPipeline
+from shopwindow.towers.evaluation.channels import INCREMENT, channels_table, found_alone
+from shopwindow.towers.evaluation.retrieval_quality import RECALL
+from shopwindow.towers.judging.judgements import Judgements, read_judgements
+from shopwindow.towers.judging.metrics import Estimate
 
 
 def test_found_alone_is_a_share_of_what_is_relevant() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from towers.evaluation.composed import Edit, draw_edits, score_edits, shift
+from shopwindow.towers.evaluation.composed import Edit, draw_edits, score_edits, shift
 
 ARTICLES = ["mug", "mug", "mug", "mug", "lamp", None]
 COLOURS = ["red", "red", "blue", "green", "red", "red"]

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cli.main import main
-from retrieval import InProcessPipeline
-from retrieval.index_folder import read_index
-from towers.evaluation.judgements import read_judgements
+from shopwindow.cli.main import main
+from shopwindow.retrieval import InProcessPipeline
+from shopwindow.retrieval.index.folder import read_index
+from shopwindow.towers.judging.judgements import read_judgements
 
 SECTIONS = ["retrieval", "channels", "unseen", "visual", "same_style", "same_style_thresholds", "composed", "gates"]
 PNG = b"\x89PNG\r\n\x1a\n"

@@ -8,12 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from retrieval import InProcessPipeline
-from towers.evaluation.bm25 import rank_bm25
-from towers.evaluation.corpus import Corpus
-from towers.evaluation.judgements import Judgements, read_judgements
-from towers.evaluation.metrics import Estimate
-from towers.evaluation.retrieval_quality import NDCG, RECALL, quality_table, score_bm25, score_pipeline, slices
+from shopwindow.retrieval import InProcessPipeline
+from shopwindow.towers.evaluation.retrieval_quality import (
+    NDCG,
+    RECALL,
+    quality_table,
+    score_bm25,
+    score_pipeline,
+    slices,
+)
+from shopwindow.towers.judging.bm25 import rank_bm25
+from shopwindow.towers.judging.corpus import Corpus
+from shopwindow.towers.judging.judgements import Judgements, read_judgements
+from shopwindow.towers.judging.metrics import Estimate
 
 CORPUS = Corpus(
     product_ids=np.array([50, 60, 70]),

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from towers.evaluation.corpus import Forms
-from towers.evaluation.metrics import Estimate
-from towers.evaluation.same_style import read_same_style, same_style_table, score_direction
+from shopwindow.towers.evaluation.same_style import read_same_style, same_style_table, score_direction
+from shopwindow.towers.judging.corpus import Forms
+from shopwindow.towers.judging.metrics import Estimate
 
 IDS = np.array([1, 2, 3, 4])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from towers.evaluation.same_style_threshold import count_pairs, threshold_table
+from shopwindow.towers.evaluation.same_style_threshold import count_pairs, threshold_table
 
 
 def on_circle(*degrees: float) -> np.ndarray:

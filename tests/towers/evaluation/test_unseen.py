@@ -7,10 +7,10 @@ from math import log2
 import numpy as np
 import pytest
 
-from towers.evaluation.corpus import Corpus
-from towers.evaluation.judgements import Judgements
-from towers.evaluation.metrics import Estimate
-from towers.evaluation.unseen import restrict, unseen_table
+from shopwindow.towers.evaluation.unseen import restrict, unseen_table
+from shopwindow.towers.judging.corpus import Corpus
+from shopwindow.towers.judging.judgements import Judgements
+from shopwindow.towers.judging.metrics import Estimate
 
 IDS = np.arange(10, 22)
 WORDS = ["red", "blue", "green"]

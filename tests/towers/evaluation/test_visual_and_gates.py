@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from towers.colours import colour_words, without_words
-from towers.evaluation.gates import gates_table
+from shopwindow.towers.data.colours import colour_words, without_words
+from shopwindow.towers.evaluation.gates import gates_table
 
 
 def test_colour_words_go_from_titles_as_whole_words_of_any_case() -> None:

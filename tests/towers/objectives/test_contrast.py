@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from towers.objectives.contrast import contrast
+from shopwindow.towers.objectives.contrast import contrast
 
 COSINE = torch.tensor([[0.6, 0.0, 0.4]])
 OWN = torch.tensor([[True, False, False]])

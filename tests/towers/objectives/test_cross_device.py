@@ -8,8 +8,8 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from towers.objectives.contrast import contrast
-from towers.objectives.cross_device import gather, world_size
+from shopwindow.towers.objectives.contrast import contrast
+from shopwindow.towers.objectives.cross_device import gather, world_size
 
 ROWS, DIM = 6, 4
 

@@ -9,8 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from towers.objectives.masked_patches import contrastive, random_mask, regression
-from towers.objectives.masked_words import WordHead, hide_words, word_loss
+from shopwindow.towers.objectives.masked_patches import contrastive, random_mask, regression
+from shopwindow.towers.objectives.masked_words import WordHead, hide_words, word_loss
 
 
 @given(seed=st.integers(0, 999), share=st.floats(0.0, 1.0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from towers.objectives.memory_bank import MemoryBank
+from shopwindow.towers.objectives.memory_bank import MemoryBank
 
 
 def rows(*numbers: float) -> torch.Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from towers.objectives.same_style import locality_consistency, product_matching, self_distinctiveness
+from shopwindow.towers.objectives.same_style import locality_consistency, product_matching, self_distinctiveness
 
 # S = TRIGGER x OFFER^T = [[0.6, 0.0], [0.8, 1.0]]
 TRIGGER = torch.tensor([[1.0, 0.0], [0.0, 1.0]])

@@ -1,0 +1,1 @@
+"""How a request becomes a reply: transport, retries, hedges, throttle."""

@@ -1,0 +1,1 @@
+"""What goes in and what comes out: requests, options, results, errors. No connection."""

@@ -1,0 +1,141 @@
+"""Filters written in Python: `(field("price") < 50) & field("brand").isin(["Kesto"])`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Union
+
+from .errors import InvalidRequest
+
+Scalar = Union[str, int, float, bool]
+
+_WORDS = ("and", "or", "not")
+
+
+class Filter:
+    """A condition over attribute columns; combine with `&`, `|` and `~`. Made by `field`.
+
+    Args:
+        tree: The object that the server reads, such as `{"price": {"lt": 50}}`.
+    """
+
+    def __init__(self, tree: Mapping[str, Any]) -> None:
+        self.tree = dict(tree)
+
+    def __and__(self, other: Filter) -> Filter:
+        if not isinstance(other, Filter):
+            return NotImplemented
+        return Filter(_merged(self.tree, other.tree) or {"and": [*_terms("and", self), *_terms("and", other)]})
+
+    def __or__(self, other: Filter) -> Filter:
+        if not isinstance(other, Filter):
+            return NotImplemented
+        return Filter({"or": [*_terms("or", self), *_terms("or", other)]})
+
+    def __invert__(self) -> Filter:
+        return Filter({"not": self.tree})
+
+    def __bool__(self) -> bool:
+        raise TypeError(
+            "a filter has no truth value: combine with &, | and ~ instead of and, or and not, and write "
+            "(field('price') >= 10) & (field('price') < 50) instead of 10 <= field('price') < 50"
+        )
+
+    def __repr__(self) -> str:
+        return f"Filter({self.tree})"
+
+
+class Field:
+    """A column of the catalogue, to compare with values. Made by `field`.
+
+    A missing value fails every test, and each negation is a complement: `field("colour") != "red"` also finds
+    products without a colour; add `& field("colour").exists()` to leave them out.
+    """
+
+    def __init__(self, name: str) -> None:
+        if not isinstance(name, str) or not name or name in _WORDS:
+            raise InvalidRequest(f"field must be a column's name other than {', '.join(_WORDS)}, got {name!r}")
+        self.name = name
+
+    def __eq__(self, value: object) -> Filter:  # type: ignore[override]
+        return self._is("eq", value)
+
+    def __ne__(self, value: object) -> Filter:  # type: ignore[override]
+        return self._is("ne", value)
+
+    def __lt__(self, value: float) -> Filter:
+        return self._is("lt", value)
+
+    def __le__(self, value: float) -> Filter:
+        return self._is("lte", value)
+
+    def __gt__(self, value: float) -> Filter:
+        return self._is("gt", value)
+
+    def __ge__(self, value: float) -> Filter:
+        return self._is("gte", value)
+
+    __hash__ = None  # type: ignore[assignment]  # == makes a filter, so no two fields compare as dictionary keys must
+
+    def isin(self, values: Iterable[Scalar]) -> Filter:
+        """One of these values."""
+        return Filter({self.name: {"in": self._all("isin", values)}})
+
+    def not_in(self, values: Iterable[Scalar]) -> Filter:
+        """None of these; no value at all is none of them too."""
+        return Filter({self.name: {"not_in": self._all("not_in", values)}})
+
+    def exists(self, wanted: bool = True) -> Filter:
+        """Has a value; has none when `wanted` is False."""
+        return Filter({self.name: {"exists": bool(wanted)}})
+
+    def __repr__(self) -> str:
+        return f"field({self.name!r})"
+
+    def _is(self, operator: str, value: object) -> Filter:
+        return Filter({self.name: {operator: self._scalar(operator, value)}})
+
+    def _all(self, operator: str, values: Iterable[Scalar]) -> list[Scalar]:
+        if isinstance(values, str) or not isinstance(values, Iterable):
+            raise InvalidRequest(f"{self!r}.{operator} needs a list of values, got {values!r}")
+        found = [self._scalar(operator, value) for value in values]
+        if not found:
+            raise InvalidRequest(f"{self!r}.{operator} needs at least one value, got none")
+        return found
+
+    def _scalar(self, operator: str, value: Any) -> Scalar:
+        if hasattr(value, "item") and getattr(value, "ndim", None) == 0:  # a number of numpy's
+            value = value.item()
+        if value is None:
+            raise InvalidRequest(f"{self!r} {operator} None: use exists() to ask whether there is a value")
+        if not isinstance(value, (str, int, float, bool)):
+            raise InvalidRequest(f"{self!r} {operator} needs a text, a number or True/False, got {value!r}")
+        return value
+
+
+def field(name: str) -> Field:
+    """A column of the catalogue, for a filter.
+
+    Raises:
+        InvalidRequest: `name` is empty, or one of the words and, or, not.
+    """
+    return Field(name)
+
+
+def _merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Both as one flat object, which every server reads; None when that can't say it."""
+    if any(word in tree for word in _WORDS for tree in (one, other)):
+        return None
+    merged: dict[str, Any] = {column: dict(tests) for column, tests in one.items()}
+    for column, tests in other.items():
+        here = merged.setdefault(column, {})
+        if here.keys() & tests.keys():
+            return None
+        here.update(tests)
+    return merged
+
+
+def _terms(word: str, operand: Filter) -> list[Any]:
+    """The operands of a filter that is itself an `and` or an `or`, else the filter."""
+    inner = operand.tree.get(word)
+    return inner if isinstance(inner, list) else [operand.tree]

@@ -1,8 +1,0 @@
-"""A made-up shop worth looking at: drawn products, queries with answers, clicks and same-style pairs."""
-
-from __future__ import annotations
-
-from demo.shop.contact_sheet import contact_sheet
-from demo.shop.generate import MIN_PRODUCTS, ShopSummary, generate
-
-__all__ = ["MIN_PRODUCTS", "ShopSummary", "contact_sheet", "generate"]

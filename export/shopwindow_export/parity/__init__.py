@@ -1,0 +1,8 @@
+"""Do the exported graphs rank as PyTorch does? Measured on real titles, photos and queries, and held to a budget."""
+
+from shopwindow_export.parity.budgets import BUDGETS, Budget
+from shopwindow_export.parity.measure import Embedder, measure_parity
+from shopwindow_export.parity.report import ParityReport
+from shopwindow_export.parity.sample import ParitySample, read_sample
+
+__all__ = ["BUDGETS", "Budget", "Embedder", "ParityReport", "ParitySample", "measure_parity", "read_sample"]

@@ -1,0 +1,106 @@
+"""What parity is measured on: products of a catalogue, and queries for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from shopwindow.base.progress_bar import progress_bar
+from shopwindow.base.skipped_rows import Skipped
+from shopwindow.indexing.catalogue.columns import TITLE
+from shopwindow.indexing.catalogue.reading import Catalog
+from shopwindow.retrieval.embedding.product_inputs import ProductBatch, ProductPreprocessor, concatenate
+from shopwindow.retrieval.embedding.text import clean_text
+from shopwindow.towers.judging.judgements import read_judgements
+from shopwindow_export.errors import CatalogError
+from shopwindow_export.parity.budgets import RANKED
+
+SAMPLE_PRODUCTS = 300
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParitySample:
+    """Inputs to compare on.
+
+    Attributes:
+        product_ids: (products,) int64.
+        products: prepared for the product tower.
+        title_queries: the second halves of the products' titles. A shopper's words are fewer than a title's, and
+            those at its end say what the thing is.
+        queries: texts; the title queries where none were given.
+        relevant: ids of the products that answer each query; None where nothing is judged.
+    """
+
+    product_ids: np.ndarray
+    products: ProductBatch
+    title_queries: list[str]
+    queries: list[str]
+    relevant: list[set[int]] | None = None
+
+
+def take(products: ProductBatch, rows: np.ndarray) -> ProductBatch:
+    """Some of the products, in the order of `rows` (count,) int64."""
+    return ProductBatch(**{name: array[rows] for name, array in products.tensors().items()})
+
+
+def read_sample(
+    catalog: Path,
+    preprocess: ProductPreprocessor,
+    size: int | None = SAMPLE_PRODUCTS,
+    *,
+    queries: Path | None = None,
+    qrels: Path | None = None,
+) -> ParitySample:
+    """The first usable products of a catalogue, and queries.
+
+    Args:
+        catalog: see `shopwindow.indexing.catalogue.reading.Catalog`.
+        preprocess: of the checkpoint's towers.
+        size: products at most, rounded up to whole reads; None for all of them.
+        queries: parquet with query_id, text.
+        qrels: parquet with query_id, product_id, relevance; leaves out the queries that nothing is judged for.
+
+    Raises:
+        CatalogError: unreadable, or fewer than RANKED usable products or queries.
+        ValueError: qrels without queries, or no query has a relevant product.
+    """
+    if qrels is not None and queries is None:
+        raise ValueError(f"qrels: {qrels} judges the queries of a file that was not given; name it with --queries")
+    source = Catalog(catalog)
+    wanted = source.rows if size is None else min(size, source.rows)
+    batches: list[ProductBatch] = []
+    ids: list[np.ndarray] = []
+    texts: list[str] = []
+    found = 0
+    with progress_bar(total=wanted, desc="reading the sample", unit="product") as bar:
+        for part in source.batches(preprocess, min(wanted, SAMPLE_PRODUCTS) or 1, Skipped()):
+            if part.batch is not None:
+                batches.append(part.batch)
+                ids.append(part.product_ids)
+                titles = part.attributes[TITLE].to_pylist() if TITLE in part.attributes.column_names else []
+                words = [clean_text(TITLE, title or "").split() for title in titles]
+                texts += [" ".join(title[len(title) // 2 :]) for title in words if title]
+                found += len(part.product_ids)
+                bar.update(len(part.product_ids))
+            if found >= wanted:
+                break
+    if found < RANKED or len(texts) < RANKED:
+        raise CatalogError(
+            f"sample: {catalog} has {found} usable products, {len(texts)} with titles; at least {RANKED} are needed"
+        )
+    asked, relevant = texts, None
+    if queries is not None and qrels is not None:
+        judged = read_judgements(queries, qrels)
+        asked, relevant = judged.queries, judged.relevant
+    elif queries is not None:
+        asked = pq.read_table(queries, columns=["text"])["text"].to_pylist()
+    return ParitySample(
+        product_ids=np.concatenate(ids),
+        products=concatenate(batches),
+        title_queries=texts,
+        queries=asked,
+        relevant=relevant,
+    )

@@ -1,0 +1,1 @@
+"""`shopwindow export`: the templates rendered, the repository complete."""

@@ -1,0 +1,199 @@
+"""`shopwindow export`: a checkpoint to a complete, checked model repository."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from shopwindow.base.cores import usable_cores
+from shopwindow.base.progress_bar import progress_bar
+from shopwindow.base.whole_folders import replacing
+from shopwindow.retrieval.embedding.bundle import FILE as BUNDLE
+from shopwindow.retrieval.embedding.bundle import Bundle
+from shopwindow.retrieval.embedding.product_inputs import ProductPreprocessor
+from shopwindow.retrieval.embedding.repository_layout import RepositoryLayout
+from shopwindow.retrieval.embedding.text import TextEncoder
+from shopwindow.retrieval.pipeline import InProcessPipeline
+from shopwindow.towers.architecture.checkpoint import Checkpoint, load_checkpoint
+from shopwindow_export.errors import ExportError, ParityError
+from shopwindow_export.graphs.onnx_export import export_product_tower, export_query_tower
+from shopwindow_export.graphs.precisions import PRECISIONS, QUANTISED, RUNS_ON_CPU
+from shopwindow_export.parity import ParityReport, ParitySample, measure_parity, read_sample
+from shopwindow_export.parity.layers import LayerDrift, worst, worst_layers
+from shopwindow_export.parity.pages import HTML_FILE, JSON_FILE, write_report
+from shopwindow_export.parity.sample import SAMPLE_PRODUCTS
+from shopwindow_export.parity.scale_inputs import product_feeds, query_feeds
+from shopwindow_export.parity.speed import Speed, measure_speed
+from shopwindow_export.plans import build_plans, can_build_plans
+from shopwindow_export.repository.rendering import ENSEMBLE_PROFILE, ONNXRUNTIME_PROFILE, GpuOptions, render_models
+from shopwindow_export.validation.run import validate_repository
+
+PROFILES = ("cpu", ENSEMBLE_PROFILE, ONNXRUNTIME_PROFILE, "gpu")
+PLAN = "model.plan"  # may be built later, on the GPU that serves it
+UNMEASURED = "not measured: ONNX Runtime has no kernels for it on a CPU, so that its parity needs a GPU"
+
+
+def export_repository(
+    checkpoint_folder: Path,
+    repository: Path,
+    sample: Path,
+    *,
+    precision: str = "fp32",
+    cpu_instances: int | None = None,
+    queries: Path | None = None,
+    qrels: Path | None = None,
+    sample_size: int | None = SAMPLE_PRODUCTS,
+    report_folder: Path | None = None,
+    gpu: GpuOptions | None = None,
+) -> ParityReport | None:
+    """Export a checkpoint. A repository that stands at `repository` is replaced only when all went well.
+
+    On a machine with a GPU and TensorRT it holds the plans too; those of the replaced one that still fit are kept.
+
+    Args:
+        checkpoint_folder: see `shopwindow.towers.architecture.checkpoint`.
+        repository: folder to write.
+        sample: a catalogue on whose products parity is measured, and scales of 8 bits before that.
+        precision: of the graphs, one of `shopwindow_export.graphs.precisions.PRECISIONS`.
+        cpu_instances: processes that answer `retrieve` on a CPU, which share out the cores that a server may use
+            among themselves; default one for every two of this machine's.
+        queries: parquet with query_id, text; default the ends of the sample's titles.
+        qrels: parquet with query_id, product_id, relevance: also compares recall.
+        sample_size: products of the sample at most; None for all of them.
+        report_folder: receives parity.json and parity.html, also where parity fails; default `parity` beside
+            `repository`, which keeps a copy of parity.json.
+        gpu: what the GPU profiles depend on.
+
+    Returns:
+        The report; None where the precision cannot be measured on a CPU.
+
+    Raises:
+        ValueError: unknown precision, or qrels that do not fit the queries.
+        FileNotFoundError: the checkpoint is incomplete.
+        FileExistsError: `repository` holds something that is not a model repository.
+        ParityError: the graphs do not rank as PyTorch does.
+        ParityError: the graphs do not rank as PyTorch does.
+        ExportError: a graph is unfit, the sample is too small, or the rendered repository does not validate.
+        PlanError: TensorRT would not build a plan.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision: must be one of {', '.join(PRECISIONS)}, got {precision!r}")
+    report_folder = report_folder or repository.resolve().parent / "parity"
+    with progress_bar(total=7, desc="export", unit="step") as bar, replacing(repository, BUNDLE) as target:
+        checkpoint = load_checkpoint(checkpoint_folder)
+        config = checkpoint.towers.config
+        bundle = Bundle(
+            tower_hash=checkpoint.tower_hash,
+            embedding_dim=config.embedding_dim,
+            query_max_tokens=config.query_max_tokens,
+            title_max_tokens=config.title_max_tokens,
+            image_size=config.image_size,
+            precision=precision,
+        )
+        render_models(target, bundle, cpu_instances=cpu_instances or math.ceil(usable_cores() / 2), gpu=gpu)
+        layout = RepositoryLayout(target)
+        for place in (layout.query_tokenizer, layout.title_tokenizer):
+            shutil.copyfile(checkpoint_folder / "tokenizer.json", place)
+        bar.update()
+        bar.set_postfix_str("sample")
+        titles = TextEncoder.read(layout.title_tokenizer, config.title_max_tokens)
+        preprocess = ProductPreprocessor(titles, config.image_size)
+        inputs = read_sample(sample, preprocess, sample_size, queries=queries, qrels=qrels)
+        bar.update()
+        bar.set_postfix_str("query tower")
+        quantised = precision in QUANTISED
+        tokenizer = TextEncoder.read(layout.query_tokenizer, config.query_max_tokens)
+        feeds = query_feeds(inputs, tokenizer) if quantised else ()
+        export_query_tower(checkpoint.towers, layout.query_tower, precision, feeds)
+        bar.update()
+        bar.set_postfix_str("product tower")
+        feeds = product_feeds(inputs) if quantised else ()
+        export_product_tower(checkpoint.towers, layout.product_tower, precision, feeds)
+        bundle.sealed(target).write(target)
+        bar.update()
+        bar.set_postfix_str("parity")
+        report = _gate(checkpoint, target, inputs, precision, report_folder)
+        bar.update()
+        bar.set_postfix_str("plans")
+        if can_build_plans():
+            build_plans(target, earlier=repository, progress=False)
+        bar.update()
+        bar.set_postfix_str("validation")
+        problems = [
+            f"profile {profile}: {problem}"
+            for profile in PROFILES
+            for problem in validate_repository(target, profile=profile)
+            if problem.severity == "error" and not problem.file.endswith(PLAN)
+        ]
+        if problems:
+            raise ExportError("the rendered repository does not validate:\n" + "\n".join(problems))
+        bar.update()
+        bar.set_postfix_str("")
+    return report
+
+
+def export_fastest(checkpoint_folder: Path, repository: Path, sample: Path, **options: Any) -> ParityReport | None:
+    """Export in 8 bits where they keep their budget and are worth it on this CPU, else in float32.
+
+    Arguments, result and errors are those of `export_repository`.
+    """
+    try:
+        report = export_repository(checkpoint_folder, repository, sample, precision="int8", **options)
+    except ParityError:
+        report = None
+    if report is not None and report.speed is not None and report.speed.worthwhile:
+        return report
+    return export_repository(checkpoint_folder, repository, sample, precision="fp32", **options)
+
+
+def _gate(
+    checkpoint: Checkpoint, repository: Path, sample: ParitySample, precision: str, report_folder: Path
+) -> ParityReport | None:
+    """Measure parity, write the report, and raise ParityError below the budget."""
+    kept = repository / JSON_FILE
+    if precision not in RUNS_ON_CPU:
+        kept.write_text(json.dumps({"precision": precision, "passed": None, "note": UNMEASURED}, indent=2) + "\n")
+        return None
+    report = measure_parity(checkpoint, InProcessPipeline(repository, threads=usable_cores()), sample, precision)
+    if not report.passed and precision != "fp32":
+        report = dataclasses.replace(report, layers=_find_layers(checkpoint, repository, sample))
+    if report.passed and precision in QUANTISED:
+        report = dataclasses.replace(report, speed=_measure_speed(checkpoint, repository, sample))
+    write_report(report_folder, report)
+    if not report.passed:
+        raise ParityError(
+            f"the {precision} graphs do not rank as PyTorch does, nothing was written: "
+            f"{'; '.join(report.shortfalls)} (report: {report_folder / HTML_FILE})"
+        )
+    shutil.copyfile(report_folder / JSON_FILE, kept)
+    return report
+
+
+def _measure_speed(checkpoint: Checkpoint, repository: Path, sample: ParitySample) -> Speed:
+    """Throughput over that of float32 graphs of the same towers."""
+    with tempfile.TemporaryDirectory() as folder:
+        layout = RepositoryLayout(Path(folder))
+        for file, export in ((layout.query_tower, export_query_tower), (layout.product_tower, export_product_tower)):
+            file.parent.mkdir(parents=True)
+            export(checkpoint.towers, file)
+        return measure_speed(Path(folder), repository, sample, checkpoint.towers.config.query_max_tokens)
+
+
+def _find_layers(checkpoint: Checkpoint, repository: Path, sample: ParitySample) -> tuple[LayerDrift, ...]:
+    """The layers of both towers that drift most from float32, on a few products and queries."""
+    layout = RepositoryLayout(repository)
+    tokenizer = TextEncoder.read(layout.query_tokenizer, checkpoint.towers.config.query_max_tokens)
+    with tempfile.TemporaryDirectory() as folder:
+        query, product = Path(folder) / "query.onnx", Path(folder) / "product.onnx"
+        export_query_tower(checkpoint.towers, query)
+        export_product_tower(checkpoint.towers, product)
+        drifts = [
+            *worst_layers("query", query, layout.query_tower, query_feeds(sample, tokenizer)[0]),
+            *worst_layers("product", product, layout.product_tower, product_feeds(sample)[0]),
+        ]
+    return tuple(worst(drifts))

@@ -1,0 +1,1 @@
+"""The checks behind `shopwindow_export.validation.run`, by what they look at."""

@@ -1,1 +1,0 @@
-"""The checks behind `export.validate`, by what they look at."""

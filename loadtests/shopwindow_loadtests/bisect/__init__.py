@@ -1,0 +1,1 @@
+"""`shopwindow bisect`: where a query's time goes."""

@@ -1,0 +1,1 @@
+"""`make bench-index`: recipes at millions of vectors."""

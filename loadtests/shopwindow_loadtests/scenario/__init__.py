@@ -1,0 +1,1 @@
+"""What is sent: options, mix, shape of the load, queries, exact answers."""

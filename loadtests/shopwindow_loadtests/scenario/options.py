@@ -1,0 +1,156 @@
+"""What a load test is told, as one value that also travels to the Locust processes."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+from shopwindow_loadtests.scenario.shapes import Shape
+
+_SEEDS = 10**6  # short enough to be typed again
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadTestOptions:
+    """One load test.
+
+    Attributes:
+        url: `host:port` of the server's gRPC service.
+        users: Closed loop: how many users there are; each sends its next request when it has its answer. More than
+            one number where the shape asks for them.
+        rate: Open loop: requests a second, sent whether or not earlier ones were answered. Users or rate, not both.
+        shape: How users or rate change over the test: soak, steps, spike or ramp; see `Shape`.
+        arrivals: When an open-loop request is due: "poisson" (as independent shoppers come) or "constant".
+        max_in_flight: Open loop: requests on their way at once. One that is due beyond is a failed one, `NotSent`.
+        duration_s: Length of the test in seconds.
+        mix: YAML file of what is sent, see `read_mix`; None sends `queries`, `batch` in a request.
+        queries: Without `mix`. Queries, the most popular first: parquet with a column `text`, or text, one a line.
+        batch: Without `mix`. Queries in one request.
+        top_k: Products a query, where the mix doesn't say.
+        zipf: How much the popular dominate, where the mix doesn't say: rank r is drawn in proportion to `r ** -zipf`.
+        recall_share: Share of the distinct queries whose exact answers are worked out before the test, 0 to 1.
+        recall_k: The k of recall@k.
+        repository: Model repository whose query tower embeds them.
+        index: Index folder, or index home, that is searched exactly; the one that is served.
+        seed: Of all draws; the same seed draws the same. Another one each time by default: what a server has seen
+            before may be in its cache, and two tests of the same draws agree on what they happened to draw.
+        timeout_s: Deadline of a request in seconds.
+        slo: YAML file of limits, see `read_slo`.
+        max_p99_ms: Without `slo`: limit on the 99th percentile; a failed request is slower than any limit.
+        max_error_share: Without `slo`: limit on the share of failed requests.
+        min_samples: Without `slo`: answered requests needed; None for ten beyond the highest percentile limited.
+        max_late_ms: A missed SLO is the harness's own failure when it sent the 99th percentile of its requests later.
+        baseline: `samples.parquet` of an earlier test, or its folder, to compare with.
+        noise: Differences of timings and throughput below this share are noise, whatever the samples say.
+        workers: Processes that send.
+        elsewhere: How many of them are started on other machines, with `join`.
+        port: Where workers find this test; 0 picks one.
+        join: `host:port` of another test to be a worker of, with otherwise the same options.
+        out: Folder of the report and the raw samples.
+
+    Raises:
+        ValueError: A value is out of range, or a file is missing.
+    """
+
+    url: str = "localhost:8001"
+    users: tuple[float, ...] = ()
+    rate: tuple[float, ...] = ()
+    shape: str = "soak"
+    arrivals: str = "poisson"
+    max_in_flight: int = 256
+    duration_s: float = 30.0
+    mix: Path | None = None
+    queries: Path | None = None
+    batch: int = 1
+    top_k: int = 100
+    zipf: float = 1.0
+    recall_share: float = 0.0
+    recall_k: int = 10
+    repository: Path = Path("build/model_repository")
+    index: Path = Path("build/index")
+    seed: int = field(default_factory=lambda: random.randrange(_SEEDS))
+    timeout_s: float = 5.0
+    slo: Path | None = None
+    max_p99_ms: float | None = None
+    max_error_share: float = 0.0
+    min_samples: int | None = None
+    max_late_ms: float = 100.0
+    baseline: Path | None = None
+    noise: float = 0.12
+    workers: int = 1
+    elsewhere: int = 0
+    port: int = 0
+    join: str | None = None
+    out: Path = Path("build/loadtest")
+
+    def __post_init__(self) -> None:
+        for name in ("batch", "top_k", "recall_k", "max_in_flight", "workers"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)!r}")
+        if self.min_samples is not None and self.min_samples < 1:
+            raise ValueError(f"min_samples must be at least 1, got {self.min_samples!r}")
+        for name in ("duration_s", "timeout_s", "max_p99_ms", "max_late_ms"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(f"{name} must be finite and above 0, got {value!r}")
+        for name in ("zipf", "noise"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be finite and at least 0, got {getattr(self, name)!r}")
+        for name in ("max_error_share", "recall_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be between 0 and 1, got {getattr(self, name)!r}")
+        if bool(self.users) == bool(self.rate):
+            raise ValueError(f"give users (closed loop) or rate (open loop), got users {self.users}, rate {self.rate}")
+        if self.arrivals not in ("poisson", "constant"):
+            raise ValueError(f"arrivals must be poisson or constant, got {self.arrivals!r}")
+        if (self.mix is None) == (self.queries is None):
+            raise ValueError(f"give mix or queries, got mix {self.mix} and queries {self.queries}")
+        for name in ("mix", "queries", "slo", "baseline"):
+            path = getattr(self, name)
+            if path is not None and not path.exists():
+                raise ValueError(f"{name} must be a file, and there is none at {path}")
+        if not 0 <= self.elsewhere <= self.workers:
+            raise ValueError(f"elsewhere must be 0 to workers={self.workers}, got {self.elsewhere!r}")
+        if self.open_loop and self.max_in_flight < self.workers:
+            raise ValueError(f"max_in_flight must be at least workers={self.workers}, got {self.max_in_flight!r}")
+        if min(self.load.levels) < self.workers and not self.open_loop:
+            raise ValueError(f"users must be at least workers={self.workers}, got {min(self.users):g}")
+
+    @property
+    def open_loop(self) -> bool:
+        """Whether requests are sent at their time, not when there was an answer."""
+        return bool(self.rate)
+
+    @property
+    def load(self) -> Shape:
+        """Users, or requests a second, over time."""
+        return Shape(kind=self.shape, levels=self.rate or self.users, duration_s=self.duration_s)
+
+    @property
+    def samples_file(self) -> Path:
+        """Where the raw samples are."""
+        return self.out / "samples.parquet"
+
+    @property
+    def answers_file(self) -> Path:
+        """Where the exact answers are, while there are any."""
+        return self.out / "exact_answers.json"
+
+    def to_json(self) -> str:
+        """Write the options as JSON."""
+        return json.dumps(asdict(self), default=str)
+
+    @classmethod
+    def from_json(cls, text: str) -> LoadTestOptions:
+        """Read what `to_json` wrote."""
+        values = json.loads(text)
+        for one in fields(cls):
+            value = values[one.name]
+            if isinstance(value, list):
+                values[one.name] = tuple(value)
+            elif value is not None and str(one.type).startswith("Path"):
+                values[one.name] = Path(value)
+        return cls(**values)

@@ -1,0 +1,1 @@
+"""Sends the load with Locust; `shopwindow loadtest`."""

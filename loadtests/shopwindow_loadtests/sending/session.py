@@ -1,0 +1,108 @@
+"""What one process sends during a load test, closed or open loop. Needs gevent in place, see the locustfile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import gevent
+from gevent.pool import Pool
+
+from shopwindow_client import RetrievalClient
+from shopwindow_loadtests.judging.samples import NOT_SENT, Sample
+from shopwindow_loadtests.scenario.mix import Mix
+from shopwindow_loadtests.scenario.options import LoadTestOptions
+from shopwindow_loadtests.scenario.shapes import due_times
+from shopwindow_loadtests.scenario.truth import ExactAnswers
+from shopwindow_loadtests.sending.cpu_share import CpuShare
+from shopwindow_loadtests.sending.sender import Drawn, Traffic, now, send
+
+REPORT_S = 0.5
+
+
+class Session:
+    """One process's part of a load test.
+
+    Args:
+        options: The test.
+        mix: What to send.
+        deliver: Takes the samples, see `Collector.take`.
+    """
+
+    def __init__(self, options: LoadTestOptions, mix: Mix, deliver: Callable[..., None]) -> None:
+        self.finished = False  # no further request is to be sent
+        self._options, self._mix, self._deliver = options, mix, deliver
+        self._answers = ExactAnswers.read(options.answers_file) if options.recall_share else None
+        # Retries would hide failures, and their pauses would count as the server's time.
+        self._client = RetrievalClient(options.url, timeout_s=options.timeout_s, retry=None)
+        self._samples: list[Sample] = []
+        self._in_flight = 0
+        self._worker, self._started = 0, float("inf")
+        self._schedule_ended = not options.open_loop
+
+    def start(self, worker: int) -> None:
+        """Let the time run.
+
+        Args:
+            worker: Number of this process, from 0.
+        """
+        self._client.health()  # opens the connection, which no request of the test has to wait for then
+        self._worker = worker
+        self._traffic = Traffic(self._mix, self._options.seed * 1000 + worker)
+        self._due: list[float] = []
+        if self._options.open_loop:
+            options = self._options
+            self._due = due_times(
+                options.load, arrivals=options.arrivals, seed=options.seed, worker=worker, workers=options.workers
+            ).tolist()
+        self._started = now()
+        self._cpu = CpuShare()
+        gevent.spawn(self._report)
+
+    def send_one(self) -> None:
+        """Closed loop: send a request and wait for its answer."""
+        if self.finished or now() > self._started + self._options.duration_s:
+            gevent.sleep(REPORT_S)
+            return
+        if self._send(self._traffic.draw(), None):
+            gevent.sleep(0.05)  # a server that refuses at once must not turn the users into a busy loop
+
+    def send_when_due(self) -> None:
+        """Open loop: send all requests, each when it is due, whatever became of those before."""
+        if self._schedule_ended:
+            gevent.sleep(REPORT_S)
+            return
+        pool = Pool(self._options.max_in_flight // self._options.workers)
+        for due in self._due:
+            drawn = self._traffic.draw()
+            at = self._started + due
+            gevent.sleep(max(0.0, at - now()))  # also when late: those on their way need their turn
+            if self.finished:
+                break
+            if pool.full():
+                unsent = Sample(at, 0.0, 0.0, drawn.request.name, drawn.request.batch, NOT_SENT, worker=self._worker)
+                self._samples.append(unsent)
+            else:
+                pool.spawn(self._send, drawn, at)
+        pool.join()
+        self._schedule_ended = True
+
+    def _send(self, drawn: Drawn, due: float | None) -> str:
+        """Send a request and return its error."""
+        self._in_flight += 1
+        try:
+            sample = send(drawn, self._client, due=due, answers=self._answers, worker=self._worker)
+        finally:
+            self._in_flight -= 1
+        self._samples.append(sample)
+        return sample.error
+
+    def _report(self) -> None:
+        done = False
+        while not done:
+            gevent.sleep(REPORT_S)
+            over = self.finished or now() > self._started + self._options.duration_s
+            done = over and self._schedule_ended and not self._in_flight
+            rows, self._samples = self._samples, []
+            self._deliver(
+                rows=[list(row) for row in rows], worker=self._worker, done=done, cpu=self._cpu.look(), clock_s=now()
+            )

@@ -1,0 +1,1 @@
+"""`make soak`: swaps, updates and kills under load."""

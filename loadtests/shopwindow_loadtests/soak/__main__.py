@@ -1,0 +1,207 @@
+"""`make soak`: an index that changes all the time under a steady load, then processes killed one by one.
+
+The server is `shopwindow serve`, watch and health endpoint included. First generations are built anew, updated
+(products that were just shown are removed, others changed and added) and rolled back; then one process of every Python
+model is killed with SIGKILL. Every figure is printed with PASS or FAIL. Products are made up, in a temporary home.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from shopwindow.retrieval.index.home import IndexHome
+from shopwindow.retrieval.live.awaiting_servers import wait_until_served
+from shopwindow_loadtests.soak.callers import Load
+from shopwindow_loadtests.soak.catalogue import ADDED, CHANGED, IDS, REMOVED, Catalogue
+from shopwindow_loadtests.soak.timeline import Timeline
+from shopwindow_loadtests.soak.watched_server import TOLD_WITHIN_S, Recovery, WatchedServer
+
+SETTLING = 5  # swaps after which memory must stay as it is
+MAX_GROWTH = 0.05
+RECOVERED_WITHIN_S = 10.0
+_SERVED_WITHIN_S = 120.0
+_MIB = 2**20
+
+
+@dataclass
+class Verdicts:
+    """Figures, each with whether it is as it should be."""
+
+    passed: bool = True
+
+    def add(self, passed: bool, text: str) -> None:
+        """Print a figure."""
+        self.passed = self.passed and passed
+        print(f"{'PASS' if passed else 'FAIL'}  {text}", flush=True)
+
+
+@dataclass
+class Changes:
+    """Publishes one change after the other, each when the one before is served, and keeps the timeline.
+
+    Args:
+        catalogue: what is published.
+        timeline: of the load.
+
+    Attributes:
+        memory: bytes that the server's processes take, after each swap.
+        slowest: seconds from a change's publishing until it was served by all processes.
+        count: changes of all kinds.
+    """
+
+    catalogue: Catalogue
+    timeline: Timeline
+    memory: list[int] = field(default_factory=list)
+    slowest: float = 0.0
+    count: int = 0
+
+    def swap(self) -> None:
+        """Build a generation anew."""
+        generation = self.catalogue.next_generation
+        self.timeline.begin(generation, self.catalogue.products_of(generation))
+        self._wait(self.catalogue.build())
+
+    def roll_back(self) -> None:
+        """Go back to the generation before."""
+        pointer = self.catalogue.home.pointer
+        assert pointer is not None and pointer.previous is not None  # the first change was a swap
+        self.timeline.begin(pointer.previous)
+        self._wait(self.catalogue.roll_back())
+
+    def update(self, shown: np.ndarray) -> None:
+        """Change what is served.
+
+        Args:
+            shown: (k,) int64, products that were found just now: the first of them go.
+        """
+        products, generation = self.timeline.newest, self.catalogue.next_generation
+        here = shown[np.isin(shown, products)]
+        removed = (here if len(here) >= REMOVED else products)[:REMOVED]
+        changed = products[~np.isin(products, removed)][:CHANGED]
+        added = generation * IDS + np.arange(ADDED)
+        self.timeline.begin(generation, np.union1d(np.setdiff1d(products, removed), added))
+        self._wait(self.catalogue.update(removed.tolist(), changed.tolist(), added.tolist()))
+
+    def _wait(self, generation: int) -> None:
+        started = time.monotonic()
+        wait_until_served(self.catalogue.home.path, generation, _SERVED_WITHIN_S)
+        self.timeline.settle()
+        self.slowest = max(self.slowest, time.monotonic() - started)
+        self.count += 1
+
+
+def change_all_the_time(
+    server: WatchedServer, changes: Changes, load: Load, *, swaps: int, rollbacks: int, updates: int
+) -> None:
+    """Swap so many times; updates and rollbacks are spread among the swaps."""
+    for swap in range(swaps):
+        changes.swap()
+        time.sleep(1)  # requests in flight end, and what they held is freed
+        changes.memory.append(server.memory)
+        for _ in range(_share(updates, swaps, swap)):
+            changes.update(load.shown)
+        for _ in range(_share(rollbacks, swaps, swap)):
+            changes.roll_back()
+        print(f"swap {swap + 1} of {swaps}: {changes.memory[-1] / _MIB:.0f} MiB", flush=True)
+
+
+def _share(total: int, parts: int, part: int) -> int:
+    return total * (part + 1) // parts - total * part // parts
+
+
+def judge_changes(verdicts: Verdicts, server: WatchedServer, changes: Changes, load: Load, rate: float) -> None:
+    """Print what the changes cost."""
+    reached, sent = load.reached, load.answered + len(load.failures)
+    verdicts.add(reached >= rate, f"answered {reached:.1f} requests/s, at least {rate:g} wanted")
+    verdicts.add(not load.failures, f"failed requests: {len(load.failures)} of {sent}")
+    for failure in load.failures[:3]:
+        print(f"      {failure.error}")
+    verdicts.add(load.mixed == 0, f"replies that mix generations: {load.mixed}")
+    verdicts.add(load.gone == 0, f"replies with a product that was removed before: {load.gone}")
+    if len(changes.memory) > SETTLING:
+        settled, most = changes.memory[SETTLING - 1], max(changes.memory[SETTLING:])
+        growth = most / settled - 1
+        text = f"memory after {SETTLING} swaps {settled / _MIB:.0f} MiB, then at most {growth:+.1%}"
+        verdicts.add(growth <= MAX_GROWTH, f"{text}, {MAX_GROWTH:.0%} allowed")
+    else:
+        verdicts.add(False, f"memory: not judged, as it takes more than {SETTLING} swaps")
+    looks, unready = server.looks
+    verdicts.add(unready == 0, f"health endpoint not ready while all was well: {unready} of {looks} looks")
+    late = np.quantile(load.seconds, [0.5, 0.99, 0.999]) * 1000
+    print(
+        f"      {changes.count} changes, the slowest was served after {changes.slowest:.1f} s; latency from the "
+        f"planned start, ms: p50 {late[0]:.1f}, p99 {late[1]:.1f}, p99.9 {late[2]:.1f}"
+    )
+
+
+def judge_kills(verdicts: Verdicts, server: WatchedServer, recoveries: list[Recovery], load: Load) -> None:
+    """Print what killed processes cost."""
+    slowest = max(recoveries, key=lambda recovery: recovery.seconds)
+    verdicts.add(
+        slowest.seconds <= RECOVERED_WITHIN_S,
+        f"{len(recoveries)} models killed, the slowest ({slowest.model}) well again after {slowest.seconds:.1f} s, "
+        f"{RECOVERED_WITHIN_S:g} s allowed",
+    )
+    failures = [*load.failures, *(failure for recovery in recoveries for failure in recovery.failures)]
+    final = [failure for failure in failures if not failure.error.retryable]
+    verdicts.add(not final, f"errors meanwhile that are not typed and retryable: {len(final)} of {len(failures)}")
+    for failure in final[:3]:
+        print(f"      {type(failure.error).__name__}: {failure.error}")
+    untold = [failure for failure in failures if not server.was_told(failure.at)]
+    verdicts.add(
+        not untold, f"errors that the health endpoint did not tell of within {TOLD_WITHIN_S:g} s: {len(untold)}"
+    )
+    wrong = load.mixed + load.gone
+    verdicts.add(wrong == 0, f"replies meanwhile that mix generations or have a removed product: {wrong}")
+
+
+def soak(options: argparse.Namespace, folder: Path) -> bool:
+    """Run the soak and print what came out; returns whether all criteria hold."""
+    home, timeline, verdicts = IndexHome(folder / "home"), Timeline(), Verdicts()
+    catalogue = Catalogue(home=home, repository=options.repository, rows=options.rows)
+    changes = Changes(catalogue, timeline)
+    changes.swap()  # nobody serves yet
+    with WatchedServer(options.repository, home.path, folder / "triton.log") as server:
+        with Load(server.url, options.rate, timeline) as load:
+            change_all_the_time(
+                server, changes, load, swaps=options.swaps, rollbacks=options.rollbacks, updates=options.updates
+            )
+            judge_changes(verdicts, server, changes, load, options.rate)
+        if options.kills:
+            with Load(server.url, options.rate, timeline) as load:
+                recoveries = []
+                for model in server.models:
+                    recoveries.append(server.kill_and_wait(model))
+                    print(f"{model}: well again {recoveries[-1].seconds:.1f} s after SIGKILL", flush=True)
+            judge_kills(verdicts, server, recoveries, load)
+        for line in server.lines if not verdicts.passed else ():
+            print(f"      {line}")
+    return verdicts.passed
+
+
+def main() -> int:
+    """Read the options and run; 0 when all criteria hold."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repository", type=Path, default=Path("build/model_repository"))
+    parser.add_argument("--swaps", type=int, default=50, help="default: %(default)s")
+    parser.add_argument("--rollbacks", type=int, default=20, help="default: %(default)s")
+    parser.add_argument("--updates", type=int, default=100, help="default: %(default)s")
+    parser.add_argument("--rate", type=float, default=100.0, help="least requests a second (default: %(default)s)")
+    parser.add_argument("--rows", type=int, default=20_000, help="products of a generation (default: %(default)s)")
+    parser.add_argument("--no-kills", dest="kills", action="store_false", help="leave out the killing")
+    options = parser.parse_args()
+    for name in ("swaps", "rate", "rows"):
+        if getattr(options, name) <= 0:
+            parser.error(f"--{name}: must be above 0, got {getattr(options, name)}")
+    with tempfile.TemporaryDirectory() as folder:
+        return not soak(options, Path(folder))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,193 @@
+"""`shopwindow serve` as a process of its own, and what its health endpoint says all the while."""
+
+from __future__ import annotations
+
+import bisect
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+
+from shopwindow.server.processes import Stub, child, kill, members, stubs
+from shopwindow_client import RetrievalClient, ShopwindowError
+from shopwindow_loadtests.soak.callers import Failure
+
+TOLD_WITHIN_S = 2.0  # the watch looks once a second
+_LOOK_S = 0.05
+_GIVE_UP_S = 60.0
+_START_S = 240.0
+
+# A call that passes through each Python model of the profile `cpu`, but for the steps of their own, which no pipeline
+# of this profile uses: they are watched all the same.
+CALLS: dict[str, Callable[[RetrievalClient], object]] = {
+    "retrieve": lambda client: client.retrieve("red dress", top_k=1),
+    "retrieve_similar": lambda client: client.retrieve_similar(title="red dress", top_k=1),
+    "embed_query": lambda client: client.embed_query("red dress"),
+    "embed_product": lambda client: client.embed_product(title="red dress"),
+    "query_tokenizer": lambda client: client.embed_query("red dress"),
+    "query_tower": lambda client: client.embed_query("red dress"),
+    "product_preprocessor": lambda client: client.embed_product(title="red dress"),
+    "product_tower": lambda client: client.embed_product(title="red dress"),
+    "product_index": lambda client: client.retrieve_by_embedding(client.embed_query("red dress"), top_k=1),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recovery:
+    """What became of a killed model.
+
+    Attributes:
+        model: its name.
+        seconds: from the kill until health endpoint and model were well again; infinite where that never came.
+        failures: of calls to this model meanwhile.
+    """
+
+    model: str
+    seconds: float
+    failures: list[Failure]
+
+
+class WatchedServer:
+    """The command, until the block ends.
+
+    Args:
+        repository: to serve.
+        index: the index home.
+        log: Triton's log.
+
+    Attributes:
+        url: of the gRPC endpoint.
+        lines: what the command said.
+    """
+
+    def __init__(self, repository: Path, index: Path, log: Path) -> None:
+        ports = [part for name in ("http", "grpc", "metrics", "health") for part in (f"--{name}-port", "0")]
+        command = [sys.executable, "-m", "shopwindow.cli.main", "serve", "--host", "127.0.0.1", *ports]
+        command += ["--repository", str(repository), "--index", str(index), "--log", str(log)]
+        self.lines: list[str] = []
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+        self._seen: list[tuple[float, bool]] = []
+        self._done = threading.Event()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        deadline = time.monotonic() + _START_S
+        while not any("Ctrl-C stops it." in line for line in self.lines):
+            if not self._reader.is_alive() or time.monotonic() > deadline:
+                self._process.kill()
+                raise RuntimeError("\n".join(["shopwindow serve did not start:", *self.lines]))
+            time.sleep(_LOOK_S)
+        addresses = dict(line.split() for line in self.lines if line.startswith("  ") and len(line.split()) == 2)
+        self.url = addresses["gRPC"]
+        self._health = addresses["health"].removeprefix("http://").partition("/")[0]
+        self._watcher = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> WatchedServer:
+        self._watcher.start()
+        while not self.is_ready:
+            time.sleep(_LOOK_S)
+        self._seen.clear()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._watcher.join()
+        family = [self.triton, *self._stub_ids()]
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(60)
+        finally:
+            self._process.kill()
+            for pid in filter(None, family):
+                kill(pid)
+
+    @property
+    def triton(self) -> int:
+        """Process id of the server; 0 while there is none."""
+        return child(self._process.pid)
+
+    @property
+    def stubs(self) -> list[Stub]:
+        """The processes of the Python models."""
+        return stubs(self.triton)
+
+    @property
+    def models(self) -> list[str]:
+        """The Python models, in alphabetical order."""
+        return sorted({stub.model for stub in self.stubs})
+
+    @property
+    def memory(self) -> int:
+        """Bytes of memory of its own (not of mapped files) that the server's processes take."""
+        return sum(_private_bytes(pid) for pid in members(self.triton))
+
+    @property
+    def is_ready(self) -> bool:
+        """What the health endpoint said last."""
+        return bool(self._seen) and self._seen[-1][1]
+
+    @property
+    def looks(self) -> tuple[int, int]:
+        """How often the health endpoint was asked, and how often it said that the server is not ready."""
+        seen = list(self._seen)
+        return len(seen), sum(not ready for _, ready in seen)
+
+    def was_told(self, moment: float) -> bool:
+        """Whether the health endpoint said at a moment, or soon after, that the server is not ready."""
+        seen = list(self._seen)
+        last = max(0, bisect.bisect(seen, (moment, True)) - 1)
+        return any(not ready for when, ready in seen[last:] if when <= moment + TOLD_WITHIN_S)
+
+    def kill_and_wait(self, model: str) -> Recovery:
+        """Kill a process of a model with SIGKILL, and call the model until all is well again."""
+        before = sorted(stub.model for stub in self.stubs)
+        victim = next(stub.pid for stub in self.stubs if stub.model == model)
+        failures: list[Failure] = []
+        noticed = answered = False
+        with RetrievalClient(self.url, timeout_s=_GIVE_UP_S, retry=None) as client:
+            began = time.monotonic()
+            kill(victim)
+            while not (noticed and answered and self.is_ready) and time.monotonic() < began + _GIVE_UP_S:
+                try:
+                    CALLS[model](client)
+                    answered = True
+                except ShopwindowError as error:
+                    failures.append(Failure(time.monotonic(), error))
+                    answered = False
+                noticed = any(not ready for when, ready in list(self._seen) if when >= began)
+                time.sleep(_LOOK_S)
+            took = time.monotonic() - began
+        complete = sorted(stub.model for stub in self.stubs if stub.pid != victim) == before
+        well = noticed and answered and self.is_ready and complete
+        return Recovery(model=model, seconds=took if well else float("inf"), failures=failures)
+
+    def _stub_ids(self) -> list[int]:
+        return [stub.pid for stub in self.stubs]
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self.lines.append(line.rstrip("\n"))
+
+    def _watch(self) -> None:
+        while not self._done.wait(_LOOK_S):
+            moment, ready = time.monotonic(), False
+            connection = HTTPConnection(self._health, timeout=5)
+            with suppress(OSError, HTTPException):
+                connection.request("GET", "/readyz")
+                ready = connection.getresponse().status == 200
+            connection.close()
+            self._seen.append((moment, ready))
+
+
+def _private_bytes(pid: int) -> int:
+    try:
+        lines = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    except OSError:
+        return 0
+    return int(lines.get("RssAnon", "0").split()[0]) * 1024

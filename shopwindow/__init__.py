@@ -1,0 +1,1 @@
+"""Everything that runs in, around and before the server."""

@@ -1,0 +1,1 @@
+"""What all rooms stand on: whole-folder writes, cores and memory, progress bar, skipped rows."""

@@ -1,0 +1,79 @@
+"""shopwindow duplicates"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from shopwindow.base.default_places import INDEX
+
+OUT = Path("build/duplicates")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--index", type=Path, default=INDEX, metavar="DIR", help="index (default: %(default)s)")
+    parser.add_argument(
+        "--supplier-column",
+        metavar="NAME",
+        help="column of the supplier, such as supplier_id; without it the whole catalogue is one supplier's",
+    )
+    parser.add_argument(
+        "--across", action="store_true", help="find what different suppliers sell, not what one lists several times"
+    )
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        default=0.95,
+        metavar="S",
+        help="lowest cosine of a pair; 'shopwindow evaluate' reports what suits the towers (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--pairs",
+        type=Path,
+        metavar="FILE",
+        help="parquet with trigger_id, recall_id and optionally label (1 the same, 0 not), to judge the result by",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=OUT,
+        metavar="DIR",
+        help="where duplicates.parquet, .json and .html go (default: %(default)s)",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Find the groups, say how many, write the report."""
+    import time
+
+    from shopwindow.cli.index.duplicates_report import Report, write_report
+    from shopwindow.retrieval.duplicates.groups import find_duplicates, supplier_codes
+    from shopwindow.retrieval.duplicates.labelled_pairs import compare_pairs, read_pairs
+    from shopwindow.retrieval.index.folder import read_index
+
+    if options.across and options.supplier_column is None:
+        raise ValueError("across: needs --supplier-column, which tells the suppliers apart")
+    labelled = read_pairs(options.pairs) if options.pairs else None  # a wrong file is told before the work
+    folder = read_index(options.index)
+    suppliers = supplier_codes(folder, options.supplier_column)
+    started = time.perf_counter()
+    groups = find_duplicates(folder, suppliers, threshold=options.threshold, across=options.across)
+    seconds = time.perf_counter() - started
+    agreement = None
+    if labelled is not None:
+        agreement = compare_pairs(labelled, groups, folder.product_ids, suppliers, across=options.across)
+    report = Report(
+        folder=folder,
+        suppliers=suppliers,
+        groups=groups,
+        column=options.supplier_column,
+        threshold=options.threshold,
+        across=options.across,
+        seconds=seconds,
+        agreement=agreement,
+    )
+    print(report)
+    files = write_report(options.out, report, options.index)
+    print(f"wrote {', '.join(map(str, files))}")
+    return 0

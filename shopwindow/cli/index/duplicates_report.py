@@ -1,0 +1,155 @@
+"""The report of `shopwindow duplicates`: duplicates.parquet and .json for programs, .html, with photos, for people."""
+
+from __future__ import annotations
+
+import html
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from shopwindow.cli.server.show import look_up, page, section
+from shopwindow.retrieval.duplicates.groups import EXACT_PRODUCTS, NEIGHBOURS, Groups
+from shopwindow.retrieval.duplicates.labelled_pairs import Agreement
+from shopwindow.retrieval.index.folder import IndexFolder
+from shopwindow_client import Results
+
+SHOWN_GROUPS = 50
+SHOWN_PRODUCTS = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What was found, and how.
+
+    Attributes:
+        folder: the index.
+        suppliers: (rows,) int32, whose each of its rows is; -1 was left out.
+        groups: see `Groups`.
+        column: the attribute column of the supplier; None for none.
+        threshold: lowest cosine of a link.
+        across: whether different suppliers were compared.
+        seconds: that it took.
+        agreement: with labelled pairs; None where there are none.
+    """
+
+    folder: IndexFolder
+    suppliers: np.ndarray
+    groups: Groups
+    column: str | None
+    threshold: float
+    across: bool
+    seconds: float
+    agreement: Agreement | None
+
+    @property
+    def exact(self) -> bool:
+        """Whether all pairs were compared; else what an index finds, for what was too much."""
+        of_each = np.bincount(self.suppliers[self.suppliers >= 0])
+        largest = of_each.sum() if self.across else of_each.max(initial=0)
+        return bool(largest <= EXACT_PRODUCTS)
+
+    def to_json(self) -> dict[str, Any]:
+        """The figures, without the groups."""
+        sizes = self.groups.sizes
+        found: dict[str, Any] = {
+            "index": {"generation": self.folder.manifest.generation, "tower_hash": self.folder.manifest.tower_hash},
+            "threshold": self.threshold,
+            "across": self.across,
+            "supplier_column": self.column,
+            "products": self.groups.compared,
+            "left_out": self.folder.manifest.count - self.groups.compared,
+            "suppliers": len(np.unique(self.suppliers[self.suppliers >= 0])),
+            "groups": len(sizes),
+            "products_in_groups": int(sizes.sum()),
+            "surplus": int(sizes.sum()) - len(sizes),
+            "largest_group": int(sizes.max(initial=0)),
+            "groups_by_size": {str(size): int(count) for size, count in enumerate(np.bincount(sizes)) if count},
+            "exact": self.exact,
+            "seconds": round(self.seconds, 2),
+        }
+        if self.agreement is not None:
+            rates = {"precision": self.agreement.precision, "recall": self.agreement.recall}
+            found["pairs"] = asdict(self.agreement) | rates
+        return found
+
+    def __str__(self) -> str:
+        """The figures in a few lines."""
+        figures = self.to_json()
+        suppliers = f" of {figures['suppliers']} suppliers" if self.column else ""
+        lines = [
+            f"compared {figures['products']} products{suppliers} in {self.seconds:.1f} s: {figures['groups']} groups "
+            f"of {figures['products_in_groups']} products"
+            + ("" if self.across else f", {figures['surplus']} of them surplus")
+        ]
+        if figures["left_out"]:
+            lines.append(f"left out {figures['left_out']} products without a {self.column}")
+        if not self.exact:
+            what = "the catalogue was" if self.across or not self.column else "large suppliers were"
+            lines.append(f"{what} too large to compare all pairs: the {NEIGHBOURS} nearest that the index finds")
+        if self.agreement is not None:
+            lines.append(
+                f"against {self.agreement.labelled} labelled pairs: precision {_share(self.agreement.precision)} "
+                f"({self.agreement.right} of {self.agreement.judged}), recall {_share(self.agreement.recall)}"
+            )
+        return "\n".join(lines)
+
+
+def write_report(out: Path, report: Report, index: Path) -> list[Path]:
+    """Write the three files.
+
+    Args:
+        out: folder, made when missing; files of the same names are replaced.
+        report: what was found.
+        index: where the index is, from which titles and photos are shown.
+
+    Returns:
+        The files written.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    files = [out / f"duplicates.{kind}" for kind in ("parquet", "json", "html")]
+    groups = report.groups
+    columns = {
+        "group": pa.array(groups.numbers),
+        "product_id": pa.array(report.folder.product_ids[groups.rows]),
+        "score": pa.array(groups.scores),
+    }
+    if report.column:
+        columns["supplier"] = report.folder.attributes[report.column].take(pa.array(groups.rows))
+    pq.write_table(pa.table(columns), files[0])
+    files[1].write_text(json.dumps(report.to_json(), indent=2) + "\n")
+    files[2].write_text(_to_html(report, index))
+    return files
+
+
+def _to_html(report: Report, index: Path) -> str:
+    """The figures, and the largest groups with their photos."""
+    slices = report.groups.slices[:SHOWN_GROUPS]
+    ids = np.full((len(slices), SHOWN_PRODUCTS), -1, np.int64)
+    scores = np.full(ids.shape, -np.inf, np.float32)
+    for row, where in enumerate(slices):
+        some = slice(where.start, min(where.stop, where.start + SHOWN_PRODUCTS))
+        ids[row, : some.stop - some.start] = report.folder.product_ids[report.groups.rows[some]]
+        scores[row, : some.stop - some.start] = report.groups.scores[some]
+    products = look_up(index, True, set(ids[ids >= 0].tolist()), images=True)
+    sizes = report.groups.sizes
+    names = [
+        f"Group {row}" + (f", the first {SHOWN_PRODUCTS} of {sizes[row]}" if sizes[row] > SHOWN_PRODUCTS else "")
+        for row in range(len(slices))
+    ]
+    title = "The same style at different suppliers" if report.across else "Duplicates"
+    lines = "<br>".join(html.escape(line) for line in str(report).splitlines())
+    which = f"<p>The {len(names)} largest groups:</p>" if len(sizes) > len(names) else ""
+    intro = (
+        f"<h1>{title}</h1><p>{lines}<br>A pair is linked from a cosine of {report.threshold} on; scores are those "
+        f"with the first product of the group.</p>{which}"
+    )
+    return page([intro, section(names, Results(ids, scores), products)])
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

@@ -1,0 +1,136 @@
+"""shopwindow index"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from shopwindow.base.default_places import SHOP
+from shopwindow.cli.common import add_repository
+from shopwindow.cli.index.generations import add_waiting, await_served
+
+# As `shopwindow.retrieval.engines.recipes.KINDS`, whose import would load FAISS for --help.
+RECIPES = ("flat", "hnsw", "ivf", "ivf-sq8", "ivf-pq32")
+MIB, GIB = 2**20, 2**30
+MILLION = 1_000_000
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "--catalog",
+        type=Path,
+        nargs="+",
+        default=[SHOP / "products.parquet"],
+        metavar="PATH",
+        help="parquet with product_id, title, image and attribute columns: files, folders and patterns such as "
+        "'shop/*.parquet' (default: the demo shop)",
+    )
+    add_repository(parser)
+    parser.add_argument("--out", type=Path, metavar="DIR", help="index home (default: `index` beside the repository)")
+    parser.add_argument("--recipe", choices=RECIPES, help="default: chosen by the number of products and the memory")
+    parser.add_argument("--recipes", action="store_true", help="say what the recipes cost, and do nothing else")
+    parser.add_argument(
+        "--memory", type=_gib, metavar="GIB", help="what the index may take while it is built (default: 70%% of free)"
+    )
+    parser.add_argument(
+        "--with-towers",
+        action="store_true",
+        help="the index carries the repository's towers, and a server with other ones (profile cpu) changes to both as "
+        "one step",
+    )
+    parser.add_argument(
+        "--if-changed",
+        action="store_true",
+        help="build nothing where what is to be served was made from the same catalogue (path, size and date of its "
+        "files) and towers, with the same --recipe and --with-towers; updates since then stay",
+    )
+    add_waiting(parser)
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--server", metavar="HOST:PORT", help="embed through a running server's gRPC instead of here")
+    where.add_argument(
+        "--ray",
+        nargs="?",
+        const="local",
+        metavar="ADDRESS",
+        help="embed on a Ray cluster, whose nodes share this file system (without ADDRESS: one on this machine)",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Build the index, say what came out, and wait until it is served."""
+    from shopwindow.indexing.build.run import build_index, built_already
+    from shopwindow.indexing.build.search_breadth import PROMISED_RECALL
+    from shopwindow.retrieval.embedding.repository_layout import default_index
+    from shopwindow.retrieval.index.home import resolve_index
+
+    if options.recipes:
+        print(recipe_table(_dimension(options.repository)))
+        return 0
+    out = options.out or default_index(options.repository)
+    if options.if_changed:
+        asked = {"recipe": options.recipe, "with_towers": options.with_towers}
+        if kept := built_already(options.catalog, options.repository, out, **asked):
+            print(f"kept {out}, generation {kept.generation}: it was built from this catalogue with these towers")
+            # The run that published it may have ended before it was served.
+            await_served(out, kept.generation, options.timeout, options.expect_processes)
+            return 0
+    manifest = build_index(
+        options.catalog,
+        options.repository,
+        out,
+        recipe=options.recipe,
+        memory=options.memory,
+        server=options.server,
+        ray=options.ray,
+        with_towers=options.with_towers,
+        say=print,
+    )
+    recipe = manifest.recipe
+    breadth = f", breadth {recipe.search_breadth} of {recipe.max_breadth}" if recipe.max_breadth else ""
+    print(
+        f"indexed {manifest.count} products ({manifest.dim} dimensions, recipe {recipe.factory}{breadth}) "
+        f"in {manifest.build_seconds:.1f} s, {manifest.count / max(manifest.build_seconds, 1e-9):.0f} products/s\n"
+        f"recall@100 against exact search: {manifest.recall_at_100:.4f}\n"
+        f"memory: {recipe.bytes_per_vector(manifest.dim):.0f} bytes a vector, towers {manifest.tower_hash[:12]}\n"
+        f"wrote {out}, generation {manifest.generation}"
+    )
+    if manifest.recall_at_100 < PROMISED_RECALL:
+        print(f"warning: recall@100 is below {PROMISED_RECALL}; try --recipe flat (exact) or another one")
+    if manifest.unfilterable:
+        print(f"not filterable, as of their types: {', '.join(manifest.unfilterable)}")
+    if manifest.skipped:
+        print(f"skipped {manifest.skipped} rows, listed with reasons in {resolve_index(out) / 'skipped.csv'}")
+    await_served(out, manifest.generation, options.timeout, options.expect_processes)
+    return 0
+
+
+def recipe_table(dim: int) -> str:
+    """What every recipe costs for a million vectors of `dim` dimensions, as text."""
+    from shopwindow.retrieval.engines.recipes import LOSSES, choose_recipe
+
+    lines = [
+        f"for a million vectors of {dim} dimensions, whose vectors.npy takes {4 * dim * MILLION / MIB:.0f} MiB of disk",
+        f"{'recipe':<10}{'MiB memory':>12}{'vectors scored':>17}   gives up",
+    ]
+    for kind in RECIPES:
+        recipe = choose_recipe(MILLION, kind)
+        memory = recipe.bytes_per_vector(dim) * MILLION / MIB
+        lines.append(f"{kind:<10}{memory:>12.0f}{recipe.share_scored(MILLION):>17.1%}   {LOSSES[kind]}")
+    return "\n".join([*lines, "vectors scored: by a search, before calibration widens it to a recall@100 of 0.98"])
+
+
+def _dimension(repository: Path) -> int:
+    from shopwindow.retrieval.embedding.bundle import Bundle
+
+    return Bundle.read(repository).embedding_dim if repository.is_dir() else 128
+
+
+def _gib(text: str) -> int:
+    try:
+        size = float(text)
+    except ValueError:
+        size = 0.0
+    if not 0 < size < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number of GiB above 0, got {text!r}")
+    return int(size * GIB)

@@ -1,0 +1,129 @@
+"""shopwindow plan"""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from shopwindow.cli.index.index import RECIPES
+
+if TYPE_CHECKING:
+    from shopwindow.retrieval.index.capacity import Plan
+
+_UNITS = {"k": 10**3, "M": 10**6, "B": 10**9}
+
+
+def count(text: str) -> int:
+    """A number of products on the command line, such as 100M or 2.5B."""
+    try:
+        factor = _UNITS.get(text[-1:], 1)
+        number = round(float(text[:-1] if factor > 1 else text) * factor)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be a number of products such as 500k, 100M or 1B, got {text!r}")
+    return number
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--count", type=count, required=True, metavar="N", help="products, such as 500k, 100M or 1B")
+    parser.add_argument("--dim", type=int, default=128, metavar="N", help="vector length (default: %(default)s)")
+    parser.add_argument("--recipe", choices=RECIPES, help="default: all of them")
+    parser.add_argument(
+        "--qps", type=float, default=1_000.0, metavar="N", help="queries a second, in total (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--p99-ms", type=float, default=50.0, metavar="MS", help="search and waiting at most (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--breadth",
+        type=int,
+        default=64,
+        metavar="N",
+        help="nprobe or efSearch, as the manifest.json of an index over a part of the catalogue has it "
+        "(default: %(default)s)",
+    )
+    parser.add_argument("--machine-gib", type=float, default=64.0, metavar="GIB", help="(default: %(default)s)")
+    parser.add_argument("--machine-cores", type=int, default=16, metavar="N", help="(default: %(default)s)")
+    parser.add_argument(
+        "--embed-rate",
+        type=float,
+        default=0.0,
+        metavar="N",
+        help="products embedded a second, all machines together, to count embedding into the build",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the plans; 1 when none keeps the p99."""
+    from shopwindow.retrieval.index.capacity import GIB, TITLE_BYTES, Wanted, make_plan, make_plans
+
+    wanted = Wanted(
+        count=options.count,
+        dim=options.dim,
+        qps=options.qps,
+        p99_s=options.p99_ms / 1e3,
+        breadth=options.breadth,
+        machine_bytes=round(options.machine_gib * GIB),
+        machine_cores=options.machine_cores,
+        embed_rate=options.embed_rate,
+    )
+    plans = [make_plan(wanted, options.recipe)] if options.recipe else make_plans(wanted)
+    print(
+        f"{wanted.count:,} products x {wanted.dim} dimensions, {wanted.qps:g} queries/s, p99 {options.p99_ms:g} ms, "
+        f"breadth {wanted.breadth}, machines of {options.machine_gib:g} GiB and {wanted.machine_cores} cores\n"
+    )
+    _table(plans)
+    print("\nmemory counts two generations, since a swap loads the new one beside the old; * misses the p99 asked for")
+    print(f"building takes {_size(wanted.count * TITLE_BYTES)} of memory for titles of six words, whatever the recipe")
+    best = min((plan for plan in plans if plan.fits), key=lambda plan: (plan.machines, plan.index_bytes), default=None)
+    if best is None:
+        print("no recipe keeps the p99: search less (--breadth), or allow more (--p99-ms)")
+        return 1
+    print(f"fewest machines: {best.kind}, {best.machines} of them; what drives the cost: {_driver(best)}")
+    return 0
+
+
+def _table(plans: list[Plan]) -> None:
+    heads = "recipe", "B/vector", "memory", "disk", "engine", "shards", "replicas", "machines", "search", "p99", "build"
+    rows = [
+        (
+            plan.kind,
+            f"{plan.vector_bytes:.0f}",
+            _size(2 * plan.loaded_bytes),
+            _size(2 * plan.disk_bytes),
+            plan.engine,
+            str(plan.shards),
+            str(plan.replicas),
+            str(plan.machines),
+            f"{plan.search_s * 1e3:.2f} ms",
+            f"{plan.p99_s * 1e3:.1f} ms{'' if plan.fits else ' *'}",
+            _duration(plan.build_s),
+        )
+        for plan in plans
+    ]
+    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+    for row in (heads, *rows):
+        print("  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True)))
+
+
+def _driver(plan: Plan) -> str:
+    """What one would have to change to need fewer machines."""
+    if plan.shards > 1 and plan.replicas == 1:
+        return "memory (a smaller recipe, larger machines)"
+    if plan.machines == 1:
+        return "nothing, one machine does it"
+    if plan.replicas == 1:
+        return "latency (more p99, less breadth)"
+    return "traffic: search time x queries/s (less breadth, a cheaper recipe, more cores)"
+
+
+def _size(size: float) -> str:
+    return f"{size / 2**40:.1f} TiB" if size >= 2**40 else f"{size / 2**30:.1f} GiB"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7_200 else f"{seconds / 3_600:.1f} h"

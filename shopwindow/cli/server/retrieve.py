@@ -1,0 +1,44 @@
+"""shopwindow retrieve"""
+
+from __future__ import annotations
+
+import argparse
+
+from shopwindow.cli.common import add_search, add_url
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("query", nargs="+", help="a shopper's words; several queries go in one request")
+    add_url(parser)
+    add_search(parser)
+    parser.add_argument(
+        "--channels",
+        choices=("embedding", "lexical", "embedding,lexical"),
+        help="where products come from: the towers, BM25 over the titles, or both merged (default: embedding)",
+    )
+    parser.add_argument(
+        "--fusion", metavar="rrf|weighted:W", help="how two channels are merged; W is the embedding channel's weight"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Retrieve, print, and write the page."""
+    from shopwindow.cli.server.show import is_served, show_results
+    from shopwindow_client import RetrievalClient
+
+    with RetrievalClient(options.url, timeout_s=options.timeout) as client:
+        results = client.retrieve(
+            options.query,
+            top_k=options.top_k,
+            effort=options.effort,
+            filter=options.filter,
+            min_score=options.min_score,
+            channels=options.channels,
+            fusion=options.fusion,
+        )
+        served = is_served(options.index, client)
+    show_results(
+        [f"“{query}”" for query in options.query], results, index=options.index, served=served, page_file=options.html
+    )
+    return 0

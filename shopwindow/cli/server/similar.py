@@ -1,0 +1,91 @@
+"""shopwindow similar"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from shopwindow.cli.common import add_search, add_url
+
+if TYPE_CHECKING:
+    from shopwindow_client import Results
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--image", type=Path, metavar="FILE", help="a JPEG, PNG or WebP photo")
+    parser.add_argument("--title", help="a product's title, or words that change the photo")
+    add_url(parser)
+    add_search(parser)
+    parser.add_argument(
+        "--same",
+        type=float,
+        metavar="S",
+        help="show the same product, which scores S and more, apart from similar ones",
+    )
+    parser.add_argument(
+        "--supplier", metavar="ID", help="leave out what this supplier sells; a number, or a text ('\"17\"' is one)"
+    )
+    parser.add_argument(
+        "--supplier-column", default="supplier_id", metavar="NAME", help="column of --supplier (default: %(default)s)"
+    )
+    parser.add_argument("--without", type=int, metavar="ID", help="leave out this product, the one that is asked with")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Retrieve, print, and write the page."""
+    from shopwindow.cli.server.show import is_served, show_results
+    from shopwindow_client import RetrievalClient
+
+    with RetrievalClient(options.url, timeout_s=options.timeout) as client:
+        results = client.retrieve_similar(
+            title=options.title,
+            image=options.image,
+            # One more, since the product itself would take a place.
+            top_k=options.top_k + (options.without is not None),
+            effort=options.effort,
+            filter=_filter(options),
+            min_score=options.min_score,
+        )
+        served = is_served(options.index, client)
+    asked = " + ".join(
+        part for part in (options.image and options.image.name, options.title and f"“{options.title}”") if part
+    )
+    names, results = _lists(asked, results, options)
+    show_results(names, results, index=options.index, served=served, page_file=options.html)
+    return 0
+
+
+def _filter(options: argparse.Namespace) -> Any:
+    """What --filter says, and other suppliers only."""
+    if options.supplier is None:
+        return options.filter
+    try:
+        supplier = json.loads(options.supplier)
+    except ValueError:
+        supplier = options.supplier
+    others = {options.supplier_column: {"ne": supplier}}
+    if options.filter is None:
+        return others
+    try:
+        return {"and": [json.loads(options.filter), others]}
+    except ValueError as error:
+        raise ValueError(f"filter: not valid JSON ({error}): {options.filter!r}") from None
+
+
+def _lists(asked: str, results: Results, options: argparse.Namespace) -> tuple[list[str], Results]:
+    """The lists to show, and their names."""
+    import numpy as np
+
+    from shopwindow_client import Results
+
+    if options.without is not None:
+        kept = results.without(options.without)
+        results = Results(kept.ids[:, : options.top_k], kept.scores[:, : options.top_k])
+    if options.same is None:
+        return [asked], results
+    lists = results.split(options.same)
+    both = Results(np.concatenate([part.ids for part in lists]), np.concatenate([part.scores for part in lists]))
+    return [f"{asked}: the same product", f"{asked}: similar products"], both

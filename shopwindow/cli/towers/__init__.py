@@ -1,0 +1,1 @@
+"""Subcommands on towers: train, adapt, judge."""

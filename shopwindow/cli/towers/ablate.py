@@ -1,0 +1,72 @@
+"""shopwindow ablate"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from shopwindow.cli.common import add_data
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "--spec",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help='JSON: {"base": config file or settings, "changes": {"training": {"steps": 400}}, "variants": '
+        '{"full": {}, "no memory bank": {"training": {"memory_bank": 0}}, ...}}; a variant may have "processes" and '
+        '"compare_with" (default: "full")',
+    )
+    add_data(parser, "catalog", ", to train on and to rank")
+    add_data(parser, "clicks", ", to train on")
+    add_data(parser, "queries", ", to evaluate on")
+    add_data(parser, "qrels", ", to evaluate on")
+    add_data(parser, "pairs")
+    parser.add_argument(
+        "--same-style",
+        type=Path,
+        metavar="FILE",
+        help="parquet with trigger_id, recall_id, to evaluate on (default: same_style.parquet beside the catalogue)",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("build/ablation"),
+        metavar="DIR",
+        help="a folder for each variant, and the report; run again, finished variants are kept and a stopped training "
+        "goes on (default: %(default)s)",
+    )
+    parser.add_argument("--report", type=Path, metavar="DIR", help="write the report here too")
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of intervals and samples (default: %(default)s)"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train and score the variants, print a line for each, write the report."""
+    from shopwindow.towers.ablation.report import make_tables, write_ablation
+    from shopwindow.towers.ablation.run import ExamFiles, run_ablation
+    from shopwindow.towers.ablation.spec import read_spec
+    from shopwindow.towers.ablation.train import TrainingFiles
+
+    variants = read_spec(options.spec)
+    same_style = options.same_style or options.catalog.parent / "same_style.parquet"
+    results = run_ablation(
+        variants,
+        options.out,
+        TrainingFiles(catalog=options.catalog, clicks=options.clicks, pairs=options.pairs),
+        ExamFiles(
+            queries=options.queries,
+            qrels=options.qrels,
+            # One that was named must be there.
+            same_style=same_style if options.same_style or same_style.exists() else None,
+        ),
+        seed=options.seed,
+    )
+    folders = [options.out, *([options.report] if options.report else [])]
+    files = write_ablation(folders, make_tables(variants, results, seed=options.seed))
+    print(f"wrote {', '.join(map(str, files))}", file=sys.stderr)
+    return 0

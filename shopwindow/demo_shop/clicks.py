@@ -1,0 +1,68 @@
+"""A click log to train on: many wordings, few popular ones, and some clicks on the wrong colour."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from shopwindow.demo_shop.assortment import Offer
+from shopwindow.demo_shop.queries import Want, phrase
+from shopwindow.demo_shop.vocabulary import colours_meant
+
+STRAYS = 0.08  # clicks on a wrong colour, per click, where article and colour are named: 3 % of the whole log
+MOST_CLICKED = 24  # products clicked for one query
+
+
+@dataclass(frozen=True, kw_only=True)
+class Click:
+    """How often one product was clicked for one query."""
+
+    query: str
+    product_id: int
+    count: int
+
+
+def click_log(index: dict[Want, list[Offer]], *, rows: int, avoid: set[str], seed: int) -> list[Click]:
+    """Draw a click log.
+
+    Args:
+        index: From `queries.answers`.
+        rows: Where to stop; fewer come back only when the shop runs out of things to ask.
+        avoid: Texts, in lower case, that must not occur: the evaluation queries.
+        seed: As for the catalogue.
+
+    Returns:
+        Clicks, grouped by query; no product occurs twice for a query.
+    """
+    rng = random.Random(f"{seed}/clicks")
+    wants = list(index)
+    # Common things are asked for more often, but not in proportion: else broad queries would be all there is.
+    weights = [len(index[want]) ** 0.5 * (0.4 if want.brand else 1.0) for want in wants]
+    seen = set(avoid)
+    log: list[Click] = []
+    for want in rng.choices(wants, weights, k=2 * rows):
+        if len(log) >= rows:
+            break
+        text = phrase(want, rng, synonyms=0.3)
+        if text.lower() in seen:
+            continue
+        seen.add(text.lower())
+        log += _clicks(text, want, index, rng)
+    return log[:rows]
+
+
+def _clicks(text: str, want: Want, index: dict[Want, list[Offer]], rng: random.Random) -> list[Click]:
+    found = index[want]
+    clicked = rng.sample(found, min(len(found), rng.randint(4, MOST_CLICKED)))
+    if want.colour and want.article:
+        wrong = [o for o in index[Want(article=want.article)] if o.style.colour not in colours_meant(want.colour)]
+        strays = sum(rng.random() < STRAYS for _ in clicked)
+        strange = rng.sample(wrong, min(len(wrong), strays))
+    else:
+        strange = []
+    popularity = min(500.0, 1.5 * rng.paretovariate(1.05))  # heavy-tailed, as queries in real logs are
+    log = [
+        Click(query=text, product_id=offer.product_id, count=max(1, round(popularity / (place + 1) ** 0.8)))
+        for place, offer in enumerate(clicked)
+    ]
+    return log + [Click(query=text, product_id=offer.product_id, count=1) for offer in strange]

@@ -1,0 +1,1 @@
+"""A catalogue to a generation of an index."""

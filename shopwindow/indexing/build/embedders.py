@@ -1,0 +1,171 @@
+"""What turns a catalogue's rows into vectors: the towers in this process, or those of a running server."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from shopwindow.indexing.catalogue.reading import Catalog, CatalogRows, prepare
+from shopwindow_export.errors import ExportError
+from shopwindow.retrieval.embedding.content_hash import content_hash
+from shopwindow.base.cores import usable_cores
+from shopwindow.retrieval.pipeline import TOWER_ROWS, InProcessPipeline
+from shopwindow_client import InvalidRequest, Product, RetrievalClient
+
+# A server's cores are not known here; more requests in flight than it can answer at once only wait in its queue.
+SERVER_REQUESTS = 8
+SERVER_TIMEOUT_S = 120.0
+PROBE = "red cotton t-shirt"
+PROBE_DISTANCE = 1e-3
+ADVICE = "index with the repository that the server serves, or leave out --server"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddedRows:
+    """Some rows of a catalogue and what became of them.
+
+    Attributes:
+        rows: the rows.
+        refused: position -> reason, of the rows that were refused later than at reading.
+        positions: (embedded,) int64, the positions of the others in rising order.
+        vectors: (embedded, dim) float32.
+        content: (embedded,) uint64, see `shopwindow.retrieval.embedding.content_hash`.
+    """
+
+    rows: CatalogRows
+    refused: dict[int, str]
+    positions: np.ndarray
+    vectors: np.ndarray
+    content: np.ndarray
+
+
+class Embedder(Protocol):
+    """Embeds rows; called by several threads at once.
+
+    Attributes:
+        workers: threads that keep it busy.
+    """
+
+    workers: int
+
+    def __call__(self, rows: CatalogRows) -> tuple[np.ndarray, dict[int, str]]:
+        """Vectors (embedded, dim) float32 of the usable rows, and position -> reason of those that it refuses."""
+        ...
+
+
+class LocalEmbedder:
+    """The towers in this process: a thread a core, each of which prepares and embeds rows of its own.
+
+    ONNX Runtime and Pillow's decoders run without the interpreter's lock.
+
+    Args:
+        pipeline: with one thread a tower.
+    """
+
+    def __init__(self, pipeline: InProcessPipeline) -> None:
+        self.workers = usable_cores()
+        self._pipeline = pipeline
+
+    def __call__(self, rows: CatalogRows) -> tuple[np.ndarray, dict[int, str]]:
+        """See `Embedder`."""
+        batch, refused = prepare(rows, self._pipeline.preprocessor)
+        if batch is None:
+            return np.empty((0, self._pipeline.bundle.embedding_dim), np.float32), refused
+        return self._pipeline.embed_prepared(batch)[0], refused
+
+
+class ServerEmbedder:
+    """The model `embed_product` of a running server, with several requests in flight.
+
+    Args:
+        url: host:port of its gRPC.
+        pipeline: of the repository that the index will belong to.
+
+    Raises:
+        ExportError: the server runs other towers.
+        ShopwindowError: it cannot be reached.
+    """
+
+    workers = SERVER_REQUESTS
+
+    def __init__(self, url: str, pipeline: InProcessPipeline) -> None:
+        self._url = url
+        self._dim = pipeline.bundle.embedding_dim
+        self._client = RetrievalClient(url, timeout_s=SERVER_TIMEOUT_S, max_concurrent=SERVER_REQUESTS)
+        self._towers = pipeline.bundle.tower_hash
+        self._probe = pipeline.embed_product([PROBE], [b""])[0]
+        served = self._client.info().tower_hash
+        if served is not None and served != self._towers:
+            raise ExportError(
+                f"server: {url} runs towers {served[:12]}, the repository has towers {self._towers[:12]}: {ADVICE}"
+            )
+        self.check()
+
+    def check(self) -> None:
+        """Compare an embedding with one of the repository's towers; the server may go over to others at any time.
+
+        Raises:
+            ExportError: it is another one.
+        """
+        # What the server says is not enough: it may say nothing, or have followed an index to its own towers.
+        theirs = self._client.embed_product(title=PROBE).embeddings
+        far = float(np.abs(theirs - self._probe).max()) if theirs.shape == self._probe.shape else np.inf
+        if not far <= PROBE_DISTANCE:
+            raise ExportError(
+                f"server: {self._url} embeds the title {PROBE!r} {far:.2g} away from towers {self._towers[:12]} of the "
+                f"repository, at most {PROBE_DISTANCE} is allowed: it runs other towers; {ADVICE}"
+            )
+
+    def __call__(self, rows: CatalogRows) -> tuple[np.ndarray, dict[int, str]]:
+        """See `Embedder`."""
+        refused: dict[int, str] = {}
+        vectors = self._embed(rows, rows.usable, refused)
+        return np.concatenate([np.empty((0, self._dim), np.float32), *vectors]), refused
+
+    def _embed(self, rows: CatalogRows, positions: list[int], refused: dict[int, str]) -> list[np.ndarray]:
+        if not positions:
+            return []
+        try:
+            products = [Product(title=rows.titles[i] or None, image=rows.images[i] or None) for i in positions]
+            return [self._client.embed_product(products).embeddings]
+        except InvalidRequest as error:
+            if error.position is None and len(positions) > 1:  # it does not say which: halves, down to one row
+                half = len(positions) // 2
+                return self._embed(rows, positions[:half], refused) + self._embed(rows, positions[half:], refused)
+            wrong = positions[error.position or 0]
+            refused[wrong] = re.sub(r"\[\d+\]", "", str(error))
+            return self._embed(rows, [position for position in positions if position != wrong], refused)
+
+
+def embed_rows(rows: CatalogRows, embedder: Embedder) -> EmbeddedRows:
+    """Embed the usable rows."""
+    vectors, refused = embedder(rows)
+    positions = [position for position in rows.usable if position not in refused]
+    return EmbeddedRows(
+        rows=rows,
+        refused=refused,
+        positions=np.array(positions, dtype=np.int64),
+        vectors=vectors,
+        content=np.array([content_hash(rows.titles[i], rows.images[i]) for i in positions], dtype=np.uint64),
+    )
+
+
+def embed_in_order(catalog: Catalog, embedder: Embedder, start: int) -> Iterator[EmbeddedRows]:
+    """Embed a catalogue from row `start` on: while some rows are computed the next are read, never many of them."""
+    waiting: deque[Future[EmbeddedRows]] = deque()
+    pool = ThreadPoolExecutor(embedder.workers, thread_name_prefix="embed")
+    try:
+        for rows in catalog.read(TOWER_ROWS, start):
+            waiting.append(pool.submit(embed_rows, rows, embedder))
+            if len(waiting) > 2 * embedder.workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)

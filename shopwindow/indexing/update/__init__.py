@@ -1,0 +1,1 @@
+"""Changed and removed products as a delta; compaction."""

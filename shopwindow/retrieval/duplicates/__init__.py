@@ -1,0 +1,1 @@
+"""Near-identical products in a whole index."""

@@ -1,0 +1,130 @@
+"""How well groups of duplicates agree with pairs that people labelled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from shopwindow.retrieval.duplicates.groups import Groups
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledPairs:
+    """Pairs of products that people looked at.
+
+    Attributes:
+        one, other: (pairs,) int64, product ids.
+        labels: (pairs,) 1 for the same, 0 for different.
+    """
+
+    one: np.ndarray
+    other: np.ndarray
+    labels: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """Found against labelled pairs; a pair counts once, whichever of the two is the trigger.
+
+    Attributes:
+        labelled: pairs labelled as the same that could have been found: both products were compared, and their
+            suppliers are the same or differ as was asked for.
+        right: those found, which is in one group.
+        judged: found pairs that can be judged. Where the file also has pairs labelled as different: the found ones
+            of the file. Else those with a product of the file, and what is not in the file counts as wrong, so that
+            precision is a lower bound.
+    """
+
+    labelled: int
+    right: int
+    judged: int
+
+    @property
+    def precision(self) -> float | None:
+        """Share of the judged pairs that are right; None when none is judged."""
+        return self.right / self.judged if self.judged else None
+
+    @property
+    def recall(self) -> float | None:
+        """Share of the labelled pairs that were found; None when none is labelled."""
+        return self.right / self.labelled if self.labelled else None
+
+
+def read_pairs(file: Path) -> LabelledPairs:
+    """Read a parquet file with trigger_id, recall_id and optionally label; without it, all are the same.
+
+    Raises:
+        OSError: it can't be read.
+        ValueError: it lacks a column.
+    """
+    names = pq.read_schema(file).names
+    if missing := {"trigger_id", "recall_id"} - set(names):
+        raise ValueError(f"pairs: {file} needs columns trigger_id and recall_id, it lacks {', '.join(sorted(missing))}")
+    table = pq.read_table(file, columns=["trigger_id", "recall_id", *(["label"] if "label" in names else [])])
+    labels = np.ones(len(table), np.int64) if "label" not in names else table["label"].to_numpy()
+    return LabelledPairs(one=table["trigger_id"].to_numpy(), other=table["recall_id"].to_numpy(), labels=labels)
+
+
+def compare_pairs(
+    labelled: LabelledPairs, groups: Groups, product_ids: np.ndarray, suppliers: np.ndarray, *, across: bool
+) -> Agreement:
+    """Compare with labelled pairs.
+
+    Args:
+        labelled: the pairs.
+        groups: what was found.
+        product_ids: (products,) int64, of the catalogue's rows.
+        suppliers, across: as `find_groups` got them.
+    """
+    row_of = _row_of(product_ids, suppliers >= 0)
+    one, other = row_of(labelled.one), row_of(labelled.other)
+    kept = (one != other) & (one >= 0) & (other >= 0)
+    kept &= (suppliers[one] != suppliers[other]) == across
+    pairs = np.sort(np.stack([one, other], axis=1)[kept], axis=1)
+    same, different = (np.unique(pairs[labelled.labels[kept] == label], axis=0) for label in (1, 0))
+
+    number = np.full(len(product_ids), -1)
+    number[groups.rows] = groups.numbers
+    right = _together(number, same)
+    if len(different):
+        return Agreement(labelled=len(same), right=right, judged=right + _together(number, different))
+    in_file = np.zeros(len(product_ids), bool)
+    in_file[same] = True
+    return Agreement(labelled=len(same), right=right, judged=_judged(groups, suppliers, in_file, across))
+
+
+def _row_of(product_ids: np.ndarray, compared: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """What gives the row of each of some ids, -1 where it was not compared; a row left out may repeat an id."""
+    rows = np.flatnonzero(compared)
+    rows = rows[np.argsort(product_ids[rows])]
+    known = product_ids[rows]
+
+    def find(ids: np.ndarray) -> np.ndarray:
+        if not len(known):
+            return np.full(len(ids), -1)
+        places = np.searchsorted(known, ids).clip(max=len(known) - 1)
+        return np.where(known[places] == ids, rows[places], -1)
+
+    return find
+
+
+def _together(number: np.ndarray, pairs: np.ndarray) -> int:
+    """How many pairs of rows are in one group."""
+    one, other = number[pairs[:, 0]], number[pairs[:, 1]]
+    return int(((one == other) & (one >= 0)).sum())
+
+
+def _judged(groups: Groups, suppliers: np.ndarray, in_file: np.ndarray, across: bool) -> int:
+    """Pairs inside groups with a product of the file; across suppliers, less those of one supplier."""
+
+    def pairs(cells: np.ndarray) -> int:
+        _, inverse, all_of = np.unique(cells, axis=0, return_inverse=True, return_counts=True)
+        outside = np.bincount(inverse.ravel(), weights=~in_file[groups.rows]).astype(np.int64)
+        return int((all_of * (all_of - 1) // 2 - outside * (outside - 1) // 2).sum())
+
+    by_supplier = np.stack([groups.numbers, suppliers[groups.rows]], axis=1)
+    return pairs(groups.numbers) - pairs(by_supplier) if across else pairs(groups.numbers)

@@ -1,0 +1,1 @@
+"""Words and photos to vectors, by the exported towers."""

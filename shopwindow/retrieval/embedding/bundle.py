@@ -1,0 +1,149 @@
+"""bundle.json: what an exported model repository says of its towers, and whether its files are those it speaks of."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from shopwindow.retrieval.embedding.repository_layout import RepositoryLayout
+from shopwindow.retrieval.errors import BundleUnfit
+
+FILE = "bundle.json"
+_PLANS = "build the plans again with 'shopwindow plans'"
+CARRIED = "bundle"  # folder inside an index folder that carries its towers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """Facts that every step of a repository must agree on.
+
+    Attributes:
+        tower_hash: hash over weights, tokenizer and preprocessor; an index must carry the same one.
+        embedding_dim: length of an embedding.
+        query_max_tokens: longer queries are cut.
+        title_max_tokens: longer titles are cut.
+        image_size: side of the square photo in pixels.
+        precision: of the towers' graphs, "fp32", "fp16", "bf16", "int8" or "fp8". ONNX Runtime runs fp32, fp16 and int8
+            on a CPU; bf16 and fp8 need a GPU.
+        files: SHA-256 of the towers' graphs and the tokenizers, by path in the repository.
+    """
+
+    tower_hash: str
+    embedding_dim: int
+    query_max_tokens: int
+    title_max_tokens: int
+    image_size: int
+    precision: str = "fp32"
+    files: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, repository: Path) -> Bundle:
+        """Read the bundle of a repository.
+
+        Raises:
+            FileNotFoundError: the folder is not an exported repository.
+            BundleUnfit: bundle.json can't be read.
+        """
+        file = repository / FILE
+        if not file.is_file():
+            raise FileNotFoundError(f"{file} is missing: make a model repository with 'shopwindow export'")
+        try:
+            return cls(**json.loads(file.read_text()))
+        except (ValueError, TypeError) as error:
+            raise BundleUnfit(f"{file}: not a bundle ({error}); export the repository again") from error
+
+    def write(self, repository: Path) -> None:
+        """Write bundle.json into a repository."""
+        (repository / FILE).write_text(json.dumps(asdict(self), indent=2) + "\n")
+
+    def sealed(self, repository: Path) -> Bundle:
+        """The same bundle with the hashes of the files that stand in the repository now."""
+        files = RepositoryLayout(repository).shared
+        return replace(self, files={file.relative_to(repository).as_posix(): _sha256(file) for file in files})
+
+    def check(self, repository: Path, *files: Path) -> None:
+        """Check that files are those which the bundle was sealed with.
+
+        Args:
+            repository: its root.
+            *files: those to check, inside it; none checks all.
+
+        Raises:
+            BundleUnfit: a file is another, or missing, or the bundle was never sealed; names the file and both hashes.
+        """
+        for file in files or RepositoryLayout(repository).shared:
+            name = file.relative_to(repository).as_posix()
+            expected = self.files.get(name)
+            if expected is None:
+                raise BundleUnfit(f"{repository / FILE} has no hash of {name}: export the repository again")
+            if not file.is_file():
+                raise BundleUnfit(f"{file} is missing: export the repository again")
+            found = _sha256(file)
+            if found != expected:
+                raise BundleUnfit(
+                    f"{file} is not the file that was exported: {repository / FILE} names {expected[:12]}, the file is "
+                    f"{found[:12]}; export the repository again, or put the exported file back"
+                )
+
+
+def check_plans(repository: Path) -> None:
+    """Check that TensorRT plans were built from the repository's graphs, and are the files that were built.
+
+    Raises:
+        BundleUnfit: one is not; names both hashes.
+    """
+    graphs = Bundle.read(repository).files
+    for plan in sorted(repository.glob("*/1/*.plan")):
+        record = plan.with_name(f"{plan.name}.json")
+        if not record.is_file():
+            raise BundleUnfit(f"{record} is missing, which says what {plan.name} was built from: {_PLANS}")
+        built = json.loads(record.read_text())
+        graph = graphs.get((plan.parent / "model.onnx").relative_to(repository).as_posix(), "unknown")
+        if built["onnx_sha256"] != graph:
+            raise BundleUnfit(
+                f"{plan} was built from a graph {built['onnx_sha256'][:12]}, {repository / FILE} names {graph[:12]}: "
+                f"{_PLANS}"
+            )
+        if (found := _sha256(plan)) != built["plan_sha256"]:
+            raise BundleUnfit(f"{plan} is {found[:12]}, {record.name} names {built['plan_sha256'][:12]}: {_PLANS}")
+
+
+def towers_of(index: Path, repository: Path) -> Path:
+    """The root of the towers that belong to an index folder: the bundle that it carries, else the repository."""
+    carried = index / CARRIED
+    return carried if carried.is_dir() else repository
+
+
+def carry_towers(repository: Path, index: Path) -> None:
+    """Put the towers into an index folder that is being written, so that both go live as one step.
+
+    Files are hard links where the file system allows it: the towers take no place of their own then.
+
+    Args:
+        repository: an exported repository, or the bundle that another index folder carries.
+        index: an index folder that these towers filled; not served yet.
+
+    Raises:
+        FileNotFoundError: the repository is incomplete.
+        BundleUnfit: its files are not those which were exported.
+    """
+    bundle = Bundle.read(repository)
+    bundle.check(repository)
+    target = index / CARRIED
+    for file in [repository / FILE, *RepositoryLayout(repository).shared]:
+        place = target / file.relative_to(repository)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.unlink(missing_ok=True)  # of an interrupted build
+        try:
+            os.link(file, place)
+        except OSError:  # another file system, or one without hard links
+            shutil.copyfile(file, place)
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

@@ -1,0 +1,102 @@
+"""Query and title text: checked, then turned into token ids."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from shopwindow.retrieval.errors import InvalidRequest, show
+
+MAX_CHARACTERS = 1_000
+
+
+def clean_text(field: str, raw: bytes | str) -> str:
+    """Decode one text and strip it; a text of nothing but spaces and invisible characters is empty.
+
+    Raises:
+        InvalidRequest: not UTF-8, or longer than MAX_CHARACTERS.
+    """
+    try:
+        text = raw.decode("utf-8") if isinstance(raw, bytes) else raw
+        text.encode("utf-8")  # a str may hold half a surrogate pair, which no tokeniser takes
+    except (UnicodeDecodeError, UnicodeEncodeError) as error:
+        raise InvalidRequest(field, f"must be UTF-8; position {error.start} of {show(error.object)} is not") from None
+    if len(text) > MAX_CHARACTERS:
+        raise InvalidRequest(field, f"at most {MAX_CHARACTERS} characters, got {len(text)}")
+    return text.strip() if any(c.isprintable() and not c.isspace() for c in text) else ""
+
+
+def clean_queries(raw: Sequence[bytes | str]) -> list[str]:
+    """Check the queries of one request.
+
+    Raises:
+        InvalidRequest: as `clean_text`, or a query that is empty; the field names the row (`query[3]`).
+    """
+    queries = [clean_text(f"query[{row}]", text) for row, text in enumerate(raw)]
+    for row, query in enumerate(queries):
+        if not query:
+            raise InvalidRequest(f"query[{row}]", "must not be empty")
+    return queries
+
+
+class TextEncoder:
+    """Text to token ids.
+
+    Args:
+        tokenizer: pads with the token that its padding section names, else with `[PAD]`; copied, not changed.
+        max_tokens: longer texts are cut here.
+
+    Raises:
+        ValueError: the tokeniser names no padding and has no [PAD] token.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, max_tokens: int) -> None:
+        self._tokenizer = Tokenizer.from_str(tokenizer.to_str())
+        padding = self._tokenizer.padding
+        pad_id = padding["pad_id"] if padding else self._tokenizer.token_to_id("[PAD]")
+        if pad_id is None:
+            raise ValueError("tokenizer: has no [PAD] token")
+        self.pad_id: int = pad_id
+        self.max_tokens = max_tokens
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(max_tokens)
+        # These are looked for in the text as it is, before it is normalised.
+        added = [re.escape(token.content) for token in self._tokenizer.get_added_tokens_decoder().values()]
+        self._added = re.compile("|".join(added)) if added else None
+
+    @classmethod
+    def read(cls, file: Path, max_tokens: int) -> TextEncoder:
+        """From a tokenizer.json."""
+        return cls(Tokenizer.from_file(str(file)), max_tokens)
+
+    def key(self, text: str) -> bytes:
+        """A form of a text, such that texts of the same form get the same tokens: `Red Dress` and `red dress`, where
+        the tokeniser doesn't mind case."""
+        normalizer = self._tokenizer.normalizer
+        if normalizer is None or (self._added and self._added.search(text)):
+            return text.encode()
+        normalised: str = normalizer.normalize_str(text)
+        return b"\0" + normalised.encode()
+
+    def encode(self, texts: Sequence[str], *, pad_to: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Tokenise.
+
+        Args:
+            texts: at least one; an empty text gives padding alone, after the special tokens that the tokeniser adds.
+            pad_to: width of the result; None pads to the longest text (at least 1).
+
+        Returns:
+            ids and mask, both (batch, tokens) int32; mask is 1 at real tokens.
+        """
+        encoded = [e.ids for e in self._tokenizer.encode_batch_fast(list(texts))]
+        width = pad_to or max(1, max(map(len, encoded)))
+        ids = np.full((len(encoded), width), self.pad_id, dtype=np.int32)
+        mask = np.zeros((len(encoded), width), dtype=np.int32)
+        for row, tokens in enumerate(encoded):
+            ids[row, : len(tokens)] = tokens
+            mask[row, : len(tokens)] = 1
+        return ids, mask

@@ -1,0 +1,18 @@
+"""Search engines: each answers "the k rows nearest to these vectors" behind one interface."""
+
+from shopwindow.retrieval.engines.choosing import open_engine
+from shopwindow.retrieval.engines.faiss_cpu import FaissCpuEngine
+from shopwindow.retrieval.engines.faiss_gpu import FaissGpuEngine
+from shopwindow.retrieval.engines.interface import SearchEngine
+from shopwindow.retrieval.engines.options import EngineOptions, MilvusOptions, Spread, Where
+
+__all__ = [
+    "EngineOptions",
+    "FaissCpuEngine",
+    "FaissGpuEngine",
+    "MilvusOptions",
+    "SearchEngine",
+    "Spread",
+    "Where",
+    "open_engine",
+]

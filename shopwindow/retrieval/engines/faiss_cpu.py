@@ -1,0 +1,112 @@
+"""FAISS on the CPU: flat (exact), HNSW and IVF, whole or compressed, behind the engine interface."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import faiss
+import numpy as np
+
+from shopwindow.retrieval.engines.recipes import Recipe
+from shopwindow.retrieval.engines.row_mask import RowMask
+
+# Threads belong to the server's instances (one each), not to FAISS: spinning OpenMP teams halve the throughput
+# when several instances share the cores.
+SEARCH_THREADS = 1
+_BLOCK = 262_144  # vectors added at a time
+
+
+class FaissCpuEngine:
+    """One FAISS index held in memory.
+
+    Args:
+        index: a trained and filled FAISS index with the inner-product metric.
+        recipe: how it was built; its `search_breadth` is nprobe (IVF) or efSearch (HNSW) at effort 5.
+    """
+
+    def __init__(self, index: faiss.Index, recipe: Recipe) -> None:
+        self._index = index
+        self.recipe = recipe
+
+    @classmethod
+    def build(cls, vectors: np.ndarray, recipe: Recipe) -> FaissCpuEngine:
+        """Train and fill an index.
+
+        Args:
+            vectors: (rows, dim) float32, L2-normalised; may be memory-mapped.
+            recipe: what to build.
+
+        Raises:
+            ValueError: vectors of this length do not fit the recipe.
+        """
+        if recipe.kind == "ivf-pq32" and vectors.shape[1] % 32:
+            raise ValueError(
+                f"recipe: ivf-pq32 needs a dimension that is a multiple of 32, got {vectors.shape[1]}; use ivf-sq8"
+            )
+        index = faiss.index_factory(vectors.shape[1], recipe.factory, faiss.METRIC_INNER_PRODUCT)
+        if recipe.kind == "hnsw":
+            index.hnsw.efConstruction = recipe.construction
+        if not index.is_trained:
+            sample = vectors
+            if recipe.training_rows and recipe.training_rows < len(vectors):
+                chosen = np.random.default_rng(0).choice(len(vectors), recipe.training_rows, replace=False)
+                sample = vectors[np.sort(chosen)]
+            index.train(np.ascontiguousarray(sample, dtype=np.float32))
+        for start in range(0, len(vectors), _BLOCK):  # so that memory-mapped vectors need not fit into memory as well
+            index.add(np.ascontiguousarray(vectors[start : start + _BLOCK], dtype=np.float32))
+        return cls(index, recipe)
+
+    @classmethod
+    def read(cls, file: Path, recipe: Recipe) -> FaissCpuEngine:
+        """Load an index written by `write`."""
+        return cls(faiss.read_index(str(file)), recipe)
+
+    def write(self, file: Path) -> None:
+        """Write the FAISS index to `file`."""
+        faiss.write_index(self._index, str(file))
+
+    @property
+    def rows(self) -> int:
+        """Number of indexed vectors."""
+        return int(self._index.ntotal)
+
+    @property
+    def dim(self) -> int:
+        """Length of an indexed vector."""
+        return int(self._index.d)
+
+    @property
+    def largest_k(self) -> int:
+        """Most rows that one search can find."""
+        return self.rows
+
+    @property
+    def description(self) -> str:
+        """See `SearchEngine.description`."""
+        return f"FAISS on the CPU, {self.recipe.factory}, {self.rows} vectors of {self.dim} dimensions"
+
+    def spare(self, k: int) -> int:
+        """See `SearchEngine.spare`."""
+        return self.recipe.spare(k)
+
+    def search(self, queries: np.ndarray, k: int, effort: int, mask: RowMask | None) -> tuple[np.ndarray, np.ndarray]:
+        """See `SearchEngine.search`."""
+        faiss.omp_set_num_threads(SEARCH_THREADS)
+        selector = None if mask is None else faiss.IDSelectorBitmap(mask.bits)
+        # A filter thins out what each list or neighbourhood holds: look as much further as it leaves fewer rows,
+        # else recall falls with the share of rows it leaves.
+        share = 1.0 if mask is None else mask.share
+        breadth = min(math.ceil(self.recipe.breadth_at(effort) / share), max(self.rows, 1))
+        if self.recipe.inverted:
+            # Enough lists to hold k rows twice over, else a large top_k would come back short.
+            lists_for_k = math.ceil(2 * k * self._index.nlist / max(self.rows, 1) / share)
+            parameters = faiss.SearchParametersIVF(
+                sel=selector, nprobe=min(self._index.nlist, max(breadth, lists_for_k))
+            )
+        elif self.recipe.kind == "hnsw":
+            parameters = faiss.SearchParametersHNSW(sel=selector, efSearch=max(breadth, 2 * k))
+        else:
+            parameters = faiss.SearchParameters(sel=selector)
+        scores, rows = self._index.search(np.ascontiguousarray(queries, np.float32), k, params=parameters)
+        return scores, rows

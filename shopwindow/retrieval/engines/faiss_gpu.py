@@ -1,0 +1,182 @@
+"""FAISS on GPUs behind the engine interface: flat fp16, IVF (whole, SQ8, PQ32) and CAGRA.
+
+It ranks as the CPU engine of the same folder does: what a GPU keeps in fewer bits only finds candidates, which the
+caller scores again by the whole vectors. A search that asks for more than a GPU can select (a large k, a narrow filter
+that its FAISS does not obey, a great effort) is answered by that CPU engine, which is kept beside it. Searches of one
+index wait for each other, and each process has its own copy: exactly one retriever instance per GPU.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+
+from shopwindow.retrieval.engines.faiss_cpu import FaissCpuEngine
+from shopwindow.retrieval.engines.gpu_devices import FaissGpus, Gpus, fill
+from shopwindow.retrieval.engines.gpu_filters import honours_selectors, keep_allowed, selector
+from shopwindow.retrieval.engines.gpu_index_forms import Form, GpuPlan, check_memory, make_plan
+from shopwindow.retrieval.engines.options import EngineOptions
+from shopwindow.retrieval.engines.recipes import Recipe
+from shopwindow.retrieval.engines.row_mask import RowMask
+from shopwindow.retrieval.errors import EngineUnfit
+
+# Of an unfiltered search, fetch so many times what would hold k allowed rows if the filter were spread evenly.
+OVERFETCH = 2.0
+# Halves of floats misjudge a cosine by some 3e-5, so the true best k are among k and a few more. Room for these few
+# is left under the limit of a search.
+LEAST_SPARE = 64
+
+
+class FaissGpuEngine:
+    """One FAISS index on one or several GPUs; see `FaissGpuEngine.open`.
+
+    Args:
+        index: filled, on the GPUs.
+        plan: what is on each of them.
+        recipe: of the index folder.
+        options: which GPUs.
+        gpus: the machine.
+        selects: whether this index obeys FAISS's selectors, which classic GPU indexes ignore without a word.
+        beyond: answers what a GPU cannot select; None for flat indexes, which the caller searches exactly then.
+    """
+
+    def __init__(
+        self,
+        index: Any,
+        plan: GpuPlan,
+        recipe: Recipe,
+        options: EngineOptions,
+        gpus: Gpus,
+        *,
+        selects: bool,
+        beyond: FaissCpuEngine | None = None,
+    ) -> None:
+        self._index = index
+        self._beyond = beyond
+        self._plan = plan
+        self._options = options
+        self._gpus = gpus
+        self.recipe = recipe
+        self.selects = selects
+        self._turn = threading.Lock()  # FAISS's GPU indexes take one thread at a time
+
+    @classmethod
+    def open(
+        cls, vectors: np.ndarray, file: Path, recipe: Recipe, options: EngineOptions, gpus: Gpus | None = None
+    ) -> FaissGpuEngine:
+        """Put an index folder's vectors on the GPUs.
+
+        Args:
+            vectors: (rows, dim) float32, L2-normalised; may be memory-mapped.
+            file: the FAISS index that was built for them; it is kept in main memory too, except for flat recipes.
+            recipe: how it was built.
+            options: which GPUs, and how they share.
+            gpus: the machine; None takes the real one.
+
+        Raises:
+            EngineUnfit: no such GPU, too little memory there, or no form for this recipe.
+            OSError, RuntimeError: `file` can't be read.
+        """
+        gpus = gpus or FaissGpus()
+        absent = [device for device in options.devices if device >= gpus.count]
+        if absent:
+            raise EngineUnfit(
+                f"GPU {absent[0]}: FAISS sees {gpus.count} GPUs; install faiss-gpu instead of faiss-cpu (never both), "
+                "check nvidia-smi and SHOPWINDOW_GPUS, or search on the CPU (SHOPWINDOW_ENGINE=cpu)"
+            )
+        rows, dim = vectors.shape
+        plan = make_plan(recipe, rows, dim, options, cuvs=gpus.cuvs)
+        for device in options.devices:
+            check_memory(plan, device, gpus.free_bytes(device))
+        built = None if recipe.kind == "flat" else faiss.read_index(str(file))
+        source = built if recipe.inverted else faiss.IndexFlatIP(vectors.shape[1])
+        try:
+            selects = honours_selectors(gpus, plan, options)
+            index = fill(gpus, source, vectors, plan, options)
+        except (RuntimeError, MemoryError) as error:
+            raise EngineUnfit(f"GPU {options.devices}: FAISS could not put the index there: {error}") from error
+        beyond = None if built is None else FaissCpuEngine(built, recipe)
+        return cls(index, plan, recipe, options, gpus, selects=selects, beyond=beyond)
+
+    @property
+    def rows(self) -> int:
+        """Number of indexed vectors."""
+        return int(self._index.ntotal)
+
+    @property
+    def dim(self) -> int:
+        """Length of an indexed vector."""
+        return int(self._index.d)
+
+    @property
+    def largest_k(self) -> int:
+        """See `SearchEngine.largest_k`: a GPU's kernels select a fixed number at most."""
+        return self._plan.selection - LEAST_SPARE if self._beyond is None else self.rows
+
+    @property
+    def description(self) -> str:
+        """See `SearchEngine.description`."""
+        devices = ", ".join(map(str, self._options.devices))
+        share = f" in {self._options.spread}" if len(self._options.devices) > 1 else ""
+        filters = "FAISS's own selector" if self.selects else "fetching more (this build ignores selectors)"
+        return (
+            f"FAISS on GPU {devices}{share}, {self._plan.form}, {self.rows} vectors of {self.dim} dimensions, "
+            f"{self._plan.index_bytes / 2**20:.0f} MiB on each, filters by {filters}"
+        )
+
+    def spare(self, k: int) -> int:
+        """See `SearchEngine.spare`."""
+        return LEAST_SPARE if self._plan.form is Form.FLAT16 else self.recipe.spare(k)
+
+    def search(self, queries: np.ndarray, k: int, effort: int, mask: RowMask | None) -> tuple[np.ndarray, np.ndarray]:
+        """See `SearchEngine.search`."""
+        share = 1.0 if mask is None else mask.share
+        ignored = mask is not None and not self.selects
+        # Of what is fetched only the allowed share is of use; more than a GPU selects cannot be fetched.
+        fetch = min(math.ceil(OVERFETCH * k / share), self.rows, self._plan.selection) if ignored else k
+        # A graph also walks over what is forbidden.
+        reach = k / share if ignored or self._plan.form is Form.CAGRA else k
+        breadth = self._breadth(effort, fetch, share)
+        if max(reach, breadth) > self._plan.selection:
+            return self._search_beyond(queries, k, effort, mask)
+        with self._turn:
+            scores, rows = self._ask(np.ascontiguousarray(queries, np.float32), fetch, breadth, mask)
+        rows = np.where(rows < self.rows, rows, -1)  # cuVS marks what it did not find with the largest number
+        return (scores, rows) if mask is None else keep_allowed(scores, rows, mask, k)
+
+    def _search_beyond(
+        self, queries: np.ndarray, k: int, effort: int, mask: RowMask | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        if self._beyond is not None:
+            return self._beyond.search(queries, k, effort, mask)
+        if k > self._plan.selection:
+            raise ValueError(f"k: a GPU selects at most {self._plan.selection} rows a search, got {k}; search exactly")
+        # Nothing found, so that the caller searches the allowed rows exactly.
+        return np.full((len(queries), k), -np.inf, np.float32), np.full((len(queries), k), -1, np.int64)
+
+    def _ask(
+        self, queries: np.ndarray, fetch: int, breadth: int, mask: RowMask | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        chosen = selector(mask) if mask is not None and self.selects else None
+        if chosen is not None or self._plan.form is Form.CAGRA:
+            wanted = self._gpus.parameters(self._plan.form, breadth, chosen)
+            scores, rows = self._index.search(queries, fetch, params=wanted)
+        else:
+            if self.recipe.inverted:  # not by parameters, which replicas refuse
+                self._gpus.set_lists(self._index, breadth)
+            scores, rows = self._index.search(queries, fetch)
+        return scores, rows
+
+    def _breadth(self, effort: int, fetch: int, share: float) -> int:
+        """Lists to visit, or candidates to keep: as the CPU engine does."""
+        breadth = math.ceil(self.recipe.breadth_at(effort) / share)
+        if self.recipe.inverted:
+            kept = share if self.selects else 1.0  # of what the visited lists hold
+            lists_for_fetch = math.ceil(2 * fetch * self._plan.lists / max(self.rows, 1) / kept)
+            return min(max(breadth, lists_for_fetch), self._plan.lists)
+        return max(min(breadth, self._plan.selection), fetch)

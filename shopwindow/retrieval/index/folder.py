@@ -1,0 +1,291 @@
+"""Index folders: what is on disk between building an index and serving it.
+
+manifest.json        what it is, how it was built, how well it finds
+vectors.npy          (base rows, dim) float32, for exact search and rebuilding
+product_ids.npy      (rows,) int64
+content.npy          (rows,) uint64, see `retrieval.embedding.content_hash`; read by updates alone
+attributes.parquet   title and attribute columns, one row per product
+index.faiss          the FAISS index of the base; absent for the flat recipe, whose index is vectors.npy
+lexical/             BM25 over the titles; absent where no product has one, and in folders of before there was one
+skipped.csv          rows of the catalogue, or of the changes, that could not be indexed, with reasons
+
+Where the index was updated since it was built there are also
+
+delta.npy            (delta rows, dim) float32: products added or embedded again, numbered after those of the base
+alive.npy            (rows,) bool: False for products removed, and for those that a delta row took the place of
+
+so that rows = base rows + delta rows, and the other files tell of all of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from shopwindow.base.whole_folders import FileMark, mark_of, replacing
+from shopwindow.retrieval.engines import EngineOptions, FaissCpuEngine, SearchEngine, open_engine
+from shopwindow.retrieval.engines.recipes import Recipe
+from shopwindow.retrieval.engines.row_mask import RowMask
+from shopwindow.retrieval.engines.segmented import SegmentedEngine
+from shopwindow.retrieval.engines.stored_vectors import JoinedVectors, Vectors
+from shopwindow.retrieval.errors import IndexUnfit
+from shopwindow.retrieval.index.home import resolve_index
+from shopwindow.retrieval.index.lexical import LexicalIndex
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+_BASE = frozenset({"vectors.npy", "index.faiss"})
+_PARTS = _BASE | {"product_ids.npy", "attributes.parquet", "lexical"}  # which updates may leave as they are
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What an index folder says of itself.
+
+    Attributes:
+        generation: counts up with every build into the same place; served beside the replies.
+        count: products that can be found.
+        dim: vector length.
+        tower_hash: identifies the towers (and their tokenizer and preprocessor) that filled it.
+        recipe: see `Recipe`.
+        recall_at_100: against exact search, on a sample of the catalogue's own titles as queries; 0 to 1.
+        skipped: rows of the catalogue, or of the changes, left out.
+        build_seconds: wall time of embedding and indexing.
+        catalog: path of the catalogue, from which photos are shown.
+        unfilterable: columns of the catalogue whose types cannot be filtered on.
+        delta: rows that updates added beside the base.
+        dead: rows that cannot be found any more; compaction drops them.
+        built_from: what the build that it goes back to was given, by which the same build is known; updates and
+            compaction leave it as it is. Empty in folders of before there was one.
+        created: UTC, ISO 8601.
+    """
+
+    generation: int
+    count: int
+    dim: int
+    tower_hash: str
+    recipe: Recipe
+    recall_at_100: float
+    skipped: int
+    build_seconds: float
+    catalog: str
+    created: str
+    unfilterable: tuple[str, ...] = ()
+    delta: int = 0
+    dead: int = 0
+    built_from: Mapping[str, Any] = field(default_factory=dict)
+    metric: str = "inner_product"
+    format: int = FORMAT
+
+    @property
+    def rows(self) -> int:
+        """Rows of every file that tells of all products: `count` and `dead`."""
+        return self.count + self.dead
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexFolder:
+    """An index folder in memory.
+
+    Attributes:
+        manifest: what it is.
+        vectors: (base rows, dim) float32; stays on disk until touched.
+        product_ids: (rows,) int64; a product that was embedded again has several rows, one of them alive.
+        attributes: one row per row.
+        engine: searches base and delta.
+        lexical: the lexical channel over all rows.
+        delta: (delta rows, dim) float32, on disk as well; None where there is none.
+        alive: the rows that can be found; None where all can.
+        marks: which files it was read from, so that another folder which shares some does not load them again.
+    """
+
+    manifest: Manifest
+    vectors: np.ndarray
+    product_ids: np.ndarray
+    attributes: pa.Table
+    engine: SearchEngine
+    lexical: LexicalIndex | None = None
+    delta: np.ndarray | None = None
+    alive: RowMask | None = None
+    marks: Mapping[str, FileMark | None] = field(default_factory=dict)
+
+    @property
+    def all_vectors(self) -> Vectors:
+        """Every row's vector, by row number."""
+        return self.vectors if self.delta is None else JoinedVectors(self.vectors, self.delta)
+
+    @property
+    def live_rows(self) -> np.ndarray:
+        """The numbers of the rows that can be found, (count,) int64 in rising order."""
+        return np.arange(len(self.product_ids)) if self.alive is None else np.flatnonzero(self.alive.rows)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read `manifest.json` alone.
+
+    Args:
+        folder: an index folder, or an index home, whose served generation is read.
+
+    Raises:
+        IndexUnfit: no index there, or a format this version does not know.
+    """
+    folder = resolve_index(folder)
+    file = folder / MANIFEST
+    if not file.is_file():
+        raise IndexUnfit(f"no index in {folder} (manifest.json is missing); build one with: shopwindow index")
+    try:
+        fields = json.loads(file.read_text())
+        if fields.get("format") != FORMAT:
+            raise IndexUnfit(f"{file}: format {fields.get('format')!r}, this version reads format {FORMAT}")
+        fields["unfilterable"] = tuple(fields.get("unfilterable", ()))
+        return Manifest(**{**fields, "recipe": Recipe(**fields["recipe"])})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise IndexUnfit(f"{file}: not a manifest ({error!r})") from error
+
+
+def shared_parts(folder: Path, before: IndexFolder | None) -> frozenset[str]:
+    """The parts of an index folder that are the files of a loaded one, as those are that an update did not change."""
+    if before is None:
+        return frozenset()
+    shared = {name for name in _PARTS if mark_of(folder / name) == before.marks.get(name)}
+    # Its memory map holds on to vectors.npy, so that no other file can have that mark: the base is that of `before`.
+    if not shared >= _BASE or read_manifest(folder).recipe != before.manifest.recipe:
+        return frozenset()
+    return frozenset(shared)
+
+
+def read_index(folder: Path, options: EngineOptions | None = None, before: IndexFolder | None = None) -> IndexFolder:
+    """Load an index folder and check that its parts belong together.
+
+    Args:
+        folder: an index folder, or an index home, whose served generation is read.
+        options: where to search it; None searches on the CPU.
+        before: one that was loaded with the same options; the parts that both have are not loaded again.
+
+    Raises:
+        IndexUnfit: a file is missing or unreadable, or counts and dimensions disagree.
+        EngineUnfit: the wanted engine can't take it.
+    """
+    folder = resolve_index(folder)  # once: another generation may be published meanwhile
+    manifest = read_manifest(folder)
+    shared = shared_parts(folder, before)
+    marks = {name: mark_of(folder / name) for name in _PARTS}
+    engine: SearchEngine
+    if before is not None and shared >= _BASE:
+        vectors = before.vectors
+        engine = before.engine.base if isinstance(before.engine, SegmentedEngine) else before.engine
+    else:
+        with _reading(folder / "vectors.npy") as file:
+            vectors = np.load(file, mmap_mode="r")
+        with _reading(folder / "index.faiss") as file:
+            engine = open_engine(vectors, file, manifest.recipe, options or EngineOptions())
+    if before is not None and "product_ids.npy" in shared:
+        product_ids = before.product_ids
+    else:
+        with _reading(folder / "product_ids.npy") as file:
+            product_ids = np.load(file)
+    if before is not None and "attributes.parquet" in shared:
+        attributes = before.attributes
+    else:
+        with _reading(folder / "attributes.parquet") as file:
+            attributes = pq.read_table(file)
+    counts = {
+        "manifest.json": manifest.rows,
+        "vectors.npy": len(vectors) + manifest.delta,
+        "product_ids.npy": len(product_ids),
+        "attributes.parquet": attributes.num_rows,
+        "index.faiss": engine.rows + manifest.delta,
+    }
+    dims = {"manifest.json": manifest.dim, "vectors.npy": vectors.shape[1], "index.faiss": engine.dim}
+    delta, alive = None, None
+    if manifest.delta:
+        with _reading(folder / "delta.npy") as file:
+            delta = np.load(file, mmap_mode="r")  # the engine holds a copy
+        counts["delta.npy"] = len(vectors) + len(delta)
+        dims["delta.npy"] = delta.shape[1]
+    if manifest.dead:
+        with _reading(folder / "alive.npy") as file:
+            alive = RowMask(np.load(file))
+        counts["alive.npy"] = len(alive)
+        counts["alive.npy, False counted by manifest.json"] = alive.count + manifest.dead
+    if before is not None and "lexical" in shared:
+        lexical = before.lexical
+    else:
+        lexical = LexicalIndex.read(folder / "lexical") if (folder / "lexical").exists() else None
+    if lexical is not None:
+        counts["lexical"] = lexical.rows
+    if len(set(counts.values())) != 1 or len(set(dims.values())) != 1:
+        raise IndexUnfit(f"{folder}: parts disagree: rows {counts}, dimensions {dims}")
+    if read_manifest(folder) != manifest:
+        raise IndexUnfit(f"{folder}: was replaced while it was being read; read it again")
+    return IndexFolder(
+        manifest=manifest,
+        vectors=vectors,
+        product_ids=product_ids,
+        attributes=attributes,
+        engine=engine if delta is None else SegmentedEngine(engine, vectors, delta),
+        lexical=lexical,
+        delta=delta,
+        alive=alive,
+        marks=marks,
+    )
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write `manifest.json`, the file that makes a folder an index folder: last."""
+    (folder / MANIFEST).write_text(json.dumps(asdict(manifest), indent=2) + "\n")
+
+
+@contextmanager
+def _reading(file: Path) -> Iterator[Path]:
+    try:
+        yield file
+    except (OSError, EOFError, ValueError, RuntimeError, pa.ArrowException) as error:
+        raise IndexUnfit(f"{file}: {error}") from error
+
+
+def write_index(
+    folder: Path,
+    *,
+    manifest: Manifest,
+    vectors: np.ndarray,
+    product_ids: np.ndarray,
+    attributes: pa.Table,
+    engine: FaissCpuEngine,
+    skipped: str,
+    lexical: LexicalIndex | None = None,
+    content: np.ndarray | None = None,
+) -> None:
+    """Write an index folder whole: a reader finds either the previous one or this one.
+
+    Args:
+        folder: where; an index that stands there already is replaced.
+        manifest: see `Manifest`.
+        vectors: (rows, dim) float32.
+        product_ids: (rows,) int64.
+        attributes: one row per product.
+        engine: the built engine.
+        skipped: the text of skipped.csv.
+        lexical: the lexical channel; None leaves it out.
+        content: (rows,) uint64, see `embedding.content_hash`; None leaves it out, and the index can't be updated then.
+    """
+    with replacing(folder, MANIFEST) as new:
+        np.save(new / "vectors.npy", vectors)
+        np.save(new / "product_ids.npy", product_ids)
+        pq.write_table(attributes, new / "attributes.parquet")
+        if manifest.recipe.kind != "flat":
+            engine.write(new / "index.faiss")
+        if lexical is not None:
+            lexical.write(new / "lexical")
+        if content is not None:
+            np.save(new / "content.npy", content)
+        (new / "skipped.csv").write_text(skipped)
+        write_manifest(new, manifest)

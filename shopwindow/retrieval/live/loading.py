@@ -1,0 +1,89 @@
+"""What a serving process loads of an index home's generation, and what that must pass: for `LiveIndex`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from shopwindow.base.machine import turn_to_load
+from shopwindow.retrieval.embedding.bundle import Bundle
+from shopwindow.retrieval.embedding.embedding_cache import entries_from_environment
+from shopwindow.retrieval.engines import EngineOptions
+from shopwindow.retrieval.errors import IndexUnfit
+from shopwindow.retrieval.live.checks import check_canaries, check_memory, check_published, towers_to_serve
+from shopwindow.retrieval.live.live_index import Load
+from shopwindow.retrieval.pipeline import InProcessPipeline
+from shopwindow.retrieval.search.product_index import ProductIndex
+
+WarmUp = Callable[[InProcessPipeline], object]
+"""Makes the first call, which reads towers and takes memory: not a caller's."""
+
+
+def pipeline_loader(repository: Path, warm_up: WarmUp, *, cache_bytes: int = 0) -> Load[InProcessPipeline]:
+    """Towers and index as one object: a generation that carries its towers is served with those.
+
+    While the towers stay the same, so does the cache of query embeddings.
+
+    Args:
+        repository: the model repository.
+        warm_up: makes the first call.
+        cache_bytes: as for `InProcessPipeline`.
+    """
+    cached_queries = entries_from_environment()
+
+    def load(index: Path, before: InProcessPipeline | None) -> InProcessPipeline:
+        check_published(index)
+        towers = towers_to_serve(index, repository, follow=True)
+        same = before is not None and before.bundle == Bundle.read(towers)
+        with turn_to_load(index):
+            if before is not None and same:
+                check_memory(index, before.index)
+                pipeline = before.with_index(index)
+            else:
+                check_memory(index)
+                pipeline = InProcessPipeline(repository, index, cached_queries=cached_queries, cache_bytes=cache_bytes)
+        _check(index, pipeline.index)
+        warm_up(pipeline)
+        return pipeline
+
+    return load
+
+
+def towers_loader(repository: Path, warm_up: WarmUp) -> Load[InProcessPipeline]:
+    """The towers alone, which need no index: those that a generation carries, else the repository's."""
+    cached_queries = entries_from_environment()
+
+    def load(index: Path, before: InProcessPipeline | None) -> InProcessPipeline:
+        towers = towers_to_serve(index, repository, follow=True)
+        if before is not None and before.bundle == Bundle.read(towers):
+            return before
+        pipeline = InProcessPipeline(towers, cached_queries=cached_queries)
+        warm_up(pipeline)
+        return pipeline
+
+    return load
+
+
+def index_loader(repository: Path, engine: EngineOptions, *, follow: bool) -> Load[ProductIndex]:
+    """The index alone, for embeddings of the repository's towers or, with `follow`, of those that it carries."""
+
+    def load(index: Path, before: ProductIndex | None) -> ProductIndex:
+        check_published(index)
+        towers = towers_to_serve(index, repository, follow=follow)
+        bundle = Bundle.read(towers)
+        if before is None:
+            bundle.check(towers)
+        with turn_to_load(index):
+            check_memory(index, before)
+            found = ProductIndex.open(index, tower_hash=bundle.tower_hash, engine=engine, before=before)
+        _check(index, found)
+        return found
+
+    return load
+
+
+def _check(folder: Path, index: ProductIndex) -> None:
+    generation = index.manifest.generation
+    if folder.parent.name == "generations" and generation != int(folder.name):
+        raise IndexUnfit(f"{folder}: its manifest says generation {generation}; build it again with 'shopwindow index'")
+    check_canaries(index)

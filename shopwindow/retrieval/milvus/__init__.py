@@ -1,0 +1,1 @@
+"""Search for products that live in a Milvus collection."""

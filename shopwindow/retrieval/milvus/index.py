@@ -1,0 +1,206 @@
+"""An index whose products live in Milvus, behind the interface of `ProductIndex`.
+
+Its folder holds only what a server must know before it asks Milvus, so a host needs room for none of the products:
+
+manifest.json        as of any index folder; the breadths of its recipe are Milvus's
+attributes.parquet   no rows, the columns that filters may name
+milvus.json          {"collection": name}
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from shopwindow.retrieval.engines.options import EngineOptions, MilvusOptions
+from shopwindow.retrieval.errors import IndexUnfit
+from shopwindow.retrieval.index.folder import Manifest, read_manifest
+from shopwindow.retrieval.milvus.collection import SELECTION, MilvusCollection, connect
+from shopwindow.retrieval.milvus.filter_expressions import fields_of, milvus_expression
+from shopwindow.retrieval.request.attribute_columns import AttributeTable
+from shopwindow.retrieval.request.channel_choice import Channel
+from shopwindow.retrieval.request.filter_reading import Filter
+from shopwindow.retrieval.search.product_index import PAD_ID, PAD_SCORE, ProductIndex, SearchResult, exact_search
+
+FILE = "milvus.json"
+
+# With at most this many products left by a filter they are fetched and scored here, exactly. Less than for an index
+# in memory: each brings its vector over the network.
+EXACT_ROWS = 2_000
+COUNTS_KEPT = 1_024
+CANDIDATE_BYTES = 64 * 2**20  # of all kept candidates together, in each serving process
+
+
+@dataclass(frozen=True)
+class _Allowed:
+    """A filter for Milvus, and how many products satisfy it."""
+
+    expression: str
+    count: int
+
+
+class MilvusIndex(ProductIndex):
+    """Answers batches of requests from a collection. Several threads may search.
+
+    Args:
+        manifest: of the folder.
+        collection: open and filled.
+        table: the columns, without rows.
+    """
+
+    def __init__(self, manifest: Manifest, collection: MilvusCollection, table: AttributeTable) -> None:
+        self.manifest = manifest
+        self._collection = collection
+        self._table = table
+        self._fields = fields_of(table)
+        self._allowed: OrderedDict[Filter, _Allowed] = OrderedDict()
+        self._candidates: OrderedDict[str, tuple[np.ndarray, np.ndarray]] = OrderedDict()
+        self._kept_bytes = 0
+        self._lock = threading.Lock()
+
+    @property
+    def engine_description(self) -> str:
+        """See `ProductIndex.engine_description`."""
+        return (
+            f"Milvus, collection {self._collection.name}, {self.manifest.recipe.factory}, {self.manifest.count} "
+            f"vectors of {self.manifest.dim} dimensions"
+        )
+
+    @property
+    def folder(self) -> None:
+        """There is none in memory."""
+        return None
+
+    @property
+    def lexical(self) -> None:
+        """There is none: its rows would have to be in memory."""
+        return None
+
+    def _search(
+        self, queries: np.ndarray, top_k: int, effort: int, conditions: Filter
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Scores (batch, top_k) and product ids (batch, top_k), padded with -inf and -1."""
+        scores = np.full((len(queries), top_k), PAD_SCORE, dtype=np.float32)
+        ids = np.full((len(queries), top_k), PAD_ID, dtype=np.int64)
+        allowed = self._satisfying(conditions)
+        k = min(top_k, allowed.count)
+        if k == 0 or len(queries) == 0:
+            return scores, ids
+        if (conditions and allowed.count <= EXACT_ROWS) or k > SELECTION:
+            scores[:, :k], ids[:, :k] = self._exact_in_milvus(queries, k, allowed)
+            return scores, ids
+        share = allowed.count / self.manifest.count
+        find = self._collection.search
+        scores[:, :k], ids[:, :k] = find(queries, k, effort, allowed.expression, share)
+        # An approximate search may stop before it has k products although k exist.
+        short = _short(ids, k)
+        if len(short):
+            scores[short, :k], ids[short, :k] = find(queries[short], k, effort, allowed.expression, share, widest=True)
+        short = _short(ids, k)
+        if len(short):
+            scores[short, :k], ids[short, :k] = self._exact_in_milvus(queries[short], k, allowed)
+        return scores, ids
+
+    def _result(self, scores: np.ndarray, rows: np.ndarray, min_score: float | None) -> SearchResult:
+        keep = rows != PAD_ID
+        if min_score is not None:
+            keep &= scores >= min_score
+        return SearchResult(
+            np.where(keep, rows, PAD_ID),
+            np.where(keep, scores, np.float32(PAD_SCORE)),
+            np.where(keep, np.int64(Channel.EMBEDDING), np.int64(0)),
+        )
+
+    def _satisfying(self, conditions: Filter) -> _Allowed:
+        with self._lock:
+            if (found := self._allowed.get(conditions)) is not None:
+                self._allowed.move_to_end(conditions)
+                return found
+        expression = milvus_expression(conditions, self._fields)  # unlocked, as Milvus may take its time
+        if isinstance(expression, bool):
+            found = _Allowed("", self.manifest.count if expression else 0)
+        else:
+            found = _Allowed(expression, self._collection.count(expression))
+        with self._lock:
+            self._allowed[conditions] = found
+            if len(self._allowed) > COUNTS_KEPT:
+                self._allowed.popitem(last=False)
+        return found
+
+    def _exact_in_milvus(self, queries: np.ndarray, k: int, allowed: _Allowed) -> tuple[np.ndarray, np.ndarray]:
+        """Score every product that qualifies; the k best so far compete with each further part."""
+        if allowed.count <= EXACT_ROWS:
+            ids, vectors = self._kept(allowed)
+            scores, rows = exact_search(queries, vectors, np.arange(len(ids)), k)
+            return scores, ids[rows]
+        best_scores = np.full((len(queries), k), PAD_SCORE, np.float32)
+        best_ids = np.full((len(queries), k), PAD_ID, np.int64)
+        for ids, vectors in self._collection.candidates(allowed.expression):
+            scores, rows = exact_search(queries, vectors, np.arange(len(ids)), min(k, len(ids)))
+            scores = np.concatenate([best_scores, scores], axis=1)
+            found = np.concatenate([best_ids, ids[rows]], axis=1)
+            order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+            best_scores, best_ids = np.take_along_axis(scores, order, 1), np.take_along_axis(found, order, 1)
+        return best_scores, best_ids
+
+    def _kept(self, allowed: _Allowed) -> tuple[np.ndarray, np.ndarray]:
+        """The candidates of a rare filter, ids and vectors; fetched once, as long as there is room for them."""
+        with self._lock:
+            if (found := self._candidates.get(allowed.expression)) is not None:
+                self._candidates.move_to_end(allowed.expression)
+                return found
+        parts = list(self._collection.candidates(allowed.expression))
+        found = np.concatenate([ids for ids, _ in parts]), np.concatenate([vectors for _, vectors in parts])
+        with self._lock:
+            if allowed.expression not in self._candidates:
+                self._candidates[allowed.expression] = found
+                self._kept_bytes += found[1].nbytes
+            while self._kept_bytes > CANDIDATE_BYTES and len(self._candidates) > 1:
+                self._kept_bytes -= self._candidates.popitem(last=False)[1][1].nbytes
+        return found
+
+
+def lives_in_milvus(folder: Path) -> bool:
+    """Whether an index folder names a collection instead of holding its products."""
+    return (folder / FILE).is_file()
+
+
+def open_in_milvus(folder: Path, options: EngineOptions | None = None) -> MilvusIndex:
+    """Open an index folder that names a collection.
+
+    Args:
+        folder: the folder itself.
+        options: where Milvus is; None takes the environment's.
+
+    Raises:
+        IndexUnfit: a file is missing or unreadable.
+        EngineUnfit: no such Milvus, or no such collection there.
+    """
+    manifest = read_manifest(folder)
+    try:
+        name = json.loads((folder / FILE).read_text())["collection"]
+        table = AttributeTable(pq.read_table(folder / "attributes.parquet"))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise IndexUnfit(f"{folder}: not an index in Milvus ({error!r})") from error
+    where = (options and options.milvus) or MilvusOptions.from_environment()
+    collection = MilvusCollection(
+        connect(where),
+        name,
+        rows=manifest.count,
+        dim=manifest.dim,
+        recipe=manifest.recipe,
+        timeout_s=where.timeout_s,
+    )
+    collection.check()
+    return MilvusIndex(manifest, collection, table)
+
+
+def _short(ids: np.ndarray, k: int) -> np.ndarray:
+    """The queries that have fewer than k products."""
+    return np.flatnonzero((ids[:, :k] == PAD_ID).any(axis=1))

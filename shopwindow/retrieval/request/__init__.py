@@ -1,0 +1,1 @@
+"""What a caller may ask: parameters, channels, filters and the rows that they allow."""

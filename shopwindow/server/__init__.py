@@ -1,0 +1,25 @@
+"""Starts a real tritonserver on a model repository, watches it, and leaves nothing behind."""
+
+from __future__ import annotations
+
+from shopwindow.server.errors import EnvironmentUnfit, PortInUse, ServerFailedToStart, ServingError, TritonNotFound
+from shopwindow.server.health import Health, HealthServer
+from shopwindow.server.install import TritonInstall, find_tritonserver
+from shopwindow.server.options import ServerOptions
+from shopwindow.server.supervisor import Supervisor
+from shopwindow.server.tritonserver import TritonServer
+
+__all__ = [
+    "EnvironmentUnfit",
+    "Health",
+    "HealthServer",
+    "PortInUse",
+    "ServerFailedToStart",
+    "ServerOptions",
+    "ServingError",
+    "Supervisor",
+    "TritonInstall",
+    "TritonNotFound",
+    "TritonServer",
+    "find_tritonserver",
+]

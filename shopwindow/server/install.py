@@ -1,0 +1,131 @@
+"""Finding a tritonserver: the container's own, or the one inside the nvidia-pytriton wheel."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+from shopwindow.server.errors import EnvironmentUnfit, TritonNotFound
+
+_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TritonInstall:
+    """A tritonserver that can be started.
+
+    Args:
+        binary: The executable.
+        source: `path` for one found on PATH, `wheel` for the one of nvidia-pytriton.
+        backend_directory: Where its backends are; None leaves the server's default.
+        library_path: Folders its process needs first in LD_LIBRARY_PATH.
+    """
+
+    binary: Path
+    source: Literal["path", "wheel"]
+    backend_directory: Path | None = None
+    library_path: tuple[Path, ...] = ()
+
+
+def find_tritonserver() -> TritonInstall:
+    """Finds the tritonserver to run: the one on PATH, else that of the running interpreter's wheel.
+
+    Returns:
+        The server; for the wheel with its Python backend laid out for this Python version.
+
+    Raises:
+        TritonNotFound: There is neither.
+        EnvironmentUnfit: The wheel's server can't run Python models in this environment.
+    """
+    if on_path := shutil.which("tritonserver"):
+        return TritonInstall(binary=Path(on_path), source="path")
+
+    wheel = importlib.util.find_spec("pytriton")
+    if wheel is None or wheel.origin is None:
+        raise TritonNotFound(
+            "no tritonserver on PATH and no nvidia-pytriton in this environment; install the wheel with "
+            "`pip install nvidia-pytriton`, or run inside nvcr.io/nvidia/tritonserver"
+        )
+    package = Path(wheel.origin).parent
+    check_numpy()
+    return TritonInstall(
+        binary=package / "tritonserver" / "bin" / "tritonserver",
+        source="wheel",
+        backend_directory=_backend_directory(package / "tritonserver"),
+        library_path=(package.parent / "nvidia_pytriton.libs", _libpython_folder()),
+    )
+
+
+def check_numpy(search_path: Iterable[str] | None = None) -> None:
+    """Refuses an environment whose numpy the wheel's Python backend can't read.
+
+    Args:
+        search_path: Folders to look for numpy in; None takes those of the running interpreter.
+
+    Raises:
+        EnvironmentUnfit: numpy is missing, or is 2 or newer.
+    """
+    path = sys.path if search_path is None else list(search_path)
+    version = next((found.version for found in metadata.distributions(name="numpy", path=path)), None)
+    if version is None:
+        raise EnvironmentUnfit("numpy: none found, and Python models need it; `pip install 'numpy<2'`")
+    if int(version.partition(".")[0]) >= 2:
+        raise EnvironmentUnfit(
+            f"numpy: the Python backend of nvidia-pytriton needs numpy<2, got {version}, with which models "
+            "answer with empty tensors and no error; `pip install 'numpy<2'`"
+        )
+
+
+def _backend_directory(tritonserver: Path) -> Path:
+    """Lays backend, utilities and this Python version's stub side by side, as the server wants them."""
+    backend = tritonserver / "backends" / "python"
+    stub = tritonserver / "python_backend_stubs" / _PYTHON / "triton_python_backend_stub"
+    if not stub.exists():
+        has = ", ".join(sorted(folder.name for folder in stub.parent.parent.iterdir()))
+        raise EnvironmentUnfit(f"python: nvidia-pytriton has no stub for Python {_PYTHON}, only for {has}")
+    parts = [backend / "libtriton_python.so", backend / "triton_python_backend_utils.py", stub]
+
+    root = Path(sys.prefix) / "share" / "shopwindow" / f"triton-backends-{_PYTHON}"
+    links = [root / "python" / part.name for part in parts]
+    if all(link.exists() and link.samefile(part) for link, part in zip(links, parts, strict=True)):
+        return root
+    try:
+        root.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=root.parent, prefix=".triton-backends-") as scratch:
+            fresh = Path(scratch) / "fresh"
+            (fresh / "python").mkdir(parents=True)
+            for part in parts:
+                (fresh / "python" / part.name).symlink_to(part)
+            if root.exists():  # from a wheel that has moved since
+                root.rename(Path(scratch) / "stale")
+            try:
+                fresh.rename(root)
+            except OSError:
+                if not root.exists():  # otherwise another process was faster, with the same links
+                    raise
+    except OSError as error:
+        raise EnvironmentUnfit(f"can't lay out the Python backend in {root}: {error.strerror}") from error
+    return root
+
+
+def _libpython_folder() -> Path:
+    """The folder of the shared libpython that the stub is linked against."""
+    name = f"libpython{_PYTHON}.so.1.0"
+    libdir, multiarch = (sysconfig.get_config_var(key) or "" for key in ("LIBDIR", "MULTIARCH"))
+    # LIBDIR is where Python was built to go; relocated builds (uv, conda-pack) are found from base_prefix.
+    for folder in (Path(libdir), Path(libdir, multiarch), Path(sys.base_prefix, "lib")):
+        if (folder / name).exists():
+            return folder
+    raise EnvironmentUnfit(
+        f"{name}: not found in {libdir or 'LIBDIR'} nor {Path(sys.base_prefix, 'lib')}, and Triton's "
+        "Python stub needs it; use a Python with a shared library (`apt install libpython3-dev`, or "
+        "`PYTHON_CONFIGURE_OPTS=--enable-shared pyenv install ...`)"
+    )

@@ -1,0 +1,54 @@
+"""Single models of a running server: loaded again, counted, taken apart."""
+
+from __future__ import annotations
+
+from tritonclient.grpc import InferenceServerClient
+from tritonclient.utils import InferenceServerException
+
+from shopwindow.server.errors import ServingError
+from shopwindow.server.processes import kill, stubs
+from shopwindow.server.tritonserver import DIRECT, TritonServer
+
+_CALL_TIMEOUT_S = 2.0
+
+
+def reload(server: TritonServer, model: str) -> None:
+    """Unloads a model and loads it again, in new processes; ensembles that it is a step of come back with it.
+
+    Args:
+        server: One with `options.reloadable`.
+        model: Its name.
+
+    Raises:
+        ServingError: The server did not do it, or not within `ready_timeout_s`.
+    """
+    # A process that hangs holds its request for ever, and the sibling of one that died can outlive the unloading.
+    for stub in stubs(server.pid):
+        if stub.model == model:
+            kill(stub.pid)
+    try:
+        with InferenceServerClient(server.grpc_url, channel_args=DIRECT) as client:
+            for change in (client.unload_model, client.load_model):
+                change(model, headers=server.owner_header, client_timeout=server.options.ready_timeout_s)
+    except InferenceServerException as error:
+        raise ServingError(f"{model} could not be loaded again: {error.message()}") from error
+
+
+def answered(url: str) -> dict[str, int]:
+    """How many requests each model has answered well; nothing when the server doesn't say."""
+    try:
+        with InferenceServerClient(url, channel_args=DIRECT) as client:
+            found = client.get_inference_statistics(client_timeout=_CALL_TIMEOUT_S).model_stats
+    except InferenceServerException:
+        return {}
+    return {each.name: int(each.inference_stats.success.count) for each in found}
+
+
+def steps(url: str, model: str) -> list[str]:
+    """The models that an ensemble consists of, any other model itself; none when the server doesn't say."""
+    try:
+        with InferenceServerClient(url, channel_args=DIRECT) as client:
+            config = client.get_model_config(model, client_timeout=_CALL_TIMEOUT_S).config
+    except InferenceServerException:
+        return []
+    return [step.model_name for step in config.ensemble_scheduling.step] or [model]

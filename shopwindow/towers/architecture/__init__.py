@@ -1,0 +1,1 @@
+"""Layers, towers, checkpoints, and towers from Hugging Face."""

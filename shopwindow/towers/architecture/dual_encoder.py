@@ -1,0 +1,227 @@
+"""A published dual encoder (CLIP, Chinese-CLIP, SigLIP) behind the interface of `both_towers.Towers`.
+
+Its text model reads queries and titles alike. transformers is imported only when such an encoder is built.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from shopwindow.towers.architecture.layers import unit
+
+MODEL_TYPE = "dual_encoder"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DualEncoderConfig:
+    """What an adapted checkpoint says of its towers.
+
+    Attributes:
+        model: the Hugging Face config of the dual encoder; its model_type is one of MODELS.
+        pad_id: token that fills up a text.
+        embedding_dim: length of the shared embedding.
+        query_max_tokens, title_max_tokens: longer texts are cut; special tokens count.
+        title_weight: share of the title in a product that has a photo too, between 0 and 1.
+        image_size: side of the square photo, pixels.
+        image_mean, image_std: per RGB channel, of pixel values scaled to 0..1.
+    """
+
+    model: dict[str, Any]
+    pad_id: int
+    embedding_dim: int
+    query_max_tokens: int
+    title_max_tokens: int
+    title_weight: float
+    image_size: int
+    image_mean: tuple[float, float, float]
+    image_std: tuple[float, float, float]
+
+    def __post_init__(self) -> None:
+        if self.model.get("model_type") not in MODELS:
+            raise ValueError(f"model_type: must be one of {', '.join(MODELS)}, got {self.model.get('model_type')!r}")
+        if not 0 < self.title_weight < 1:
+            # At 0 or 1 a product that has only the other modality would be left without an embedding.
+            raise ValueError(f"title_weight: must be above 0 and below 1, got {self.title_weight}")
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> DualEncoderConfig:
+        """From a parsed config.json; unknown and missing keys are refused."""
+        values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k != "model_type"}
+        known = {field.name for field in fields(cls)}
+        if values.keys() != known:
+            raise ValueError(
+                f"towers: unknown keys {sorted(values.keys() - known)}, missing keys {sorted(known - values.keys())}"
+            )
+        return cls(**values)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for config.json."""
+        return {"model_type": MODEL_TYPE, **asdict(self)}
+
+
+class ClipText(nn.Module):
+    """CLIP's text to an embedding: causal attention, pooled at the end-of-text token.
+
+    Args:
+        model: transformers' model.
+        config: sizes.
+    """
+
+    def __init__(self, model: Any, config: DualEncoderConfig) -> None:
+        super().__init__()
+        self.model = model.text_model
+        self.projection = model.text_projection
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Embed; arguments and result as `query_tower.QueryTower`."""
+        # The end is the first end-of-text token or, in configs of old, the highest id: 0 passes for neither. No
+        # mask is needed, as nothing before the end looks behind it.
+        ids = torch.where(attention_mask > 0, input_ids, 0)
+        return unit(self.projection(self.model(input_ids=ids).pooler_output))
+
+
+class ChineseClipText(nn.Module):
+    """Chinese-CLIP's text to an embedding: BERT, pooled at [CLS]. Arguments as `ClipText`."""
+
+    def __init__(self, model: Any, config: DualEncoderConfig) -> None:
+        super().__init__()
+        self.pad_id = config.pad_id
+        self.model = model.text_model
+        self.projection = model.text_projection
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Embed; arguments and result as `query_tower.QueryTower`."""
+        ids = torch.where(attention_mask > 0, input_ids, self.pad_id)
+        states = self.model(input_ids=ids, attention_mask=attention_mask).last_hidden_state
+        return unit(self.projection(states[:, 0]))
+
+
+class SiglipText(nn.Module):
+    """SigLIP's text to an embedding. Arguments as `ClipText`.
+
+    It was trained on texts padded to the position table's length, without a mask, and pools at the last token: the
+    padding is part of the text, and however wide a batch comes in it is filled up to that length here.
+    """
+
+    def __init__(self, model: Any, config: DualEncoderConfig) -> None:
+        super().__init__()
+        self.pad_id = config.pad_id
+        self.tokens: int = model.config.text_config.max_position_embeddings
+        self.model = model.text_model
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Embed; arguments and result as `query_tower.QueryTower`."""
+        ids = torch.where(attention_mask > 0, input_ids, self.pad_id)
+        # Padded by more than is missing and then cut, so that both sizes are constants of the exported graph.
+        ids = F.pad(ids, (0, self.tokens), value=self.pad_id)[:, : self.tokens]
+        return unit(self.model(input_ids=ids).pooler_output)
+
+
+MODELS: dict[str, type[ClipText] | type[ChineseClipText] | type[SiglipText]] = {
+    "clip": ClipText,
+    "chinese_clip": ChineseClipText,
+    "siglip": SiglipText,
+}
+
+
+class Photo(nn.Module):
+    """Pixels to an embedding. Arguments as `ClipText`."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, model: Any, config: DualEncoderConfig) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(config.image_mean) * 255.0, persistent=False)
+        self.register_buffer("std", torch.tensor(config.image_std) * 255.0, persistent=False)
+        self.model = model.vision_model
+        self.projection = getattr(model, "visual_projection", nn.Identity())  # SigLIP has none
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Embed.
+
+        Args:
+            pixels: (batch, size, size, 3) uint8.
+
+        Returns:
+            (batch, embedding_dim) float32, L2-normalised.
+        """
+        values = ((pixels.float() - self.mean) / self.std).permute(0, 3, 1, 2)
+        return unit(self.projection(self.model(pixel_values=values).pooler_output))
+
+
+class DualProductTower(nn.Module):
+    """A product, or what is known of one, to an embedding: the weighted sum of its title's and its photo's.
+
+    Args:
+        title: embeds texts.
+        photo: embeds pixels.
+        title_weight: share of the title where both are present.
+    """
+
+    shares: Tensor
+
+    def __init__(self, title: nn.Module, photo: Photo, title_weight: float) -> None:
+        super().__init__()
+        self.title = title
+        self.photo = photo
+        self.register_buffer("shares", torch.tensor([title_weight, 1.0 - title_weight]), persistent=False)
+
+    def forward(
+        self, title_ids: Tensor, title_mask: Tensor, pixels: Tensor, modality_mask: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Embed; arguments and results as `product_tower.ProductTower`, but that the weights are fixed."""
+        # An absent title may hold any ids: it is read as one that every vocabulary has, and then weighs nothing.
+        ids = torch.where(modality_mask[:, :1] > 0, title_ids, 0)
+        shares = self.shares * modality_mask
+        weights = shares / shares.sum(1, keepdim=True).clamp(min=1e-6)
+        return unit(weights[:, :1] * self.title(ids, title_mask) + weights[:, 1:] * self.photo(pixels)), weights
+
+
+class DualEncoder(nn.Module):
+    """Both towers of a dual encoder, which share the text model.
+
+    Args:
+        config: what the checkpoint says.
+        model: transformers' model to take the parts of; None makes an untrained one.
+
+    Raises:
+        ValueError: transformers is not installed.
+    """
+
+    def __init__(self, config: DualEncoderConfig, model: Any = None) -> None:
+        super().__init__()
+        self.config = config
+        model = _untrained(config) if model is None else model
+        title = MODELS[config.model["model_type"]](model, config)
+        self.product = DualProductTower(title, Photo(model, config), config.title_weight)
+
+    @property
+    def query(self) -> nn.Module:
+        """The query tower: what reads titles reads queries."""
+        return self.product.title
+
+
+def import_transformers() -> Any:
+    """The library, or a ValueError that says how to get it."""
+    try:
+        import transformers
+    except ImportError as error:
+        raise ValueError(
+            f"transformers: cannot be imported ({error}), and towers of CLIP, Chinese-CLIP or SigLIP are built with "
+            "it; `pip install 'transformers>=5.23'`"
+        ) from None
+    return transformers
+
+
+def _untrained(config: DualEncoderConfig) -> Any:
+    transformers = import_transformers()
+    settings = transformers.AutoConfig.for_model(**config.model)
+    # Explicit attention, as in towers.layers: fewer ONNX layers, and masks that survive export.
+    model = transformers.AutoModel.from_config(settings, attn_implementation="eager", trust_remote_code=False)
+    return model.float()  # the config may name a half precision

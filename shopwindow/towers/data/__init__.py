@@ -1,0 +1,1 @@
+"""Catalogues, clicks, mined pairs and published data sets to train on."""

@@ -1,0 +1,106 @@
+"""What mining found, in words, and how well it agrees with labelled pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from shopwindow.towers.data.mining import MinedPairs, MiningCatalog
+from shopwindow.towers.data.training_data import Clicks, read_columns
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """Mined against labelled pairs; a pair counts once, whichever of the two is the trigger.
+
+    Attributes:
+        labelled: labelled pairs of two products of the catalogue.
+        found: labelled pairs among the mined.
+        mined: mined pairs.
+        chance: share of labelled pairs among all pairs of one leaf category: the precision of guessing.
+    """
+
+    labelled: int
+    found: int
+    mined: int
+    chance: float
+
+    @property
+    def precision(self) -> float:
+        """Share of the mined pairs that are labelled; 0 when nothing was mined."""
+        return self.found / self.mined if self.mined else 0.0
+
+    @property
+    def recall(self) -> float:
+        """Share of the labelled pairs that were mined; 0 when nothing is labelled."""
+        return self.found / self.labelled if self.labelled else 0.0
+
+    def __str__(self) -> str:
+        return (
+            f"against {self.labelled} labelled pairs: precision {self.precision:.4f} (chance {self.chance:.6f}), "
+            f"recall {self.recall:.4f}"
+        )
+
+
+def compare(pairs: MinedPairs, catalog: MiningCatalog, labels: Path) -> Agreement:
+    """Compare with labelled pairs.
+
+    Args:
+        pairs: what was mined.
+        catalog: what the pairs are of.
+        labels: parquet with trigger_id, recall_id; where it has a column label, only rows with 1 count.
+    """
+    table = read_columns(labels, "trigger_id", "recall_id", optional=("label",))
+    ones = table["label"].to_pylist() if "label" in table.column_names else [1] * table.num_rows
+    labelled: set[tuple[int, int]] = set()
+    ids = zip(table["trigger_id"].to_pylist(), table["recall_id"].to_pylist(), ones, strict=True)
+    for trigger, recall, label in ids:
+        one, other = catalog.row_of.get(trigger), catalog.row_of.get(recall)
+        if label == 1 and one is not None and other is not None and one != other:
+            labelled.add((min(one, other), max(one, other)))
+    mined = set(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True))
+    category = catalog.category
+    sizes = np.bincount(category[category >= 0])
+    guesses = int((sizes * (sizes - 1) // 2).sum())
+    right = sum(category[one] == category[other] >= 0 for one, other in labelled)
+    return Agreement(
+        labelled=len(labelled),
+        found=len(labelled & mined),
+        mined=len(mined),
+        chance=right / guesses if guesses else 0.0,
+    )
+
+
+def summarise(
+    catalog: MiningCatalog, clicks: Clicks, pairs: MinedPairs, keywords: Sequence[Sequence[int]], broadest: int
+) -> str:
+    """The report of `shopwindow mine`, one fact a line.
+
+    Args:
+        catalog: the products.
+        clicks: the click log.
+        pairs: the pairs mined from it.
+        keywords: the keyword sets mined from it.
+        broadest: the bound that `pairs` was mined with.
+    """
+    sizes = [len(others) for others in keywords if others]
+    partnered = len(np.union1d(pairs.first, pairs.second))
+    counts = {
+        "products": (len(catalog.product_ids), f"{len(np.unique(clicks.product))} clicked"),
+        "queries": (
+            len(clicks.queries),
+            f"{pairs.broad_queries} left out as broad: more than {broadest} clicked products",
+        ),
+        "keyword sets": (
+            len(sizes),
+            f"queries in one: {np.mean(sizes):.1f} on average, {max(sizes)} at most" if sizes else "no similar queries",
+        ),
+        "candidate pairs": (pairs.candidates, "clicked under one query"),
+        **{f"- {rule}": (count, "") for rule, count in pairs.dropped.items()},
+        "kept": (len(pairs.first), f"pairs, which give {partnered} products a partner"),
+    }
+    width = max(map(len, counts))
+    return "\n".join(f"{name:{width}} {count:>9}  {note}".rstrip() for name, (count, note) in counts.items())

@@ -1,0 +1,74 @@
+"""Same-style retrieval in all seven directions between photo (i), title (t) and both (m).
+
+The metrics are those of the eSSPR authors' table. Where a trigger has several same-style products, the first one found
+counts: how the authors treat that was not published, so this is our reading.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from shopwindow.towers.judging.corpus import Forms
+from shopwindow.towers.judging.metrics import estimate, find_hits, hit_rate, reciprocal_rank
+from shopwindow.towers.judging.ranking import rank
+from shopwindow.towers.judging.table import Cell, Table
+
+DIRECTIONS = ("i-i", "i-t", "i-m", "t-i", "t-t", "t-m", "m-m")
+DEPTHS = (1, 5, 10, 20)
+PLACES = 100
+
+
+def read_same_style(file: Path, product_ids: np.ndarray) -> dict[int, set[int]]:
+    """Trigger -> its same-style products, from a parquet with trigger_id, recall_id.
+
+    Pairs with a product that is not among `product_ids`, or with itself, are left out.
+    """
+    table = pq.read_table(file, columns=["trigger_id", "recall_id"])
+    known = set(product_ids.tolist())
+    same: defaultdict[int, set[int]] = defaultdict(set)
+    for trigger, other in zip(table["trigger_id"].to_pylist(), table["recall_id"].to_pylist(), strict=True):
+        if trigger in known and other in known and trigger != other:
+            same[trigger].add(other)
+    return dict(same)
+
+
+def score_direction(
+    queries: np.ndarray, candidates: np.ndarray, product_ids: np.ndarray, same: Mapping[int, set[int]]
+) -> dict[str, np.ndarray]:
+    """Rank the whole catalogue for every trigger, the trigger itself left out.
+
+    Args:
+        queries: (products, dim) float32, the catalogue in the form that is asked with.
+        candidates: (products, dim) float32, the catalogue in the form that is searched.
+        product_ids: (products,) int64.
+        same: trigger -> same-style products, all of the catalogue.
+
+    Returns:
+        MRR, R@1, R@5, R@10, R@20 -> (triggers,) float64, in the order of `same`.
+    """
+    row_of = {product: row for row, product in enumerate(product_ids.tolist())}
+    rows = np.array([row_of[trigger] for trigger in same])
+    ranked = rank(queries[rows], candidates, product_ids, PLACES, exclude=rows)
+    hits = find_hits(ranked, list(same.values()))
+    return {"MRR": reciprocal_rank(hits), **{f"R@{k}": hit_rate(hits, k) for k in DEPTHS}}
+
+
+def same_style_table(forms: Forms, product_ids: np.ndarray, same: Mapping[int, set[int]], seed: int) -> Table:
+    """All seven directions."""
+    rows: list[dict[str, Cell]] = []
+    for direction in DIRECTIONS:
+        asked, searched = direction.split("-")
+        scores = score_direction(getattr(forms, asked), getattr(forms, searched), product_ids, same)
+        row: dict[str, Cell] = {"direction": direction}
+        rows.append(row | {metric: estimate(values, seed=seed) for metric, values in scores.items()})
+    return Table(
+        title="Same-style products",
+        note=f"{len(same)} triggers against all {len(product_ids)} products. Direction: form of the trigger, form of "
+        f"the catalogue. R@k: share of triggers with a same-style product among the first k. Rankings end at {PLACES}.",
+        rows=rows,
+    )

@@ -1,0 +1,1 @@
+"""How rankings are judged: queries with answers, metrics, tables."""

@@ -1,0 +1,141 @@
+"""The catalogue behind an index, and its embeddings in the three forms m (title and photo), t (title), i (photo)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from shopwindow.base.progress_bar import progress_bar
+
+ROWS = 256
+
+
+class Embedder(Protocol):
+    """Both towers: `shopwindow.retrieval.InProcessPipeline`, or a checkpoint that was never exported."""
+
+    def embed_query(self, queries: Sequence[str]) -> np.ndarray:
+        """Query embeddings, (batch, dim) float32, L2-normalised."""
+
+    def embed_product(self, titles: Sequence[str], images: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
+        """Product embeddings (batch, dim) float32 and modality weights (batch, 2) float32; empty = absent."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corpus:
+    """The indexed products, in the index's order.
+
+    Attributes:
+        product_ids: (products,) int64.
+        titles: empty where absent.
+        images: encoded photos, empty where absent.
+        columns: the text columns of the catalogue.
+    """
+
+    product_ids: np.ndarray
+    titles: list[str]
+    images: list[bytes]
+    columns: dict[str, list[str | None]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forms:
+    """Embeddings of a corpus, (products, dim) float32; zeros where a product lacks what the form needs.
+
+    Attributes:
+        m: of title and photo, or of the one that there is.
+        t: of the title alone.
+        i: of the photo alone.
+        weights: (products, 2) float32, weights of title and photo in `m`.
+    """
+
+    m: np.ndarray
+    t: np.ndarray
+    i: np.ndarray
+    weights: np.ndarray
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds strings."""
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def read_corpus(catalog: Path, product_ids: np.ndarray) -> Corpus:
+    """Read the indexed products from their catalogue.
+
+    Args:
+        catalog: parquet with product_id, title, image (either may be absent) and other columns.
+        product_ids: (products,) int64, those of the index.
+
+    Raises:
+        ValueError: no product_id, or the catalogue lacks some of them, so that the index was built from another one.
+    """
+    table = pq.read_table(catalog)
+    if "product_id" not in table.column_names:
+        raise ValueError(f"catalog: {catalog} needs a column 'product_id'; it has {sorted(table.column_names)}")
+    row_of: dict[int, int] = {}
+    for row, product in enumerate(table["product_id"].to_pylist()):
+        row_of.setdefault(product, row)
+    missing = [product for product in product_ids.tolist() if product not in row_of]
+    if missing:
+        raise ValueError(
+            f"catalog: {catalog} lacks {len(missing)} of the {len(product_ids)} indexed products "
+            f"(such as {missing[0]}); give the one that the index was built from"
+        )
+    table = table.take([row_of[product] for product in product_ids.tolist()])
+    empty = pa.nulls(len(table))
+    images = table["image"] if "image" in table.column_names else empty
+    # The Hugging Face layout of an image: a struct of bytes and path.
+    photos = [photo["bytes"] if isinstance(photo, dict) else photo for photo in images.to_pylist()]
+    titles = (table["title"] if "title" in table.column_names else empty).to_pylist()
+    return Corpus(
+        product_ids=product_ids,
+        titles=[title or "" for title in titles],
+        images=[photo or b"" for photo in photos],
+        columns={
+            field.name: table[field.name].to_pylist()
+            for field in table.schema
+            if is_text(field.type) and field.name != "title"
+        },
+    )
+
+
+def embed(
+    embedder: Embedder, titles: Sequence[str], images: Sequence[bytes], *, dim: int, what: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Embed products with the product tower.
+
+    Args:
+        embedder: has the tower.
+        titles: (products) texts, empty where absent.
+        images: (products) encoded photos, empty where absent.
+        dim: length of an embedding.
+        what: said by the progress bar.
+
+    Returns:
+        Embeddings (products, dim) float32 and modality weights (products, 2) float32; zeros where both are absent.
+    """
+    some = [row for row, (title, image) in enumerate(zip(titles, images, strict=True)) if title.strip() or image]
+    embeddings = np.zeros((len(titles), dim), dtype=np.float32)
+    weights = np.zeros((len(titles), 2), dtype=np.float32)
+    with progress_bar(total=len(some), desc=what, unit="product") as bar:
+        for start in range(0, len(some), ROWS):
+            rows = some[start : start + ROWS]
+            embeddings[rows], weights[rows] = embedder.embed_product(
+                [titles[row] for row in rows], [images[row] for row in rows]
+            )
+            bar.update(len(rows))
+    return embeddings, weights
+
+
+def embed_forms(embedder: Embedder, corpus: Corpus, dim: int) -> Forms:
+    """Embed the whole corpus in its three forms; `dim` is the length of an embedding."""
+    m, weights = embed(embedder, corpus.titles, corpus.images, dim=dim, what="embedding title and photo")
+    t, _ = embed(embedder, corpus.titles, [b""] * len(corpus.images), dim=dim, what="embedding titles")
+    i, _ = embed(embedder, [""] * len(corpus.titles), corpus.images, dim=dim, what="embedding photos")
+    return Forms(m=m, t=t, i=i, weights=weights)

@@ -1,0 +1,101 @@
+"""Batches of same-style pairs: two listings of one product, in a row each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from shopwindow.retrieval.embedding.text import TextEncoder
+from shopwindow.towers.architecture.config import TowerConfig
+from shopwindow.towers.data.augment import jitter
+from shopwindow.towers.data.training_data import TrainingCatalog
+
+
+@dataclass(frozen=True, kw_only=True)
+class Products:
+    """Products as the tower takes them; see `ProductTower.forward`."""
+
+    title_ids: Tensor
+    title_mask: Tensor
+    pixels: Tensor
+    modality_mask: Tensor
+
+
+class PairBatches:
+    """Draws pairs so that no other row of a batch shows the same style.
+
+    In-batch negatives are then never known positives, and the losses stay exactly as their authors define them.
+
+    Args:
+        config: of the towers.
+        tokenizer: of the product tower.
+        catalog: what the pairs are of.
+        file: parquet with trigger_id and recall_id; pairs of unknown products are left out.
+
+    Raises:
+        ValueError: no pair names two products of the catalogue.
+    """
+
+    def __init__(self, config: TowerConfig, tokenizer: Tokenizer, catalog: TrainingCatalog, file: Path) -> None:
+        self._titles = TextEncoder(tokenizer, config.title_max_tokens)
+        self._catalog = catalog
+        table = pq.read_table(file, columns=["trigger_id", "recall_id"])
+        ids = zip(table["trigger_id"].to_pylist(), table["recall_id"].to_pylist(), strict=True)
+        rows = [(catalog.row_of.get(trigger), catalog.row_of.get(recall)) for trigger, recall in ids]
+        pairs = [(trigger, recall) for trigger, recall in rows if trigger is not None and recall is not None]
+        if not pairs:
+            raise ValueError(f"{file}: no pair names two products of the catalogue")
+        self._styles = _styles(pairs)
+
+    @property
+    def styles(self) -> int:
+        """Number of groups of products that are linked by pairs, the largest possible batch."""
+        return len(self._styles)
+
+    @property
+    def identity(self) -> bytes:
+        """The same for the same pairs of the same catalogue."""
+        return repr(self._styles).encode()
+
+    def draw(self, size: int, rng: np.random.Generator) -> tuple[Products, Products]:
+        """Triggers and their partners, `size` rows each, or as many as there are styles."""
+        chosen = rng.choice(len(self._styles), min(size, len(self._styles)), replace=False)
+        pairs = [self._styles[style][rng.integers(len(self._styles[style]))] for style in chosen]
+        return self._products([trigger for trigger, _ in pairs], rng), self._products([r for _, r in pairs], rng)
+
+    def _products(self, rows: list[int], rng: np.random.Generator) -> Products:
+        catalog = self._catalog
+        titles = [catalog.titles[row] for row in rows]
+        ids, mask = self._titles.encode(titles)
+        present = [[bool(title), bool(catalog.has_image[row])] for title, row in zip(titles, rows, strict=True)]
+        return Products(
+            title_ids=torch.from_numpy(ids),
+            title_mask=torch.from_numpy(mask),
+            pixels=torch.from_numpy(np.stack([jitter(catalog.pixels[row], rng) for row in rows])),
+            modality_mask=torch.tensor(present, dtype=torch.float32),
+        )
+
+
+def _styles(pairs: list[tuple[int, int]]) -> list[list[tuple[int, int]]]:
+    """Pairs grouped by the connected component of their products."""
+    parent: dict[int, int] = {}
+
+    def root(row: int) -> int:
+        parent.setdefault(row, row)
+        while parent[row] != row:
+            parent[row] = parent[parent[row]]
+            row = parent[row]
+        return row
+
+    for trigger, recall in pairs:
+        parent[root(trigger)] = root(recall)
+    groups: dict[int, list[tuple[int, int]]] = {}
+    for pair in pairs:
+        groups.setdefault(root(pair[0]), []).append(pair)
+    return list(groups.values())

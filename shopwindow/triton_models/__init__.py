@@ -1,0 +1,1 @@
+"""What the Python models share inside Triton: read, admit, answer, measure."""

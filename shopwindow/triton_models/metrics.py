@@ -1,0 +1,144 @@
+"""What a searching model tells Prometheus, on Triton's own metrics port."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from math import isfinite
+from typing import Any
+
+import triton_python_backend_utils as pb_utils  # exists only inside the stub
+
+from shopwindow.retrieval.embedding.embedding_cache import EmbeddingCache
+from shopwindow.retrieval.search.result_cache import ResultCache
+from shopwindow.retrieval.stopwatch import Stopwatch
+
+Caches = Mapping[str, EmbeddingCache | ResultCache | None]
+
+_SECONDS = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0]
+_ROWS = [1, 2, 4, 8, 16, 32, 64]
+_EVENTS = ("expired", "refused", "effort_lowered")
+_FLUSH_S = 0.1
+_GATHERED = 100_000  # values; a server that takes none must not cost memory without end
+
+
+class Metrics:
+    """Metrics of one instance of a model; instances of a model add to the same, the generation is each one's own.
+
+    A value goes to the server by a message of some 30 microseconds, so a thread sends what has gathered.
+
+    Args:
+        model: name of the model.
+        instance: name of the instance, for its generation.
+        stages: names of the stages that it measures; "execute" for all of them comes beside, and "queue" for the
+            longest that a request can have waited before.
+        generation: tells which generation is served.
+        caches: tells which caches are used, by name: `embedding`, `result`; None where one is switched off.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        instance: str,
+        stages: Sequence[str],
+        generation: Callable[[], int],
+        caches: Callable[[], Caches],
+    ) -> None:
+        family = pb_utils.MetricFamily
+        self._families = {
+            name: family(name=f"shopwindow_{name}", description=text, kind=kind)
+            for name, text, kind in (
+                ("stage_seconds", "Seconds that a stage of a batch took", family.HISTOGRAM),
+                ("batch_rows", "Queries or products of a batch", family.HISTOGRAM),
+                ("index_generation", "Generation of the index that an instance serves", family.GAUGE),
+                ("embedding_cache_hits_total", "Queries whose embedding was kept", family.COUNTER),
+                ("embedding_cache_misses_total", "Queries that had to be embedded", family.COUNTER),
+                ("result_cache_hits_total", "Embeddings whose result was kept", family.COUNTER),
+                ("result_cache_misses_total", "Embeddings that had to be searched for", family.COUNTER),
+                ("requests_protected_total", "Requests not searched for, or with less effort", family.COUNTER),
+            )
+        }
+        labels = {"model": model}
+        self._measured = stages
+        self._stages = {
+            stage: self._metric("stage_seconds", {**labels, "stage": stage}, _SECONDS)
+            for stage in (*stages, "execute", "queue")
+        }
+        self._rows = self._metric("batch_rows", labels, _ROWS)
+        self._generation = self._metric("index_generation", {**labels, "instance": instance})
+        self._events = {
+            event: self._metric("requests_protected_total", {**labels, "event": event}) for event in _EVENTS
+        }
+        for name, cache in caches().items():
+            for event in ("hits", "misses") if cache is not None else ():
+                self._events[f"{name} {event}"] = self._metric(f"{name}_cache_{event}_total", labels)
+        self._serves, self._caches = generation, caches
+        self._served: int | None = None  # as it was told last
+        self._observations: deque[tuple[Any, float]] = deque(maxlen=_GATHERED)
+        self._counts: Counter[str] = Counter()  # since the start, by event
+        self._lock = threading.Lock()
+        self._told: Counter[str] = Counter()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._flush_on, name=f"{instance}: metrics", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Send what is left and end the thread."""
+        self._ended.set()
+        self._thread.join()
+
+    def take(self, watches: Sequence[Stopwatch], rows: int, waited: float) -> None:
+        """Count in a batch.
+
+        Args:
+            watches: of each thread that worked on it.
+            rows: of the batch.
+            waited: no request waited for more than so many seconds; infinite when unknown.
+        """
+        for stage in self._measured:
+            # What was measured before the threads had a watch each is the same in all: it counts once.
+            for laps in {tuple(lap for lap in watch.laps if lap.stage == stage) for watch in watches}:
+                if laps:
+                    self._observations.append((self._stages[stage], sum(lap.seconds for lap in laps)))
+        self._observations.append((self._stages["execute"], max(watch.total for watch in watches)))
+        if isfinite(waited):
+            self._observations.append((self._stages["queue"], waited))
+        self._observations.append((self._rows, rows))
+
+    def count(self, event: str, number: int) -> None:
+        """Count what happened to requests: "expired", "refused" or "effort_lowered". Threads may do so at once."""
+        if number:
+            with self._lock:
+                self._counts[event] += number
+
+    def _metric(self, name: str, labels: dict[str, str], buckets: Sequence[float] | None = None) -> Any:
+        return self._families[name].Metric(labels=labels, buckets=buckets)
+
+    def _flush_on(self) -> None:
+        ended = complained = False
+        while not ended:
+            ended = self._ended.wait(_FLUSH_S)
+            try:
+                self._flush()
+            except Exception as error:  # the next may go well; metrics must never end a search
+                if not complained:
+                    complained = True
+                    pb_utils.Logger.log_error(f"metrics are not told: {type(error).__name__}: {error}")
+
+    def _flush(self) -> None:
+        while self._observations:
+            metric, value = self._observations.popleft()
+            metric.observe(value)
+        for name, cache in self._caches().items():
+            if cache is not None:
+                self._counts[f"{name} hits"], self._counts[f"{name} misses"] = cache.hits, cache.misses
+        for event, number in list(self._counts.items()):
+            # A cache of new towers, or of a new index, counts from 0 again.
+            more = number - self._told[event] if number >= self._told[event] else number
+            if more:
+                self._events[event].increment(more)
+                self._told[event] = number
+        if (generation := self._serves()) != self._served:
+            self._generation.set(generation)
+            self._served = generation

@@ -1,0 +1,103 @@
+"""Time and failures as a test wants them, to the microsecond: a transport that no server stands behind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+from tritonclient.grpc.service_pb2 import ModelInferResponse
+
+from shopwindow_client import Hedge, Retry, Throttle
+from shopwindow_client._in_process import Refused
+from shopwindow_client._sending.engine import Engine
+from shopwindow_client._sending.transport import finish
+from shopwindow_client._values.options import Call
+from shopwindow_client._values.requests import ModelRequest, encode_queries
+
+ANSWER = ModelInferResponse()
+FULL = Refused(grpc.StatusCode.UNAVAILABLE, "Exceeds maximum queue size")
+LOST = Refused(grpc.StatusCode.UNAVAILABLE, "Socket closed")
+LATE = Refused(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
+
+TIMEOUT_S = 1.0
+
+
+class Scripted:
+    """A transport with its own clock, which only stands still or waits.
+
+    Args:
+        script: Of each request in the order of sending: after how many seconds it ends, and with what. Those that it
+            doesn't name are never answered.
+
+    Attributes:
+        now: Seconds.
+        sent: When each was sent, and its message.
+        waits: Of each wait, for how many it was, and how long at most.
+    """
+
+    url, closed = "nowhere", False
+
+    def __init__(self, *script: tuple[float, Any]) -> None:
+        self.now = 0.0
+        self.sent: list[tuple[float, Any]] = []
+        self.waits: list[tuple[int, float | None]] = []
+        self._script = iter(script)
+
+    def ask(self, engine: Engine, model: str = "retrieve") -> Any:
+        """Make a call of one request."""
+        request = ModelRequest(model, encode_queries("mug"), (), {})
+        return finish(engine.answer([request], Call(_Deadline(self), "", ())))  # type: ignore[arg-type]
+
+    async def call(self, method: str, message: Any, timeout_s: float, metadata: Any) -> Any:
+        attempt = self.start(method, message, timeout_s, metadata)
+        self.now = attempt.end
+        return attempt.result()
+
+    def start(self, method: str, message: Any, timeout_s: float, metadata: Any) -> _Attempt:
+        self.sent.append((self.now, message))
+        after_s, outcome = next(self._script, (timeout_s, LATE))
+        return _Attempt(self.now + after_s, outcome)
+
+    async def wait(self, attempts: list[_Attempt], timeout_s: float | None) -> list[_Attempt]:
+        self.waits.append((len(attempts), timeout_s))
+        first = min(attempt.end for attempt in attempts)
+        self.now = first if timeout_s is None else min(first, self.now + timeout_s)
+        return [attempt for attempt in attempts if attempt.end <= self.now]
+
+    async def cancel(self, attempts: list[_Attempt]) -> None:
+        """What is cancelled never ends."""
+
+
+def engine(
+    transport: Scripted, hedge: Hedge | None, retry: Retry | None = None, throttle: Throttle | None = None
+) -> Engine:
+    """An engine over a script."""
+    return Engine(transport, retry, hedge, throttle=throttle, clocks_synchronised=False)  # type: ignore[arg-type]
+
+
+class _Attempt:
+    def __init__(self, end: float, outcome: Any) -> None:
+        self.end = end
+        self._outcome = outcome
+
+    def result(self) -> Any:
+        if isinstance(self._outcome, Exception):
+            raise self._outcome
+        return self._outcome
+
+
+class _Deadline:
+    """A call's, on the transport's clock."""
+
+    timeout_s = TIMEOUT_S
+
+    def __init__(self, transport: Scripted) -> None:
+        self._transport = transport
+        self._end = transport.now + TIMEOUT_S
+
+    @property
+    def remaining_s(self) -> float:
+        return self._end - self._transport.now
+
+    def left_s(self) -> float:
+        return self.remaining_s

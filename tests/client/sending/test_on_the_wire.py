@@ -1,0 +1,130 @@
+"""What a server is told beside the request: ids, traces, headers, deadlines. Seen by a relay before a real server."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import pytest
+from tritonclient.grpc.service_pb2 import ModelInferRequest
+
+from shopwindow.server import TritonServer
+from shopwindow_client import InvalidRequest, MessageTooLarge, Part, Product, RetrievalClient
+
+LIMIT = 100_000  # bytes of a message that the relay takes
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+@dataclass
+class Relay(grpc.GenericRpcHandler):  # type: ignore[misc]
+    """Hands every call on to a server, and keeps what came with those that infer."""
+
+    channel: Any
+    url: str = ""
+    seen: list[tuple[ModelInferRequest, dict[str, str], float]] = field(default_factory=list)
+
+    def service(self, handler_call_details: Any) -> Any:
+        forward = self.channel.unary_unary(handler_call_details.method)
+
+        def call(message: bytes, context: Any) -> Any:
+            if handler_call_details.method.endswith("/ModelInfer"):
+                metadata = {key: str(value) for key, value in context.invocation_metadata()}
+                self.seen.append((ModelInferRequest.FromString(message), metadata, context.time_remaining()))
+            return forward(message, timeout=30)
+
+        return grpc.unary_unary_rpc_method_handler(call)
+
+
+@pytest.fixture
+def relay(served: TritonServer) -> Iterator[Relay]:
+    with grpc.insecure_channel(served.grpc_url) as channel:
+        relay = Relay(channel)
+        server = grpc.server(
+            ThreadPoolExecutor(4), handlers=[relay], options=[("grpc.max_receive_message_length", LIMIT)]
+        )
+        relay.url = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+        server.start()
+        yield relay
+        server.stop(None).wait()
+
+
+def test_ids_traces_and_headers_travel_with_a_request(relay: Relay) -> None:
+    with RetrievalClient(
+        relay.url, timeout_s=60.0, headers={"x-shop": "blue", "x-kind": "client"}, traceparent=lambda: TRACE
+    ) as client:
+        client.retrieve("red dress", request_id="cart-17", headers={"x-kind": "call"})
+        client.retrieve("red dress", traceparent=TRACE.replace("4bf9", "0000"))
+    (first, metadata, _), (second, other, _) = relay.seen
+    assert first.id == "cart-17"
+    assert len(second.id) == 16
+    assert (metadata["x-shop"], metadata["x-kind"], metadata["traceparent"]) == ("blue", "call", TRACE)
+    assert (other["x-kind"], other["traceparent"]) == ("client", TRACE.replace("4bf9", "0000"))
+
+
+def test_the_parts_of_a_long_call_share_its_id_and_its_deadline(relay: Relay) -> None:
+    with RetrievalClient(relay.url, timeout_s=60.0, compression="gzip") as client:
+        assert len(client.retrieve(["red dress"] * 130, request_id="all", top_k=2)) == 130
+    assert sorted(message.id for message, _, _ in relay.seen) == ["all-0", "all-1", "all-2"]
+    for message, _, left_s in relay.seen:
+        assert 0 < left_s <= 61  # gRPC sends it in few digits, rounded up
+        assert 0 < message.parameters["timeout"].int64_param <= 60_000_000  # of the server's queue, in microseconds
+
+
+def test_nothing_is_asked_for_or_told_unless_somebody_wants_it(relay: Relay) -> None:
+    wanted = {"allow_lower_effort": True, "timings": True}
+    with RetrievalClient(relay.url, timeout_s=60.0) as client:
+        client.retrieve("red dress")
+        client.retrieve("red dress", allow_lower_effort=False, timings=False)
+        client.retrieve("red dress", **wanted)  # type: ignore[arg-type]
+    plain, same, more = (message for message, _, _ in relay.seen)
+    outputs = [[output.name for output in message.outputs] for message in (plain, same, more)]
+    assert outputs[0] == outputs[1] == ["product_ids", "scores"]
+    assert outputs[2] == ["product_ids", "scores", "timings_us", "effort", "generation"]
+    assert set(plain.parameters) == set(same.parameters) == {"timeout"}
+    assert set(more.parameters) == {"timeout", "allow_lower_effort"}
+    assert more.parameters["allow_lower_effort"].bool_param is True
+
+
+def test_where_clocks_are_in_step_every_request_names_the_end_of_its_call(relay: Relay) -> None:
+    began_ms = int(time.time() * 1e3)
+    with RetrievalClient(relay.url, timeout_s=60.0, clocks_synchronised=True) as client:
+        client.retrieve_composed([Part("red dress"), Part(Product("mug"))], top_k=2)
+        client.retrieve(["red dress"] * 130, top_k=2)
+    ended_ms = int(time.time() * 1e3)
+    assert [message.model_name for message, _, _ in relay.seen[2:]] == ["product_index"] + ["retrieve"] * 3
+    for message, _, _ in relay.seen:
+        assert began_ms + 60_000 <= message.parameters["deadline_unix_ms"].int64_param <= ended_ms + 60_000
+
+
+def test_a_message_too_large_for_what_stands_before_the_server(relay: Relay) -> None:
+    with RetrievalClient(relay.url, timeout_s=60.0) as client:
+        with pytest.raises(MessageTooLarge, match=f"vs\\. {LIMIT}.*smaller photos") as caught:
+            client.retrieve_similar(image=b"x" * LIMIT)
+        assert caught.value.attempts == 1
+        assert len(client.retrieve("red dress")) == 1
+    assert [message.model_name for message, _, _ in relay.seen] == ["retrieve"]
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"traceparent": "4bf92f35"}, "traceparent must look like 00-.*got '4bf92f35'"),
+        ({"headers": {"X-Shop": "blue"}}, "headers: names are of a-z.*got 'X-Shop'"),
+        ({"headers": {"x-shop": "bläu"}}, r"headers\['x-shop'\] must be printable ASCII"),
+    ],
+)
+def test_what_cannot_travel_is_named(options: dict[str, Any], named: str) -> None:
+    with RetrievalClient() as client, pytest.raises(InvalidRequest, match=named):
+        client.retrieve("red dress", **options)
+
+
+def test_an_option_that_does_not_exist_is_a_type_error() -> None:
+    with (
+        RetrievalClient() as client,
+        pytest.raises(TypeError, match="unknown option topk; known: allow_lower_effort, channels, effort"),
+    ):
+        client.retrieve("red dress", topk=3)  # type: ignore[call-arg]

@@ -1,0 +1,34 @@
+"""Run as a script: prints the peak memory, in KiB, of the embedding stage over a catalogue. Arguments: file, folder.
+
+The towers' place is taken by numbers drawn from the titles: theirs is the same for any catalogue.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from shopwindow.indexing.build.embedded_parts import Building
+from shopwindow.indexing.catalogue.reading import Catalog, CatalogRows
+from shopwindow.indexing.build.embedders import embed_in_order
+from shopwindow.indexing.build.embedding import embed_catalog
+
+DIM = 128
+
+
+class Drawn:
+    workers = 2
+
+    def __call__(self, rows: CatalogRows) -> tuple[np.ndarray, dict[int, str]]:
+        return np.random.default_rng(len(rows.titles[0])).random((len(rows.usable), DIM), np.float32), {}
+
+
+catalog = Catalog(Path(sys.argv[1]))
+with Building(Path(sys.argv[2]), {}, DIM) as building:
+    embed_catalog(building, embed_in_order(catalog, Drawn(), 0), catalog.rows, progress=False)
+    assert building.progress.products == catalog.rows
+# Not by getrusage, which tells the peak of the process that started this one where that is higher.
+print(re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[0])

@@ -1,0 +1,93 @@
+"""What an update leaves on disk, who may write meanwhile, and the ways back and on: rollback and compaction."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from shopwindow.indexing.update.compaction import compact
+from shopwindow.indexing.update.run import update_index
+from shopwindow.retrieval import IndexUnfit, ProductIndex
+from shopwindow.retrieval.index.home import IndexHome, resolve_index
+from tests.indexing.homes import START, Product, Truth, write_rows
+
+
+def test_what_did_not_change_is_shared_on_disk_and_the_old_generation_stays_as_it_was(
+    home: Path, repository: Path, truth: Truth, pool: list[Product], tmp_path: Path
+) -> None:
+    old = resolve_index(home)
+    before = {file: file.read_bytes() for file in old.rglob("*") if file.is_file()}
+    update_index(home, repository, changes=write_rows(tmp_path / "c", pool[START:]), progress=False)
+    new = resolve_index(home)
+    assert (new / "vectors.npy").samefile(old / "vectors.npy")
+    assert {file: file.read_bytes() for file in old.rglob("*") if file.is_file()} == before
+    update_index(home, repository, removed=[pool[0]["product_id"]], progress=False)
+    for name in ("delta.npy", "attributes.parquet", "content.npy", "lexical/data.csc.index.npy"):
+        assert (resolve_index(home) / name).samefile(new / name)
+
+
+def test_one_writer_at_a_time(home: Path, repository: Path, pool: list[Product]) -> None:
+    with IndexHome(home).writing():
+        with pytest.raises(IndexUnfit, match="another update, compaction or publishing is under way"):
+            update_index(home, repository, removed=[pool[0]["product_id"]], progress=False)
+        with pytest.raises(IndexUnfit, match="is under way here"):
+            compact(home, progress=False)
+    assert update_index(home, repository, removed=[pool[0]["product_id"]], progress=False).removed == 1
+
+
+def test_a_rollback_undoes_an_update_and_leads_forward_again(
+    home: Path, repository: Path, truth: Truth, pool: list[Product], queries: np.ndarray
+) -> None:
+    before, place = dict(truth.products), IndexHome(home)
+    update_index(home, repository, removed=[row["product_id"] for row in pool[:5]], progress=False)
+    after = replace(truth, products={i: p for i, p in before.items() if i not in {r["product_id"] for r in pool[:5]}})
+    after.assert_served(home, queries)
+    place.rollback()
+    truth.assert_served(home, queries)
+    place.rollback()
+    after.assert_served(home, queries)
+    place.rollback()
+    # An update of what was rolled back to takes a number that was never used.
+    assert update_index(home, repository, removed=[pool[9]["product_id"]], progress=False).generation == 3
+    assert place.generations == [1, 2, 3]
+
+
+def test_a_build_under_way_keeps_nobody_from_updating(home: Path, repository: Path, pool: list[Product]) -> None:
+    with IndexHome(home).filling():
+        assert update_index(home, repository, removed=[pool[0]["product_id"]], progress=False).removed == 1
+        with pytest.raises(IndexUnfit, match="another build is under way here"), IndexHome(home).filling():
+            pass
+
+
+def test_an_update_of_which_nothing_is_left_takes_no_generation_to_go_back_to(
+    home: Path, repository: Path, pool: list[Product], tmp_path: Path
+) -> None:
+    result = update_index(
+        home, repository, changes=write_rows(tmp_path / "c", [{**pool[START], "image": b"no photo"}]), progress=False
+    )
+    assert (result.published, result.generation, result.skipped) == (False, 1, 1)
+    assert result.reasons[0].startswith("row 0: image")
+    assert IndexHome(home).generations == [1]
+
+
+def test_compaction_keeps_the_recipe(tmp_path: Path, repository: Path, truth: Truth, pool: list[Product]) -> None:
+    truth.build(tmp_path / "index", pool[:START], "ivf")
+    update_index(tmp_path / "index", repository, removed=[pool[0]["product_id"]], progress=False)
+    assert compact(tmp_path / "index", progress=False).recipe.kind == "ivf"
+    assert compact(tmp_path / "index", recipe="flat", progress=False).recipe.kind == "flat"
+
+
+def test_when_compaction_pays(home: Path, repository: Path, pool: list[Product]) -> None:
+    four = update_index(home, repository, removed=[row["product_id"] for row in pool[:4]], progress=False)
+    assert not four.compaction_pays
+    assert update_index(home, repository, removed=[pool[4]["product_id"]], progress=False).compaction_pays
+
+
+def test_a_folder_from_before_updates_says_what_to_do(home: Path, repository: Path) -> None:
+    (resolve_index(home) / "content.npy").unlink()
+    with pytest.raises(IndexUnfit, match=r"content\.npy.*build the index again"):
+        update_index(home, repository, removed=[1], progress=False)
+    assert ProductIndex.open(home).manifest.count == START  # it is served all the same

@@ -1,0 +1,133 @@
+"""The soak's judgement: replies that it must object to, and figures that it must not pass."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+from shopwindow_client import DeadlineExceeded, ServerDraining
+from shopwindow_loadtests.soak.__main__ import Changes, Verdicts, judge_changes, judge_kills
+from shopwindow_loadtests.soak.callers import Failure, Load
+from shopwindow_loadtests.soak.timeline import Timeline
+from shopwindow_loadtests.soak.watched_server import TOLD_WITHIN_S, Recovery, WatchedServer
+
+FIRST, SECOND = np.arange(100, 110), np.array([*range(101, 110), 200])  # 100 is removed, 200 is new
+
+
+@pytest.fixture
+def timeline() -> Timeline:
+    timeline = Timeline()
+    timeline.begin(1, FIRST)
+    timeline.settle()
+    return timeline
+
+
+def test_replies_are_judged_by_what_could_be_served_when_they_were_asked_for(timeline: Timeline) -> None:
+    early = timeline.place
+    timeline.begin(2, SECOND)
+    between = timeline.place
+    timeline.settle()
+    late = timeline.place
+    whole, mixed, gone = (False, False), (True, False), (True, True)
+    for place in (early, between):  # either may answer
+        assert timeline.judge(place, 1, FIRST) == whole
+        assert timeline.judge(place, 2, SECOND) == whole
+        assert timeline.judge(place, 1, SECOND) == mixed
+        assert timeline.judge(place, 2, FIRST) == mixed
+    assert timeline.judge(late, 2, SECOND) == whole
+    assert timeline.judge(late, 2, FIRST) == gone  # says that it is new, and has what was removed
+    assert timeline.judge(late, 1, FIRST) == gone
+    assert timeline.judge(late, 1, FIRST[1:]) == mixed  # nothing in it was removed, and it is out of date all the same
+    timeline.begin(1)
+    timeline.settle()
+    assert timeline.judge(timeline.place, 1, FIRST) == whole  # what is rolled back to may be shown again
+    assert timeline.judge(timeline.place, 1, SECOND) == gone
+
+
+class Server(WatchedServer):
+    """What was seen of a server that is not there."""
+
+    def __init__(self, seen: list[tuple[float, bool]]) -> None:
+        self._seen = seen
+
+
+def calm(timeline: Timeline, *, replies: int = 1_000, seconds: float = 10.0, **found: object) -> Load:
+    load = Load("nowhere:1", 100.0, timeline, answered=replies, seconds=[0.01], **found)  # type: ignore[arg-type]
+    load._began = time.monotonic() - seconds
+    return load
+
+
+def verdict(capsys: pytest.CaptureFixture[str], figure: str) -> str:
+    [line] = [line for line in capsys.readouterr().out.splitlines() if figure in line]
+    return line.split()[0]
+
+
+FLAT = [100, 110, 120, 130, 140, 141, 142, 140]
+
+
+@pytest.mark.parametrize(
+    ("memory", "wanted"), [(FLAT, "PASS"), ([*FLAT, 148], "FAIL"), (FLAT[:5], "FAIL")], ids=["flat", "grown", "few"]
+)
+def test_memory_is_judged_after_five_swaps_and_never_passes_unseen(
+    timeline: Timeline, capsys: pytest.CaptureFixture[str], memory: list[int], wanted: str
+) -> None:
+    changes = Changes(None, timeline, memory=[mib * 2**20 for mib in memory])  # type: ignore[arg-type]
+    verdicts = Verdicts()
+    judge_changes(verdicts, Server([(0.0, True)]), changes, calm(timeline), 90.0)
+    assert verdicts.passed == (wanted == "PASS")
+    assert verdict(capsys, "memory") == wanted
+
+
+@pytest.mark.parametrize(
+    ("found", "figure"),
+    [
+        ({"seconds": 20.0}, "requests/s"),  # half the rate
+        ({"failures": [Failure(0.0, ServerDraining("a process died"))]}, "failed requests"),
+        ({"mixed": 1}, "mix generations"),
+        ({"gone": 1}, "was removed before"),
+    ],
+)
+def test_each_fault_of_the_changes_fails_by_its_name(
+    timeline: Timeline, capsys: pytest.CaptureFixture[str], found: dict[str, object], figure: str
+) -> None:
+    changes = Changes(None, timeline, memory=FLAT)  # type: ignore[arg-type]
+    verdicts = Verdicts()
+    judge_changes(verdicts, Server([(0.0, True)]), changes, calm(timeline, **found), 90.0)  # type: ignore[arg-type]
+    assert not verdicts.passed
+    assert verdict(capsys, figure) == "FAIL"
+
+
+def test_an_alarm_without_reason_fails(timeline: Timeline, capsys: pytest.CaptureFixture[str]) -> None:
+    verdicts = Verdicts()
+    changes = Changes(None, timeline, memory=FLAT)  # type: ignore[arg-type]
+    judge_changes(verdicts, Server([(0.0, True), (1.0, False)]), changes, calm(timeline), 90.0)
+    assert not verdicts.passed
+    assert verdict(capsys, "health endpoint") == "FAIL"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "error", "told_after", "figure"),
+    [
+        (5.0, ServerDraining("a process died"), 1.0, None),
+        (11.0, ServerDraining("a process died"), 1.0, "models killed"),
+        (5.0, DeadlineExceeded("no answer"), 1.0, "typed and retryable"),
+        (5.0, ServerDraining("a process died"), TOLD_WITHIN_S + 1.0, "did not tell of"),
+    ],
+)
+def test_kills_are_judged_by_time_errors_and_health(
+    timeline: Timeline,
+    capsys: pytest.CaptureFixture[str],
+    seconds: float,
+    error: ServerDraining | DeadlineExceeded,
+    told_after: float,
+    figure: str | None,
+) -> None:
+    seen = [(moment / 10, not told_after <= moment / 10 - 100 < 4) for moment in range(900, 1_200)]
+    recovery = Recovery(model="retrieve", seconds=seconds, failures=[Failure(100.0, error)])
+    verdicts = Verdicts()
+    judge_kills(verdicts, Server(seen), [recovery], calm(timeline))
+    assert verdicts.passed == (figure is None)
+    if figure is not None:
+        assert verdict(capsys, figure) == "FAIL"

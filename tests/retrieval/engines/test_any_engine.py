@@ -1,0 +1,136 @@
+"""Any filter, top_k and effort, in any mixed batch, on every engine: against brute force in numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+
+from shopwindow.indexing.build.into_milvus import load_into_milvus
+from shopwindow.retrieval import ProductIndex, parse_parameters
+from shopwindow.retrieval.engines import EngineOptions, FaissCpuEngine, MilvusOptions
+from shopwindow.retrieval.engines.recipes import choose_recipe
+from shopwindow.retrieval.index.folder import IndexFolder, write_index
+from shopwindow.retrieval.index.home import resolve_index
+from shopwindow.retrieval.milvus import index as milvus_index
+from shopwindow.retrieval.milvus.index import MilvusIndex, open_in_milvus
+from shopwindow.retrieval.request.parameters import DEFAULT_EFFORT
+from shopwindow.retrieval.search import product_index
+from tests.ranking import assert_is_exact_search
+from tests.retrieval.index_parts import make_index
+from tests.retrieval.request.any_request import (
+    QUERIES,
+    ROWS,
+    Request,
+    assert_valid,
+    batches,
+    found,
+    keeps,
+    product_table,
+)
+
+RARE = 60  # at most so many qualifying products are searched exactly here
+IVF_LISTS = 12  # looked into, of 51: what 95 % recall without a filter takes, so that filters show what they cost
+
+KINDS = ("flat", "hnsw", "ivf", "ivf-sq8")
+
+
+@pytest.fixture(scope="module")
+def folders() -> dict[str, IndexFolder]:
+    """Every kind of index over the same products."""
+    made = {kind: replace(make_index(kind, ROWS), attributes=product_table()) for kind in KINDS}
+    recipe = choose_recipe(ROWS, "ivf").with_breadth(IVF_LISTS)
+    made["ivf"] = replace(
+        made["ivf"],
+        engine=FaissCpuEngine.build(made["ivf"].vectors, recipe),
+        manifest=replace(made["ivf"].manifest, recipe=recipe),
+    )
+    return made
+
+
+@pytest.fixture(scope="module")
+def milvus(tmp_path_factory: pytest.TempPathFactory) -> MilvusOptions:
+    """A Milvus Lite in this process."""
+    return MilvusOptions(uri=str(tmp_path_factory.mktemp("milvus") / "lite.db"), timeout_s=120)
+
+
+def in_milvus(folder: IndexFolder, milvus: MilvusOptions, place: Path) -> MilvusIndex:
+    """The same products in a collection, written as the command writes them."""
+    write_index(
+        place / "index",
+        manifest=folder.manifest,
+        vectors=folder.vectors,
+        product_ids=folder.product_ids,
+        attributes=folder.attributes,
+        engine=folder.engine,
+        skipped="",
+    )
+    load_into_milvus(
+        place / "index", place / "home", milvus, prefix=folder.manifest.recipe.kind.replace("-", "_"), progress=False
+    )
+    return open_in_milvus(resolve_index(place / "home"), EngineOptions(milvus=milvus))
+
+
+@pytest.fixture(scope="module", params=["flat", "hnsw", "ivf-sq8"])
+def filled(
+    request: pytest.FixtureRequest,
+    folders: dict[str, IndexFolder],
+    milvus: MilvusOptions,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[IndexFolder, MilvusIndex]:
+    """An index and its products in Milvus, in one kind of index after another."""
+    return folders[request.param], in_milvus(folders[request.param], milvus, tmp_path_factory.mktemp(request.param))
+
+
+@pytest.fixture(scope="module")
+def few_are_rare() -> Iterator[None]:
+    """Let filters that leave more than RARE products go through the engine's own selector."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(product_index, "EXACT_ROWS", RARE)
+        patch.setattr(milvus_index, "EXACT_ROWS", RARE)
+        yield
+
+
+def assert_answers(folder: IndexFolder, index: ProductIndex, batch: list[Request], *, exact: bool) -> None:
+    """Valid answers to every request; the best ones where that is promised, nearly so otherwise."""
+    asked = [(request.queries, parse_parameters(request.parameters())) for request in batch]
+    for queries, parameters in asked:
+        index.check(queries, parameters)
+    for request, result in zip(batch, index.search_batch(asked), strict=True):
+        allowed = keeps(request.filter)
+        assert_valid(folder, request, allowed, result)
+        if exact or (request.filter and allowed.sum() <= RARE):
+            assert_is_exact_search(
+                result.product_ids, result.scores, request.queries, folder.vectors, folder.product_ids, allowed=allowed
+            )
+        elif request.effort >= DEFAULT_EFFORT:  # below, a caller trades recall for speed
+            hits, best = found(folder, request, allowed, result)
+            assert hits >= 0.95 * best
+
+
+@pytest.mark.usefixtures("few_are_rare")
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=60)
+@given(batch=batches())
+def test_any_batch_is_answered_as_brute_force_would(
+    folders: dict[str, IndexFolder], kind: str, batch: list[Request]
+) -> None:
+    assert_answers(folders[kind], ProductIndex(folders[kind]), batch, exact=kind == "flat")
+
+
+@pytest.mark.usefixtures("few_are_rare")
+@settings(max_examples=8)
+@given(batch=batches(largest=300))  # Milvus Lite makes an object of every product found
+def test_any_batch_is_answered_by_milvus_too(filled: tuple[IndexFolder, MilvusIndex], batch: list[Request]) -> None:
+    folder, index = filled
+    assert_answers(folder, index, batch, exact=folder.manifest.recipe.kind == "flat")
+
+
+def test_milvus_finds_every_product_when_all_are_wanted(filled: tuple[IndexFolder, MilvusIndex]) -> None:
+    folder, index = filled
+    wanted = Request(queries=QUERIES[:2], top_k=10_000, effort=DEFAULT_EFFORT, filter={"in_stock": True})
+    for filter in ({}, wanted.filter):
+        assert_answers(folder, index, [replace(wanted, filter=filter)], exact=folder.manifest.recipe.kind == "flat")

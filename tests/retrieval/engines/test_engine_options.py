@@ -1,0 +1,59 @@
+"""How a server's environment says where to search."""
+
+from __future__ import annotations
+
+import pytest
+
+from shopwindow.retrieval.engines import EngineOptions, Spread, Where
+
+
+@pytest.mark.parametrize(
+    ("kind", "device", "environment", "expected"),
+    [
+        ("CPU", 0, {}, EngineOptions(where=Where.CPU)),
+        ("GPU", 1, {}, EngineOptions(where=Where.AUTO, devices=(1,))),
+        ("GPU", 1, {"SHOPWINDOW_ENGINE": "cpu"}, EngineOptions(where=Where.CPU, devices=(1,))),
+        ("CPU", 0, {"SHOPWINDOW_ENGINE": "GPU"}, EngineOptions(where=Where.GPU)),
+        (
+            "GPU",
+            0,
+            {"SHOPWINDOW_GPUS": "0, 2", "SHOPWINDOW_GPU_SPREAD": "replicas", "SHOPWINDOW_GPU_TEMP_MIB": "64"},
+            EngineOptions(where=Where.AUTO, devices=(0, 2), spread=Spread.REPLICAS, temp_bytes=64 * 2**20),
+        ),
+        (  # as a compose file hands over what is not set
+            "GPU",
+            1,
+            dict.fromkeys(
+                ["SHOPWINDOW_ENGINE", "SHOPWINDOW_GPUS", "SHOPWINDOW_GPU_SPREAD", "SHOPWINDOW_GPU_TEMP_MIB"], ""
+            ),
+            EngineOptions(where=Where.AUTO, devices=(1,)),
+        ),
+        ("GPU", 1, {"SHOPWINDOW_ENGINE": "cpu", "SHOPWINDOW_GPUS": "0,1"}, EngineOptions(devices=(0, 1))),
+    ],
+)
+def test_the_environment_and_the_instance_decide(
+    kind: str, device: int, environment: dict[str, str], expected: EngineOptions
+) -> None:
+    assert EngineOptions.from_environment(instance_kind=kind, device=device, environment=environment) == expected
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"SHOPWINDOW_ENGINE": "tpu"}, "SHOPWINDOW_ENGINE: must be one of auto, cpu, gpu, milvus, got 'tpu'"),
+        ({"SHOPWINDOW_GPUS": "all"}, "SHOPWINDOW_GPUS: must be whole numbers with commas between, got 'all'"),
+        ({"SHOPWINDOW_GPUS": "0,0"}, r"devices: must be one or more different GPU numbers from 0 up, got \(0, 0\)"),
+        ({"SHOPWINDOW_GPU_SPREAD": "wide"}, "SHOPWINDOW_GPU_SPREAD: must be one of shards, replicas, got 'wide'"),
+        ({"SHOPWINDOW_GPU_TEMP_MIB": "1"}, "temp_bytes: must be at least 16777216"),
+    ],
+)
+def test_what_makes_no_sense_is_named(environment: dict[str, str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        EngineOptions.from_environment(instance_kind="GPU", device=0, environment=environment)
+
+
+def test_an_instance_beside_the_one_that_spreads_the_index_is_refused() -> None:
+    """Each would put all of it there: on two GPUs, two copies of what was to be halved."""
+    for gpus in ("0,1", "0"):
+        with pytest.raises(ValueError, match=rf"SHOPWINDOW_GPUS: {gpus} is for one instance .* on GPU 1; set it for"):
+            EngineOptions.from_environment(instance_kind="GPU", device=1, environment={"SHOPWINDOW_GPUS": gpus})

@@ -1,0 +1,165 @@
+"""An update goes live without a second copy of what it left as it was, and memory is asked for only what is new."""
+
+from __future__ import annotations
+
+import gc
+import json
+import threading
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from shopwindow.base.machine import turn_to_load
+from shopwindow.indexing.update.next_generation import link_files
+from shopwindow.retrieval import InProcessPipeline, ProductIndex
+from shopwindow.retrieval.engines import EngineOptions
+from shopwindow.retrieval.engines.segmented import SegmentedEngine
+from shopwindow.retrieval.errors import IndexUnfit
+from shopwindow.retrieval.index.home import IndexHome
+from shopwindow.retrieval.live.loading import index_loader, pipeline_loader
+from tests.whole_server.generations import publish
+
+TITLES = [f"{colour} {kind}" for colour in ("red", "blue", "green", "black") for kind in ("mug", "dress", "bag")]
+FIRST = 100
+
+
+@pytest.fixture(scope="module")
+def towers(repository: Path) -> InProcessPipeline:
+    return InProcessPipeline(repository)
+
+
+@pytest.fixture
+def home(tmp_path: Path, towers: InProcessPipeline) -> IndexHome:
+    publish(tmp_path / "home", TITLES, FIRST, towers)
+    return IndexHome(tmp_path / "home")
+
+
+def update(home: IndexHome, change: Callable[[Path, dict[str, int]], set[str]]) -> Path:
+    """Publish the served generation with a change, as updates do: all other files are hard links."""
+    with home.writing():
+        pointer = home.pointer
+        assert pointer is not None
+        before, number = home.folder(pointer.generation), home.next_generation
+        manifest = json.loads((before / "manifest.json").read_text())
+        manifest["generation"] = number
+        home.building.mkdir()
+        written = change(home.building, manifest)
+        (home.building / "manifest.json").write_text(json.dumps(manifest))
+        link_files(before, home.building, {"manifest.json", *written})
+        home.publish(home.building, number)
+    return home.folder(number)
+
+
+def without_first(folder: Path, manifest: dict[str, int]) -> set[str]:
+    np.save(folder / "alive.npy", np.arange(manifest["count"]) > 0)
+    manifest |= {"count": manifest["count"] - 1, "dead": 1}
+    return {"alive.npy"}
+
+
+def with_one_more(vector: np.ndarray, served: Path) -> Callable[[Path, dict[str, int]], set[str]]:
+    def change(folder: Path, manifest: dict[str, int]) -> set[str]:
+        ids, table = np.load(served / "product_ids.npy"), pq.read_table(served / "attributes.parquet")
+        np.save(folder / "alive.npy", np.append(np.load(served / "alive.npy"), True))
+        np.save(folder / "delta.npy", vector)
+        np.save(folder / "product_ids.npy", np.append(ids, 999))
+        pq.write_table(pa.concat_tables([table, table.slice(0, 1)]), folder / "attributes.parquet")
+        manifest |= {"count": manifest["count"] + 1, "delta": 1}
+        return {"alive.npy", "delta.npy", "product_ids.npy", "attributes.parquet"}
+
+    return change
+
+
+def engine_of(index: ProductIndex) -> object:
+    assert index.folder is not None
+    engine = index.folder.engine
+    return engine.base if isinstance(engine, SegmentedEngine) else engine
+
+
+def test_an_update_is_served_by_the_engine_that_is_loaded_and_finds_what_it_should(
+    home: IndexHome, repository: Path, towers: InProcessPipeline
+) -> None:
+    load = pipeline_loader(repository, lambda pipeline: None)
+    first = load(home.folder(1), None)
+    removed = load(update(home, without_first), first)
+    mug = towers.embed_product(["red mug"], [b""])[0]
+    added = load(update(home, with_one_more(mug, home.folder(2))), removed)
+    assert engine_of(removed.index) is engine_of(first.index)
+    assert engine_of(added.index) is engine_of(first.index)
+    assert first.index.folder is not None
+    assert removed.index.folder is not None
+    assert removed.index.product_ids is first.index.product_ids
+    assert removed.index._table is first.index._table
+
+    def found(pipeline: InProcessPipeline, **wanted: object) -> list[int]:
+        ids = pipeline.retrieve_similar(["red mug"], [b""], top_k=len(TITLES) + 1, **wanted).product_ids[0]
+        return [int(product) for product in ids if product >= 0]
+
+    everything = set(range(FIRST, FIRST + len(TITLES)))
+    assert found(first)[0] == FIRST
+    assert set(found(removed)) == everything - {FIRST}
+    assert found(added)[0] == 999
+    assert set(found(added)) == everything - {FIRST} | {999}
+    assert set(found(removed, filter='{"half": 0}')) == {product for product in everything if product % 2 == 0} - {
+        FIRST
+    }
+
+    old = weakref.ref(first.index)
+    gc.disable()  # it must go at once, and not wait for the collector of cycles
+    try:
+        del first
+        assert old() is None  # the engine stays, what was around it goes
+    finally:
+        gc.enable()
+
+
+def test_memory_is_needed_only_for_what_an_update_changed(
+    home: IndexHome, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = index_loader(repository, EngineOptions(), follow=False)
+    served = load(home.folder(1), None)
+    folder = update(home, without_first)
+    left = (folder / "alive.npy").stat().st_size
+    assert left < (folder / "index.faiss").stat().st_size
+    monkeypatch.setattr("shopwindow.retrieval.live.checks.available_memory", lambda: left)
+    assert load(folder, served).manifest.count == len(TITLES) - 1
+    with pytest.raises(IndexUnfit, match="MiB of memory beside the index"):
+        load(folder, None)
+    monkeypatch.setattr("shopwindow.retrieval.live.checks.available_memory", lambda: left - 1)
+    with pytest.raises(IndexUnfit, match="MiB of memory beside the index"):
+        load(folder, served)
+
+
+def test_a_base_that_was_built_again_is_loaded_again(
+    home: IndexHome, repository: Path, towers: InProcessPipeline
+) -> None:
+    load = index_loader(repository, EngineOptions(), follow=False)
+    served = load(home.folder(1), None)
+    publish(home.path, TITLES, FIRST, towers)
+    assert engine_of(load(home.folder(2), served)) is not engine_of(served)
+
+
+def test_a_served_index_does_not_keep_its_titles(home: IndexHome) -> None:
+    index = ProductIndex.open(home.path)
+    assert index.folder is not None
+    assert index.folder.attributes.nbytes == 0
+    assert index._table.names == ["half"]
+
+
+def test_processes_that_start_at_once_load_one_after_the_other(tmp_path: Path) -> None:
+    entered = threading.Event()
+
+    def other() -> None:
+        with turn_to_load(tmp_path):
+            entered.set()
+
+    thread = threading.Thread(target=other)  # a lock belongs to an opening of the folder, not to a process
+    with turn_to_load(tmp_path):
+        thread.start()
+        assert not entered.wait(0.2)
+    thread.join(10)
+    assert entered.is_set()

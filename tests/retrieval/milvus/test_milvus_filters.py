@@ -1,0 +1,147 @@
+"""Milvus expressions keep exactly the products that row masks keep, judged by Milvus Lite itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shopwindow.indexing.build.into_milvus import load_into_milvus
+from shopwindow.retrieval.engines import MilvusOptions
+from shopwindow.retrieval.index.folder import write_index
+from shopwindow.retrieval.milvus.collection import ID, connect
+from shopwindow.retrieval.milvus.filter_expressions import fields_of, milvus_expression
+from shopwindow.retrieval.request.attribute_columns import AttributeTable
+from shopwindow.retrieval.request.filter_reading import filter_mask, parse_filter
+from tests.retrieval.index_parts import make_index
+from tests.retrieval.request.any_request import FILTERS, product_table
+
+ROWS = 600
+EXTREMES = [-(2**63), 2**63 - 1, -1, 0, 1, 2**53 + 1, -(2**53) - 1, 2, None]
+FLOATS = [0.0, -0.0, 19.99, 1e-300, -1e300, 1.5, 3.0, None, float("nan")]
+SINGLES = [0.0, 19.99, 1e-38, -1.5, 16_777_217.0, 3.0, None]
+TEXTS = ["", "it's", 'a "b"', "back\\slash", "tab\tnew\nline\r", "größe", "日本", "{x}", "c0 == 1", "%_", None]
+
+
+def awkward_table() -> pa.Table:
+    """Columns whose names and values are hard to write in a query language."""
+    return pa.table(
+        {
+            "title": pa.array([f"product {row}" for row in range(ROWS)]),
+            "and": pa.array([EXTREMES[row % len(EXTREMES)] for row in range(ROWS)], pa.int64()),
+            "größe in cm": pa.array([FLOATS[row % len(FLOATS)] for row in range(ROWS)], pa.float64()),
+            "32": pa.array([SINGLES[row % len(SINGLES)] for row in range(ROWS)], pa.float32()),
+            "text": pa.array([TEXTS[row % len(TEXTS)] for row in range(ROWS)]),
+            "code": pa.array([TEXTS[row % len(TEXTS)] for row in range(ROWS)]).dictionary_encode(),
+            "flag": pa.array([[True, False, None][row % 3] for row in range(ROWS)], pa.bool_()),
+            "small": pa.array([row % 200 for row in range(ROWS)], pa.uint8()),
+            "never": pa.array([None] * ROWS, pa.float64()),
+        }
+    )
+
+
+NUMBERS = st.sampled_from(
+    [n for n in [*EXTREMES, *FLOATS, *SINGLES, 2.5, 1e39, -1e39, 1e308, 255, 256] if n == n and n is not None]
+)
+WORDS = st.sampled_from([*(text for text in TEXTS if text is not None), "absent", "\ud800"])
+OPERANDS: dict[str, st.SearchStrategy[Any]] = {
+    "and": NUMBERS,
+    "größe in cm": NUMBERS,
+    "32": NUMBERS,
+    "text": WORDS,
+    "code": WORDS,
+    "flag": st.booleans() | NUMBERS,
+    "small": NUMBERS,
+    "never": NUMBERS,
+}
+
+
+@st.composite
+def one_column(draw: st.DrawFn) -> dict[str, Any]:
+    """A filter of one operator, plain or negated."""
+    column = draw(st.sampled_from(sorted(OPERANDS)))
+    one = OPERANDS[column]
+    operators = {"eq": one, "ne": one, "in": st.lists(one, min_size=1, max_size=4), "exists": st.booleans()}
+    operators["not_in"] = operators["in"]
+    if column not in ("text", "code"):
+        operators.update(lt=one, lte=one, gt=one, gte=one)
+    name = draw(st.sampled_from(sorted(operators)))
+    wanted = {"and": [{column: {name: draw(operators[name])}}]}
+    return {"not": wanted} if draw(st.booleans()) else wanted
+
+
+@pytest.fixture(scope="module")
+def milvus(tmp_path_factory: pytest.TempPathFactory) -> MilvusOptions:
+    """A Milvus Lite in this process."""
+    return MilvusOptions(uri=str(tmp_path_factory.mktemp("milvus") / "lite.db"), timeout_s=120)
+
+
+class Filled:
+    """A table in a collection.
+
+    Args:
+        place: an empty folder.
+        milvus: where Milvus is.
+        table: the products' columns.
+        name: of the collection.
+    """
+
+    def __init__(self, place: Path, milvus: MilvusOptions, table: pa.Table, name: str) -> None:
+        folder = make_index("flat", table.num_rows)
+        write_index(
+            place / "index",
+            manifest=folder.manifest,
+            vectors=folder.vectors,
+            product_ids=folder.product_ids,
+            attributes=table,
+            engine=folder.engine,
+            skipped="",
+        )
+        load_into_milvus(place / "index", place / "home", milvus, prefix=name, progress=False)
+        self.table = AttributeTable(table)
+        self._fields = fields_of(self.table)
+        self._collection = f"{name}_000001"
+        self._client = connect(milvus)
+        self._ids = folder.product_ids
+
+    def kept(self, wanted: dict[str, Any]) -> np.ndarray:
+        """(rows,) bool, as Milvus sees it."""
+        expression = milvus_expression(parse_filter(wanted), self._fields)
+        if isinstance(expression, bool):
+            return np.full(len(self._ids), expression)
+        found = self._client.query(self._collection, filter=expression, output_fields=[ID], limit=len(self._ids))
+        return np.isin(self._ids, [row[ID] for row in found])
+
+
+@pytest.fixture(scope="module")
+def awkward(tmp_path_factory: pytest.TempPathFactory, milvus: MilvusOptions) -> Filled:
+    """Columns whose names and values are hard to write in a query language."""
+    return Filled(tmp_path_factory.mktemp("awkward"), milvus, awkward_table(), "awkward")
+
+
+@pytest.fixture(scope="module")
+def products(tmp_path_factory: pytest.TempPathFactory, milvus: MilvusOptions) -> Filled:
+    """The products of the property tests of engines."""
+    return Filled(tmp_path_factory.mktemp("products"), milvus, product_table(), "products")
+
+
+@settings(max_examples=120)
+@given(wanted=one_column())
+def test_every_operator_keeps_what_a_mask_keeps(awkward: Filled, wanted: dict[str, Any]) -> None:
+    np.testing.assert_array_equal(awkward.kept(wanted), filter_mask(parse_filter(wanted), awkward.table))
+
+
+@settings(max_examples=40)
+@given(wanted=FILTERS)
+def test_combinations_keep_what_a_mask_keeps(products: Filled, wanted: dict[str, Any]) -> None:
+    np.testing.assert_array_equal(products.kept(wanted), filter_mask(parse_filter(wanted), products.table))
+
+
+def test_fields_follow_from_types_alone() -> None:
+    table = awkward_table()
+    assert fields_of(AttributeTable(table.slice(0, 0))) == fields_of(AttributeTable(table))

@@ -1,0 +1,31 @@
+"""Query edits: pairs of queries one word apart."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from shopwindow.towers.data.edits import QueryEdits
+
+QUERIES = ["red mug", "blue mug", "red lamp", "Red chair", "mug", "red big mug"]
+
+
+def drawn(query: str) -> set[tuple[str, str]]:
+    edits = QueryEdits(QUERIES)
+    rng = np.random.default_rng(0)
+    found = (edits.draw(QUERIES.index(query), rng) for _ in range(200))
+    return {(QUERIES[edit[0]], edit[1]) for edit in found if edit is not None}
+
+
+def test_an_edit_leads_from_every_query_one_word_away() -> None:
+    assert drawn("red mug") == {("blue mug", "red"), ("red lamp", "mug"), ("Red chair", "mug")}
+    assert drawn("blue mug") == {("red mug", "blue")}
+
+
+def test_case_does_not_make_another_word() -> None:
+    assert ("Red chair", "lamp") in drawn("red lamp")
+    assert QueryEdits(["red mug", "Red mug"]).draw(0, np.random.default_rng(0)) is None
+
+
+def test_a_query_without_neighbours_has_no_edit() -> None:
+    assert drawn("mug") == set()
+    assert drawn("red big mug") == set()

@@ -1,0 +1,42 @@
+"""The trained tokeniser: reproducible, and with the tokens the encoders rely on."""
+
+from __future__ import annotations
+
+from tokenizers import Tokenizer
+
+from shopwindow.towers.data.tokenizer import train_tokenizer
+
+TITLES = ["Red ceramic mug", "Blaue Lampe, größe 38", "green chair", "red lamp", "mugs", "chairs & lamps", "红色"]
+
+
+def test_training_twice_gives_the_same_tokeniser() -> None:
+    for vocab_size in (30, 200):  # with and without room for every merge
+        first = train_tokenizer(TITLES, vocab_size).to_str()
+        assert all(train_tokenizer(iter(TITLES), vocab_size).to_str() == first for _ in range(5))
+
+
+def test_special_tokens_come_first_and_case_and_accents_do_not_count() -> None:
+    tokenizer = train_tokenizer(TITLES, 200)
+    assert [tokenizer.token_to_id(token) for token in ("[PAD]", "[UNK]", "[MASK]")] == [0, 1, 2]
+    assert tokenizer.encode("RED Größe").ids == tokenizer.encode("red große").ids
+    assert tokenizer.encode("mug").tokens == ["mug"]
+    assert tokenizer.encode("☃").tokens == ["[UNK]"]
+
+
+def test_every_word_of_the_catalogue_can_be_read() -> None:
+    tokenizer = train_tokenizer(TITLES, 200)
+    assert all("[UNK]" not in tokenizer.encode(title).tokens for title in TITLES)
+    assert tokenizer.decode(tokenizer.encode("mugs lamp").ids) == "mugs lamp"
+
+
+def test_marks_of_the_vocabulary_in_a_text_are_only_text() -> None:
+    tokenizer = train_tokenizer([*TITLES, "a # b"], 200)
+    assert "##u" not in tokenizer.encode("##u").tokens
+
+
+def test_the_vocabulary_keeps_to_its_size_and_survives_a_file() -> None:
+    tokenizer = train_tokenizer(TITLES, 60)
+    assert tokenizer.get_vocab_size() <= 60
+    assert sorted(tokenizer.get_vocab().values()) == list(range(tokenizer.get_vocab_size()))
+    again = Tokenizer.from_str(tokenizer.to_str())
+    assert [again.encode(title).ids for title in TITLES] == [tokenizer.encode(title).ids for title in TITLES]

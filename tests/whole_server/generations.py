@@ -1,0 +1,93 @@
+"""Small generations of an index home, published as builds and updates publish theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from shopwindow.retrieval import InProcessPipeline
+from shopwindow.retrieval.embedding.bundle import carry_towers
+from shopwindow.retrieval.engines import FaissCpuEngine
+from shopwindow.retrieval.engines.recipes import choose_recipe
+from shopwindow.retrieval.index.folder import Manifest, write_index
+from shopwindow.retrieval.index.home import IndexHome
+
+Spoil = Callable[[Path], object]
+
+
+def publish(
+    home: Path,
+    titles: list[str],
+    first_id: int,
+    towers: InProcessPipeline,
+    *,
+    carried: Path | None = None,
+    tower_hash: str | None = None,
+    spoil: Spoil = lambda folder: None,
+) -> int:
+    """Index titles, publish them as the next generation, and return its number.
+
+    Args:
+        home: the index home.
+        titles: of the products.
+        first_id: the products' ids count up from here.
+        towers: embed the titles.
+        carried: a repository whose towers the generation carries.
+        tower_hash: another one than that of `towers`.
+        spoil: what to do to the folder before it is published.
+    """
+    vectors, _ = towers.embed_product(titles, [b""] * len(titles))
+    index = IndexHome(home)
+    with index.writing():
+        generation = index.next_generation
+        recipe = choose_recipe(len(vectors), "ivf")
+        write_index(
+            index.building,
+            manifest=Manifest(
+                generation=generation,
+                count=len(vectors),
+                dim=vectors.shape[1],
+                tower_hash=tower_hash or towers.bundle.tower_hash,
+                recipe=recipe.with_breadth(recipe.max_breadth),
+                recall_at_100=1.0,
+                skipped=0,
+                build_seconds=0.1,
+                catalog="products.parquet",
+                created="2026-01-01T00:00:00+00:00",
+            ),
+            vectors=vectors,
+            product_ids=first_id + np.arange(len(vectors)),
+            attributes=pa.table({"title": titles, "half": np.arange(len(vectors)) % 2}),
+            engine=FaissCpuEngine.build(vectors, recipe),
+            skipped="",
+        )
+        if carried is not None:
+            carry_towers(carried, index.building)
+        spoil(index.building)
+        index.publish(index.building, generation)
+    return generation
+
+
+def truncate(name: str) -> Spoil:
+    """Cut a file in half."""
+
+    def spoil(folder: Path) -> None:
+        data = (folder / name).read_bytes()
+        (folder / name).write_bytes(data[: len(data) // 2])
+
+    return spoil
+
+
+def not_numbers(folder: Path) -> None:
+    """Stored vectors of which one is NaN."""
+    vectors = np.load(folder / "vectors.npy")
+    vectors[3] = np.nan
+    np.save(folder / "vectors.npy", vectors)
+
+
+def shuffled(folder: Path) -> None:
+    """Stored vectors in another order than the FAISS index holds them."""
+    np.save(folder / "vectors.npy", np.load(folder / "vectors.npy")[::-1])

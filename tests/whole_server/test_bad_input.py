@@ -1,0 +1,378 @@
+"""Strange and wrong input to a real server: a right answer, or a refusal that says why; then it serves on."""
+
+from __future__ import annotations
+
+import io
+import json
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image, ImageOps
+
+from shopwindow.retrieval import InProcessPipeline
+from tests.ranking import assert_same_ranking
+from tests.server.stranger import Refused, ask, ask_http, post, texts
+
+INVALID = {ask: "StatusCode.INVALID_ARGUMENT", ask_http: "400"}
+CANARY = {"query": texts("red dress")}
+QUERY = {"query": texts("black leather bag")}
+
+
+@pytest.fixture(params=["served", "served_ensemble"])
+def server(request: pytest.FixtureRequest, pipeline: InProcessPipeline) -> Iterator[Any]:
+    """A server that answers as it should after the test, whatever the test sent."""
+    server = request.getfixturevalue(request.param)
+    yield server
+    expected = pipeline.retrieve(["red dress"], top_k=20)
+    answer = ask(server, "retrieve", CANARY, parameters={"top_k": 20})
+    assert_same_ranking(answer["product_ids"], answer["scores"], expected.product_ids, expected.scores)
+    expected = pipeline.retrieve_similar(["red dress"], [b""], top_k=20)
+    answer = ask(
+        server, "retrieve_similar", {"title": texts("red dress"), "image": texts(b"")}, parameters={"top_k": 20}
+    )
+    assert_same_ranking(answer["product_ids"], answer["scores"], expected.product_ids, expected.scores)
+
+
+@pytest.fixture(params=[ask, ask_http], ids=["grpc", "http"])
+def transport(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def photo(shop: Path) -> Image.Image:
+    """A photo of the shop's in which colour matters."""
+    product = next(p for p in pq.read_table(shop / "products.parquet").to_pylist() if p["colour"] == "red")
+    return Image.open(io.BytesIO(product["image"])).convert("RGB")
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def photo_of(data: bytes) -> dict[str, np.ndarray]:
+    return {"title": texts(""), "image": texts(data)}
+
+
+def embedding_of(transport: Any, server: Any, data: bytes) -> np.ndarray:
+    embedding: np.ndarray = transport(server, "embed_product", photo_of(data))["embedding"][0]
+    return embedding
+
+
+def assert_refused(
+    transport: Any, server: Any, model: str, inputs: Any, parameters: Any, said: tuple[str, ...]
+) -> None:
+    with pytest.raises(Refused) as refused:
+        transport(server, model, inputs, parameters=parameters)
+    assert refused.value.status == INVALID[transport]
+    for words in said:
+        assert words in refused.value.message
+    assert len(refused.value.message) < 1_000  # bad input must not flood a log
+
+
+TEXTS = {
+    "empty": (b"", ("query[0]", "must not be empty")),
+    "blank": (b" \t\n ", ("query[0]", "must not be empty")),
+    "not UTF-8": (b"caf\xe9 cup", ("query[0]", "UTF-8", "caf\\xe9 cup")),
+    "cut within a character": ("壶".encode()[:2], ("query[0]", "UTF-8")),
+    "10,000 words": (b"mug " * 10_000, ("query[0]", "1000 characters", "40000")),
+    "1,001 characters": (b"x" * 1_001, ("query[0]", "1000 characters", "1001")),
+}
+
+
+@pytest.mark.parametrize("case", TEXTS)
+def test_a_query_that_cannot_be_read_is_refused(server: Any, transport: Any, case: str) -> None:
+    text, said = TEXTS[case]
+    for model in ("retrieve", "embed_query"):
+        assert_refused(transport, server, model, {"query": texts(text)}, {}, said)
+
+
+def test_the_bad_query_of_several_is_named_by_its_row(server: Any, transport: Any) -> None:
+    queries = texts("mug", "cup", "", "pot")
+    assert_refused(transport, server, "retrieve", {"query": queries}, {}, ("query[2]", "must not be empty"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "🧸🎁",
+        "红色的连衣裙",
+        "كوب أزرق",
+        "e\u0301te\u0301 \u200d",
+        "\x00 red \x00",
+        "<b>&quot;'; DROP TABLE",
+        "x" * 1_000,
+        ".",
+    ],
+    ids=["emoji", "Chinese", "Arabic", "combining", "NUL", "markup", "longest", "dot"],
+)
+def test_an_unusual_query_is_answered_like_any_other(
+    server: Any, transport: Any, pipeline: InProcessPipeline, text: str
+) -> None:
+    expected = pipeline.retrieve([text], top_k=10)
+    answer = transport(server, "retrieve", {"query": texts(text)}, parameters={"top_k": 10})
+    assert (answer["product_ids"] >= 0).all()
+    assert_same_ranking(answer["product_ids"], answer["scores"], expected.product_ids, expected.scores)
+    expected = pipeline.retrieve_similar([text], [b""], top_k=10)
+    title = {"title": texts(text), "image": texts("")}
+    answer = transport(server, "retrieve_similar", title, parameters={"top_k": 10})
+    assert_same_ranking(answer["product_ids"], answer["scores"], expected.product_ids, expected.scores)
+
+
+PARAMETERS = [
+    ({"top_k": 0}, ("top_k", "1 to 10000", "got 0")),
+    ({"top_k": -1}, ("top_k", "1 to 10000", "got -1")),
+    ({"top_k": 10**9}, ("top_k", "1 to 10000", "got 1000000000")),
+    ({"top_k": 10_001}, ("top_k", "1 to 10000", "got 10001")),
+    ({"top_k": "ten"}, ("top_k", "1 to 10000", "got 'ten'")),
+    ({"top_k": ""}, ("top_k", "1 to 10000", "got ''")),
+    ({"top_k": "9" * 5_000}, ("top_k", "1 to 10000", "got '999")),
+    ({"top_k": 2.5}, ("top_k", "1 to 10000", "got 2.5")),
+    ({"top_k": True}, ("top_k", "1 to 10000", "got True")),
+    ({"effort": 0}, ("effort", "1 to 10", "got 0")),
+    ({"effort": 11}, ("effort", "1 to 10", "got 11")),
+    ({"effort": "high"}, ("effort", "1 to 10", "got 'high'")),
+    ({"min_score": "high"}, ("min_score", "finite number", "got 'high'")),
+    ({"min_score": "nan"}, ("min_score", "finite number", "got 'nan'")),
+    ({"min_score": "-inf"}, ("min_score", "finite number", "got '-inf'")),
+    ({"min_score": True}, ("min_score", "finite number", "got True")),
+    ({"topk": 5}, ("topk", "unknown request parameter", "top_k")),
+    ({"nprobe": 5}, ("nprobe", "unknown request parameter", "effort, filter, fusion, min_score, top_k")),
+    ({"x" * 5_000: 5}, ("xxx", "unknown request parameter")),
+]
+
+
+@pytest.mark.parametrize(("parameters", "said"), PARAMETERS, ids=lambda value: str(value)[:30])
+def test_a_parameter_out_of_bounds_is_refused(
+    server: Any, transport: Any, pipeline: InProcessPipeline, parameters: dict[str, Any], said: tuple[str, ...]
+) -> None:
+    assert_refused(transport, server, "retrieve", QUERY, parameters, said)
+    assert_refused(transport, server, "retrieve_similar", {"title": texts("mug"), "image": texts("")}, parameters, said)
+    embedding = {"embedding": pipeline.embed_query(["mug"])}
+    assert_refused(transport, server, "product_index", embedding, parameters, said)
+
+
+def test_a_parameter_that_is_no_text_at_all_is_refused(server: Any) -> None:
+    request = {
+        "inputs": [{"name": "query", "shape": [1, 1], "datatype": "BYTES", "data": ["mug"]}],
+        "parameters": {"top_k": 3, "filter": '{"colour": "HERE"}'},
+    }
+    with pytest.raises(Refused) as refused:
+        post(server, "retrieve", json.dumps(request).encode().replace(b"HERE", b"\xff\xfe"))
+    assert refused.value.status == "400"
+    assert "parameters: must be UTF-8" in refused.value.message
+
+
+FILTERS = [
+    ("", ("filter", "not valid JSON")),
+    ("colour = red", ("filter", "not valid JSON", "colour = red")),
+    ('{"colour": "red"', ("filter", "not valid JSON")),
+    ("{'colour': 'red'}", ("filter", "not valid JSON")),
+    ("[" * 9_000, ("filter", "not valid JSON")),
+    ('{"price": ' + "9" * 5_000 + "}", ("filter", "not valid JSON")),
+    ("null", ("filter", "JSON object", "None")),
+    ('"red"', ("filter", "JSON object", "red")),
+    ('[{"colour": "red"}]', ("filter", "JSON object")),
+    ('{"colour": null}', ("filter.colour", "got None")),
+    ('{"colour": ["red", "blue"]}', ("filter.colour", "got ['red', 'blue']")),
+    ('{"colour": {}}', ("filter.colour", "empty condition")),
+    ('{"colour": {"like": "r%"}}', ("filter.colour", "unknown operator 'like'", "eq, in, lt, lte, gt, gte")),
+    ('{"colour": {"in": "red"}}', ("filter.colour.in", "1 to 1000", "got 'red'")),
+    ('{"colour": {"in": []}}', ("filter.colour.in", "1 to 1000", "got []")),
+    (json.dumps({"stock": {"in": list(range(1_001))}}), ("filter.stock.in", "1 to 1000", "got [0, 1,")),
+    ('{"colour": {"in": ["red", null]}}', ("filter.colour.in", "got None")),
+    ('{"colour": {"in": [["red"]]}}', ("filter.colour.in", "got ['red']")),
+    ('{"colour": {"lt": "red"}}', ("filter.colour", "lt needs a number column")),
+    ('{"colour": 5}', ("filter.colour", "text, got 5")),
+    ('{"price": "5"}', ("filter.price", "numbers, got '5'")),
+    ('{"price": {"lt": "5"}}', ("filter.price", "numbers, got '5'")),
+    ('{"price": NaN}', ("filter.price", "finite", "got nan")),
+    ('{"price": {"lt": 1e999}}', ("filter.price.lt", "finite", "got inf")),
+    (f'{{"stock": {2**70}}}', ("filter.stock", "64 bits", f"got {2**70}")),
+    ('{"color": "red"}', ("filter.color", "did you mean 'colour'?", "article, brand, category, colour")),
+    ('{"title": "mug"}', ("filter.title", "no such attribute")),
+    ('{"": "red"}', ("filter.", "no such attribute")),
+    ('{"\\ud800": 1}', ("filter.\\ud800", "no such attribute")),
+    ('{"a\\u0000b": 1}', ("filter.a\\x00b", "no such attribute")),
+    (json.dumps({"c" * 12_000: 1}), ("filter.ccc", "no such attribute")),
+    (json.dumps({"colour": "r" * 20_000}), ("filter", "16384 bytes", "got 20014")),
+    ('{"price": {"gte": 5}, "price": {"lt": 9}}', ("filter", "'price' appears twice")),
+]
+
+
+@pytest.mark.parametrize(("text", "said"), FILTERS, ids=lambda value: str(value)[:40])
+def test_a_filter_that_makes_no_sense_is_refused(server: Any, transport: Any, text: str, said: tuple[str, ...]) -> None:
+    assert_refused(transport, server, "retrieve", QUERY, {"filter": text}, said)
+
+
+@pytest.mark.parametrize("text", ['{"colour": "no such colour"}', '{"colour": "\\ud800"}', '{"price": {"lt": -1}}'])
+def test_a_filter_that_nothing_satisfies_finds_nothing(server: Any, transport: Any, text: str) -> None:
+    answer = transport(server, "retrieve", QUERY, parameters={"filter": text, "top_k": 4})
+    assert answer["product_ids"].tolist() == [[-1] * 4]
+    assert np.isneginf(answer["scores"]).all()
+
+
+def png_header_of(width: int, height: int) -> bytes:
+    """A PNG that says it is this large, and ends there."""
+    small = encoded(Image.new("RGB", (1, 1)))
+    head = small[:16] + width.to_bytes(4, "big") + height.to_bytes(4, "big") + small[24:29]
+    return head + zlib.crc32(head[12:]).to_bytes(4, "big") + small[33:]
+
+
+BAD_IMAGES: dict[str, tuple[Callable[[Image.Image], bytes], tuple[str, ...]]] = {
+    "not an image": (lambda photo: b"a picture of a mug", ("image[0]", "JPEG, PNG, WEBP", "18 bytes")),
+    "a page": (lambda photo: b"<!doctype html><h1>404</h1>", ("image[0]", "JPEG, PNG, WEBP", "27 bytes")),
+    "one byte": (lambda photo: b"\xff", ("image[0]", "JPEG, PNG, WEBP", "1 bytes")),
+    "truncated JPEG": (lambda photo: encoded(photo, "JPEG")[:-200], ("image[0]", "JPEG, PNG, WEBP", "truncated")),
+    "truncated PNG": (lambda photo: encoded(photo)[:-200], ("image[0]", "JPEG, PNG, WEBP")),
+    "truncated WebP": (lambda photo: encoded(photo, "WEBP")[:-200], ("image[0]", "JPEG, PNG, WEBP")),
+    "GIF": (lambda photo: encoded(photo, "GIF"), ("image[0]", "JPEG, PNG, WEBP", "GIF8")),
+    "TIFF": (lambda photo: encoded(photo, "TIFF"), ("image[0]", "JPEG, PNG, WEBP")),
+    "20,000 wide": (
+        lambda photo: encoded(Image.new("L", (20_000, 2))),
+        ("image[0]", "16000 pixels a side", "20000 x 2"),
+    ),
+    "100 megapixels": (
+        lambda photo: png_header_of(10_000, 10_000),
+        ("image[0]", "50000000 in all", "10000 x 10000"),
+    ),
+    "a gigapixel bomb": (lambda photo: png_header_of(60_000, 60_000), ("image[0]", "50000000 in all", "3600000000")),
+    "21 MB": (lambda photo: b"\xff\xd8\xff" + bytes(21 * 2**20), ("image[0]", "20971520 bytes", "got 22020099")),
+}
+
+
+@pytest.mark.parametrize("case", BAD_IMAGES)
+def test_an_image_that_cannot_be_read_is_refused(server: Any, transport: Any, photo: Image.Image, case: str) -> None:
+    make, said = BAD_IMAGES[case]
+    for model in ("retrieve_similar", "embed_product"):
+        assert_refused(transport, server, model, photo_of(make(photo)), {}, said)
+
+
+def test_the_bad_image_of_several_is_named_by_its_row(server: Any, transport: Any, photo: Image.Image) -> None:
+    given = {"title": texts("a", "b"), "image": texts(encoded(photo), b"\x89PNG")}
+    assert_refused(transport, server, "retrieve_similar", given, {}, ("image[1]",))
+
+
+def test_neither_title_nor_image_is_refused(server: Any, transport: Any) -> None:
+    given = {"title": texts("mug", "  "), "image": texts("", "")}
+    for model in ("retrieve_similar", "embed_product"):
+        assert_refused(transport, server, model, given, {}, ("title[1], image[1]", "at least one"))
+
+
+def test_a_1x1_image_is_a_picture_of_one_colour(server: Any, transport: Any) -> None:
+    tiny, large = (
+        embedding_of(transport, server, encoded(Image.new("RGB", size, "teal"))) for size in ((1, 1), (90, 90))
+    )
+    np.testing.assert_allclose(tiny, large, atol=1e-5)
+
+
+def test_a_16_bit_image_is_read_like_its_8_bit_twin(server: Any, transport: Any, photo: Image.Image) -> None:
+    grey = photo.convert("L")
+    deep = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
+    assert deep.mode == "I;16"
+    np.testing.assert_allclose(
+        embedding_of(transport, server, encoded(deep)), embedding_of(transport, server, encoded(grey)), atol=1e-4
+    )
+
+
+def test_a_transparent_image_lies_on_white(server: Any, transport: Any, photo: Image.Image) -> None:
+    clear = photo.convert("RGBA")
+    clear.putalpha(Image.linear_gradient("L").resize(photo.size))
+    flat = Image.alpha_composite(Image.new("RGBA", photo.size, "white"), clear).convert("RGB")
+    np.testing.assert_allclose(
+        embedding_of(transport, server, encoded(clear)), embedding_of(transport, server, encoded(flat)), atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_of_an_animated_image_the_first_frame_counts(
+    server: Any, transport: Any, photo: Image.Image, kind: str
+) -> None:
+    frames = [photo, ImageOps.invert(photo), ImageOps.mirror(photo)]
+    lossless = {"lossless": True} if kind == "WEBP" else {}
+    moving = encoded(photo, kind, save_all=True, append_images=frames[1:], duration=50, **lossless)
+    assert Image.open(io.BytesIO(moving)).n_frames == 3
+    np.testing.assert_allclose(
+        embedding_of(transport, server, moving), embedding_of(transport, server, encoded(photo)), atol=1e-5
+    )
+
+
+def test_a_cmyk_image_keeps_its_colours(server: Any, transport: Any, photo: Image.Image) -> None:
+    printed = encoded(photo.convert("CMYK"), "JPEG", quality=95)
+    assert Image.open(io.BytesIO(printed)).mode == "CMYK"
+    embedding = embedding_of(transport, server, printed)
+    same = embedding @ embedding_of(transport, server, encoded(photo))
+    inverted = embedding @ embedding_of(transport, server, encoded(ImageOps.invert(photo)))
+    assert same > 0.99
+    assert same > inverted
+
+
+def test_a_photo_taken_sideways_is_turned_upright(server: Any, transport: Any, photo: Image.Image) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # orientation: turn by 90 degrees clockwise to view
+    sideways = encoded(photo.rotate(90, expand=True), exif=exif)
+    np.testing.assert_allclose(
+        embedding_of(transport, server, sideways), embedding_of(transport, server, encoded(photo)), atol=1e-5
+    )
+
+
+def test_a_batch_above_the_limit_is_refused(server: Any, transport: Any, pipeline: InProcessPipeline) -> None:
+    said = ("batch-size must be <= 64", "'retrieve'")
+    assert_refused(transport, server, "retrieve", {"query": texts(*["mug"] * 65)}, {}, said)
+    said = ("batch-size must be <= 32", "'retrieve_similar'")
+    products = {"title": texts(*["mug"] * 33), "image": texts(*[""] * 33)}
+    assert_refused(transport, server, "retrieve_similar", products, {}, said)
+    said = ("batch-size must be <= 64", "'product_index'")
+    embeddings = {"embedding": np.repeat(pipeline.embed_query(["mug"]), 65, axis=0)}
+    assert_refused(transport, server, "product_index", embeddings, {}, said)
+
+
+def test_a_full_batch_is_answered(server: Any, transport: Any, pipeline: InProcessPipeline) -> None:
+    words = [f"mug number {row}" for row in range(64)]
+    expected = pipeline.retrieve(words, top_k=5)
+    answer = transport(server, "retrieve", {"query": texts(*words)}, parameters={"top_k": 5})
+    assert_same_ranking(answer["product_ids"], answer["scores"], expected.product_ids, expected.scores)
+
+
+DIM = 128
+WRONG_TENSORS = {
+    "query as numbers": ("retrieve", {"query": np.ones((1, 1), np.float32)}, ("query", "FP32", "BYTES")),
+    "query without batch": ("retrieve", {"query": texts("mug")[0]}, ("query", "[-1,1]", "[1]")),
+    "two queries side by side": ("retrieve", {"query": texts("a", "b").T}, ("query", "[-1,1]", "[1,2]")),
+    "no query": ("retrieve", {}, ("query", "retrieve")),
+    "another name": ("retrieve", {"text": texts("mug")}, ("text", "retrieve")),
+    "one input too many": ("retrieve", {"query": texts("mug"), "top_k": texts("5")}, ("1 inputs", "2 inputs")),
+    "no image": ("retrieve_similar", {"title": texts("mug")}, ("image", "retrieve_similar")),
+    "two titles, one image": (
+        "retrieve_similar",
+        {"title": texts("a", "b"), "image": texts("")},
+        ("batch size does not match", "retrieve_similar"),
+    ),
+    "double precision": ("product_index", {"embedding": np.ones((1, DIM))}, ("embedding", "FP64", "FP32")),
+    "too short": (
+        "product_index",
+        {"embedding": np.ones((1, 100), np.float32)},
+        ("embedding", f"[-1,{DIM}]", "[1,100]"),
+    ),
+    "NaN": ("product_index", {"embedding": np.full((2, DIM), np.nan, np.float32)}, ("embedding", "finite")),
+    "infinity": ("product_index", {"embedding": np.full((1, DIM), np.inf, np.float32)}, ("embedding", "finite")),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_TENSORS)
+def test_a_wrong_tensor_is_refused(server: Any, transport: Any, pipeline: InProcessPipeline, case: str) -> None:
+    assert pipeline.bundle.embedding_dim == DIM
+    model, inputs, said = WRONG_TENSORS[case]
+    assert_refused(transport, server, model, inputs, {}, said)
+
+
+def test_an_unknown_output_is_refused(server: Any, transport: Any) -> None:
+    with pytest.raises(Refused, match=r"'prices'.*'retrieve'") as refused:
+        transport(server, "retrieve", QUERY, outputs=["product_ids", "prices"])
+    assert refused.value.status == INVALID[transport]

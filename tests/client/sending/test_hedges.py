@@ -16,8 +16,8 @@ from shopwindow_client import (
     RetrievalClient,
     Retry,
     ServerOverloaded,
-    _engine,
 )
+from shopwindow_client._sending import engine as sending
 from shopwindow_client._sending.latencies import Latencies
 from tests.client.sending.harm import PATIENT, busy, connect, searched
 from tests.client.sending.scripted import ANSWER, FULL, LOST, TIMEOUT_S, Scripted, engine
@@ -105,7 +105,7 @@ def test_calls_that_wait_together_do_not_spend_more_than_there_is() -> None:
 
 def test_a_call_that_was_never_answered_counts_as_long_as_it_lasted(monkeypatch: pytest.MonkeyPatch) -> None:
     transport = Scripted(*[(0.01, ANSWER)] * 10)
-    monkeypatch.setattr(_engine, "monotonic", lambda: transport.now)
+    monkeypatch.setattr(sending, "monotonic", lambda: transport.now)
     hangs = engine(transport, Hedge(percentile=50), Retry(budget=0.0))  # it measures and sends none
     for _ in range(10):
         transport.ask(hangs)

@@ -13,8 +13,9 @@ from PIL import Image
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 from tritonclient.grpc.service_pb2 import ModelInferResponse
 
-from shopwindow_client import InvalidRequest, Product, RetrievalClient, ServerFault, _wire
-from shopwindow_client import _requests as wire
+from shopwindow_client import InvalidRequest, Product, RetrievalClient, ServerFault
+from shopwindow_client._sending import wire as messages
+from shopwindow_client._values import requests as wire
 
 
 def request(queries: list[str], **parameters: Any) -> wire.ModelRequest:
@@ -155,7 +156,7 @@ def test_both_inputs_of_products_are_split_alike() -> None:
 
 def test_tensors_hold_the_exact_bytes() -> None:
     product = wire.encode_products(Product(image=b"\xff\xd8 jpeg \x00\x00"))
-    message = _wire.to_message(wire.ModelRequest("embed_product", product, ("embedding",), {"top_k": 3}), "abc")
+    message = messages.to_message(wire.ModelRequest("embed_product", product, ("embedding",), {"top_k": 3}), "abc")
     assert [(t.name, t.datatype, list(t.shape)) for t in message.inputs] == [
         ("title", "BYTES", [1, 1]),
         ("image", "BYTES", [1, 1]),
@@ -166,8 +167,8 @@ def test_tensors_hold_the_exact_bytes() -> None:
 
 
 def test_replies_are_put_together_in_order() -> None:
-    first = _wire.from_message(reply([[1, 2], [3, 4]], [[0.9, 0.8], [0.7, 0.6]]), request(["a", "b"]))
-    second = _wire.from_message(reply([[5, -1]], [[0.5, -np.inf]]), request(["c"]))
+    first = messages.from_message(reply([[1, 2], [3, 4]], [[0.9, 0.8], [0.7, 0.6]]), request(["a", "b"]))
+    second = messages.from_message(reply([[5, -1]], [[0.5, -np.inf]]), request(["c"]))
     joined = wire.join([first, second])
     assert joined["product_ids"].tolist() == [[1, 2], [3, 4], [5, -1]]
     assert joined["product_ids"].dtype == np.int64
@@ -177,12 +178,12 @@ def test_replies_are_put_together_in_order() -> None:
 @pytest.mark.parametrize("ids", [np.zeros((0, 2)), np.zeros((1, 2)), np.zeros(2)])
 def test_a_reply_with_other_rows_than_the_request_is_a_fault(ids: Any) -> None:
     with pytest.raises(ServerFault, match="retrieve answered 2 rows with shape"):
-        _wire.from_message(reply(ids, np.zeros((2, 2))), request(["a", "b"]))
+        messages.from_message(reply(ids, np.zeros((2, 2))), request(["a", "b"]))
 
 
 def test_a_reply_without_an_output_is_a_fault() -> None:
     with pytest.raises(ServerFault, match="with nothing in product_ids"):
-        _wire.from_message(ModelInferResponse(), request(["a"]))
+        messages.from_message(ModelInferResponse(), request(["a"]))
 
 
 def test_info_reads_the_limits_and_tolerates_absent_ones() -> None:
@@ -191,11 +192,11 @@ def test_info_reads_the_limits_and_tolerates_absent_ones() -> None:
     index.input.add(name="embedding", dims=[128])
     for key, value in (("max_top_k", "10000"), ("tower_hash", "abc"), ("default_top_k", "${unrendered}")):
         index.parameters[key].string_value = value
-    info = _wire.server_info("triton", "2.51.0", retrieve, index)
+    info = messages.server_info("triton", "2.51.0", retrieve, index)
     assert (info.max_batch_size, info.max_top_k, info.embedding_dim, info.tower_hash) == (32, 10000, 128, "abc")
     assert info.default_top_k is None
     assert info.parameters["default_top_k"] == "${unrendered}"
-    bare = _wire.server_info("triton", "2.51.0", None, None)
+    bare = messages.server_info("triton", "2.51.0", None, None)
     assert (bare.max_batch_size, bare.max_top_k, bare.embedding_dim) == (None, None, None)
 
 

@@ -1,7 +1,6 @@
-"""The errors of exporting and indexing.
+"""The errors of exporting.
 
 ExportError
-├── CatalogError   a catalogue cannot be read, or holds nothing to index
 ├── ParityError    the graphs do not rank as PyTorch does
 └── PlanError      a TensorRT plan cannot be built, or is not what it should be
 """
@@ -11,10 +10,6 @@ from __future__ import annotations
 
 class ExportError(Exception):
     """Raised when what was exported would fail later, at build or run time; nothing is written."""
-
-
-class CatalogError(ExportError):
-    """Raised when a catalogue cannot be read at all; names the file and the column."""
 
 
 class ParityError(ExportError):

@@ -1,9 +1,10 @@
-"""How much memory this process may still take, and giving back what it no longer uses."""
+"""The cores and the memory that this process may use."""
 
 from __future__ import annotations
 
 import ctypes
 import fcntl
+import math
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -11,6 +12,17 @@ from pathlib import Path
 
 _MEMINFO = Path("/proc/meminfo")
 _CGROUP = Path("/sys/fs/cgroup")
+_QUOTA = _CGROUP / "cpu.max"
+
+
+def usable_cores() -> int:
+    """Cores by affinity and by the container's quota (cgroup v2), at least 1; the machine may have more."""
+    cores = len(os.sched_getaffinity(0))
+    try:
+        quota, period = _QUOTA.read_text().split()
+        return max(1, min(cores, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError):  # no cgroup v2, or "max": no quota
+        return cores
 
 
 def available_memory() -> int:

@@ -69,6 +69,15 @@ def check_replaceable(folder: Path, marker: str) -> None:
         )
 
 
+def sync(path: Path) -> None:
+    """Write a file or a folder's entries through to the disk, so that a power cut does not lose them."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _sweep(folder: Path) -> None:
     """Remove what killed processes left beside `folder`."""
     for leftover in folder.parent.glob(f".{folder.name}.*"):

@@ -77,12 +77,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _expected(error: Exception) -> bool:
     """Whether an error is one that its message explains, so that a traceback would only hide it."""
+    from shopwindow.indexing.errors import IndexingError
     from shopwindow.retrieval.errors import RetrievalError
     from shopwindow.server.errors import ServingError
     from shopwindow_client import ShopwindowError
     from shopwindow_export.errors import ExportError
 
-    return isinstance(error, (ExportError, RetrievalError, ServingError, ShopwindowError, OSError, ValueError))
+    return isinstance(
+        error, (ExportError, IndexingError, RetrievalError, ServingError, ShopwindowError, OSError, ValueError)
+    )
 
 
 if __name__ == "__main__":

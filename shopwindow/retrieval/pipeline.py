@@ -18,10 +18,12 @@ from shopwindow.retrieval.embedding.product_inputs import ProductBatch, ProductP
 from shopwindow.retrieval.embedding.repository_layout import RepositoryLayout
 from shopwindow.retrieval.embedding.text import TextEncoder, clean_queries
 from shopwindow.retrieval.index.home import resolve_index
+from shopwindow.retrieval.opening import open_index
 from shopwindow.retrieval.request.channel_choice import Channel
 from shopwindow.retrieval.request.parameters import RequestParameters, parse_parameters
 from shopwindow.retrieval.search.by_channels import check_channels, search_channels
-from shopwindow.retrieval.search.product_index import ProductIndex, SearchResult
+from shopwindow.retrieval.search.exact import SearchResult
+from shopwindow.retrieval.search.product_index import ProductIndex
 from shopwindow.retrieval.stopwatch import Stopwatch
 
 # Rows per tower call: beyond this a larger batch is no faster on a CPU and only costs memory.
@@ -93,7 +95,7 @@ class InProcessPipeline:
         return pipeline
 
     def _open(self, index: Path, before: ProductIndex | None = None) -> ProductIndex:
-        return ProductIndex.open(index, tower_hash=self.bundle.tower_hash, before=before, cache_bytes=self._cache_bytes)
+        return open_index(index, tower_hash=self.bundle.tower_hash, before=before, cache_bytes=self._cache_bytes)
 
     @cached_property
     def _query_tower(self) -> OnnxQueryTower:

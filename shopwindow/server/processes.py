@@ -12,6 +12,7 @@ from pathlib import Path
 
 _STUB = "triton_python_backend_stub"
 _KILL_GRACE_S = 3.0
+_TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,25 @@ class Stub:
 
     pid: int
     model: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessStatus:
+    """What proc(5) says about a process.
+
+    Attributes:
+        state: One letter; `Z` is a zombie, `X` dead, `T` stopped by a signal.
+        parent: Id of its parent.
+        group: Its process group.
+        session: Its session.
+        cpu_seconds: User and system time so far.
+    """
+
+    state: str
+    parent: int
+    group: int
+    session: int
+    cpu_seconds: float
 
 
 def stubs(group: int) -> list[Stub]:
@@ -50,17 +70,22 @@ def child(pid: int) -> int:
 
 def is_at_work(pid: int, group: int) -> bool:
     """Whether a process is alive, still of this group, and not stopped by a signal."""
-    state, process_group = _state(pid)
-    return process_group == group and state not in "ZXT"
+    status = process_status(pid)
+    return status is not None and status.group == group and status.state not in "ZXT"
 
 
 def members(group: int) -> Iterator[int]:
     """Process ids of a group. Zombies don't count: a container without an init process never reaps them."""
+    for pid, status in all_processes():
+        if status.group == group and status.state not in "ZX":
+            yield pid
+
+
+def all_processes() -> Iterator[tuple[int, ProcessStatus]]:
+    """Yield the id and the status of every process that runs, zombies included."""
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            state, process_group = _state(int(entry.name))
-            if process_group == group and state not in "ZX":
-                yield int(entry.name)
+        if entry.name.isdigit() and (status := process_status(int(entry.name))) is not None:
+            yield int(entry.name), status
 
 
 def kill(pid: int) -> None:
@@ -80,10 +105,16 @@ def kill_group(group: int) -> None:
         time.sleep(0.02)
 
 
-def _state(pid: int) -> tuple[str, int]:
-    """One letter of proc(5) and the process group; `X` and 0 for a process that is gone."""
+def process_status(pid: int) -> ProcessStatus | None:
+    """Read `/proc/PID/stat`; None for a process that is gone."""
     try:
-        state, _, group = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:3]
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
-        return "X", 0
-    return state, int(group)
+        return None
+    return ProcessStatus(
+        state=fields[0],
+        parent=int(fields[1]),
+        group=int(fields[2]),
+        session=int(fields[3]),
+        cpu_seconds=(int(fields[11]) + int(fields[12])) * _TICK_S,  # utime and stime
+    )

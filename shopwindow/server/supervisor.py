@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
-from shopwindow.server.backoff import Backoff
 from shopwindow.server.canary import Canary
 from shopwindow.server.errors import ServingError
 from shopwindow.server.health import Health
@@ -21,6 +20,9 @@ from shopwindow_client import ShopwindowError
 _PATIENCE = 3
 # A watch that has not looked for so long is itself at fault.
 _STALE_S = 30.0
+# The longest pause before another try, and how long all must go well before the pauses start from the first again.
+_LONGEST_PAUSE_S = 60.0
+_HEALTHY_S = 300.0
 _DEAD_STUB = re.compile(r"Stub process '(.+)_\d+_\d+' is not healthy")
 
 
@@ -189,3 +191,33 @@ def _all_at_once(do: Callable[[str], None], items: Sequence[str]) -> None:
 
 def _print_with_time(line: str) -> None:
     print(f"{datetime.now().astimezone().isoformat(sep=' ', timespec='milliseconds')}  {line}", flush=True)
+
+
+class Backoff:
+    """Pauses that double with each failure, until all has been well for a while.
+
+    Args:
+        first_s: The first pause, in seconds.
+        clock: Tells the time in seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        first_s: float = 1.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._first_s = first_s
+        self._clock = clock
+        self._next_s = first_s
+        self._well_since = clock()
+
+    def pause_s(self) -> float:
+        """Counts a failure; returns the seconds to wait before the next attempt."""
+        now = self._clock()
+        if now - self._well_since >= _HEALTHY_S:
+            self._next_s = self._first_s
+        pause = self._next_s
+        self._next_s = min(_LONGEST_PAUSE_S, 2 * pause)
+        self._well_since = now + pause
+        return pause

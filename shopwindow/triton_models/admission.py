@@ -9,6 +9,7 @@ from typing import Any
 import triton_python_backend_utils as pb_utils  # exists only inside the stub
 
 from shopwindow.triton_models import batch_io
+from shopwindow.triton_models.context import Context
 from shopwindow.triton_models.overload import Overload, QueueStatistics
 
 LIMIT_VARIABLE = "SHOPWINDOW_QUEUE_LIMIT_MS"
@@ -29,7 +30,7 @@ class Admission:
 
     def __init__(
         self,
-        context: batch_io.Context,
+        context: Context,
         answer: Callable[[Sequence[Any]], list[Any]],
         *,
         limit_ms: float | None = None,

@@ -10,7 +10,7 @@ _FEW_REQUESTS = 2  # of so few it is asked always
 _PATIENCE_S = 0.05
 
 
-class Waiting:
+class QueueWait:
     """How long the requests of a batch can have waited with Triton, of one instance.
 
     A batch takes all requests that wait, unless there are too many for one. So those of a batch came when the one

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from shopwindow.retrieval.request.parameters import RequestParameters
-from shopwindow.retrieval.search.product_index import SearchResult
+from shopwindow.retrieval.search.exact import SearchResult
 from shopwindow.retrieval.stopwatch import Stopwatch
 from shopwindow.triton_models import batch_io
+from shopwindow.triton_models.context import Context
 from shopwindow.triton_models.deadlines import Expired, SearchCosts, deadline_of
 from shopwindow.triton_models.metrics import Caches, Metrics
 from shopwindow.triton_models.traces import Spans
-from shopwindow.triton_models.worker_threads import Team, cut
+from shopwindow.triton_models.worker_threads import WorkerThreads, cut
 
 
 @dataclass
@@ -77,7 +78,7 @@ class Searching:
 
     def __init__(
         self,
-        context: batch_io.Context,
+        context: Context,
         stages: tuple[str | None, str | None],
         generation: Callable[[], int],
         caches: Callable[[], Caches] = dict,
@@ -90,11 +91,11 @@ class Searching:
         self._metrics = Metrics(context.model, context.instance, measured, generation, caches)
         self._spans = Spans.from_environment(context.model)
         self._costs = SearchCosts()
-        self._team = Team(threads)
+        self._threads = WorkerThreads(threads)
 
     def close(self) -> None:
         """End all threads."""
-        self._team.close()
+        self._threads.close()
         self._metrics.close()
         if self._spans is not None:
             self._spans.close()
@@ -141,10 +142,10 @@ class Searching:
         def compute(items: list[Item]) -> list[Outcome]:
             watch.lap(self._reading)
             rows = [costs(item.given) for item in items]
-            cut_up = _shares(items, rows, self._team.size)
+            cut_up = _shares(items, rows, self._threads.size)
             own = [Share(some, watch.split(), sum(map(len, rows))) for some in cut_up]
             shares.extend(own)
-            found = self._team.map(lambda share: self._answer_share(share, embed, search, generation), own)
+            found = self._threads.map(lambda share: self._answer_share(share, embed, search, generation), own)
             outcomes: dict[int, list[Outcome]] = {}
             for share, some in zip(own, found, strict=True):
                 for piece, outcome in zip(share.items, some, strict=True):

@@ -13,7 +13,7 @@ Part = TypeVar("Part")
 Done = TypeVar("Done")
 
 
-class Team:
+class WorkerThreads:
     """The caller's thread and helpers, which don't spin while they wait.
 
     Args:
@@ -27,7 +27,7 @@ class Team:
         if size < 1:
             raise ValueError(f"size: must be 1 or more, got {size}")
         self.size = size
-        self._helpers = ThreadPoolExecutor(size - 1, thread_name_prefix="team") if size > 1 else None
+        self._helpers = ThreadPoolExecutor(size - 1, thread_name_prefix="worker") if size > 1 else None
 
     def map(self, work: Callable[[Part], Done], parts: Sequence[Part]) -> list[Done]:
         """What `work` makes of each part, in order.

@@ -15,13 +15,14 @@ from shopwindow.cli.index.generations import await_served
 from shopwindow.cli.index.update import read_ids
 from shopwindow.cli.main import main
 from shopwindow.indexing.update.run import update_index
-from shopwindow.retrieval import ProductIndex, parse_parameters
+from shopwindow.retrieval import parse_parameters
 from shopwindow.retrieval.embedding.content_hash import content_hash
 from shopwindow.retrieval.errors import GenerationRefused, IndexUnfit
 from shopwindow.retrieval.index.folder import read_manifest, write_index
 from shopwindow.retrieval.index.home import IndexHome, Pointer, resolve_index
 from shopwindow.retrieval.live.live_index import LiveIndex, wait_until_served
 from shopwindow.retrieval.milvus.index import FILE
+from shopwindow.retrieval.opening import open_index
 from tests.retrieval.index_parts import make_index
 
 ROWS = 60
@@ -48,7 +49,7 @@ def home(tmp_path: Path) -> Path:
 
 def ids(home: Path, **given: Any) -> list[int]:
     """The products that a search for everything finds."""
-    index = ProductIndex.open(home)
+    index = open_index(home)
     assert index.folder is not None
     result = index.search_batch([(index.folder.vectors[:1], parse_parameters({"top_k": ROWS, **given}))])[0]
     return sorted(product for product in result.product_ids[0].tolist() if product >= 0)

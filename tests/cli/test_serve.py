@@ -226,6 +226,25 @@ def test_a_taken_port_is_one_line(repository: Path, index: Path, flag: str) -> N
     assert "already in use" in line
 
 
+def test_a_repository_of_an_older_version_is_refused_in_one_line(repository: Path, index: Path, tmp_path: Path) -> None:
+    older = tmp_path / "model_repository"
+    shutil.copytree(repository, older)
+    (older / "retrieve" / "1" / "model.py").write_text(
+        "import stub\nfrom retrieval.live_loading import pipeline_loader\n"
+    )
+    log = tmp_path / "triton.log"
+    for arguments in (
+        ["serve", "--repository", older, "--index", index, "--log", log, *ANY_PORTS],
+        ["validate", older],
+    ):
+        run = [sys.executable, "-m", "shopwindow.cli.main", *map(str, arguments)]
+        done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+        assert done.returncode == 1
+        [line] = [line for line in (done.stdout + done.stderr).splitlines() if "error: " in line]
+        assert "an older version exported retrieve: run 'shopwindow export' again" in line
+    assert not log.exists()  # Triton never started
+
+
 def test_an_index_of_other_towers_is_refused_before_triton_starts(
     repository: Path, index: Path, pipeline: InProcessPipeline, tmp_path: Path
 ) -> None:

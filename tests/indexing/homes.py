@@ -11,13 +11,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from shopwindow.retrieval import InProcessPipeline, ProductIndex, parse_parameters
+from shopwindow.retrieval import InProcessPipeline, parse_parameters
 from shopwindow.retrieval.embedding.content_hash import content_hash
 from shopwindow.retrieval.engines import FaissCpuEngine
 from shopwindow.retrieval.engines.recipes import choose_recipe
 from shopwindow.retrieval.index.folder import Manifest, read_index, write_index
 from shopwindow.retrieval.index.home import IndexHome
 from shopwindow.retrieval.index.lexical import LexicalIndex
+from shopwindow.retrieval.opening import open_index
 from tests.ranking import assert_is_exact_search
 
 SCHEMA = pa.schema(
@@ -95,7 +96,7 @@ class Truth:
 
     def assert_served(self, home: Path, queries: np.ndarray) -> None:
         """What the home serves is what brute force finds among the products, with and without filters."""
-        index = ProductIndex.open(home, tower_hash=self.pipeline.bundle.tower_hash)
+        index = open_index(home, tower_hash=self.pipeline.bundle.tower_hash)
         products = list(self.products.values())
         assert index.manifest.count == len(products)
         ids, vectors = np.array(list(self.products)), self.vectors(products)

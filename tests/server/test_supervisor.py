@@ -23,9 +23,9 @@ from tritonclient.utils import InferenceServerException
 
 from shopwindow.retrieval import InProcessPipeline
 from shopwindow.server import Health, HealthServer, PortInUse, ServerOptions, Supervisor, TritonServer
-from shopwindow.server.backoff import Backoff
 from shopwindow.server.canary import Canary
 from shopwindow.server.processes import is_at_work, stubs
+from shopwindow.server.supervisor import Backoff
 from shopwindow_client import (
     DeadlineExceeded,
     InProcess,

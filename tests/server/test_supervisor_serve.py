@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from shopwindow.base.cores import usable_cores
+from shopwindow.base.machine import usable_cores
 from shopwindow.server.processes import Stub, child, stubs
 from shopwindow_client import DeadlineExceeded, RetrievalClient, ShopwindowError
 

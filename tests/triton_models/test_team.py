@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shopwindow.triton_models.worker_threads import Team, cut
+from shopwindow.triton_models.worker_threads import WorkerThreads, cut
 
 
 def test_parts_are_worked_on_at_the_same_time_and_returned_in_order() -> None:
-    team = Team(3)
+    team = WorkerThreads(3)
     together = threading.Barrier(3, timeout=10)
     threads = set()
 
@@ -28,9 +28,9 @@ def test_parts_are_worked_on_at_the_same_time_and_returned_in_order() -> None:
 
 
 def test_one_thread_alone_is_the_callers() -> None:
-    assert Team(1).map(lambda _: threading.get_ident(), [0, 0]) == [threading.get_ident()] * 2
+    assert WorkerThreads(1).map(lambda _: threading.get_ident(), [0, 0]) == [threading.get_ident()] * 2
     with pytest.raises(ValueError, match="1 or more, got 0"):
-        Team(0)
+        WorkerThreads(0)
 
 
 @pytest.mark.parametrize("failing", [0, 1])
@@ -44,7 +44,7 @@ def test_a_failure_is_raised_once_nobody_works_any_more(failing: int) -> None:
         assert failed.wait(10)
         done.set()
 
-    team = Team(2)
+    team = WorkerThreads(2)
     with pytest.raises(ValueError, match="broken"):
         team.map(work, [0, 1])
     assert done.is_set()

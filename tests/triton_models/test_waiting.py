@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from shopwindow.triton_models.queue_wait import Waiting
+from shopwindow.triton_models.queue_wait import QueueWait
 
 REST = 10.0
 
@@ -23,7 +23,7 @@ REST = 10.0
 def test_a_batch_came_while_the_one_before_was_under_way(
     requests: int, full_before: bool, took: float, longest_s: float, asked: bool
 ) -> None:
-    waiting = Waiting()
+    waiting = QueueWait()
     waiting.begin(REST)
     waiting.end(REST + took, full=full_before)
     waiting.begin(REST + took + 0.001)
@@ -32,7 +32,7 @@ def test_a_batch_came_while_the_one_before_was_under_way(
 
 
 def test_after_a_rest_they_came_just_now_unless_the_server_was_stopped() -> None:
-    waiting = Waiting()
+    waiting = QueueWait()
     waiting.begin(REST)
     assert waiting.may_be_long(16)  # nothing is known
     waiting.end(REST + 0.01, full=False)

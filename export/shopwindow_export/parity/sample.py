@@ -12,10 +12,10 @@ from shopwindow.base.progress_bar import progress_bar
 from shopwindow.base.skipped_rows import Skipped
 from shopwindow.indexing.catalogue.columns import TITLE
 from shopwindow.indexing.catalogue.reading import Catalog
+from shopwindow.indexing.errors import CatalogError
 from shopwindow.retrieval.embedding.product_inputs import ProductBatch, ProductPreprocessor, concatenate
 from shopwindow.retrieval.embedding.text import clean_text
 from shopwindow.towers.judging.judgements import read_judgements
-from shopwindow_export.errors import CatalogError
 from shopwindow_export.parity.budgets import RANKED
 
 SAMPLE_PRODUCTS = 300

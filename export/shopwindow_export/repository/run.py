@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from shopwindow.base.cores import usable_cores
+from shopwindow.base.machine import usable_cores
 from shopwindow.base.progress_bar import progress_bar
 from shopwindow.base.whole_folders import replacing
 from shopwindow.retrieval.embedding.bundle import FILE as BUNDLE

@@ -11,6 +11,7 @@ from shopwindow.retrieval.embedding.repository_layout import RepositoryLayout
 from shopwindow_export.plans.machine import Server
 from shopwindow_export.validation.checks import check_model
 from shopwindow_export.validation.ensembles import check_ensembles
+from shopwindow_export.validation.older_code import check_code
 from shopwindow_export.validation.parsing import PLAIN_PROFILE, Model, on_cpu, read_repository
 from shopwindow_export.validation.plans import check_model_plans
 from shopwindow_export.validation.report import Problem, format_json, format_report
@@ -57,6 +58,7 @@ def validate_repository(
             if not on_cpu(profile):
                 problems += check_model_plans(model, profile, server or Server())
     problems += check_ensembles(models)
+    problems += check_code(repository)
     problems += _check_shared_files(repository, profile)
     return sorted(problems, key=lambda problem: problem.model)
 

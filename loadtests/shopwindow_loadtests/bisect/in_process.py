@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from shopwindow.base.cores import usable_cores
+from shopwindow.base.machine import usable_cores
 from shopwindow_loadtests.bisect.worker import WHOLE
 from shopwindow_loadtests.generator.driving import ATTEMPTS, children, hear, tell
 from shopwindow_loadtests.generator.reading import Reading
-from shopwindow_loadtests.sending.launching import HarnessFailure
+from shopwindow_loadtests.scenario.errors import HarnessFailure
 
 _SETTLE_S = 0.2
 

@@ -4,6 +4,7 @@ from shopwindow.retrieval.embedding.product_inputs import concatenate
 from shopwindow.retrieval.live.loading import towers_loader
 from shopwindow.triton_models import batch_io
 from shopwindow.triton_models.admission import Admission
+from shopwindow.triton_models.context import Context
 
 # Catalogues are embedded in large batches, and those who do it rather wait.
 BULK_LIMIT_MS = 5000
@@ -11,7 +12,7 @@ BULK_LIMIT_MS = 5000
 
 class TritonPythonModel:
     def initialize(self, args):
-        context = batch_io.Context(args)
+        context = Context(args)
         self.live = context.live(
             towers_loader(context.repository, lambda towers: towers.embed_product(["warm up"], [b""]))
         )

@@ -4,11 +4,12 @@ from shopwindow.retrieval.embedding.text import clean_queries
 from shopwindow.retrieval.live.loading import towers_loader
 from shopwindow.triton_models import batch_io
 from shopwindow.triton_models.admission import Admission
+from shopwindow.triton_models.context import Context
 
 
 class TritonPythonModel:
     def initialize(self, args):
-        context = batch_io.Context(args)
+        context = Context(args)
         self.live = context.live(towers_loader(context.repository, lambda towers: towers.embed_query(["warm up"])))
         self.admission = Admission(context, self._answer)
 

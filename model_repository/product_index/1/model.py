@@ -10,12 +10,13 @@ from shopwindow.retrieval.request.parameters import parse_parameters
 from shopwindow.retrieval.search.by_channels import check_channels, search_channels
 from shopwindow.triton_models import batch_io
 from shopwindow.triton_models.admission import Admission
+from shopwindow.triton_models.context import Context
 from shopwindow.triton_models.searching import Searching
 
 
 class TritonPythonModel:
     def initialize(self, args):
-        context = batch_io.Context(args)
+        context = Context(args)
         engine = EngineOptions.from_environment(
             instance_kind=args["model_instance_kind"], device=int(args["model_instance_device_id"])
         )

@@ -3,11 +3,12 @@
 from shopwindow.retrieval.embedding.product_inputs import ProductPreprocessor
 from shopwindow.retrieval.embedding.text import TextEncoder
 from shopwindow.triton_models import batch_io
+from shopwindow.triton_models.context import Context
 
 
 class TritonPythonModel:
     def initialize(self, args):
-        context = batch_io.Context(args)
+        context = Context(args)
         bundle = context.bundle
         bundle.check(context.repository, context.layout.title_tokenizer)
         titles = TextEncoder.read(context.layout.title_tokenizer, bundle.title_max_tokens)

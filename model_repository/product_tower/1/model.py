@@ -5,11 +5,12 @@ import numpy as np
 from shopwindow.retrieval.embedding.onnx_towers import OnnxProductTower
 from shopwindow.retrieval.embedding.product_inputs import ProductBatch, concatenate
 from shopwindow.triton_models import batch_io
+from shopwindow.triton_models.context import Context
 
 
 class TritonPythonModel:
     def initialize(self, args):
-        context = batch_io.Context(args)
+        context = Context(args)
         context.bundle.check(context.repository, context.layout.product_tower)
         self.tower = OnnxProductTower(context.layout.product_tower)
         size = context.bundle.image_size

@@ -2,11 +2,12 @@
 
 from shopwindow.retrieval.embedding.text import TextEncoder, clean_queries
 from shopwindow.triton_models import batch_io
+from shopwindow.triton_models.context import Context
 
 
 class TritonPythonModel:
     def initialize(self, args):
-        context = batch_io.Context(args)
+        context = Context(args)
         bundle = context.bundle
         bundle.check(context.repository, context.layout.query_tokenizer)
         self.encoder = TextEncoder.read(context.layout.query_tokenizer, bundle.query_max_tokens)

@@ -5,11 +5,12 @@ import numpy as np
 from shopwindow.retrieval.embedding.onnx_towers import OnnxQueryTower
 from shopwindow.retrieval.embedding.product_inputs import pad_columns
 from shopwindow.triton_models import batch_io
+from shopwindow.triton_models.context import Context
 
 
 class TritonPythonModel:
     def initialize(self, args):
-        context = batch_io.Context(args)
+        context = Context(args)
         context.bundle.check(context.repository, context.layout.query_tower)
         self.tower = OnnxQueryTower(context.layout.query_tower)
         self.tower(np.zeros((1, 1), np.int32), np.ones((1, 1), np.int32))  # the first call allocates: not a caller's

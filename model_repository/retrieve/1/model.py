@@ -6,12 +6,13 @@ from shopwindow.retrieval.search.by_channels import search_channels
 from shopwindow.retrieval.search.result_cache import bytes_from_environment
 from shopwindow.triton_models import batch_io
 from shopwindow.triton_models.admission import Admission
+from shopwindow.triton_models.context import Context
 from shopwindow.triton_models.searching import Searching
 
 
 class TritonPythonModel:
     def initialize(self, args):
-        context = batch_io.Context(args)
+        context = Context(args)
         self.live = context.live(
             pipeline_loader(
                 context.repository,

@@ -3,12 +3,13 @@
 from shopwindow.retrieval.live.loading import pipeline_loader
 from shopwindow.triton_models import batch_io
 from shopwindow.triton_models.admission import Admission
+from shopwindow.triton_models.context import Context
 from shopwindow.triton_models.searching import Searching
 
 
 class TritonPythonModel:
     def initialize(self, args):
-        context = batch_io.Context(args)
+        context = Context(args)
         self.live = context.live(
             pipeline_loader(context.repository, lambda pipeline: pipeline.retrieve_similar(["warm up"], [b""]))
         )

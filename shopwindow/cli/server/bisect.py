@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Measure and print; 0 also when the figures are bad, and with --startup 1 when it takes too long."""
     from shopwindow.retrieval.embedding.repository_layout import default_index
-    from shopwindow_loadtests.sending.launching import HarnessFailure
+    from shopwindow_loadtests.scenario.errors import HarnessFailure
 
     options.index = options.index or default_index(options.repository)
     options.out.mkdir(parents=True, exist_ok=True)

@@ -55,6 +55,7 @@ def run(options: argparse.Namespace) -> int:
     index = options.index or default_index(options.repository)
     log = options.log or options.repository.resolve().parent / "triton.log"
     # Said here in a second, rather than by every Python model in its own words.
+    _check_code(options.repository)
     if options.profile == "gpu":
         _check_plans(options.repository)
     manifest = _first_served(index, options.repository, follow=options.profile == "cpu")
@@ -127,6 +128,19 @@ def _first_served(index: Path, repository: Path, *, follow: bool) -> Manifest:
     for line in refused:
         print(line, flush=True)
     return live.current.manifest
+
+
+def _check_code(repository: Path) -> None:
+    """Refuse a repository of an older version.
+
+    Raises:
+        ExportError: it has to be exported again.
+    """
+    from shopwindow_export.errors import ExportError
+    from shopwindow_export.validation.older_code import check_code
+
+    for problem in check_code(repository):
+        raise ExportError(f"{repository}: {problem.message}")
 
 
 def _check_plans(repository: Path) -> None:

@@ -15,11 +15,11 @@ import pyarrow.parquet as pq
 
 from shopwindow.indexing.catalogue.columns import ID, IMAGE, values
 from shopwindow.indexing.catalogue.files import catalog_files
+from shopwindow.indexing.errors import CatalogError
 from shopwindow.retrieval.errors import IndexUnfit
 from shopwindow.retrieval.index.folder import read_manifest
 from shopwindow.retrieval.index.home import resolve_index
 from shopwindow_client import InvalidRequest, Results, RetrievalClient, ServerNotReady, VersionMismatch
-from shopwindow_export.errors import CatalogError
 
 _STYLE = """
 body { font: 15px/1.4 system-ui, sans-serif; margin: 2rem auto; max-width: 1100px; color: #222; background: #fafafa }

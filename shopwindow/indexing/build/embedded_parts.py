@@ -8,6 +8,8 @@ index/              vectors.npy, product_ids.npy, content.npy, skipped.csv: each
 
 from __future__ import annotations
 
+from shopwindow.base.whole_folders import sync
+
 import json
 import os
 import shutil
@@ -127,7 +129,7 @@ class Building:
         self._ids.append(product_ids)
         self._content.append(content)
         pq.write_table(attributes, self._part(now.parts + 1))
-        _sync(self._part(now.parts + 1))
+        sync(self._part(now.parts + 1))
         with (self.index / "skipped.csv").open("a") as file:
             file.write(skipped.to_csv().partition("\n")[2])
             file.flush()
@@ -188,9 +190,9 @@ class Building:
     def _save(self, progress: Progress) -> None:
         new = self.folder / f".{_PROGRESS}.new"
         new.write_text(json.dumps(asdict(progress), indent=2) + "\n")
-        _sync(new)
+        sync(new)
         new.replace(self.folder / _PROGRESS)
-        _sync(self.folder)
+        sync(self.folder)
         self.progress = progress
 
 
@@ -206,11 +208,3 @@ def clear(folder: Path) -> None:
     """Remove all of a build; what a kill leaves of it then does not look like one."""
     (folder / _PROGRESS).unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -12,9 +12,9 @@ from typing import Protocol
 import numpy as np
 
 from shopwindow.indexing.catalogue.reading import Catalog, CatalogRows, prepare
-from shopwindow_export.errors import ExportError
+from shopwindow.indexing.errors import IndexingError
 from shopwindow.retrieval.embedding.content_hash import content_hash
-from shopwindow.base.cores import usable_cores
+from shopwindow.base.machine import usable_cores
 from shopwindow.retrieval.pipeline import TOWER_ROWS, InProcessPipeline
 from shopwindow_client import InvalidRequest, Product, RetrievalClient
 
@@ -88,7 +88,7 @@ class ServerEmbedder:
         pipeline: of the repository that the index will belong to.
 
     Raises:
-        ExportError: the server runs other towers.
+        IndexingError: the server runs other towers.
         ShopwindowError: it cannot be reached.
     """
 
@@ -102,7 +102,7 @@ class ServerEmbedder:
         self._probe = pipeline.embed_product([PROBE], [b""])[0]
         served = self._client.info().tower_hash
         if served is not None and served != self._towers:
-            raise ExportError(
+            raise IndexingError(
                 f"server: {url} runs towers {served[:12]}, the repository has towers {self._towers[:12]}: {ADVICE}"
             )
         self.check()
@@ -111,13 +111,13 @@ class ServerEmbedder:
         """Compare an embedding with one of the repository's towers; the server may go over to others at any time.
 
         Raises:
-            ExportError: it is another one.
+            IndexingError: it is another one.
         """
         # What the server says is not enough: it may say nothing, or have followed an index to its own towers.
         theirs = self._client.embed_product(title=PROBE).embeddings
         far = float(np.abs(theirs - self._probe).max()) if theirs.shape == self._probe.shape else np.inf
         if not far <= PROBE_DISTANCE:
-            raise ExportError(
+            raise IndexingError(
                 f"server: {self._url} embeds the title {PROBE!r} {far:.2g} away from towers {self._towers[:12]} of the "
                 f"repository, at most {PROBE_DISTANCE} is allowed: it runs other towers; {ADVICE}"
             )

@@ -11,7 +11,7 @@ import pyarrow as pa
 from shopwindow.indexing.build.embedded_parts import Building
 from shopwindow.indexing.catalogue.reading import keep
 from shopwindow.indexing.build.embedders import EmbeddedRows
-from shopwindow.indexing.catalogue.id_set import SeenIds
+from shopwindow.indexing.catalogue.id_set import IdSet
 from shopwindow.base.progress_bar import progress_bar
 from shopwindow.base.skipped_rows import Skipped
 
@@ -42,7 +42,7 @@ def embed_catalog(
     Returns:
         Products a second, of this run.
     """
-    seen = SeenIds(building.product_ids)
+    seen = IdSet(building.product_ids)
     before = building.progress
     started = last = time.perf_counter()
     part: list[tuple[EmbeddedRows, list[int], np.ndarray]] = []

@@ -26,7 +26,7 @@ from shopwindow.retrieval.index.home import IndexHome, resolve_index
 from shopwindow.retrieval.index.serving_processes import served_by
 from shopwindow.retrieval.milvus.index import FILE
 from shopwindow.retrieval.request.parameters import DEFAULT_EFFORT
-from shopwindow.retrieval.search.product_index import exact_search
+from shopwindow.retrieval.search.exact import exact_search
 from shopwindow.base.progress_bar import progress_bar
 from shopwindow.retrieval.engines.stored_vectors import JoinedVectors, Vectors
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from shopwindow.indexing.build.embedded_parts import Building, clear, read_progress
-from shopwindow_export.errors import CatalogError
-from shopwindow.indexing.build.removed_meanwhile import Served
+from shopwindow.indexing.errors import CatalogError
+from shopwindow.indexing.build.removed_meanwhile import ServedProducts
 from shopwindow.retrieval.index.folder import MANIFEST, Manifest, read_manifest, write_manifest
 from shopwindow.retrieval.index.home import IndexHome
 
@@ -18,7 +18,7 @@ Say = Callable[[str], None]
 
 
 def publish_build(
-    home: IndexHome, building: Building, manifest: Manifest, began: Served, asked: dict[str, Any], say: Say
+    home: IndexHome, building: Building, manifest: Manifest, began: ServedProducts, asked: dict[str, Any], say: Say
 ) -> Manifest:
     """Publish a build as the next generation, without the products that were removed since it began.
 
@@ -37,7 +37,7 @@ def publish_build(
         CatalogError: every product was removed.
     """
     with home.writing(wait=True):
-        now = Served.now(home)
+        now = ServedProducts.now(home)
         alive = ~np.isin(building.product_ids, now.removed_since(began))
         dead = len(alive) - int(np.count_nonzero(alive))
         if dead == len(alive):

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from shopwindow.indexing.catalogue.reading import Catalog, CatalogRows
 from shopwindow.indexing.build.embedders import EmbeddedRows, LocalEmbedder, embed_rows
-from shopwindow_export.errors import ExportError
+from shopwindow.indexing.errors import IndexingError
 from shopwindow.retrieval.embedding.bundle import Bundle
 from shopwindow.retrieval.pipeline import TOWER_ROWS, InProcessPipeline
 from shopwindow.base.progress_bar import progress_bar
@@ -41,7 +41,7 @@ def embed_with_ray(
         progress: show a bar.
 
     Raises:
-        ExportError: Ray is not installed, or has no cluster at the address, which takes it minutes to find out.
+        IndexingError: Ray is not installed, or has no cluster at the address, which takes it minutes to find out.
     """
     groups = [(first, after) for first, after in catalog.groups if after > start]
     folder.mkdir(exist_ok=True)
@@ -66,12 +66,12 @@ def _run(
         import ray
         import ray.data
     except ImportError as error:
-        raise ExportError(f"ray: Ray Data is not installed ({error}); pip install 'ray[data]'") from error
+        raise IndexingError(f"ray: Ray Data is not installed ({error}); pip install 'ray[data]'") from error
     options: dict[str, Any] = {"include_dashboard": False} if address == LOCAL else {}
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING, **options)
     except (OSError, RuntimeError, ValueError) as error:
-        raise ExportError(f"ray: no cluster at {address} ({error}); what is embedded so far is kept") from error
+        raise IndexingError(f"ray: no cluster at {address} ({error}); what is embedded so far is kept") from error
     try:
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         ray.data.DataContext.get_current().enable_progress_bars = False

@@ -13,7 +13,7 @@ from shopwindow.retrieval.index.home import IndexHome
 
 
 @dataclass(frozen=True, kw_only=True)
-class Served:
+class ServedProducts:
     """What an index home served at some time.
 
     Attributes:
@@ -25,7 +25,7 @@ class Served:
     product_ids: np.ndarray
 
     @classmethod
-    def now(cls, home: IndexHome) -> Served:
+    def now(cls, home: IndexHome) -> ServedProducts:
         """What is served now."""
         pointer = home.pointer
         nothing = np.empty(0, np.int64)
@@ -40,14 +40,14 @@ class Served:
             ids = nothing
         return cls(generation=pointer.generation, product_ids=ids)
 
-    def removed_since(self, before: Served) -> np.ndarray:
+    def removed_since(self, before: ServedProducts) -> np.ndarray:
         """The products of `before` that this one, if it is a later one, does not have any more, int64."""
         if self.generation <= before.generation or not len(self.product_ids):
             return np.empty(0, np.int64)
         return before.product_ids[~np.isin(before.product_ids, self.product_ids)]
 
     @classmethod
-    def noted(cls, file: Path, home: IndexHome) -> Served:
+    def noted(cls, file: Path, home: IndexHome) -> ServedProducts:
         """What `file` holds; where there is none, what is served now, which it holds from then on."""
         try:
             with np.load(file) as held:

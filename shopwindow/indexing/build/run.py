@@ -14,11 +14,11 @@ from shopwindow.indexing.build.embedded_parts import Building
 from shopwindow.indexing.catalogue.reading import Catalog
 from shopwindow.indexing.build.embedders import LocalEmbedder, ServerEmbedder, embed_in_order
 from shopwindow.indexing.build.embedding import embed_catalog
-from shopwindow_export.errors import CatalogError
+from shopwindow.indexing.errors import CatalogError
 from shopwindow.indexing.build.finishing import finish
 from shopwindow.indexing.build.publishing import cut_off, publish_build
 from shopwindow.indexing.build.ray_embedding import embed_with_ray
-from shopwindow.indexing.build.removed_meanwhile import Served
+from shopwindow.indexing.build.removed_meanwhile import ServedProducts
 from shopwindow.retrieval.embedding.bundle import carry_towers
 from shopwindow.retrieval.errors import IndexUnfit
 from shopwindow.retrieval.index.folder import Manifest, read_manifest
@@ -66,7 +66,7 @@ def build_index(
 
     Raises:
         CatalogError: a file is not a catalogue, or none of its rows can be indexed.
-        ExportError: the server runs other towers, or Ray is not installed.
+        IndexingError: the server runs other towers, or Ray is not installed.
         FileExistsError: `out` holds something that is not an index home.
         FileNotFoundError: the repository is incomplete.
         IndexUnfit: another build is under way in `out`.
@@ -90,7 +90,7 @@ def build_index(
         if whole is not None:
             return whole
         with Building(home.building, inputs, dim) as building:
-            began = Served.noted(building.folder / "began.npz", home)
+            began = ServedProducts.noted(building.folder / "began.npz", home)
             _embed(building, source, repository, pipeline, server=server, ray=ray, progress=progress, say=say)
             done = building.progress
             if done.products == 0:

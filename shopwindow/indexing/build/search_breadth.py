@@ -6,7 +6,7 @@ import numpy as np
 
 from shopwindow.retrieval.engines import FaissCpuEngine
 from shopwindow.retrieval.request.parameters import DEFAULT_EFFORT
-from shopwindow.retrieval.search.product_index import exact_search
+from shopwindow.retrieval.search.exact import exact_search
 from shopwindow.retrieval.engines.recipes import Recipe
 from shopwindow.retrieval.engines.rescoring import search_rescored
 

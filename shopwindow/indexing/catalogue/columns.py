@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from shopwindow.indexing.errors import CatalogError
 from shopwindow.retrieval.request.attribute_columns import filterable
-from shopwindow_export.errors import CatalogError
 
 ID, TITLE, IMAGE = "product_id", "title", "image"
 _READ_BUFFER = 2**20  # bytes of a column read at a time; without it a row group's whole column would be held

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from glob import glob, has_magic
 from pathlib import Path
 
-from shopwindow_export.errors import CatalogError
+from shopwindow.indexing.errors import CatalogError
 
 
 def catalog_files(inputs: Sequence[Path]) -> list[Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 
-class SeenIds:
+class IdSet:
     """A growing set of 64-bit ids: sorted runs of falling length, where those of like length are merged.
 
     It costs 8 bytes an id, and up to 20 while the longest runs are being merged; a Python set takes about 80.

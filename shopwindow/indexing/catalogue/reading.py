@@ -28,7 +28,7 @@ from shopwindow.indexing.catalogue.columns import (
     values,
 )
 from shopwindow.indexing.catalogue.files import catalog_files
-from shopwindow.indexing.catalogue.id_set import SeenIds
+from shopwindow.indexing.catalogue.id_set import IdSet
 from shopwindow.retrieval.embedding.product_inputs import ProductBatch, ProductPreprocessor, concatenate
 from shopwindow.retrieval.errors import InvalidRequest
 from shopwindow.retrieval.request.attribute_columns import filterable
@@ -157,7 +157,7 @@ class Catalog:
             size: rows read at a time.
             skipped: receives the rows left out: no id, an id seen before, neither title nor photo, a broken photo.
         """
-        seen = SeenIds()
+        seen = IdSet()
         for rows in self.read(size):
             batch, refused = prepare(rows, preprocess)
             kept, ids = keep(rows, refused, seen, skipped)
@@ -196,7 +196,7 @@ def prepare(rows: CatalogRows, preprocess: ProductPreprocessor) -> tuple[Product
     return concatenate(prepared) if prepared else None, refused
 
 
-def keep(rows: CatalogRows, refused: dict[int, str], seen: SeenIds, skipped: Skipped) -> tuple[list[int], np.ndarray]:
+def keep(rows: CatalogRows, refused: dict[int, str], seen: IdSet, skipped: Skipped) -> tuple[list[int], np.ndarray]:
     """Decide which rows are indexed: of rows with one id the first that can be.
 
     Args:

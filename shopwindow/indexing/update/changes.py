@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from shopwindow.indexing.catalogue.columns import ID, IMAGE, TITLE, broken_text, check_columns, plain, values
+from shopwindow.indexing.errors import CatalogError
 from shopwindow.indexing.update.next_generation import Generation
 from shopwindow.retrieval.embedding.content_hash import content_hash
 from shopwindow.retrieval.pipeline import TOWER_ROWS
-from shopwindow_export.errors import CatalogError
 
 _ATTRIBUTE_ROWS = 16_384  # read at a time where there is nothing to embed
 _GIVE_BOTH = (

@@ -12,11 +12,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from shopwindow.base.cores import usable_cores
+from shopwindow.base.machine import usable_cores
 from shopwindow.base.progress_bar import progress_bar
 from shopwindow.base.skipped_rows import Skipped
 from shopwindow.indexing.catalogue.columns import ID, TITLE
 from shopwindow.indexing.catalogue.reading import CatalogRows, prepare
+from shopwindow.indexing.errors import CatalogError
 from shopwindow.indexing.update.attribute_rows import Merge, merge_attributes
 from shopwindow.indexing.update.changes import Change, ChangedRows, ChangeFile, LiveProducts
 from shopwindow.indexing.update.next_generation import Generation, changing, link_files
@@ -29,7 +30,6 @@ from shopwindow.retrieval.index.folder import MANIFEST, Manifest, write_manifest
 from shopwindow.retrieval.index.lexical import LexicalIndex
 from shopwindow.retrieval.pipeline import InProcessPipeline
 from shopwindow.retrieval.request.attribute_columns import AttributeTable
-from shopwindow_export.errors import CatalogError
 
 # Dead rows are searched in vain, and delta rows one by one.
 _COMPACT_SHARE = 0.1

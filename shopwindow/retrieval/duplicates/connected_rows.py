@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 
-class Forest:
+class ConnectedRows:
     """Rows, each at first alone; linked ones share a root, the lowest row of their component.
 
     Args:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from shopwindow.base.progress_bar import progress_bar
-from shopwindow.retrieval.duplicates.connected_rows import Forest
+from shopwindow.retrieval.duplicates.connected_rows import ConnectedRows
 from shopwindow.retrieval.engines.rescoring import search_rescored
 from shopwindow.retrieval.engines.row_mask import RowMask
 from shopwindow.retrieval.engines.stored_vectors import Vectors
@@ -163,7 +163,7 @@ def find_groups(
                 linking.link_all(part, bar)
             else:
                 linking.link_nearest(part, nearest, bar)
-    return _groups(vectors, rows, linking.forest.roots(rows))
+    return _groups(vectors, rows, linking.connected.roots(rows))
 
 
 class _Linking:
@@ -174,7 +174,7 @@ class _Linking:
         self._suppliers = suppliers
         self._floor = floor
         self._across = across
-        self.forest = Forest(len(suppliers))
+        self.connected = ConnectedRows(len(suppliers))
 
     def link_all(self, part: np.ndarray, bar: Any = None) -> None:
         """Compare all pairs of some rows."""
@@ -199,7 +199,7 @@ class _Linking:
             crowded.append(rows[close.all(axis=1)])  # there may be more, which were not seen
             self._link(rows, found, close & (self._suppliers[found] >= 0))
             bar.update(len(rows))
-        self.link_all(np.unique(self.forest.roots(np.concatenate(crowded))))
+        self.link_all(np.unique(self.connected.roots(np.concatenate(crowded))))
 
     def _link(self, rows: np.ndarray, others: np.ndarray, close: np.ndarray) -> None:
         """Link `rows` (batch,) with those of `others` (batch or 1, n) that are `close` (batch, n) bool."""
@@ -208,9 +208,9 @@ class _Linking:
         if self._across:
             close = close & (self._suppliers[rows][:, None] != self._suppliers[others])
         # What is in one group already needs no link: thousands of equal products would make millions of them.
-        close = close & (self.forest.roots(rows)[:, None] != self.forest.roots(others))
+        close = close & (self.connected.roots(rows)[:, None] != self.connected.roots(others))
         row, column = np.nonzero(close)
-        self.forest.link(rows[row], np.broadcast_to(others, close.shape)[row, column])
+        self.connected.link(rows[row], np.broadcast_to(others, close.shape)[row, column])
 
 
 def _by_supplier(rows: np.ndarray, suppliers: np.ndarray) -> list[np.ndarray]:

@@ -23,6 +23,7 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from shopwindow.base.whole_folders import sync
 from shopwindow.retrieval.errors import IndexUnfit
 from shopwindow.retrieval.index.serving_processes import served_by
 
@@ -148,8 +149,8 @@ class IndexHome:
                 )
             self._prune(now)
             folder.replace(place)
-            _sync(place.parent)
-            _sync(self.path)
+            sync(place.parent)
+            sync(self.path)
             self._point([generation, *(now.order if now else ())])
 
     def point(self, generation: int) -> None:
@@ -221,7 +222,7 @@ class IndexHome:
             file.flush()
             os.fsync(file.fileno())
         new.replace(self.path / CURRENT)
-        _sync(self.path)
+        sync(self.path)
         return pointer
 
     def _prune(self, now: Pointer | None) -> None:
@@ -270,12 +271,4 @@ def _base(folder: Path) -> object:
 def _flush(folder: Path) -> None:
     """Everything in a folder onto the disk, so that a power cut after CURRENT's rename finds it whole."""
     for entry in [folder, *folder.rglob("*")]:
-        _sync(entry)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync(entry)

@@ -14,7 +14,8 @@ from shopwindow.retrieval.errors import IndexUnfit
 from shopwindow.retrieval.index.folder import IndexFolder, shared_parts
 from shopwindow.retrieval.index.home import CURRENT
 from shopwindow.retrieval.request.parameters import DEFAULT_EFFORT, RequestParameters
-from shopwindow.retrieval.search.product_index import ProductIndex, SearchResult, exact_search
+from shopwindow.retrieval.search.exact import SearchResult, exact_search
+from shopwindow.retrieval.search.product_index import ProductIndex
 
 CANARIES = 32
 CANARY_TOP_K = 10

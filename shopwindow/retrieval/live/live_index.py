@@ -20,12 +20,12 @@ __all__ = ["LiveIndex", "ServingProcess", "served_by", "wait_until_served"]
 POLL_S = 0.1
 _FREED_WITHIN_S = 10.0  # a request in flight holds what it began with
 
-Served = TypeVar("Served")
-Load = Callable[[Path, Served | None], Served]
+Serving = TypeVar("Serving")
+Load = Callable[[Path, Serving | None], Serving]
 """Makes what serves an index folder, and checks it; the second argument is what was served before, None at first."""
 
 
-class LiveIndex(Generic[Served]):
+class LiveIndex(Generic[Serving]):
     """What serves the generation that an index home names, always as one object.
 
     Take `current` once for a batch and use nothing else for it: then no reply mixes generations. A thread watches
@@ -48,7 +48,7 @@ class LiveIndex(Generic[Served]):
     def __init__(
         self,
         path: Path,
-        load: Load[Served],
+        load: Load[Serving],
         *,
         name: str = "index",
         say: Callable[[str], object] = logging.info,
@@ -81,7 +81,7 @@ class LiveIndex(Generic[Served]):
         self._thread.join()
         self._close_file()
 
-    def _first(self, pointer: Pointer | None) -> tuple[Served, Refusal | None]:
+    def _first(self, pointer: Pointer | None) -> tuple[Serving, Refusal | None]:
         """What CURRENT names, or the newest before it that can be served; and what was refused."""
         if pointer is None:
             return self._load(self._home.path, None), None
@@ -152,7 +152,7 @@ class LiveIndex(Generic[Served]):
             self._tell(None)
         give_back_memory()
 
-    def _wait_until_freed(self, old: weakref.ref[Served]) -> None:
+    def _wait_until_freed(self, old: weakref.ref[Serving]) -> None:
         deadline = time.monotonic() + _FREED_WITHIN_S
         while old() not in (None, self.current) and time.monotonic() < deadline and not self._ended.wait(POLL_S / 10):
             pass

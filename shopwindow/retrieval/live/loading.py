@@ -12,6 +12,7 @@ from shopwindow.retrieval.engines import EngineOptions
 from shopwindow.retrieval.errors import IndexUnfit
 from shopwindow.retrieval.live.checks import check_canaries, check_memory, check_published, towers_to_serve
 from shopwindow.retrieval.live.live_index import Load
+from shopwindow.retrieval.opening import open_index
 from shopwindow.retrieval.pipeline import InProcessPipeline
 from shopwindow.retrieval.search.product_index import ProductIndex
 
@@ -75,7 +76,7 @@ def index_loader(repository: Path, engine: EngineOptions, *, follow: bool) -> Lo
             bundle.check(towers)
         with turn_to_load(index):
             check_memory(index, before)
-            found = ProductIndex.open(index, tower_hash=bundle.tower_hash, engine=engine, before=before)
+            found = open_index(index, tower_hash=bundle.tower_hash, engine=engine, before=before)
         _check(index, found)
         return found
 

@@ -26,7 +26,8 @@ from shopwindow.retrieval.milvus.filter_expressions import fields_of, milvus_exp
 from shopwindow.retrieval.request.attribute_columns import AttributeTable
 from shopwindow.retrieval.request.channel_choice import Channel
 from shopwindow.retrieval.request.filter_reading import Filter
-from shopwindow.retrieval.search.product_index import PAD_ID, PAD_SCORE, ProductIndex, SearchResult, exact_search
+from shopwindow.retrieval.search.exact import PAD_ID, PAD_SCORE, SearchResult, exact_search
+from shopwindow.retrieval.search.product_index import ProductIndex
 
 FILE = "milvus.json"
 

@@ -1,6 +1,1 @@
-"""The channels that products are found through: embeddings and words, each alone or merged.
-
-Each finds what the other misses: Taobao Search, too, serves embeddings beside an inverted index of words.
-"""
-
-from __future__ import annotations
+"""Vectors to products: exact or by an engine, channels merged, results cached."""

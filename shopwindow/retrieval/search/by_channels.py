@@ -1,4 +1,7 @@
-"""Searching through the channels that each request wants."""
+"""Search through the channels that each request wants: embeddings, words, or both merged.
+
+Each channel finds what the other misses. Taobao Search, too, serves embeddings beside an inverted index of words.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,9 @@ import numpy as np
 from shopwindow.retrieval.errors import InvalidRequest
 from shopwindow.retrieval.request.channel_choice import Channel
 from shopwindow.retrieval.request.parameters import RequestParameters
+from shopwindow.retrieval.search.exact import PAD_ID, PAD_SCORE, SearchResult
 from shopwindow.retrieval.search.fusion import Ranking, fuse
-from shopwindow.retrieval.search.product_index import PAD_ID, PAD_SCORE, ProductIndex, SearchResult
+from shopwindow.retrieval.search.product_index import ProductIndex
 
 # Each channel gives at least so many products to a merged ranking: one that both found but ranked low may come first,
 # and so the first 10 of top_k 10 are the first 10 of top_k 100.

@@ -5,50 +5,28 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import blake2b
-from pathlib import Path
 
 import numpy as np
 
-from shopwindow.retrieval.engines import EngineOptions
 from shopwindow.retrieval.engines.rescoring import search_rescored
 from shopwindow.retrieval.engines.row_mask import RowMask
-from shopwindow.retrieval.engines.stored_vectors import Vectors
-from shopwindow.retrieval.errors import IndexUnfit, InvalidRequest, TowersDiffer
-from shopwindow.retrieval.index.folder import IndexFolder, read_index
-from shopwindow.retrieval.index.home import resolve_index
+from shopwindow.retrieval.errors import InvalidRequest, TowersDiffer
+from shopwindow.retrieval.index.folder import IndexFolder
 from shopwindow.retrieval.index.lexical import LexicalIndex
 from shopwindow.retrieval.request.attribute_columns import AttributeTable
 from shopwindow.retrieval.request.channel_choice import Channel
 from shopwindow.retrieval.request.filter_reading import Filter, check_filter, filter_mask
 from shopwindow.retrieval.request.parameters import RequestParameters
+from shopwindow.retrieval.search.exact import PAD_ID, PAD_SCORE, SearchResult, exact_search
 from shopwindow.retrieval.search.result_cache import ResultCache
-
-PAD_ID = -1
-PAD_SCORE = -np.inf
 
 # With at most this many products left by a filter, scoring them all is faster than making an approximate engine
 # hunt for them, and exact.
 EXACT_ROWS = 20_000
 MASKS_KEPT = 64
 MASK_BYTES = 64 * 2**20  # of all kept masks together, in each serving process
-
-
-@dataclass(frozen=True)
-class SearchResult:
-    """Products found for the rows of one request.
-
-    Attributes:
-        product_ids: (batch, top_k) int64; -1 where fewer than top_k products qualify.
-        scores: (batch, top_k) float32, cosine similarity (or as `search_channels` says) in falling order; -inf at the
-            same places.
-        channels: (batch, top_k) int64, bit mask of the `Channel`s that found each product; 0 at the same places.
-    """
-
-    product_ids: np.ndarray
-    scores: np.ndarray
-    channels: np.ndarray
 
 
 class ProductIndex:
@@ -75,47 +53,6 @@ class ProductIndex:
         self._vectors = folder.all_vectors
         self._masks: OrderedDict[Filter, RowMask] = OrderedDict()
         self._lock = threading.Lock()
-
-    @classmethod
-    def open(
-        cls,
-        path: Path,
-        *,
-        tower_hash: str | None = None,
-        engine: EngineOptions | None = None,
-        before: ProductIndex | None = None,
-        cache_bytes: int = 0,
-    ) -> ProductIndex:
-        """Load an index for serving.
-
-        Args:
-            path: an index folder, or an index home, whose served generation is loaded.
-            tower_hash: identity of the query tower that will search it; None skips the check.
-            engine: where to search; None searches on the CPU.
-            before: an index that was opened for the same engine and is still served: parts that both share, as
-                an index and its updates do, take no memory and time of their own.
-            cache_bytes: of what was found lately, to be kept for embeddings that come again; 0 keeps nothing.
-
-        Raises:
-            IndexUnfit: unreadable, or filled by another product tower.
-            EngineUnfit: the wanted engine can't take it.
-        """
-        from shopwindow.retrieval.milvus.index import lives_in_milvus, open_in_milvus  # a ProductIndex itself
-
-        folder = resolve_index(path)  # once: another generation may be published meanwhile
-        if lives_in_milvus(folder):
-            index: ProductIndex = open_in_milvus(folder, engine)
-        else:
-            index = cls(read_index(folder, engine, before.folder if before is not None else None), before)
-        if cache_bytes:
-            index.cache = ResultCache(cache_bytes)
-        if tower_hash is not None and index.manifest.tower_hash != tower_hash:
-            raise IndexUnfit(
-                f"{path} was filled by towers {index.manifest.tower_hash[:12]}, the repository serves towers "
-                f"{tower_hash[:12]}: run 'shopwindow index' again (with --with-towers they change with the index), or "
-                "serve the repository that belongs to the index"
-            )
-        return index
 
     @property
     def engine_description(self) -> str:
@@ -253,32 +190,3 @@ class ProductIndex:
         ids = np.where(keep, self._folder.product_ids[rows], PAD_ID)
         channels = np.where(keep, np.int64(Channel.EMBEDDING), np.int64(0))
         return SearchResult(ids, np.where(keep, scores, np.float32(PAD_SCORE)), channels)
-
-
-def exact_search(
-    queries: np.ndarray, vectors: Vectors, candidates: np.ndarray, k: int, block: int = 65_536
-) -> tuple[np.ndarray, np.ndarray]:
-    """Exhaustive inner-product search over some rows, in blocks of bounded memory.
-
-    Args:
-        queries: (batch, dim) float32.
-        vectors: (rows, dim) float32, possibly memory-mapped.
-        candidates: row numbers to consider, at least k of them.
-        k: rows wanted.
-        block: rows scored at a time.
-
-    Returns:
-        scores (batch, k) float32 in falling order, rows (batch, k) int64; equal scores in row order.
-    """
-    best_scores = np.empty((len(queries), 0), dtype=np.float32)
-    best_rows = np.empty((len(queries), 0), dtype=np.int64)
-    for start in range(0, len(candidates), block):
-        some = candidates[start : start + block]
-        scores = np.concatenate([best_scores, queries @ vectors[some].T], axis=1)
-        rows = np.concatenate([best_rows, np.broadcast_to(some, (len(queries), len(some)))], axis=1)
-        if scores.shape[1] > k:
-            kept = np.sort(np.argpartition(-scores, k - 1, axis=1)[:, :k], axis=1)
-            scores, rows = np.take_along_axis(scores, kept, 1), np.take_along_axis(rows, kept, 1)
-        best_scores, best_rows = scores, rows
-    order = np.argsort(-best_scores, axis=1, kind="stable")
-    return np.take_along_axis(best_scores, order, 1), np.take_along_axis(best_rows, order, 1)

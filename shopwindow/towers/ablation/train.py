@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shopwindow.base.cores import usable_cores
 from shopwindow.base.default_places import python_path
+from shopwindow.base.machine import usable_cores
 from shopwindow.towers.ablation.spec import Variant
 from shopwindow.towers.architecture.config import read_json
 from shopwindow.towers.training.config import TrainingConfig

@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from shopwindow.indexing.errors import CatalogError
 from shopwindow.retrieval import InProcessPipeline
 from shopwindow.towers.architecture.checkpoint import load_checkpoint
-from shopwindow_export.errors import CatalogError
 from shopwindow_export.parity import measure_parity, read_sample
 from tests.conftest import CHECKPOINT
 

@@ -18,10 +18,10 @@ import pytest
 
 from shopwindow.indexing.catalogue.reading import Catalog
 from shopwindow.indexing.catalogue.files import catalog_files
-from shopwindow_export.errors import CatalogError
+from shopwindow.indexing.errors import CatalogError
 from shopwindow.indexing.build.growing_array import GrowingArray
 from shopwindow.indexing.build.run import build_index
-from shopwindow.indexing.catalogue.id_set import SeenIds
+from shopwindow.indexing.catalogue.id_set import IdSet
 from shopwindow.retrieval.engines import FaissCpuEngine
 from shopwindow.retrieval.index.folder import read_index
 from shopwindow.retrieval.index.home import IndexHome, resolve_index
@@ -122,7 +122,7 @@ def test_reading_from_a_row_on_gives_the_rest(tmp_path: Path, size: int) -> None
 def test_seen_ids_know_what_a_set_knows() -> None:
     rng = np.random.default_rng(0)
     first = rng.integers(0, 2_000, 50)
-    seen, expected = SeenIds(first), set(first.tolist())
+    seen, expected = IdSet(first), set(first.tolist())
     for _ in range(60):
         asked = rng.integers(0, 2_000, int(rng.integers(0, 40)))
         assert seen.known(asked).tolist() == [int(i) in expected for i in asked]

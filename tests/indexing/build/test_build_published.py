@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from shopwindow_export.errors import CatalogError
+from shopwindow.indexing.errors import CatalogError
 from shopwindow.indexing.build.run import build_index
 from shopwindow.indexing.update.run import update_index
 from shopwindow.retrieval.index.folder import read_index, read_manifest

@@ -16,7 +16,7 @@ import pytest
 
 from shopwindow.indexing.build.embedded_parts import read_progress
 from shopwindow.indexing.build.embedders import ServerEmbedder
-from shopwindow_export.errors import ExportError
+from shopwindow.indexing.errors import IndexingError
 from shopwindow.indexing.build.run import build_index
 from shopwindow.retrieval.embedding.bundle import Bundle
 from shopwindow.retrieval.index.folder import read_index
@@ -70,7 +70,7 @@ def test_a_server_of_other_towers_is_refused_and_both_are_named(
     other = shutil.copytree(repository, tmp_path / "model_repository")
     replace(Bundle.read(other), tower_hash="0123456789abcdef").write(other)
     ours = Bundle.read(repository).tower_hash[:12]
-    with pytest.raises(ExportError, match=rf"runs towers {ours}, the repository has towers 0123456789ab"):
+    with pytest.raises(IndexingError, match=rf"runs towers {ours}, the repository has towers 0123456789ab"):
         build_index(folder / "shop", other, tmp_path / "index", server=served.grpc_url, progress=False)
 
 
@@ -89,7 +89,7 @@ def test_a_server_that_goes_over_to_other_towers_ends_the_build_without_their_ve
     with monkeypatch.context() as patch:
         patch.setattr("shopwindow.indexing.build.embedding.PART_ROWS", 64)
         patch.setattr(ServerEmbedder, "check", changed)
-        with pytest.raises(ExportError, match="it runs other towers; index with the repository that the server serves"):
+        with pytest.raises(IndexingError, match="it runs other towers; index with the repository that the server serves"):
             build_index(folder / "shop", repository, tmp_path / "index", server=served.grpc_url, progress=False)
     progress = read_progress(tmp_path / "index" / "building")
     assert progress is not None and progress.parts == 1 and progress.rows < 150
@@ -108,7 +108,7 @@ def test_a_ray_cluster_embeds_as_this_process_does(folder: Path, repository: Pat
 
 
 def test_what_is_no_cluster_is_named(folder: Path, repository: Path, tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match=r"no cluster at nowhere .*is kept"):
+    with pytest.raises(IndexingError, match=r"no cluster at nowhere .*is kept"):
         build_index(folder / "shop", repository, tmp_path / "index", ray="nowhere", progress=False)
 
 
@@ -116,7 +116,7 @@ def test_without_ray_the_error_says_how_to_get_it(
     folder: Path, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)  # as where it is not installed
-    with pytest.raises(ExportError, match=r"Ray Data is not installed .*pip install 'ray\[data\]'"):
+    with pytest.raises(IndexingError, match=r"Ray Data is not installed .*pip install 'ray\[data\]'"):
         build_index(folder / "shop", repository, tmp_path / "index", ray="local", progress=False)
     monkeypatch.undo()
     build_index(folder / "shop", repository, tmp_path / "index", progress=False)  # it can go on otherwise

@@ -15,7 +15,7 @@ import pytest
 
 from shopwindow.cli.main import main
 from shopwindow.indexing.build.search_breadth import RECALL_TARGET, calibrate
-from shopwindow_export.errors import CatalogError
+from shopwindow.indexing.errors import CatalogError
 from shopwindow.indexing.build.run import build_index
 from shopwindow.indexing.update.run import update_index
 from shopwindow.retrieval import InProcessPipeline

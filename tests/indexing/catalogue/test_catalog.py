@@ -16,9 +16,9 @@ from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from shopwindow.indexing.catalogue.reading import Catalog, Skipped
+from shopwindow.indexing.errors import CatalogError
 from shopwindow.retrieval.embedding.product_inputs import ProductPreprocessor
 from shopwindow.retrieval.embedding.text import TextEncoder
-from shopwindow_export.errors import CatalogError
 
 SCHEMA = pa.schema(
     [

@@ -13,13 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from shopwindow.indexing.errors import CatalogError
 from shopwindow.indexing.update.compaction import compact
 from shopwindow.indexing.update.run import update_index
 from shopwindow.retrieval import IndexUnfit
 from shopwindow.retrieval.index.folder import read_index, read_manifest
 from shopwindow.retrieval.index.home import resolve_index
 from shopwindow.retrieval.search import product_index
-from shopwindow_export.errors import CatalogError
 from tests.indexing.homes import START, Product, Truth, write_rows
 
 

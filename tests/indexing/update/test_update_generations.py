@@ -10,8 +10,9 @@ import pytest
 
 from shopwindow.indexing.update.compaction import compact
 from shopwindow.indexing.update.run import update_index
-from shopwindow.retrieval import IndexUnfit, ProductIndex
+from shopwindow.retrieval import IndexUnfit
 from shopwindow.retrieval.index.home import IndexHome, resolve_index
+from shopwindow.retrieval.opening import open_index
 from tests.indexing.homes import START, Product, Truth, write_rows
 
 
@@ -90,4 +91,4 @@ def test_a_folder_from_before_updates_says_what_to_do(home: Path, repository: Pa
     (resolve_index(home) / "content.npy").unlink()
     with pytest.raises(IndexUnfit, match=r"content\.npy.*build the index again"):
         update_index(home, repository, removed=[1], progress=False)
-    assert ProductIndex.open(home).manifest.count == START  # it is served all the same
+    assert open_index(home).manifest.count == START  # it is served all the same

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shopwindow.retrieval.duplicates import groups as duplicates
-from shopwindow.retrieval.duplicates.connected_rows import Forest
+from shopwindow.retrieval.duplicates.connected_rows import ConnectedRows
 from shopwindow.retrieval.duplicates.groups import Groups, find_duplicates, find_groups, supplier_codes
 from shopwindow.retrieval.duplicates.labelled_pairs import LabelledPairs, compare_pairs, read_pairs
 from shopwindow.retrieval.engines.row_mask import RowMask
@@ -122,7 +122,7 @@ def test_nothing_to_compare_is_no_group() -> None:
 @settings(max_examples=60)
 @given(st.lists(st.lists(st.tuples(st.integers(0, 29), st.integers(0, 29)), max_size=20), max_size=4))
 def test_a_forest_joins_what_its_links_join(batches: list[list[tuple[int, int]]]) -> None:
-    forest, together = Forest(30), [{row} for row in range(30)]
+    forest, together = ConnectedRows(30), [{row} for row in range(30)]
     for batch in batches:
         links = np.array(batch, int).reshape(-1, 2)
         forest.link(links[:, 0], links[:, 1])

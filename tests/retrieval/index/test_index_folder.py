@@ -14,12 +14,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from shopwindow.retrieval import IndexUnfit, ProductIndex, RequestParameters
+from shopwindow.retrieval import IndexUnfit, RequestParameters
 from shopwindow.retrieval.engines import FaissCpuEngine
 from shopwindow.retrieval.engines.recipes import choose_recipe
 from shopwindow.retrieval.index.folder import IndexFolder, read_index, read_manifest, write_index, write_manifest
 from shopwindow.retrieval.index.home import IndexHome
 from shopwindow.retrieval.index.lexical import LexicalIndex
+from shopwindow.retrieval.opening import open_index
 from tests.retrieval.index_parts import TOWERS, make_index, unit_vectors
 
 ROWS = 200
@@ -97,7 +98,7 @@ def test_the_same_titles_give_the_same_files_in_another_process(lexical: Path, t
 
 
 def test_an_index_from_before_there_was_a_lexical_channel_is_served_without(hnsw: Path) -> None:
-    index = ProductIndex.open(hnsw, tower_hash=TOWERS)
+    index = open_index(hnsw, tower_hash=TOWERS)
     assert index.lexical is None
     assert len(index.search_batch([(np.array(unit_vectors(ROWS)[:2]), RequestParameters())])[0].scores) == 2
 
@@ -227,8 +228,8 @@ def test_dimensions_that_disagree_are_refused(hnsw: Path, name: str) -> None:
 
 def test_an_index_of_other_towers_is_refused_naming_both(hnsw: Path) -> None:
     with pytest.raises(IndexUnfit, match="filled by towers aaaaaaaaaaaa, the repository serves towers bbbbbbbbbbbb"):
-        ProductIndex.open(hnsw, tower_hash="b" * 64)
-    index = ProductIndex.open(hnsw, tower_hash=TOWERS)
+        open_index(hnsw, tower_hash="b" * 64)
+    index = open_index(hnsw, tower_hash=TOWERS)
     result = index.search_batch([(np.array(unit_vectors(ROWS)[20:21]), RequestParameters(top_k=1))])[0]
     assert result.product_ids.tolist() == [[int(make_index("flat", ROWS).product_ids[20])]]
 
@@ -249,7 +250,7 @@ def test_an_updated_index_finds_its_delta_and_nothing_that_is_dead(updated: Path
     folder = read_index(updated)
     assert folder.live_rows.tolist() == list(range(5, ROWS + 5))
     assert folder.all_vectors.shape == (ROWS + 5, folder.manifest.dim)
-    index = ProductIndex.open(updated)
+    index = open_index(updated)
     found = index.search_batch([(unit_vectors(ROWS)[:5], RequestParameters(top_k=ROWS))])[0].product_ids
     # Rows ROWS - 10 on repeat the first ten: two products have the best score.
     assert all(product in row[:2] for product, row in enumerate(found.tolist()))
@@ -285,7 +286,7 @@ def test_an_index_home_is_read_at_its_served_generation(tmp_path: Path) -> None:
             home.publish(home.building, generation)
     assert read_manifest(home.path).count == len(read_index(home.path).product_ids) == 32
     home.rollback()
-    assert ProductIndex.open(home.path).manifest.count == 31
+    assert open_index(home.path).manifest.count == 31
 
 
 def test_a_new_index_takes_the_place_of_the_old_one(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from shopwindow.retrieval.engines.segmented import SegmentedEngine
 from shopwindow.retrieval.errors import IndexUnfit
 from shopwindow.retrieval.index.home import IndexHome
 from shopwindow.retrieval.live.loading import index_loader, pipeline_loader
+from shopwindow.retrieval.opening import open_index
 from tests.whole_server.generations import publish
 
 TITLES = [f"{colour} {kind}" for colour in ("red", "blue", "green", "black") for kind in ("mug", "dress", "bag")]
@@ -144,7 +145,7 @@ def test_a_base_that_was_built_again_is_loaded_again(
 
 
 def test_a_served_index_does_not_keep_its_titles(home: IndexHome) -> None:
-    index = ProductIndex.open(home.path)
+    index = open_index(home.path)
     assert index.folder is not None
     assert index.folder.attributes.nbytes == 0
     assert index._table.names == ["half"]

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from shopwindow.indexing.build.into_milvus import load_into_milvus
-from shopwindow.retrieval import IndexUnfit, InvalidRequest, ProductIndex, parse_parameters
+from shopwindow.retrieval import IndexUnfit, InvalidRequest, parse_parameters
 from shopwindow.retrieval.engines import EngineOptions, MilvusOptions, Where
 from shopwindow.retrieval.engines.recipes import choose_recipe
 from shopwindow.retrieval.engines.row_mask import RowMask
@@ -19,6 +19,7 @@ from shopwindow.retrieval.index.folder import IndexFolder, write_index
 from shopwindow.retrieval.index.home import IndexHome, resolve_index
 from shopwindow.retrieval.milvus.collection import connect, milvus_recipe
 from shopwindow.retrieval.milvus.index import open_in_milvus
+from shopwindow.retrieval.opening import open_index
 from tests.ranking import assert_is_exact_search
 from tests.retrieval.index_parts import TOWERS, make_index, unit_vectors
 
@@ -58,7 +59,7 @@ def test_the_command_s_collection_is_served_like_any_index(
     )
     assert (manifest.generation, manifest.count, manifest.recall_at_100) == (1, ROWS, 1.0)
     monkeypatch.setenv("SHOPWINDOW_MILVUS_URI", milvus.uri)
-    index = ProductIndex.open(tmp_path / "home", tower_hash=TOWERS)
+    index = open_index(tmp_path / "home", tower_hash=TOWERS)
     assert index.engine_description.startswith("Milvus, collection a_000001")
     queries = unit_vectors(3, seed=9)
     for top_k in (1, 700):  # more than there are
@@ -71,7 +72,7 @@ def test_the_command_s_collection_is_served_like_any_index(
     with pytest.raises(InvalidRequest, match="did you mean 'colour'"):
         index.check(queries, parse_parameters({"filter": '{"color": "red"}'}))
     with pytest.raises(IndexUnfit, match="was filled by towers"):
-        ProductIndex.open(tmp_path / "home", tower_hash="b" * 64)
+        open_index(tmp_path / "home", tower_hash="b" * 64)
 
 
 def test_a_new_generation_leaves_the_one_before_for_a_rollback_and_drops_older_ones(
@@ -137,7 +138,7 @@ def test_what_is_not_there_or_not_whole_is_said(milvus: MilvusOptions, tmp_path:
 
 def test_an_index_that_holds_its_vectors_itself_is_not_searched_in_milvus(tmp_path: Path) -> None:
     with pytest.raises(EngineUnfit, match="put them into Milvus with 'shopwindow milvus'"):
-        ProductIndex.open(write(tmp_path / "index", make_index("flat", 50)), engine=EngineOptions(where=Where.MILVUS))
+        open_index(write(tmp_path / "index", make_index("flat", 50)), engine=EngineOptions(where=Where.MILVUS))
 
 
 def test_infinite_numbers_are_refused_before_anything_is_published(milvus: MilvusOptions, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from shopwindow.retrieval import InProcessPipeline
 from shopwindow.retrieval.live.loading import pipeline_loader
-from shopwindow.retrieval.search.product_index import SearchResult
+from shopwindow.retrieval.search.exact import SearchResult
 from shopwindow.retrieval.search.result_cache import ResultCache, bytes_from_environment
 
 QUERIES = ["red dress", "mug", "a gift for a child", "blue wool scarf"]

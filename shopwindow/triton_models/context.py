@@ -1,0 +1,65 @@
+"""Where a model inside Triton finds its files and settings."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+
+import triton_python_backend_utils as pb_utils  # exists only inside the stub
+
+from shopwindow.base.machine import usable_cores
+from shopwindow.retrieval.embedding.bundle import Bundle
+from shopwindow.retrieval.embedding.repository_layout import RepositoryLayout, default_index
+from shopwindow.retrieval.live.live_index import LiveIndex, Load, Serving
+
+INDEX_VARIABLE = "SHOPWINDOW_INDEX"
+
+
+class Context:
+    """Where a model finds its files and settings.
+
+    Args:
+        args: what Triton passes to `initialize`.
+
+    Attributes:
+        repository: root of the model repository.
+        layout: paths of the shared files in it.
+        bundle: what the repository says of its towers.
+        index: the index home or folder, from the environment variable SHOPWINDOW_INDEX, else `index` beside the
+            repository.
+        model: name of the model.
+        instance: name of this model instance, as `retrieve_0_1`.
+        max_batch_size: the most rows of a batch.
+        threads: this instance's share of the cores, 1 or more.
+    """
+
+    def __init__(self, args: dict[str, str]) -> None:
+        self.repository = Path(args["model_repository"]).resolve().parent
+        self.layout = RepositoryLayout(self.repository)
+        self.bundle = Bundle.read(self.repository)
+        named = os.environ.get(INDEX_VARIABLE)
+        self.index = Path(named) if named else default_index(self.repository)
+        self.model = args["model_name"]
+        self.instance = args["model_instance_name"]
+        config = json.loads(args["model_config"])
+        self.max_batch_size = int(config["max_batch_size"])
+        instances = sum(group["count"] for group in config["instance_group"])
+        self.threads = math.ceil(usable_cores() / instances)
+        self._parameters = config.get("parameters", {})
+
+    def integer(self, name: str) -> int | None:
+        """A whole number from the config's `parameters`, or None when it is not set."""
+        value = self._parameters.get(name)
+        return None if value is None else int(value["string_value"])
+
+    def flag(self, name: str) -> bool:
+        """Whether the config's `parameters` set something to true."""
+        value = self._parameters.get(name)
+        return value is not None and value["string_value"] == "true"
+
+    def live(self, load: Load[Serving]) -> LiveIndex[Serving]:
+        """Serve the index with what `load` makes of it, and follow its home."""
+        log = pb_utils.Logger
+        return LiveIndex(self.index, load, name=self.instance, say=log.log_info, complain=log.log_error)

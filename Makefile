@@ -39,7 +39,7 @@ serve: $(INDEX)/CURRENT
 	$(BIN)/shopwindow serve --repository $(REPOSITORY) --index $(INDEX)
 
 # Two at once what computes; one after the other what serves, where some tests plant delays and look for them.
-SERVING_TESTS := tests/cli tests/client tests/indexing/build/test_embedders.py tests/loadtests tests/server tests/whole_server
+SERVING_TESTS := tests/cli tests/client tests/indexing/full_build/test_embedders.py tests/loadtests tests/server tests/whole_server
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(SERVING_TESTS:%=--ignore=%)
 	$(BIN)/python -m pytest $(SERVING_TESTS)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import settings
 
 from shopwindow.demo_shop import generate
-from shopwindow.indexing.build.run import build_index
+from shopwindow.indexing.full_build.run import build_index
 from shopwindow.retrieval import InProcessPipeline
 from shopwindow.server import ServerOptions, TritonServer
 from shopwindow_export.repository.run import export_repository

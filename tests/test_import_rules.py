@@ -46,7 +46,7 @@ ORDERS = {
         ["pipeline"],
         ["live"],
     ],
-    INDEXING: [["errors"], ["catalogue"], ["build"], ["update"]],
+    INDEXING: [["errors"], ["catalogue"], ["full_build"], ["update"]],
     "shopwindow_export": [["errors"], ["graphs"], ["plans", "parity"], ["validation"], ["repository"]],
     "shopwindow_loadtests": [
         ["benchmarks_document"],

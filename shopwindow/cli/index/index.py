@@ -59,8 +59,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Build the index, say what came out, and wait until it is served."""
-    from shopwindow.indexing.build.run import build_index, built_already
-    from shopwindow.indexing.build.search_breadth import PROMISED_RECALL
+    from shopwindow.indexing.full_build.run import build_index, built_already
+    from shopwindow.indexing.full_build.search_breadth import PROMISED_RECALL
     from shopwindow.retrieval.embedding.repository_layout import default_index
     from shopwindow.retrieval.index.home import resolve_index
 

@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
     from dataclasses import replace
 
     from shopwindow.cli.index.generations import await_served
-    from shopwindow.indexing.build.into_milvus import load_into_milvus
+    from shopwindow.indexing.full_build.into_milvus import load_into_milvus
     from shopwindow.retrieval.engines import MilvusOptions
 
     where = MilvusOptions.from_environment()

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from shopwindow.base.progress_bar import progress_bar
-from shopwindow.indexing.build.growing_array import GrowingArray
-from shopwindow.indexing.build.search_breadth import RECALL_QUERIES, calibrate
+from shopwindow.indexing.full_build.growing_array import GrowingArray
+from shopwindow.indexing.full_build.search_breadth import RECALL_QUERIES, calibrate
 from shopwindow.indexing.update.next_generation import Generation, changing, link_files
 from shopwindow.indexing.update.run import write_lexical
 from shopwindow.retrieval.engines import FaissCpuEngine

@@ -1,6 +1,6 @@
 """A Milvus collection that holds one generation of an index: products by id, their vectors and attribute columns.
 
-It is written once, by `indexing.build.into_milvus`, and only read from then on: what is counted once stays true.
+It is written once, by `indexing.full_build.into_milvus`, and only read from then on: what is counted once stays true.
 """
 
 from __future__ import annotations

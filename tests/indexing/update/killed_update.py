@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from shopwindow.indexing.update.run import update_index
-from tests.indexing.build.dying import killed_homes
+from tests.indexing.full_build.dying import killed_homes
 
 STRIDE = 8
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 
-from shopwindow.indexing.build.into_milvus import load_into_milvus
+from shopwindow.indexing.full_build.into_milvus import load_into_milvus
 from shopwindow.retrieval import ProductIndex, parse_parameters
 from shopwindow.retrieval.engines import EngineOptions, FaissCpuEngine, MilvusOptions
 from shopwindow.retrieval.engines.recipes import choose_recipe

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shopwindow.indexing.build.into_milvus import load_into_milvus
+from shopwindow.indexing.full_build.into_milvus import load_into_milvus
 from shopwindow.retrieval.engines import MilvusOptions
 from shopwindow.retrieval.index.folder import write_index
 from shopwindow.retrieval.milvus.collection import ID, connect

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from shopwindow.indexing.build.into_milvus import load_into_milvus
+from shopwindow.indexing.full_build.into_milvus import load_into_milvus
 from shopwindow.retrieval import IndexUnfit, InvalidRequest, parse_parameters
 from shopwindow.retrieval.engines import EngineOptions, MilvusOptions, Where
 from shopwindow.retrieval.engines.recipes import choose_recipe

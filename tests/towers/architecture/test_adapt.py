@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 from transformers import AutoModel, CLIPModel
 
 from shopwindow.cli.main import main
-from shopwindow.indexing.build.run import build_index
+from shopwindow.indexing.full_build.run import build_index
 from shopwindow.retrieval import InProcessPipeline
 from shopwindow.retrieval.embedding.product_inputs import ProductPreprocessor
 from shopwindow.retrieval.embedding.text import TextEncoder

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from shopwindow.indexing.build.run import build_index
+from shopwindow.indexing.full_build.run import build_index
 from shopwindow.retrieval import InProcessPipeline
 from shopwindow.server import ServerOptions, TritonServer
 from shopwindow_client import RetrievalClient

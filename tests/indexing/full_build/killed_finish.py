@@ -10,8 +10,8 @@ import json
 import sys
 from pathlib import Path
 
-from shopwindow.indexing.build.run import build_index
-from tests.indexing.build.dying import killed_homes
+from shopwindow.indexing.full_build.run import build_index
+from tests.indexing.full_build.dying import killed_homes
 
 STRIDE = 16
 

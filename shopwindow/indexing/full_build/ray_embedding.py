@@ -16,12 +16,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from shopwindow.base.progress_bar import progress_bar
 from shopwindow.indexing.catalogue.reading import Catalog, CatalogRows
-from shopwindow.indexing.build.embedders import EmbeddedRows, LocalEmbedder, embed_rows
 from shopwindow.indexing.errors import IndexingError
+from shopwindow.indexing.full_build.embedders import EmbeddedRows, LocalEmbedder, embed_rows
 from shopwindow.retrieval.embedding.bundle import Bundle
 from shopwindow.retrieval.pipeline import TOWER_ROWS, InProcessPipeline
-from shopwindow.base.progress_bar import progress_bar
 
 LOCAL = "local"
 _ATTRIBUTE = "attribute."  # before the names of attribute columns, which could be any

@@ -14,17 +14,17 @@ import pyarrow.parquet as pq
 import pytest
 
 from shopwindow.cli.main import main
-from shopwindow.indexing.build.search_breadth import RECALL_TARGET, calibrate
 from shopwindow.indexing.errors import CatalogError
-from shopwindow.indexing.build.run import build_index
+from shopwindow.indexing.full_build.run import build_index
+from shopwindow.indexing.full_build.search_breadth import RECALL_TARGET, calibrate
 from shopwindow.indexing.update.run import update_index
 from shopwindow.retrieval import InProcessPipeline
 from shopwindow.retrieval.embedding.bundle import Bundle
 from shopwindow.retrieval.embedding.content_hash import content_hash
 from shopwindow.retrieval.engines import FaissCpuEngine
+from shopwindow.retrieval.engines.recipes import choose_recipe
 from shopwindow.retrieval.index.folder import read_index, read_manifest
 from shopwindow.retrieval.index.home import resolve_index
-from shopwindow.retrieval.engines.recipes import choose_recipe
 from tests.whole_server.other_towers import copied
 
 

@@ -9,15 +9,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from shopwindow.indexing.build.embedded_parts import Building
-from shopwindow.indexing.build.search_breadth import RECALL_QUERIES, calibrate
 from shopwindow.indexing.catalogue.columns import TITLE
+from shopwindow.indexing.full_build.embedded_parts import Building
+from shopwindow.indexing.full_build.search_breadth import RECALL_QUERIES, calibrate
 from shopwindow.retrieval.embedding.bundle import CARRIED
-from shopwindow.retrieval.index.lexical import LexicalIndex
-from shopwindow.retrieval.engines import FaissCpuEngine
-from shopwindow.retrieval.pipeline import InProcessPipeline
-from shopwindow.retrieval.engines.recipes import Recipe
 from shopwindow.retrieval.embedding.text import clean_text
+from shopwindow.retrieval.engines import FaissCpuEngine
+from shopwindow.retrieval.engines.recipes import Recipe
+from shopwindow.retrieval.index.lexical import LexicalIndex
+from shopwindow.retrieval.pipeline import InProcessPipeline
 
 _GROUP_ROWS = 131_072  # rows of attributes written together
 

@@ -1,14 +1,12 @@
 """What a build has embedded so far, in `building/` of an index home: it survives a kill, and the same command goes on.
 
 progress.json       what is built from and how far it came, replaced after every part
-began.npz           what was served when it began, see `shopwindow.indexing.build.removed_meanwhile`
+began.npz           what was served when it began, see `shopwindow.indexing.full_build.removed_meanwhile`
 attributes/         attribute rows, a parquet file a part
 index/              vectors.npy, product_ids.npy, content.npy, skipped.csv: each part is appended
 """
 
 from __future__ import annotations
-
-from shopwindow.base.whole_folders import sync
 
 import json
 import os
@@ -23,10 +21,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from shopwindow.indexing.catalogue.columns import TITLE
-from shopwindow.indexing.build.growing_array import GrowingArray
-from shopwindow.retrieval.request.attribute_columns import AttributeTable
 from shopwindow.base.skipped_rows import Skipped
+from shopwindow.base.whole_folders import sync
+from shopwindow.indexing.catalogue.columns import TITLE
+from shopwindow.indexing.full_build.growing_array import GrowingArray
+from shopwindow.retrieval.request.attribute_columns import AttributeTable
 
 _PROGRESS = "progress.json"
 

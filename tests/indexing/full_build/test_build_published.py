@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from shopwindow.indexing.errors import CatalogError
-from shopwindow.indexing.build.run import build_index
+from shopwindow.indexing.full_build.run import build_index
 from shopwindow.indexing.update.run import update_index
 from shopwindow.retrieval.index.folder import read_index, read_manifest
 from shopwindow.retrieval.index.home import IndexHome
@@ -65,7 +65,7 @@ def test_a_kill_while_a_build_is_finished_and_published_costs_none_of_what_was_e
     (tmp_path / "killed").mkdir()
     arguments = [home, repository, catalog, tmp_path / "killed"]
     done = subprocess.run(
-        [sys.executable, "-m", "tests.indexing.build.killed_finish", *map(str, arguments)],
+        [sys.executable, "-m", "tests.indexing.full_build.killed_finish", *map(str, arguments)],
         cwd=ROOT,
         check=True,
         stdout=subprocess.PIPE,

@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import shopwindow.indexing.build.embedders as embedders
-import shopwindow.indexing.build.embedding as embedding
-from shopwindow.indexing.build.run import build_index
+import shopwindow.indexing.full_build.embedders as embedders
+import shopwindow.indexing.full_build.embedding as embedding
+from shopwindow.indexing.full_build.run import build_index
 from shopwindow.retrieval.index.folder import read_manifest
 
 EVENTS = ("open", "os.rename", "os.truncate", "os.mkdir", "os.remove", "os.rmdir", "shutil.rmtree")

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pyarrow as pa
 
-from shopwindow.indexing.build.embedded_parts import Building
-from shopwindow.indexing.catalogue.reading import keep
-from shopwindow.indexing.build.embedders import EmbeddedRows
-from shopwindow.indexing.catalogue.id_set import IdSet
 from shopwindow.base.progress_bar import progress_bar
 from shopwindow.base.skipped_rows import Skipped
+from shopwindow.indexing.catalogue.id_set import IdSet
+from shopwindow.indexing.catalogue.reading import keep
+from shopwindow.indexing.full_build.embedded_parts import Building
+from shopwindow.indexing.full_build.embedders import EmbeddedRows
 
 # A kill costs what was embedded since the last part: at most so many rows, or so many seconds' worth.
 PART_ROWS = 4_096

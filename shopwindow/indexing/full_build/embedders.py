@@ -11,10 +11,10 @@ from typing import Protocol
 
 import numpy as np
 
+from shopwindow.base.machine import usable_cores
 from shopwindow.indexing.catalogue.reading import Catalog, CatalogRows, prepare
 from shopwindow.indexing.errors import IndexingError
 from shopwindow.retrieval.embedding.content_hash import content_hash
-from shopwindow.base.machine import usable_cores
 from shopwindow.retrieval.pipeline import TOWER_ROWS, InProcessPipeline
 from shopwindow_client import InvalidRequest, Product, RetrievalClient
 

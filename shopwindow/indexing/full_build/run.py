@@ -10,22 +10,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from shopwindow.indexing.build.embedded_parts import Building
+from shopwindow.base.machine import available_memory
 from shopwindow.indexing.catalogue.reading import Catalog
-from shopwindow.indexing.build.embedders import LocalEmbedder, ServerEmbedder, embed_in_order
-from shopwindow.indexing.build.embedding import embed_catalog
 from shopwindow.indexing.errors import CatalogError
-from shopwindow.indexing.build.finishing import finish
-from shopwindow.indexing.build.publishing import cut_off, publish_build
-from shopwindow.indexing.build.ray_embedding import embed_with_ray
-from shopwindow.indexing.build.removed_meanwhile import ServedProducts
+from shopwindow.indexing.full_build.embedded_parts import Building
+from shopwindow.indexing.full_build.embedders import LocalEmbedder, ServerEmbedder, embed_in_order
+from shopwindow.indexing.full_build.embedding import embed_catalog
+from shopwindow.indexing.full_build.finishing import finish
+from shopwindow.indexing.full_build.publishing import cut_off, publish_build
+from shopwindow.indexing.full_build.ray_embedding import embed_with_ray
+from shopwindow.indexing.full_build.removed_meanwhile import ServedProducts
 from shopwindow.retrieval.embedding.bundle import carry_towers
+from shopwindow.retrieval.engines.recipes import choose_recipe
 from shopwindow.retrieval.errors import IndexUnfit
 from shopwindow.retrieval.index.folder import Manifest, read_manifest
 from shopwindow.retrieval.index.home import IndexHome, check_home
-from shopwindow.base.machine import available_memory
 from shopwindow.retrieval.pipeline import TOWER_ROWS, InProcessPipeline
-from shopwindow.retrieval.engines.recipes import choose_recipe
 
 MEMORY_SHARE = 0.7  # of the memory that is free, what the index may take unless told otherwise
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from shopwindow.indexing.build.embedded_parts import Building, clear, read_progress
 from shopwindow.indexing.errors import CatalogError
-from shopwindow.indexing.build.removed_meanwhile import ServedProducts
+from shopwindow.indexing.full_build.embedded_parts import Building, clear, read_progress
+from shopwindow.indexing.full_build.removed_meanwhile import ServedProducts
 from shopwindow.retrieval.index.folder import MANIFEST, Manifest, read_manifest, write_manifest
 from shopwindow.retrieval.index.home import IndexHome
 

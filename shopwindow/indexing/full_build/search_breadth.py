@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from shopwindow.retrieval.engines import FaissCpuEngine
-from shopwindow.retrieval.request.parameters import DEFAULT_EFFORT
-from shopwindow.retrieval.search.exact import exact_search
 from shopwindow.retrieval.engines.recipes import Recipe
 from shopwindow.retrieval.engines.rescoring import search_rescored
+from shopwindow.retrieval.request.parameters import DEFAULT_EFFORT
+from shopwindow.retrieval.search.exact import exact_search
 
 RECALL_AT = 100
 RECALL_QUERIES = 500

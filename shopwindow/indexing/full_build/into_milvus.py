@@ -15,20 +15,27 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from shopwindow.retrieval.request.attribute_columns import AttributeTable, TextColumn
+from shopwindow.base.progress_bar import progress_bar
 from shopwindow.retrieval.embedding.bundle import CARRIED, carry_towers
-from shopwindow.retrieval.milvus.collection import ID, VECTOR, MilvusCollection, connect, index_parameters, milvus_recipe
-from shopwindow.retrieval.milvus.filter_expressions import Field, fields_of
 from shopwindow.retrieval.engines.options import MilvusOptions
+from shopwindow.retrieval.engines.stored_vectors import JoinedVectors, Vectors
 from shopwindow.retrieval.errors import IndexUnfit
 from shopwindow.retrieval.index.folder import Manifest, read_manifest, write_manifest
 from shopwindow.retrieval.index.home import IndexHome, resolve_index
 from shopwindow.retrieval.index.serving_processes import served_by
+from shopwindow.retrieval.milvus.collection import (
+    ID,
+    VECTOR,
+    MilvusCollection,
+    connect,
+    index_parameters,
+    milvus_recipe,
+)
+from shopwindow.retrieval.milvus.filter_expressions import Field, fields_of
 from shopwindow.retrieval.milvus.index import FILE
+from shopwindow.retrieval.request.attribute_columns import AttributeTable, TextColumn
 from shopwindow.retrieval.request.parameters import DEFAULT_EFFORT
 from shopwindow.retrieval.search.exact import exact_search
-from shopwindow.base.progress_bar import progress_bar
-from shopwindow.retrieval.engines.stored_vectors import JoinedVectors, Vectors
 
 LONGEST_TEXT = 65_535  # bytes, of a VARCHAR
 BATCH_BYTES = 8 * 2**20

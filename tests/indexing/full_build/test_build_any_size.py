@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from shopwindow.base.default_places import python_path
-
 import csv
 import random
 import subprocess
@@ -16,16 +14,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from shopwindow.indexing.catalogue.reading import Catalog
+from shopwindow.base.default_places import python_path
 from shopwindow.indexing.catalogue.files import catalog_files
-from shopwindow.indexing.errors import CatalogError
-from shopwindow.indexing.build.growing_array import GrowingArray
-from shopwindow.indexing.build.run import build_index
 from shopwindow.indexing.catalogue.id_set import IdSet
+from shopwindow.indexing.catalogue.reading import Catalog
+from shopwindow.indexing.errors import CatalogError
+from shopwindow.indexing.full_build.growing_array import GrowingArray
+from shopwindow.indexing.full_build.run import build_index
 from shopwindow.retrieval.engines import FaissCpuEngine
+from shopwindow.retrieval.engines.recipes import KINDS, choose_recipe
 from shopwindow.retrieval.index.folder import read_index
 from shopwindow.retrieval.index.home import IndexHome, resolve_index
-from shopwindow.retrieval.engines.recipes import KINDS, choose_recipe
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]

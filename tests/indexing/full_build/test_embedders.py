@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from shopwindow.indexing.build.embedded_parts import read_progress
-from shopwindow.indexing.build.embedders import ServerEmbedder
 from shopwindow.indexing.errors import IndexingError
-from shopwindow.indexing.build.run import build_index
+from shopwindow.indexing.full_build.embedded_parts import read_progress
+from shopwindow.indexing.full_build.embedders import ServerEmbedder
+from shopwindow.indexing.full_build.run import build_index
 from shopwindow.retrieval.embedding.bundle import Bundle
 from shopwindow.retrieval.index.folder import read_index
 from shopwindow.retrieval.index.home import resolve_index
@@ -87,9 +87,11 @@ def test_a_server_that_goes_over_to_other_towers_ends_the_build_without_their_ve
         check(embedder)
 
     with monkeypatch.context() as patch:
-        patch.setattr("shopwindow.indexing.build.embedding.PART_ROWS", 64)
+        patch.setattr("shopwindow.indexing.full_build.embedding.PART_ROWS", 64)
         patch.setattr(ServerEmbedder, "check", changed)
-        with pytest.raises(IndexingError, match="it runs other towers; index with the repository that the server serves"):
+        with pytest.raises(
+            IndexingError, match="it runs other towers; index with the repository that"
+        ):
             build_index(folder / "shop", repository, tmp_path / "index", server=served.grpc_url, progress=False)
     progress = read_progress(tmp_path / "index" / "building")
     assert progress is not None and progress.parts == 1 and progress.rows < 150

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from shopwindow.indexing.build.embedded_parts import Building
 from shopwindow.indexing.catalogue.reading import Catalog, CatalogRows
-from shopwindow.indexing.build.embedders import embed_in_order
-from shopwindow.indexing.build.embedding import embed_catalog
+from shopwindow.indexing.full_build.embedded_parts import Building
+from shopwindow.indexing.full_build.embedders import embed_in_order
+from shopwindow.indexing.full_build.embedding import embed_catalog
 
 DIM = 128
 

@@ -1,0 +1,1 @@
+"""A whole catalogue embedded, indexed, measured and published; survives a kill."""

@@ -1,1 +1,1 @@
-"""The query tower and the multimodal product tower in PyTorch: architecture, checkpoints, training, evaluation."""
+"""The query tower and the product tower in PyTorch: architecture, checkpoints, training, evaluation."""

@@ -1,4 +1,4 @@
-"""For the small towers here a second thread only waits for the first."""
+"""Tests of the towers run with one thread, because towers this small gain nothing from a second."""
 
 from __future__ import annotations
 

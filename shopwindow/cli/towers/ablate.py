@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Train and score the variants, print a line for each, write the report."""
     from shopwindow.towers.ablation.report import make_tables, write_ablation
-    from shopwindow.towers.ablation.run import ExamFiles, run_ablation
+    from shopwindow.towers.ablation.run import JudgingFiles, run_ablation
     from shopwindow.towers.ablation.spec import read_spec
     from shopwindow.towers.ablation.train import TrainingFiles
 
@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
         variants,
         options.out,
         TrainingFiles(catalog=options.catalog, clicks=options.clicks, pairs=options.pairs),
-        ExamFiles(
+        JudgingFiles(
             queries=options.queries,
             qrels=options.qrels,
             # One that was named must be there.

@@ -1,4 +1,4 @@
-"""A checkpoint's towers in PyTorch behind the interface that evaluation needs."""
+"""A checkpoint's towers in PyTorch, with the interface that evaluation needs."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from shopwindow.towers.judging.corpus import ROWS
 
 
 class TorchEmbedder:
-    """A checkpoint as a `shopwindow.towers.judging.corpus.Embedder`, on the GPU where there is one.
+    """A checkpoint as a `judging.corpus.Embedder`, on a GPU if there is one.
 
     Args:
         checkpoint: the towers.
-        photos: encoded photo -> its pixels, (size, size, 3) uint8: decoded once, embedded many times.
+        photos: encoded photo -> its pixels, (size, size, 3) uint8. Photos are embedded many times but decoded once.
     """
 
     def __init__(self, checkpoint: Checkpoint, photos: Mapping[bytes, np.ndarray]) -> None:
@@ -33,7 +33,7 @@ class TorchEmbedder:
 
     @torch.inference_mode()
     def embed_query(self, queries: Sequence[str]) -> np.ndarray:
-        """Query embeddings, (batch, dim) float32, L2-normalised."""
+        """Return query embeddings, (batch, dim) float32, L2-normalised."""
         texts = clean_queries(queries)
         parts = [
             self._towers.query(*self._tensors(*self._queries.encode(texts[start : start + ROWS]))).cpu().numpy()
@@ -43,11 +43,14 @@ class TorchEmbedder:
 
     @torch.inference_mode()
     def embed_product(self, titles: Sequence[str], images: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
-        """Product embeddings (batch, dim) float32 and modality weights (batch, 2) float32; empty = absent."""
+        """Return product embeddings (batch, dim) float32 and modality weights (batch, 2) float32.
+
+        An empty title or image counts as absent.
+        """
         present = np.array([(bool(t), bool(i)) for t, i in zip(titles, images, strict=True)], dtype=np.float32)
         pixels = np.stack([self._photos[image] if image else self._blank for image in images])
-        found = self._towers.product(*self._tensors(*self._titles.encode(titles), pixels, present))
-        embeddings, weights = (part.cpu().numpy() for part in found)
+        outputs = self._towers.product(*self._tensors(*self._titles.encode(titles), pixels, present))
+        embeddings, weights = (output.cpu().numpy() for output in outputs)
         return embeddings, weights
 
     def _tensors(self, *arrays: np.ndarray) -> list[torch.Tensor]:

@@ -1,4 +1,4 @@
-"""The outcome of an ablation on disk: ablation.json, ablation.md and ablation.png."""
+"""Write the results of an ablation: ablation.json, ablation.md and ablation.png."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from shopwindow.towers.judging.table import Cell, Table
 NAME = "ablation"
 _COLUMNS = 3
 _INTERVALS = (
-    "95 %, bootstrap over queries, triggers or edits; differences paired. Not over trainings: what chance does there "
-    "is shown by a variant that changes nothing but the seed"
+    "95 %, bootstrap over queries, triggers or edits. Differences are paired. The intervals do not cover chance in "
+    "training; compare with a variant that changes only the seed"
 )
 
 
 def make_tables(variants: Sequence[Variant], results: Results, *, seed: int = 0) -> dict[str, Table]:
-    """Measure -> a row for every variant.
+    """Return a table for each measure, with a row for every variant.
 
     Args:
-        variants: those that were run.
-        results: of `run_ablation`.
-        seed: of the intervals.
+        variants: the variants that were run.
+        results: what `run_ablation` returned.
+        seed: seed of the bootstrap intervals.
     """
     tables = {}
     for measure, first in results[variants[0].name].items():
@@ -41,12 +41,12 @@ def make_tables(variants: Sequence[Variant], results: Results, *, seed: int = 0)
             row["compared with"] = other if compared else None
             row["difference"] = difference(values, results[other][measure], seed=seed) if compared else None
             rows.append(row)
-        tables[measure] = Table(title=measure, note=f"Means over the same {len(first)}.", rows=rows)
+        tables[measure] = Table(title=measure, note=f"Each mean is over the same {len(first)}.", rows=rows)
     return tables
 
 
 def write_ablation(folders: Sequence[Path], tables: Mapping[str, Table]) -> list[Path]:
-    """Write the report into each of the folders, made when missing; earlier files are replaced.
+    """Write the report into each folder. Missing folders are made, and earlier files are replaced.
 
     Returns:
         The files written.
@@ -59,14 +59,14 @@ def write_ablation(folders: Sequence[Path], tables: Mapping[str, Table]) -> list
         files[-2].write_text(json.dumps(content, indent=1) + "\n")
         files[-1].write_text(to_markdown("Ablation", {"intervals": _INTERVALS}, tables, {}))
         picture = folder / f"{NAME}.png"
-        picture.unlink(missing_ok=True)  # one of an earlier run must not pass for this one's
+        picture.unlink(missing_ok=True)  # a picture of an earlier run must not stay
         if any(row["difference"] is not None for table in tables.values() for row in table.rows):
             files.append(save_figure(_draw(tables), picture))
     return files
 
 
 def _draw(tables: Mapping[str, Table]) -> Figure:
-    """Differences as a forest plot, a panel for each measure."""
+    """Draw the differences as a forest plot, with a panel for each measure."""
     lines = -(-len(tables) // _COLUMNS)
     height = 1.2 + 0.3 * len(next(iter(tables.values())).rows)
     figure = Figure(figsize=(5 + 3 * min(_COLUMNS, len(tables)), lines * height))
@@ -78,7 +78,7 @@ def _draw(tables: Mapping[str, Table]) -> Figure:
             axes.plot(gap.mean, place, "o", color="tab:blue")
         axes.axvline(0.0, color="grey", linewidth=0.8)
         axes.set_yticks(range(len(found)), [label for label, _ in found])
-        axes.set_ylim(len(found) - 0.5, -0.5)  # the first at the top
+        axes.set_ylim(len(found) - 0.5, -0.5)  # the first variant at the top
         axes.set_title(table.title, fontsize="medium")
     for axes in panels.flat[len(tables) :]:
         axes.set_axis_off()

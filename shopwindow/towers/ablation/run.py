@@ -1,4 +1,4 @@
-"""All variants one after the other: trained, scored, kept; what is finished is not done again."""
+"""Train and score all variants, one after the other. Finished work is kept and not done again."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from shopwindow.base.progress_bar import progress_bar
-from shopwindow.towers.ablation.score import Exam, load_corpus, score_checkpoint
+from shopwindow.towers.ablation.score import JudgingData, load_corpus, score_checkpoint
 from shopwindow.towers.ablation.spec import Variant
-from shopwindow.towers.ablation.train import CHECKPOINT, TrainingFiles, identify, once, train
+from shopwindow.towers.ablation.train import CHECKPOINT, TrainingFiles, hash_files, once, train
 from shopwindow.towers.architecture.checkpoint import hash_checkpoint
 from shopwindow.towers.architecture.config import TowerConfig
 from shopwindow.towers.evaluation.same_style import read_same_style
@@ -25,13 +25,13 @@ Results = dict[str, dict[str, np.ndarray]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExamFiles:
-    """What every variant is judged on.
+class JudgingFiles:
+    """The files that every variant is judged on.
 
     Attributes:
         queries: parquet with query_id, text.
         qrels: parquet with query_id, product_id, relevance.
-        same_style: parquet with trigger_id, recall_id; None leaves that measure out.
+        same_style: parquet with trigger_id, recall_id. None leaves out the same-style measure.
     """
 
     queries: Path
@@ -40,54 +40,55 @@ class ExamFiles:
 
 
 def run_ablation(
-    variants: Sequence[Variant], out: Path, training: TrainingFiles, exam: ExamFiles, *, seed: int = 0
+    variants: Sequence[Variant], out: Path, training: TrainingFiles, judging: JudgingFiles, *, seed: int = 0
 ) -> Results:
     """Train and score every variant, and print one line for each.
 
     Args:
         variants: what to train.
-        out: receives a folder for each: config.json, the folder `checkpoint`, and scores.npz.
+        out: receives a folder for each variant with config.json, the folder `checkpoint`, and scores.npz.
         training: what to train on.
-        exam: what to judge on.
-        seed: of the draws of the exam; trainings have their own.
+        judging: what to judge on.
+        seed: seed of what judging draws at random. Each training has a separate seed in its settings.
 
     Raises:
         ChildProcessError: a training failed.
-        OSError, ValueError: a file is missing or not what it should be.
+        OSError, ValueError: a file is missing or has the wrong content.
     """
-    data, judged = identify(vars(training)), identify(vars(exam))
-    judgements = read_judgements(exam.queries, exam.qrels)  # now: what is wrong with them must not show hours later
+    training_hashes, judging_hashes = hash_files(vars(training)), hash_files(vars(judging))
+    # Read before the first training, so that a fault in these files does not show hours later.
+    judgements = read_judgements(judging.queries, judging.qrels)
 
-    @cache  # photos are decoded once, not for every variant
-    def make_exam(image_size: int) -> Exam:
+    @cache  # decodes the photos once, not for every variant
+    def load_judging_data(image_size: int) -> JudgingData:
         corpus, photos = load_corpus(training.catalog, image_size)
-        return Exam(
+        return JudgingData(
             corpus=corpus,
             photos=photos,
             judgements=judgements,
-            same_style=read_same_style(exam.same_style, corpus.product_ids) if exam.same_style else {},
+            same_style=read_same_style(judging.same_style, corpus.product_ids) if judging.same_style else {},
             seed=seed,
         )
 
     def score(variant: Variant, folder: Path) -> None:
         image_size = variant.settings["towers"].get("image_size", TowerConfig.image_size)
-        measures = score_checkpoint(folder / CHECKPOINT, make_exam(image_size), variant.hold_out)
+        measures = score_checkpoint(folder / CHECKPOINT, load_judging_data(image_size), variant.hold_out)
         np.savez(folder / SCORES, **measures)
 
     results: Results = {}
     for variant in progress_bar(variants, total=len(variants), desc="ablation", unit="variant"):
         folder = out / variant.name
-        trained = train(variant, folder, training, data)
+        trained = train(variant, folder, training, training_hashes)
         inputs = {
             "checkpoint": hash_checkpoint(folder / CHECKPOINT),
-            "catalog": data["catalog"],
-            **judged,
+            "catalog": training_hashes["catalog"],
+            **judging_hashes,
             "hold_out": variant.hold_out,
             "seed": seed,
         }
         scored = once(folder / SCORED, inputs, partial(score, variant, folder))
-        with np.load(folder / SCORES) as kept:
-            results[variant.name] = dict(kept)
+        with np.load(folder / SCORES) as measures:
+            results[variant.name] = dict(measures)
         means = ", ".join(f"{name} {values.mean():.4f}" for name, values in list(results[variant.name].items())[:2])
         print(f"{variant.name}: {means}" + ("" if trained or scored else " (kept)"), flush=True)
     return results

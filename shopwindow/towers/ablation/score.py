@@ -1,4 +1,4 @@
-"""What a checkpoint is worth: every measure query by query, with no export and no index."""
+"""Score a checkpoint in every measure, query by query, without an export or an index."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from shopwindow.towers.judging.judgements import Judgements
 
 
 @dataclass(frozen=True, kw_only=True)
-class Exam:
-    """What checkpoints are judged on.
+class JudgingData:
+    """The data that checkpoints are judged on.
 
     Attributes:
-        corpus: the catalogue; what training would not use, an unreadable photo or title, counts as absent.
+        corpus: the catalogue. A photo or title that training would not use counts as absent.
         photos: encoded photo -> its pixels, (size, size, 3) uint8.
         judgements: the judged queries.
-        same_style: trigger -> its same-style products; empty leaves that measure out.
-        seed: of all draws.
+        same_style: trigger -> its same-style products. If empty, the same-style measure is left out.
+        seed: seed of everything drawn at random.
     """
 
     corpus: Corpus
@@ -43,7 +43,7 @@ class Exam:
 
 
 def load_corpus(file: Path, image_size: int) -> tuple[Corpus, dict[bytes, np.ndarray]]:
-    """Read a catalogue and decode its photos, for the fields of an `Exam`."""
+    """Read a catalogue and decode its photos, for `JudgingData`."""
     catalog = load_catalog(file, image_size)
     corpus = read_corpus(file, catalog.product_ids)
     images = [image if readable else b"" for image, readable in zip(corpus.images, catalog.has_image, strict=True)]
@@ -51,20 +51,20 @@ def load_corpus(file: Path, image_size: int) -> tuple[Corpus, dict[bytes, np.nda
     return replace(corpus, titles=catalog.titles, images=images), photos
 
 
-def score_checkpoint(folder: Path, exam: Exam, hold_out: float = 0.0) -> dict[str, np.ndarray]:
+def score_checkpoint(folder: Path, data: JudgingData, hold_out: float = 0.0) -> dict[str, np.ndarray]:
     """Judge a checkpoint by exact ranking.
 
     Args:
         folder: the checkpoint.
-        exam: what to judge it on.
-        hold_out: share of products that it was trained without; 0 leaves the measures on those out.
+        data: what to judge it on.
+        hold_out: share of products that it was trained without. 0 leaves out the measures on those products.
 
     Returns:
-        Measure -> its value for every query, trigger or edit, float64; the same exam and share give the same measures
+        Measure -> its value for every query, trigger or edit, float64. The same data and share give the same measures
         and lengths for every checkpoint.
     """
-    embedder = TorchEmbedder(load_checkpoint(folder), exam.photos)
-    corpus, ids, judgements = exam.corpus, exam.corpus.product_ids, exam.judgements
+    embedder = TorchEmbedder(load_checkpoint(folder), data.photos)
+    corpus, ids, judgements = data.corpus, data.corpus.product_ids, data.judgements
     forms = embed_forms(embedder, corpus, embedder.dim)
     colour = next((corpus.columns[name] for name in COLOUR_COLUMNS if name in corpus.columns), None)
     article = next((corpus.columns[name] for name in ARTICLE_COLUMNS if name in corpus.columns), None)
@@ -78,13 +78,14 @@ def score_checkpoint(folder: Path, exam: Exam, hold_out: float = 0.0) -> dict[st
     measures |= _main(catalogues[REMOVED, "yes"], "no colour words")
     measures |= _main(catalogues[REMOVED, "no"], "no colour words, no photos")
 
-    held = set(ids[unseen].tolist())
-    groups = {"": exam.same_style, ", unseen triggers": {k: v for k, v in exam.same_style.items() if k in held}}
+    unseen_ids = set(ids[unseen].tolist())
+    unseen_triggers = {trigger: same for trigger, same in data.same_style.items() if trigger in unseen_ids}
+    groups = {"": data.same_style, ", unseen triggers": unseen_triggers}
     for name, same in groups.items():
         if same:
             measures[f"same style m-m MRR{name}"] = score_direction(forms.m, forms.m, ids, same)["MRR"]
 
-    edits = draw_edits(article, colour, forms.i.any(axis=1), seed=exam.seed) if article and colour else []
+    edits = draw_edits(article, colour, forms.i.any(axis=1), seed=data.seed) if article and colour else []
     if article and colour and edits:
         found = find_edits(compose(embedder, corpus, forms, edits, colour)[TOGETHER], forms, edits)
         measures["composed, both in the first 10"] = score_edits(found[:, :10], edits, article, colour)["both"]

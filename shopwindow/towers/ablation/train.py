@@ -1,4 +1,4 @@
-"""Training of a variant, in processes of its own, as `shopwindow pretrain` does it."""
+"""Train a variant with `shopwindow pretrain`, in separate processes."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ from shopwindow.towers.training.config import TrainingConfig
 
 CHECKPOINT, TRAINED = "checkpoint", "trained.json"
 
-Identities = dict[str, str | None]
-"""What a file is for -> SHA-256 of its content; None where there is no file."""
+FileHashes = dict[str, str | None]
+"""Name of an input -> SHA-256 of its file; None if there is no file."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingFiles:
-    """What every variant is trained on; see `pretrain`."""
+    """The files that every variant is trained on; see `pretrain`."""
 
     catalog: Path
     clicks: Path
     pairs: Path | None
 
 
-def train(variant: Variant, folder: Path, files: TrainingFiles, identities: Identities) -> bool:
-    """Train a variant unless that was done; a training that was stopped goes on.
+def train(variant: Variant, folder: Path, files: TrainingFiles, hashes: FileHashes) -> bool:
+    """Train a variant unless that is done already. A stopped training goes on.
 
     Args:
         variant: what to train.
         folder: receives config.json and the folder `checkpoint`.
         files: what to train on.
-        identities: of the files.
+        hashes: the hashes of these files.
 
     Returns:
         Whether there was anything left to do.
@@ -53,16 +53,16 @@ def train(variant: Variant, folder: Path, files: TrainingFiles, identities: Iden
         folder.mkdir(parents=True, exist_ok=True)
         config = folder / "config.json"
         config.write_text(json.dumps(variant.settings, indent=1) + "\n")
-        # The trainer's standard output joins standard error, where its progress is: ours is one line a variant.
+        # Our standard output has one line per variant, so the trainer prints to standard error.
         command = _command(variant, config, folder / CHECKPOINT, files)
         done = subprocess.run(command, env=_environment(variant.processes), stdout=2)
         if done.returncode:
             raise ChildProcessError(
-                f"variant {variant.name!r}: training ended with code {done.returncode}, its error is above; "
-                "the same command goes on from there"
+                f"variant {variant.name!r}: training ended with code {done.returncode}; its error is above; "
+                "run the same command again to go on"
             )
 
-    inputs = {"settings": variant.settings, "processes": variant.processes, **identities}
+    inputs = {"settings": variant.settings, "processes": variant.processes, **hashes}
     return once(folder / TRAINED, inputs, work)
 
 
@@ -70,9 +70,9 @@ def once(record: Path, inputs: dict[str, Any], work: Callable[[], None]) -> bool
     """Do some work unless the record says that it was done with the same inputs.
 
     Args:
-        record: JSON file, written when the work is done.
+        record: JSON file that is written when the work is done.
         inputs: everything that decides the outcome, as plain values.
-        work: to do.
+        work: what to do.
 
     Returns:
         Whether the work was done now.
@@ -80,40 +80,43 @@ def once(record: Path, inputs: dict[str, Any], work: Callable[[], None]) -> bool
     inputs = json.loads(json.dumps(inputs))  # tuples become lists, as they do in the record
     if record.exists() and read_json(record) == inputs:
         return False
-    record.unlink(missing_ok=True)  # before the work: half of it must not pass for all of it
+    record.unlink(missing_ok=True)  # before the work, so that unfinished work never counts as done
     work()
     record.write_text(json.dumps(inputs, indent=1) + "\n")
     return True
 
 
-def identify(files: Mapping[str, Path | None]) -> Identities:
-    """SHA-256 of the content of files; None stays None."""
-    found: Identities = {}
+def hash_files(files: Mapping[str, Path | None]) -> FileHashes:
+    """Return the SHA-256 of each file's content; None stays None."""
+    hashes: FileHashes = {}
     for name, file in files.items():
-        found[name] = None
+        hashes[name] = None
         if file is not None:
             with file.open("rb") as content:
-                found[name] = hashlib.file_digest(content, "sha256").hexdigest()
-    return found
+                hashes[name] = hashlib.file_digest(content, "sha256").hexdigest()
+    return hashes
 
 
 def _command(variant: Variant, config: Path, out: Path, files: TrainingFiles) -> list[str]:
-    many = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(variant.processes)]
-    # A variant without same-style losses has no use for pairs, and `pretrain` would say so.
-    wanted = variant.settings.get("training", {}).get("same_style", TrainingConfig.same_style)
-    pairs = files.pairs if wanted else None
-    places = {"config": config, "catalog": files.catalog, "clicks": files.clicks, "pairs": pairs, "out": out}
-    given = [(f"--{name}", str(place.resolve())) for name, place in places.items() if place is not None]
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(variant.processes)]
+    # `pretrain` refuses pairs if the same-style losses have no weight.
+    same_style = variant.settings.get("training", {}).get("same_style", TrainingConfig.same_style)
+    pairs = files.pairs if same_style else None
+    paths = {"config": config, "catalog": files.catalog, "clicks": files.clicks, "pairs": pairs, "out": out}
+    options = [(f"--{name}", str(path.resolve())) for name, path in paths.items() if path is not None]
     return [
         sys.executable,
-        *(many if variant.processes > 1 else []),
+        *(torchrun if variant.processes > 1 else []),
         *("-m", "shopwindow.cli.main", "pretrain"),
-        *(part for option in given for part in option),
+        *(part for option in options for part in option),
     ]
 
 
 def _environment(processes: int) -> dict[str, str]:
-    """This process's, with its threads shared out: processes that each take every core slow each other down."""
+    """Return this process's environment with the threads divided among the processes.
+
+    Processes that each use every core slow each other down.
+    """
     threads = int(os.environ.get("OMP_NUM_THREADS", usable_cores()))
     return {
         **os.environ,

@@ -1,1 +1,1 @@
-"""Layers, towers, checkpoints, and towers from Hugging Face."""
+"""The layers, the two towers, checkpoints, and the conversion of Hugging Face models."""

@@ -1,4 +1,4 @@
-"""Both towers together."""
+"""The query tower and the product tower in one module."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from shopwindow.towers.architecture.query_tower import QueryTower
 class Towers(nn.Module):
     """The query tower and the product tower, which share one embedding space.
 
-    Their weights are their own (unless `share_text_encoder`), but both texts start from the same words and projection:
-    a word that training saw too rarely to move still finds itself.
+    Each tower has separate weights (unless `share_text_encoder`), but both text encoders start from the same word
+    embeddings and the same projection. So a query finds titles with the same word even if training saw the word too
+    rarely to move its embedding.
 
     Args:
         config: sizes.
@@ -24,7 +25,7 @@ class Towers(nn.Module):
         self.config = config
         self.query = QueryTower(config)
         self.product = ProductTower(config)
-        nn.init.zeros_(self.product.head.bias)  # it would hide the few values that a mean of words has
+        nn.init.zeros_(self.product.head.bias)  # a random bias would outweigh the small values of a mean of words
         self.query.text.tokens.load_state_dict(self.product.title.tokens.state_dict())
         self.query.head.load_state_dict(self.product.head.state_dict())
         if config.share_text_encoder:

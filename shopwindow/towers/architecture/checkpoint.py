@@ -1,6 +1,6 @@
-"""Checkpoints: a Hugging Face style folder, and its identity.
+"""Checkpoints: folders in the style of Hugging Face, identified by a hash.
 
-config.json, model.safetensors, tokenizer.json and preprocessor_config.json; no pickle anywhere.
+A folder holds config.json, model.safetensors, tokenizer.json and preprocessor_config.json. None of them is a pickle.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class Checkpoint:
 
     Attributes:
         folder: where it was read from.
-        towers: in evaluation mode, float32.
-        tower_hash: SHA-256 over its four files.
+        towers: the towers in evaluation mode, float32.
+        tower_hash: SHA-256 over the checkpoint's four files.
     """
 
     folder: Path
@@ -54,16 +54,16 @@ def save_checkpoint(folder: Path, towers: Towers | DualEncoder, tokenizer: Token
         {name: tensor.clone().contiguous() for name, tensor in towers.state_dict().items()},
         folder / "model.safetensors",
     )
-    (folder / "model.safetensors").chmod(0o644)  # it comes out readable by its writer alone
+    (folder / "model.safetensors").chmod(0o644)  # safetensors lets only the owner read it
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:
     """Read a checkpoint folder.
 
     Raises:
-        FileNotFoundError: a file is missing; names it.
-        ValueError: config.json has unknown keys or sizes that do not fit, or the towers were adapted and
-            transformers is not installed.
+        FileNotFoundError: a file is missing; the message names it.
+        ValueError: config.json has unknown keys or sizes that do not fit, or the towers come from `shopwindow adapt`
+            and transformers is not installed.
         RuntimeError: the weights do not fit the config.
     """
     for name in FILES:
@@ -86,7 +86,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
 
 
 def hash_checkpoint(folder: Path) -> str:
-    """SHA-256 over the checkpoint's files, in a fixed order."""
+    """Return the SHA-256 over the checkpoint's files, in a fixed order."""
     digest = hashlib.sha256()
     for name in FILES:
         digest.update(name.encode())

@@ -1,4 +1,4 @@
-"""Shape of the towers, read from and written to a checkpoint's config.json."""
+"""The sizes of the towers, as a checkpoint's config.json holds them."""
 
 from __future__ import annotations
 
@@ -10,25 +10,26 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class TowerConfig:
-    """Sizes of both towers. The papers disclose none of these numbers; all are this project's choice.
+    """Sizes of both towers. The papers publish none of these numbers. All are this project's choice.
 
     Attributes:
-        vocab_size: of the WordPiece tokeniser.
+        vocab_size: number of tokens that the WordPiece tokeniser knows.
         hidden_size: width of every encoder.
         embedding_dim: length of the shared embedding.
-        query_layers, title_layers, image_layers, fusion_layers: transformer blocks per part.
-        heads: attention heads; divides hidden_size.
-        mlp_ratio: width of a block's feed-forward part over hidden_size.
-        query_max_tokens, title_max_tokens: size of the position tables; longer texts are cut.
-        image_size: side of the square photo, pixels.
-        patch_size: side of a patch, pixels, a power of two; divides image_size.
-        patch_channels: of the first convolution that reads patches; they double with each further one, and the last
-            gives hidden_size. 1, 2, 4, 8 or a multiple of 16.
+        query_layers, title_layers, image_layers, fusion_layers: transformer blocks in each part.
+        heads: number of attention heads. Must divide hidden_size.
+        mlp_ratio: width of a block's feed-forward part, as a multiple of hidden_size.
+        query_max_tokens, title_max_tokens: size of the position tables. Longer texts are cut.
+        image_size: side of the square photo, in pixels.
+        patch_size: side of a patch, in pixels. Must be a power of two and divide image_size.
+        patch_channels: channels of the first convolution that reads patches. Each further convolution doubles them,
+            and the last gives hidden_size. Must be 1, 2, 4, 8 or a multiple of 16.
         dropout: share of the values of word embeddings that training sets to zero.
-        modal_adaptation: weigh title and photo by what they say (MAKE); False weighs them alike, for the ablation.
-        share_text_encoder: one text encoder for queries and titles (BLOG-B), for the ablation; by our reading MAKE
-            has two.
-        image_mean, image_std: per RGB channel, of pixel values scaled to 0..1.
+        modal_adaptation: weigh title and photo product by product (MAKE). False gives both the same weight, for the
+            ablation.
+        share_text_encoder: use one text encoder for queries and titles, as the blog does (see docs/models.md), for
+            the ablation. By our reading MAKE has two.
+        image_mean, image_std: mean and standard deviation of each RGB channel, for pixel values scaled to 0..1.
     """
 
     vocab_size: int
@@ -62,17 +63,22 @@ class TowerConfig:
             raise ValueError(f"patch_channels: must be 1, 2, 4, 8 or a multiple of 16, got {self.patch_channels}")
         if self.share_text_encoder and self.query_layers != self.title_layers:
             raise ValueError(
-                f"share_text_encoder: needs query_layers {self.query_layers} = title_layers {self.title_layers}"
+                f"share_text_encoder: query_layers and title_layers must be equal, "
+                f"got {self.query_layers} and {self.title_layers}"
             )
 
     @property
     def patches(self) -> int:
-        """Patches per photo."""
+        """Number of patches in a photo."""
         return (self.image_size // self.patch_size) ** 2
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> TowerConfig:
-        """From a parsed config.json; unknown keys are refused so that a typo cannot pass as a default."""
+        """Read a parsed config.json.
+
+        Raises:
+            ValueError: a key is unknown, or sizes do not fit. A typo must not pass as a default.
+        """
         values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k not in _FOREIGN}
         unknown = values.keys() - {field.name for field in fields(cls)}
         if unknown:
@@ -80,7 +86,7 @@ class TowerConfig:
         return cls(**values)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for config.json."""
+        """Return the plain values to write to config.json."""
         return {"model_type": "shopwindow", **asdict(self)}
 
 

@@ -1,6 +1,6 @@
-"""A published dual encoder (CLIP, Chinese-CLIP, SigLIP) behind the interface of `both_towers.Towers`.
+"""A published dual encoder (CLIP, Chinese-CLIP or SigLIP) with the interface of `both_towers.Towers`.
 
-Its text model reads queries and titles alike. transformers is imported only when such an encoder is built.
+One text model reads both queries and titles. transformers is imported only when such an encoder is built.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ MODEL_TYPE = "dual_encoder"
 
 @dataclass(frozen=True, kw_only=True)
 class DualEncoderConfig:
-    """What an adapted checkpoint says of its towers.
+    """The settings of the towers in an adapted checkpoint.
 
     Attributes:
-        model: the Hugging Face config of the dual encoder; its model_type is one of MODELS.
-        pad_id: token that fills up a text.
+        model: the Hugging Face config of the dual encoder. Its model_type is one of MODELS.
+        pad_id: id of the padding token.
         embedding_dim: length of the shared embedding.
-        query_max_tokens, title_max_tokens: longer texts are cut; special tokens count.
-        title_weight: share of the title in a product that has a photo too, between 0 and 1.
-        image_size: side of the square photo, pixels.
-        image_mean, image_std: per RGB channel, of pixel values scaled to 0..1.
+        query_max_tokens, title_max_tokens: most tokens of a text, special tokens included. Longer texts are cut.
+        title_weight: weight of the title in a product that also has a photo, above 0 and below 1.
+        image_size: side of the square photo, in pixels.
+        image_mean, image_std: mean and standard deviation of each RGB channel, for pixel values scaled to 0..1.
     """
 
     model: dict[str, Any]
@@ -45,12 +45,16 @@ class DualEncoderConfig:
         if self.model.get("model_type") not in MODELS:
             raise ValueError(f"model_type: must be one of {', '.join(MODELS)}, got {self.model.get('model_type')!r}")
         if not 0 < self.title_weight < 1:
-            # At 0 or 1 a product that has only the other modality would be left without an embedding.
+            # With 0 or 1, a product that has only the modality of weight 0 would have no embedding.
             raise ValueError(f"title_weight: must be above 0 and below 1, got {self.title_weight}")
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> DualEncoderConfig:
-        """From a parsed config.json; unknown and missing keys are refused."""
+        """Read a parsed config.json.
+
+        Raises:
+            ValueError: a key is unknown or missing, or a value is out of range.
+        """
         values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k != "model_type"}
         known = {field.name for field in fields(cls)}
         if values.keys() != known:
@@ -60,16 +64,16 @@ class DualEncoderConfig:
         return cls(**values)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for config.json."""
+        """Return the plain values to write to config.json."""
         return {"model_type": MODEL_TYPE, **asdict(self)}
 
 
 class ClipText(nn.Module):
-    """CLIP's text to an embedding: causal attention, pooled at the end-of-text token.
+    """CLIP's text encoder: causal attention, pooled at the end-of-text token.
 
     Args:
-        model: transformers' model.
-        config: sizes.
+        model: the model from transformers.
+        config: the settings of the towers.
     """
 
     def __init__(self, model: Any, config: DualEncoderConfig) -> None:
@@ -79,14 +83,14 @@ class ClipText(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Embed; arguments and result as `query_tower.QueryTower`."""
-        # The end is the first end-of-text token or, in configs of old, the highest id: 0 passes for neither. No
-        # mask is needed, as nothing before the end looks behind it.
+        # CLIP pools at the first end-of-text token or, with old configs, at the highest id. The id 0 is neither, so it
+        # can stand in the padding. No mask is needed, because attention is causal: no token sees a later one.
         ids = torch.where(attention_mask > 0, input_ids, 0)
         return unit(self.projection(self.model(input_ids=ids).pooler_output))
 
 
 class ChineseClipText(nn.Module):
-    """Chinese-CLIP's text to an embedding: BERT, pooled at [CLS]. Arguments as `ClipText`."""
+    """Chinese-CLIP's text encoder: BERT, pooled at [CLS]. Arguments as `ClipText`."""
 
     def __init__(self, model: Any, config: DualEncoderConfig) -> None:
         super().__init__()
@@ -102,10 +106,10 @@ class ChineseClipText(nn.Module):
 
 
 class SiglipText(nn.Module):
-    """SigLIP's text to an embedding. Arguments as `ClipText`.
+    """SigLIP's text encoder. Arguments as `ClipText`.
 
-    It was trained on texts padded to the position table's length, without a mask, and pools at the last token: the
-    padding is part of the text, and however wide a batch comes in it is filled up to that length here.
+    SigLIP was trained without a mask on texts padded to the length of its position table, and pools at the last token.
+    So the padding is part of the text, and this encoder always pads to that length.
     """
 
     def __init__(self, model: Any, config: DualEncoderConfig) -> None:
@@ -117,7 +121,7 @@ class SiglipText(nn.Module):
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Embed; arguments and result as `query_tower.QueryTower`."""
         ids = torch.where(attention_mask > 0, input_ids, self.pad_id)
-        # Padded by more than is missing and then cut, so that both sizes are constants of the exported graph.
+        # Pad by the full length and then cut, so that both sizes are constants in the exported graph.
         ids = F.pad(ids, (0, self.tokens), value=self.pad_id)[:, : self.tokens]
         return unit(self.model(input_ids=ids).pooler_output)
 
@@ -130,7 +134,7 @@ MODELS: dict[str, type[ClipText] | type[ChineseClipText] | type[SiglipText]] = {
 
 
 class Photo(nn.Module):
-    """Pixels to an embedding. Arguments as `ClipText`."""
+    """The image encoder: pixels to an embedding. Arguments as `ClipText`."""
 
     mean: Tensor
     std: Tensor
@@ -156,12 +160,12 @@ class Photo(nn.Module):
 
 
 class DualProductTower(nn.Module):
-    """A product, or what is known of one, to an embedding: the weighted sum of its title's and its photo's.
+    """The product tower: the weighted sum of the title's embedding and the photo's. Either may be missing.
 
     Args:
         title: embeds texts.
         photo: embeds pixels.
-        title_weight: share of the title where both are present.
+        title_weight: weight of the title if both are present. The photo has the rest.
     """
 
     shares: Tensor
@@ -175,8 +179,8 @@ class DualProductTower(nn.Module):
     def forward(
         self, title_ids: Tensor, title_mask: Tensor, pixels: Tensor, modality_mask: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Embed; arguments and results as `product_tower.ProductTower`, but that the weights are fixed."""
-        # An absent title may hold any ids: it is read as one that every vocabulary has, and then weighs nothing.
+        """Embed; arguments and results as `product_tower.ProductTower`, except that the weights are fixed."""
+        # An absent title may hold any ids. Read it as id 0, which every vocabulary has; its weight is 0 anyway.
         ids = torch.where(modality_mask[:, :1] > 0, title_ids, 0)
         shares = self.shares * modality_mask
         weights = shares / shares.sum(1, keepdim=True).clamp(min=1e-6)
@@ -184,11 +188,11 @@ class DualProductTower(nn.Module):
 
 
 class DualEncoder(nn.Module):
-    """Both towers of a dual encoder, which share the text model.
+    """Both towers of a dual encoder. They share the text model.
 
     Args:
-        config: what the checkpoint says.
-        model: transformers' model to take the parts of; None makes an untrained one.
+        config: the settings of the towers.
+        model: the model from transformers whose parts to use. None makes an untrained one.
 
     Raises:
         ValueError: transformers is not installed.
@@ -203,18 +207,22 @@ class DualEncoder(nn.Module):
 
     @property
     def query(self) -> nn.Module:
-        """The query tower: what reads titles reads queries."""
+        """The query tower, which is the encoder that also reads titles."""
         return self.product.title
 
 
 def import_transformers() -> Any:
-    """The library, or a ValueError that says how to get it."""
+    """Import transformers.
+
+    Raises:
+        ValueError: transformers cannot be imported. The message says how to install it.
+    """
     try:
         import transformers
     except ImportError as error:
         raise ValueError(
-            f"transformers: cannot be imported ({error}), and towers of CLIP, Chinese-CLIP or SigLIP are built with "
-            "it; `pip install 'transformers>=5.23'`"
+            f"transformers: cannot be imported ({error}), but towers from CLIP, Chinese-CLIP or SigLIP need it; "
+            "install it with `pip install 'transformers>=5.23'`"
         ) from None
     return transformers
 
@@ -222,6 +230,6 @@ def import_transformers() -> Any:
 def _untrained(config: DualEncoderConfig) -> Any:
     transformers = import_transformers()
     settings = transformers.AutoConfig.for_model(**config.model)
-    # Explicit attention, as in towers.layers: fewer ONNX layers, and masks that survive export.
+    # Explicit attention, as in `architecture.layers`: it exports to fewer ONNX layers, and masks survive the export.
     model = transformers.AutoModel.from_config(settings, attn_implementation="eager", trust_remote_code=False)
-    return model.float()  # the config may name a half precision
+    return model.float()  # the config may ask for half precision

@@ -1,7 +1,7 @@
-"""`shopwindow adapt`: a Hugging Face folder of CLIP, Chinese-CLIP or SigLIP to a checkpoint.
+"""`shopwindow adapt`: turn a Hugging Face folder of CLIP, Chinese-CLIP or SigLIP into a checkpoint.
 
-Photos differ from what the encoder was trained on: here a photo is fitted whole into the square and padded with
-white (see retrieval.images); their own preprocessors cut the middle out of it or stretch it.
+Photos are prepared differently from how the encoder was trained. We fit the whole photo into the square and pad it with
+white (see `retrieval.embedding.images`). The original preprocessors cut out the middle or stretch the photo.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ from shopwindow.towers.architecture.dual_encoder import (
     import_transformers,
 )
 
-# Chinese-CLIP has BERT's 512 positions, and was trained on texts of at most 52 tokens (OFA-Sys/Chinese-CLIP, tokenize).
+# Chinese-CLIP has BERT's 512 positions but was trained on texts of at most 52 tokens (OFA-Sys/Chinese-CLIP, tokenize).
 TRAINED_TOKENS = {"chinese_clip": 52}
 
 Channels = tuple[float, float, float]  # red, green, blue
 
 
 def adapt(source: Path, out: Path, *, title_weight: float = 0.5) -> None:
-    """Write a checkpoint that exports, indexes and serves like one of our own.
+    """Write a checkpoint that can be exported, indexed and served like one of our own.
 
-    Nothing is downloaded, and no code or pickle of the folder is run. The tokeniser is what tokenizer.json says.
+    Nothing is downloaded, and no code or pickle in the folder is run. The tokeniser is the one in tokenizer.json.
 
     Args:
         source: folder with config.json, safetensors weights, tokenizer.json and preprocessor_config.json.
-        out: checkpoint folder to write; one that was adapted before is replaced.
-        title_weight: share of the title in a product that has a photo too, above 0 and below 1.
+        out: checkpoint folder to write. An adapted checkpoint that is already there is replaced.
+        title_weight: weight of the title in a product that also has a photo, above 0 and below 1.
 
     Raises:
-        FileNotFoundError: a file of `source` is missing; names it.
+        FileNotFoundError: a file of `source` is missing; the message names it.
         FileExistsError: `out` holds something other than an adapted checkpoint.
-        ValueError: an unsupported model_type, weights that are pickles or incomplete, or a tokeniser, preprocessor
-            or title_weight that does not fit.
+        ValueError: the model_type is unsupported, the weights are pickles or incomplete, or the tokeniser, the
+            preprocessor or title_weight does not fit.
     """
     _check_out(out)
     config = read_json(_file(source, "config.json"))
@@ -59,7 +59,7 @@ def adapt(source: Path, out: Path, *, title_weight: float = 0.5) -> None:
     tokens = min(text.max_position_embeddings, limit or text.max_position_embeddings)
     _check_tokenizer(tokenizer, settings)
     pad_id, pad = _padding(source, tokenizer)
-    tokenizer.enable_padding(pad_id=pad_id, pad_token=pad)  # tells retrieval.text.TextEncoder
+    tokenizer.enable_padding(pad_id=pad_id, pad_token=pad)  # `retrieval.embedding.text.TextEncoder` reads it
     mean, std = _normalisation(preprocessor)
     towers = DualEncoder(
         DualEncoderConfig(
@@ -80,16 +80,16 @@ def adapt(source: Path, out: Path, *, title_weight: float = 0.5) -> None:
 
 
 def _check_out(out: Path) -> None:
-    """A Hugging Face folder, `source` for one, has a config.json too and must not be replaced."""
+    """Refuse to replace a folder that holds another model, such as `source` itself."""
     config = out / "config.json"
     if config.is_file() and read_json(config).get("model_type") != MODEL_TYPE:
-        raise FileExistsError(f"{out} holds a model that was not adapted and would be lost: name another folder")
+        raise FileExistsError(f"{out} holds a model not written by `adapt`, which would be lost: name another folder")
 
 
 def _file(source: Path, name: str) -> Path:
     if not (source / name).is_file():
         hint = (
-            "; `AutoTokenizer.from_pretrained(...).save_pretrained(...)` of transformers writes one"
+            "; write it with `AutoTokenizer.from_pretrained(...).save_pretrained(...)` of transformers"
             if name == "tokenizer.json"
             else ""
         )
@@ -103,15 +103,15 @@ def _check_weights(source: Path) -> None:
     pickles = sorted(file.name for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt") for file in source.glob(pattern))
     if pickles:
         raise ValueError(
-            f"{source}: has its weights only as {', '.join(pickles)}, a pickle, which can run any code when it is read "
-            "and is refused; where you trust it, `AutoModel.from_pretrained(...).save_pretrained(...)` of transformers "
-            "writes model.safetensors"
+            f"{source}: the weights exist only as {', '.join(pickles)}; such a pickle can run any code when it is "
+            "read, so it is refused; if you trust it, write model.safetensors with "
+            "`AutoModel.from_pretrained(...).save_pretrained(...)` of transformers"
         )
     raise FileNotFoundError(f"{source}: model.safetensors is missing")
 
 
 def _padding(source: Path, tokenizer: Tokenizer) -> tuple[int, str]:
-    """The token that transformers pads with."""
+    """Return the id and the text of the token that transformers pads with."""
     named: list[Any] = [
         read_json(source / name).get("pad_token")
         for name in ("tokenizer_config.json", "special_tokens_map.json")
@@ -127,31 +127,33 @@ def _padding(source: Path, tokenizer: Tokenizer) -> tuple[int, str]:
 
 
 def _check_tokenizer(tokenizer: Tokenizer, settings: Any) -> None:
-    """The special tokens that the text models pool at must be there, and no id beyond the vocabulary."""
+    """Check that the tokeniser adds the special tokens that the text models pool at, and that all ids are known."""
     highest = max(tokenizer.get_vocab().values())
     if highest >= settings.text_config.vocab_size:
         raise ValueError(
-            f"tokenizer.json: holds the id {highest}, the model's vocab_size is {settings.text_config.vocab_size}"
+            f"tokenizer.json: holds the id {highest}, but the model's vocab_size is {settings.text_config.vocab_size}"
         )
     ids = tokenizer.encode("a").ids
     if ids == tokenizer.encode("a", add_special_tokens=False).ids:
-        raise ValueError("tokenizer.json: adds no special tokens to a text; it needs the model's own post_processor")
+        raise ValueError("tokenizer.json: adds no special tokens to a text; it needs the model's post_processor")
     end = settings.text_config.eos_token_id
-    # With the eos_token_id 2 of old configs CLIP pools at the highest id instead.
+    # Old configs say eos_token_id 2. With those, CLIP pools at the highest id instead.
     if settings.model_type == "clip" and ids[-1] != (max(ids) if end == 2 else end):
-        raise ValueError(f"tokenizer.json: ends a text with the id {ids[-1]}, the model pools at eos_token_id {end}")
+        raise ValueError(
+            f"tokenizer.json: ends a text with the id {ids[-1]}, but the model pools at eos_token_id {end}"
+        )
 
 
 def _image_size(settings: Any) -> int:
     size = settings.vision_config.image_size
     sides = {size} if isinstance(size, int) else set(size)
     if len(sides) != 1:
-        raise ValueError(f"config.json: vision_config.image_size must be a square, got {size}")
+        raise ValueError(f"config.json: vision_config.image_size must be square, got {size}")
     return int(sides.pop())
 
 
 def _normalisation(preprocessor: dict[str, Any]) -> tuple[Channels, Channels]:
-    """Mean and standard deviation of pixels scaled to 0..1."""
+    """Return the mean and the standard deviation of each channel, for pixel values scaled to 0..1."""
     factor = preprocessor.get("rescale_factor", 1 / 255)
     if not preprocessor.get("do_rescale", True) or abs(factor * 255 - 1) > 1e-3:
         raise ValueError(f"preprocessor_config.json: pixels must be scaled by 1/255, got rescale_factor {factor}")
@@ -168,7 +170,7 @@ def _channels(preprocessor: dict[str, Any], name: str) -> Channels:
 
 
 def _trained(transformers: Any, settings: Any, source: Path) -> Any:
-    """The model with its weights, float32."""
+    """Load the model with its weights, as float32."""
     model, found = transformers.AutoModel.from_pretrained(
         source,
         config=settings,
@@ -180,5 +182,5 @@ def _trained(transformers: Any, settings: Any, source: Path) -> Any:
         use_safetensors=True,
     )
     if found["missing_keys"]:
-        raise ValueError(f"{source}: its weights lack {', '.join(sorted(found['missing_keys'])[:5])}")
+        raise ValueError(f"{source}: the weights lack {', '.join(sorted(found['missing_keys'])[:5])}")
     return model.eval()

@@ -1,7 +1,8 @@
 """Transformer blocks with explicit attention.
 
-`scaled_dot_product_attention` exports to twice as many ONNX layers; spelled out, the graph stays one that
-TensorRT fuses. Masks add -1e4 rather than -inf, which half precision and softmax over nothing both survive.
+`scaled_dot_product_attention` exports to twice as many ONNX layers. Written out, the attention exports to a graph that
+TensorRT can fuse. Masks add -1e4 and not -inf: half precision can hold it, and a softmax over masked tokens alone gives
+no NaN.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ class Block(nn.Module):
     Args:
         width: hidden size.
         heads: attention heads.
-        mlp_ratio: feed-forward width over `width`.
+        mlp_ratio: width of the feed-forward part, as a multiple of `width`.
     """
 
     def __init__(self, width: int, heads: int, mlp_ratio: float) -> None:
@@ -32,7 +33,7 @@ class Block(nn.Module):
         self.mlp_in = nn.Linear(width, int(width * mlp_ratio))
         self.mlp_out = nn.Linear(int(width * mlp_ratio), width)
         # A new block changes nothing. So a text starts as the mean of its words and a photo as the mean of its
-        # patches, which already retrieve well, and the blocks learn what that lacks.
+        # patches. These means already retrieve well, and the blocks learn to improve on them.
         for last in (self.project, self.mlp_out):
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
@@ -56,7 +57,7 @@ class Block(nn.Module):
         qkv = self.qkv(states).view(batch, tokens, 3, self.heads, width // self.heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each [batch, heads, tokens, width / heads]
         logits = query @ key.transpose(-1, -2) * (width // self.heads) ** -0.5 + bias
-        # The bias is float32, and so is the softmax, even where the states are in half precision.
+        # The bias is float32, so the softmax is float32 too, even if the states are in half precision.
         mixed = torch.softmax(logits, dim=-1).to(value.dtype) @ value
         projected: Tensor = self.project(mixed.transpose(1, 2).reshape(batch, tokens, width))
         return projected
@@ -65,7 +66,7 @@ class Block(nn.Module):
 class Encoder(nn.Module):
     """A stack of blocks. Arguments as `Block`, `layers` of them.
 
-    No norm at the end: how long a word's state is says how much the word counts in the mean.
+    There is no norm at the end, because the length of a word's state decides how much the word counts in the mean.
     """
 
     def __init__(self, layers: int, width: int, heads: int, mlp_ratio: float) -> None:
@@ -89,13 +90,13 @@ class Encoder(nn.Module):
 
 
 class TextEncoder(nn.Module):
-    """Token ids to token states, with learned positions.
+    """Turns token ids into token states, with learned positions.
 
     Args:
-        vocab_size: tokens known.
+        vocab_size: number of known tokens.
         max_tokens: size of the position table.
         layers, width, heads, mlp_ratio: as `Encoder`.
-        dropout: share of the words' values set to zero in training.
+        dropout: share of the values of word embeddings that training sets to zero.
     """
 
     def __init__(
@@ -103,7 +104,7 @@ class TextEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.tokens = nn.Embedding(vocab_size, width)
-        self.positions = nn.Parameter(torch.zeros(max_tokens, width))  # a new encoder sees a bag of words
+        self.positions = nn.Parameter(torch.zeros(max_tokens, width))  # a new encoder ignores the order of words
         self.dropout = nn.Dropout(dropout)
         self.encoder = Encoder(layers, width, heads, mlp_ratio)
         nn.init.normal_(self.tokens.weight, std=0.5 * width**-0.5)
@@ -124,19 +125,19 @@ class TextEncoder(nn.Module):
 
 
 def masked_mean(states: Tensor, mask: Tensor) -> Tensor:
-    """Mean over real tokens, the pooling that BLOG-A7 found best.
+    """Return the mean over real tokens, the pooling that the blog found best (see docs/models.md).
 
     Args:
         states: (batch, tokens, width).
         mask: (batch, tokens) float.
 
     Returns:
-        (batch, width); zeros where no token is real.
+        (batch, width), zeros if a text has no real token.
     """
     return (states * mask[..., None]).sum(1) / mask.sum(1, keepdim=True).clamp(min=1.0)
 
 
 def unit(vectors: Tensor) -> Tensor:
-    """L2-normalise (batch, dim) vectors to float32; the norm is floored at 1e-6."""
+    """L2-normalise (batch, dim) vectors and return float32. Norms below 1e-6 count as 1e-6."""
     vectors = vectors.float()
     return vectors / (vectors * vectors).sum(-1, keepdim=True).clamp(min=1e-12).sqrt()

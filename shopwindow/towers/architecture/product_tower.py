@@ -1,7 +1,7 @@
-"""The product tower: title encoder, patch encoder, light fusion and Modal Adaptation.
+"""The product tower: title encoder, patch encoder, a light fusion and Modal Adaptation.
 
-One set of weights gives three forms of a product: title and photo, title only, photo only (eSSPR). A missing
-modality is replaced by learned stand-in states, so it is a mask and not another model.
+One set of weights gives three forms of a product: title and photo, title only, photo only (eSSPR). Learned stand-in
+states replace a missing modality, so one model with a mask is enough for all three.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from torch.nn import functional
 from shopwindow.towers.architecture.config import TowerConfig
 from shopwindow.towers.architecture.layers import MASKED, Encoder, TextEncoder, masked_mean, unit
 
-_GROUP = 16  # channels that a norm takes together
+_GROUP = 16  # channels in a group of a norm
 
 
 class ImageEncoder(nn.Module):
-    """Pixels to patch states: a ViT over patches that a few convolutions read.
+    """Turns pixels into patch states: a ViT over patches that a few convolutions read.
 
-    A linear patch sees the mean colour of its pixels, not which colours they have; convolutions do, and tell a heel
-    from a flat sole, for less than what another transformer block costs.
+    A linear map of a patch sees the mean colour of the pixels, not which colours there are. Convolutions see the
+    colours and tell a heel from a flat sole, and they cost less than another transformer block.
 
     Args:
-        config: sizes, mean and standard deviation of the pixels.
+        config: sizes, and mean and standard deviation of the pixels.
     """
 
     mean: Tensor
@@ -45,12 +45,12 @@ class ImageEncoder(nn.Module):
 
         Args:
             pixels: (batch, size, size, 3) uint8.
-            hidden: (batch, patches) bool, patches whose pixels nothing may see, as masked patch modelling needs it.
+            hidden: (batch, patches) bool, patches whose pixels are blanked for masked patch modelling. None hides none.
 
         Returns:
             (batch, patches, width).
         """
-        # The channels stay last in memory, the order in which convolutions are fastest on a CPU.
+        # The channels stay last in memory, because convolutions are fastest that way on a CPU.
         values = ((pixels.float() - self.mean) / self.std).permute(0, 3, 1, 2)
         if hidden is not None:
             shown = (~hidden).float().view(-1, 1, self.side, self.side)
@@ -73,9 +73,11 @@ class ImageEncoder(nn.Module):
 
 
 def _patch_reader(config: TowerConfig) -> nn.Sequential:
-    """Convolutions that halve a photo's sides until a patch is one state; channels double, up to the width of a state.
+    """Build the convolutions that read patches.
 
-    Their norms are over a photo and some channels at a time, so that no product depends on its batch mates.
+    Each halves the sides of the photo until every patch is one state. The channels double, and the last convolution
+    gives the width of a state. Each norm covers a group of channels of one photo, so that no product depends on the
+    rest of its batch.
     """
     halvings = config.patch_size.bit_length() - 1
     channels = [3, *(config.patch_channels << step for step in range(halvings - 1)), config.hidden_size]
@@ -88,12 +90,12 @@ def _patch_reader(config: TowerConfig) -> nn.Sequential:
 
 
 class ProductTower(nn.Module):
-    """A product, or what is known of one, to an embedding.
+    """Turns a product into an embedding. Its title or its photo may be missing.
 
     Modal Adaptation is this project's reading of MAKE (its equations are not public):
-    a = softmax(W2 tanh(W1 [h_t; h_v; h_t * h_v])), p = norm(P(a_t h_t + a_v h_v + LN(h_x))), where h_t, h_v, h_x
-    are the pooled title, photo and joint states after fusion, the first two brought to one length; a missing modality
-    gets no weight.
+    a = softmax(W2 tanh(W1 [h_t; h_v; h_t * h_v])), p = norm(P(a_t h_t + a_v h_v + LN(h_x))). Here h_t, h_v and h_x are
+    the pooled title, photo and joint states after fusion, and h_t and h_v are scaled to the same length. A missing
+    modality gets no weight.
 
     Args:
         config: sizes.
@@ -121,7 +123,8 @@ class ProductTower(nn.Module):
             self.gate_in = nn.Linear(3 * width, width)
             self.gate_out = nn.Linear(width, 2)
         self.joint_norm = nn.LayerNorm(width)
-        nn.init.constant_(self.joint_norm.weight, 0.02)  # as long as the mean of a few new words, not 50 times that
+        # The joint state starts about as long as the mean of a few new words. With 1 it would be 50 times as long.
+        nn.init.constant_(self.joint_norm.weight, 0.02)
         self.head = nn.Linear(width, config.embedding_dim)
 
     def forward(
@@ -133,21 +136,21 @@ class ProductTower(nn.Module):
             title_ids: (batch, tokens) int32 or int64.
             title_mask: (batch, tokens) int32, 1 at real tokens.
             pixels: (batch, size, size, 3) uint8.
-            modality_mask: (batch, 2) float32, 1 where the title, the photo is present. Whatever the inputs of an
-                absent modality hold is ignored.
+            modality_mask: (batch, 2) float32, 1 where the title (first column) or the photo (second) is present. The
+                inputs of an absent modality are ignored.
 
         Returns:
-            embedding (batch, embedding_dim) float32, L2-normalised; modality weights (batch, 2) float32 (title,
-            photo), which sum to 1.
+            The embedding (batch, embedding_dim) float32, L2-normalised, and the modality weights (batch, 2) float32
+            for title and photo, which sum to 1.
         """
         has_title = modality_mask[:, :1]
-        # An absent title may hold any ids: look up the padding instead, which every vocabulary has.
+        # An absent title may hold any ids. Look up id 0 instead, the padding, which every vocabulary has.
         ids = title_ids * has_title.to(title_ids.dtype)
         mask = title_mask.float()
         return self.fuse(self.title(ids, mask), mask, self.image(pixels), modality_mask)
 
     def fuse(self, title: Tensor, title_mask: Tensor, patches: Tensor, modality_mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Join encoded modalities, of which any may be masked; see `forward`.
+        """Join the encoded modalities, either of which may be masked; see `forward`.
 
         Args:
             title: (batch, tokens, width).
@@ -158,7 +161,7 @@ class ProductTower(nn.Module):
         has_title, has_image = modality_mask[:, :1], modality_mask[:, 1:]
         title = torch.where(has_title[..., None] > 0, title, self.no_title)
         patches = torch.where(has_image[..., None] > 0, patches, self.no_image)
-        # The stand-in for a title is one token, at the first place.
+        # The stand-in for a title is one token at the first position.
         first = torch.zeros_like(title_mask)
         first[:, 0] = 1.0
         title_mask = torch.where(has_title > 0, title_mask, first)
@@ -168,14 +171,14 @@ class ProductTower(nn.Module):
         joint = torch.cat([title + self.modality[0], patches + self.modality[1]], dim=1)  # [batch, all, width]
         joint_mask = torch.cat([title_mask, image_mask], dim=1)
         joint = self.fusion(joint, joint_mask)
-        # Of one length, so that the weights alone say how much each counts.
+        # Both get the same length, so that the weights alone decide how much each counts.
         h_t = unit(masked_mean(joint[:, :tokens], title_mask))  # [batch, width]
         h_v = unit(masked_mean(joint[:, tokens:], image_mask))
         h_x = masked_mean(joint, joint_mask)
 
         logits = torch.zeros_like(modality_mask)
         if self.adapts:
-            scale = h_t.shape[-1] ** 0.5  # elements near 1, on which tanh bends
+            scale = h_t.shape[-1] ** 0.5  # brings the elements near 1, where tanh is not linear
             t, v = scale * h_t, scale * h_v
             logits = self.gate_out(torch.tanh(self.gate_in(torch.cat([t, v, t * v], dim=-1))))
         weights = torch.softmax(logits + (1.0 - modality_mask) * MASKED, dim=-1)

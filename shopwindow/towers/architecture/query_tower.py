@@ -1,6 +1,6 @@
-"""The query tower: its own text encoder, masked-mean pooling, projection, L2 norm.
+"""The query tower: a separate text encoder, masked-mean pooling, projection, L2 norm.
 
-MAKE has a separate text encoder; that it is the queries' is our reading.
+MAKE has a separate text encoder. Our reading is that it encodes the queries.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from shopwindow.towers.architecture.layers import TextEncoder, masked_mean, unit
 
 
 class QueryTower(nn.Module):
-    """Shoppers' words to an embedding.
+    """Turns the words of a query into an embedding.
 
     Args:
         config: sizes.

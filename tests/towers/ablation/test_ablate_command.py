@@ -27,7 +27,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 def ablate(folder: Path, clicks: Path, *more: str) -> int:
     training = {"steps": 9, "batch_size": 8, "hold_out": 0.3, "same_style": 0.5, "pair_batch_size": 4, "locality": 0.0}
     settings = {"vocab_size": 60, "towers": SIZES, "training": training}
-    # A variant has no use for pairs that it gives no weight.
+    # The second variant gives pairs no weight, so it must be trained without them.
     variants = {"full": {}, "no same-style losses, seed 8": {"training": {"same_style": 0.0, "seed": 8}}}
     (folder / "spec.json").write_text(
         json.dumps({"base": settings, "changes": {"training": {"steps": 3}}, "variants": variants})
@@ -83,12 +83,12 @@ def test_variants_are_trained_once_and_reported(tmp_path: Path, capsys: pytest.C
         assert (tmp_path / "docs" / name).read_bytes() == (out / name).read_bytes()
 
 
-def test_a_training_that_fails_is_named_and_not_taken_for_done(
+def test_a_failed_training_is_named_and_not_recorded_as_done(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    strangers = tmp_path / "strangers.parquet"
-    pq.write_table(pa.table({"query": ["mug"], "product_id": [7]}), strangers)
-    assert ablate(tmp_path, strangers) == 1
+    unknown = tmp_path / "unknown.parquet"
+    pq.write_table(pa.table({"query": ["mug"], "product_id": [7]}), unknown)
+    assert ablate(tmp_path, unknown) == 1
     assert "variant 'full': training ended with code 1" in capsys.readouterr().err
     assert not (tmp_path / "out" / "full" / "trained.json").exists()
     assert not (tmp_path / "out" / "ablation.md").exists()
@@ -110,7 +110,7 @@ def test_work_is_done_again_when_its_inputs_change_or_it_was_not_finished(tmp_pa
     assert done == ["first", "another seed", "after the failure"]
 
 
-def test_differences_are_paired_and_to_the_variant_named(tmp_path: Path) -> None:
+def test_differences_are_paired_and_relative_to_compare_with(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     results: Results = {name: {"MRR": rng.random(40)} for name in ("full", "a", "b")}
     against = {"full": "full", "a": "full", "b": "a"}
@@ -131,7 +131,7 @@ def test_differences_are_paired_and_to_the_variant_named(tmp_path: Path) -> None
     assert f"| a | {gaps.mean():.4f} [{low:.4f}, {high:.4f}] |" in (tmp_path / "ablation.md").read_text()
 
 
-def test_nothing_compared_leaves_no_picture(tmp_path: Path) -> None:
+def test_without_comparisons_there_is_no_picture(tmp_path: Path) -> None:
     (tmp_path / "ablation.png").write_bytes(b"of an earlier run")
     alone = [Variant(name="full", settings={}, processes=1, compare_with="full")]
     files = write_ablation([tmp_path], make_tables(alone, {"full": {"MRR": np.array([0.5, 1.0])}}))

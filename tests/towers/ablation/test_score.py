@@ -1,4 +1,4 @@
-"""Scores of a checkpoint, against one product and one query at a time."""
+"""The scores of a checkpoint equal those computed one product and one query at a time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from tokenizers import Tokenizer
 
-from shopwindow.towers.ablation.score import Exam, load_corpus, score_checkpoint
+from shopwindow.towers.ablation.score import JudgingData, load_corpus, score_checkpoint
 from shopwindow.towers.architecture.checkpoint import load_checkpoint, save_checkpoint
 from shopwindow.towers.data.holdout import held_out
 from shopwindow.towers.data.tokenizer import train_tokenizer
@@ -59,12 +59,12 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def measures(catalog: Path, checkpoint: Path) -> dict[str, np.ndarray]:
     corpus, photos = load_corpus(catalog, 16)
-    exam = Exam(corpus=corpus, photos=photos, judgements=JUDGED, same_style=SAME, seed=5)
-    return score_checkpoint(checkpoint, exam, SHARE)
+    data = JudgingData(corpus=corpus, photos=photos, judgements=JUDGED, same_style=SAME, seed=5)
+    return score_checkpoint(checkpoint, data, SHARE)
 
 
 class OneByOne:
-    """The towers, asked one thing at a time."""
+    """The towers, run on one query or product at a time."""
 
     def __init__(self, folder: Path) -> None:
         self.towers = load_checkpoint(folder).towers
@@ -98,28 +98,28 @@ def best(query: np.ndarray, vectors: dict[int, np.ndarray]) -> list[int]:
 
 
 def check(measured: dict[str, np.ndarray], where: str, towers: OneByOne, vectors: dict[int, np.ndarray]) -> None:
-    """nDCG@10 and recall@100 of the judged queries over these products, by definition."""
+    """Check nDCG@10 and recall@100 of the judged queries over these products against their definitions."""
     gains, recalls = [], []
     for query, relevant in zip(JUDGED.queries, JUDGED.relevant, strict=True):
-        wanted = relevant & vectors.keys()
-        if wanted:
+        answers = relevant & vectors.keys()
+        if answers:
             ranked = best(towers.query(query), vectors)
-            gain = sum(1 / log2(place + 2) for place, product in enumerate(ranked[:10]) if product in wanted)
-            gains.append(gain / sum(1 / log2(place + 2) for place in range(min(10, len(wanted)))))
-            recalls.append(len(wanted & set(ranked[:100])) / len(wanted))
+            gain = sum(1 / log2(place + 2) for place, product in enumerate(ranked[:10]) if product in answers)
+            gains.append(gain / sum(1 / log2(place + 2) for place in range(min(10, len(answers)))))
+            recalls.append(len(answers & set(ranked[:100])) / len(answers))
     assert measured[f"nDCG@10, {where}"] == pytest.approx(gains, abs=1e-6)
     assert measured[f"recall@100, {where}"] == pytest.approx(recalls)
     assert gains
 
 
-def test_titles_and_photos_of_all_products_and_of_the_unseen(measures: dict[str, np.ndarray], towers: OneByOne) -> None:
+def test_quality_over_all_products_and_over_unseen_ones(measures: dict[str, np.ndarray], towers: OneByOne) -> None:
     vectors = {product: towers.product(TITLES[row], row) for row, product in enumerate(IDS)}
     check(measures, "all products", towers, vectors)
     unseen = dict(zip(IDS, held_out(np.array(IDS), SHARE), strict=True))
     check(measures, "unseen products", towers, {product: v for product, v in vectors.items() if unseen[product]})
 
 
-def test_titles_without_their_colours_with_photos_and_without(
+def test_quality_without_colour_words_with_photos_and_without(
     measures: dict[str, np.ndarray], towers: OneByOne
 ) -> None:
     bare = [" ".join(word for word in title.split() if word not in COLOURS) for title in TITLES]
@@ -129,9 +129,7 @@ def test_titles_without_their_colours_with_photos_and_without(
     check(measures, "no colour words, no photos", towers, hidden)
 
 
-def test_same_style_products_of_all_triggers_and_of_the_unseen(
-    measures: dict[str, np.ndarray], towers: OneByOne
-) -> None:
+def test_same_style_mrr_of_all_triggers_and_of_unseen_ones(measures: dict[str, np.ndarray], towers: OneByOne) -> None:
     vectors = {product: towers.product(TITLES[row], row) for row, product in enumerate(IDS)}
     ranks = {}
     for trigger, others in SAME.items():
@@ -155,13 +153,13 @@ def test_composed_queries_of_a_photo_and_a_colour(measures: dict[str, np.ndarray
     assert measures["composed, both in the first 10"] == pytest.approx(shares)
 
 
-def test_what_has_no_data_is_left_out(tmp_path: Path, checkpoint: Path) -> None:
+def test_measures_without_data_are_left_out(tmp_path: Path, checkpoint: Path) -> None:
     file = tmp_path / "products.parquet"
     pq.write_table(pa.table({"product_id": IDS, "title": TITLES}), file)
     corpus, photos = load_corpus(file, 16)
     assert photos == {}
-    exam = Exam(corpus=corpus, photos=photos, judgements=JUDGED, same_style={}, seed=0)
-    assert set(score_checkpoint(checkpoint, exam)) == {
+    data = JudgingData(corpus=corpus, photos=photos, judgements=JUDGED, same_style={}, seed=0)
+    assert set(score_checkpoint(checkpoint, data)) == {
         f"{metric}, {where}"
         for metric in ("nDCG@10", "recall@100")
         for where in ("all products", "no colour words", "no colour words, no photos")

@@ -1,4 +1,4 @@
-"""Specs of ablations: how settings merge, and what is refused before anything is trained."""
+"""Specs of ablations: how settings merge, and which specs are refused before training."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_the_base_may_be_a_file_beside_the_spec(tmp_path: Path) -> None:
     assert read_spec(write(tmp_path, base="small.json"))[0].settings == BASE
 
 
-def test_the_specs_of_the_repository_can_be_read() -> None:
+def test_the_spec_in_configs_can_be_read() -> None:
     variants = read_spec(ROOT / "shopwindow" / "towers" / "configs" / "ablation.json")
     assert variants[0].name == FULL
     assert len({json.dumps([variant.settings, variant.processes]) for variant in variants}) == len(variants)
@@ -62,20 +62,20 @@ def test_the_specs_of_the_repository_can_be_read() -> None:
             {"changes": {"steps": 5}},
             r"spec\.json: changes: unknown keys \['steps'\]; known: \['towers', 'training', 'vocab_",
         ),
-        ({"variants": {}}, r"needs base and at least one of variants"),
+        ({"variants": {}}, r"needs base, and at least one variant in variants"),
         ({"base": {**BASE, "speed": 5}}, r"variant 'full': base: unknown keys \['speed'\]"),
-        ({"base": {"towers": SIZES, "training": {}}}, r"variant 'full': its settings lack 'vocab_size'"),
+        ({"base": {"towers": SIZES, "training": {}}}, r"variant 'full': the settings lack 'vocab_size'"),
         ({"base": {"towers": SIZES, "training": {}, "vocab_size": 9}}, r"variant 'full': .*'steps'"),
         ({"variants": {"full": {}, "x": {"speed": 5}}}, r"variant 'x': unknown keys \['speed'\]"),
         ({"variants": {"full": {}, "x": {"towers": {"speed": 5}}}}, r"variant 'x': towers: unknown keys \['speed'\]"),
         ({"variants": {"full": {}, "x": {"training": {"speed": 5}}}}, r"'x': training: unknown keys \['speed'\]"),
         ({"variants": {"full": {}, "x": {"towers": {"heads": 5}}}}, r"variant 'x': heads: must divide"),
         ({"variants": {"full": {}, "x": {"processes": 0}}}, r"variant 'x': processes must be a whole number from 1"),
-        ({"variants": {"x": {}}}, r"variant 'x': compare_with must be one of \['x'\]: 'full'"),
-        ({"variants": {"full": {}, "x": {"training": {"hold_out": 0.2}}}}, r"the same everywhere, .*: \[0\.0, 0\.2\]"),
-        ({"variants": {"full": {}, "../x": {}}}, r"variant '\.\./x': must be fit to name a folder"),
+        ({"variants": {"x": {}}}, r"variant 'x': compare_with must be one of \['x'\], got 'full'"),
+        ({"variants": {"full": {}, "x": {"training": {"hold_out": 0.2}}}}, r"hold_out must .* got \[0\.0, 0\.2\]"),
+        ({"variants": {"full": {}, "../x": {}}}, r"variant '\.\./x': the name must be usable as a folder name"),
     ],
 )
-def test_what_cannot_be_trained_is_refused(tmp_path: Path, spec: dict[str, Any], message: str) -> None:
+def test_an_invalid_spec_is_refused(tmp_path: Path, spec: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         read_spec(write(tmp_path, **spec))

@@ -1,4 +1,4 @@
-"""Tiny untrained CLIP, Chinese-CLIP and SigLIP folders, as their publishers would lay them out."""
+"""Tiny untrained CLIP, Chinese-CLIP and SigLIP folders in the layout of the published models."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ VISION = {**TOWER, "image_size": SIDE, "patch_size": 16}
 
 
 def clip(folder: Path, *, text: dict[str, Any]) -> None:
-    """A CLIP whose padding is its end-of-text token, of the highest id as in the published ones."""
+    """Write a CLIP that pads with the end-of-text token, which has the highest id as in the published models."""
     special = ["<unk>", "<start>", "<end>"]
     tokens = ["<unk>", *WORDS, "<start>", "<end>"]
     text = {**TOWER, "vocab_size": len(tokens), "max_position_embeddings": 12, "bos_token_id": 11, **text}
@@ -43,7 +43,7 @@ def chinese_clip(folder: Path) -> None:
 
 
 def siglip(folder: Path) -> None:
-    """Padded with its end-of-text token, which the config does not say."""
+    """Write a SigLIP that pads with the end-of-text token. Its config does not say so."""
     special = ["<unk>", "</s>"]
     tokens = ["<unk>", *WORDS, "</s>"]
     text = {**TOWER, "vocab_size": len(tokens), "max_position_embeddings": 12}
@@ -78,7 +78,7 @@ SOURCES: dict[str, Callable[[Path], None]] = {
 
 
 def write_published(kind: str, folder: Path) -> Path:
-    """Write one of SOURCES, always with the same weights."""
+    """Write one of SOURCES, with the same weights every time."""
     torch.manual_seed(1)
     SOURCES[kind](folder)
     return folder

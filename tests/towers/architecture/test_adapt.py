@@ -1,4 +1,4 @@
-"""Adapted dual encoders: what transformers computes, from PyTorch, from ONNX graphs and from a whole pipeline."""
+"""Adapted dual encoders compute what transformers computes: in PyTorch, as ONNX graphs and in a whole pipeline."""
 
 from __future__ import annotations
 
@@ -47,24 +47,24 @@ def source(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(scope="module")
 def checkpoint(source: Path) -> Checkpoint:
-    """The same, adapted with a title weight of 0.3 and read back."""
+    """The same model, adapted with a title weight of 0.3 and read back."""
     adapt(source, source.parent / "checkpoint", title_weight=0.3)
     return load_checkpoint(source.parent / "checkpoint")
 
 
 @pytest.fixture(scope="module")
 def published(source: Path) -> Any:
-    """What transformers makes of the source, with its own choice of attention."""
+    """The source as transformers loads it, with the attention that transformers chooses."""
     return AutoModel.from_pretrained(source).eval()
 
 
 def rows(*tensors: torch.Tensor) -> np.ndarray:
-    """Normalised rows."""
+    """Return the rows with length one."""
     return torch.nn.functional.normalize(torch.cat(tensors), dim=1).numpy()
 
 
 def text_features(published: Any, source: Path, texts: list[str]) -> np.ndarray:
-    """transformers' text features, one text at a time; SigLIP's padded as its documentation asks."""
+    """Return the text features of transformers, one text at a time. SigLIP's texts are padded as it documents."""
     tokenizer = Tokenizer.from_file(str(source / "tokenizer.json"))
     limit = published.config.text_config.max_position_embeddings
     tokenizer.enable_truncation(limit)
@@ -105,7 +105,7 @@ def product(checkpoint: Checkpoint, batch: int, present: tuple[int, int]) -> tup
 
 
 @pytest.mark.parametrize("pad_to", [None, 12], ids=["longest", "full"])
-def test_a_batch_of_queries_is_what_transformers_makes_of_each_alone(
+def test_a_batch_of_queries_equals_each_query_alone_in_transformers(
     source: Path, checkpoint: Checkpoint, published: Any, pad_to: int | None
 ) -> None:
     expected = text_features(published, source, TEXTS)
@@ -117,19 +117,17 @@ def test_a_batch_of_queries_is_what_transformers_makes_of_each_alone(
     assert np.abs(found - expected).max() < CLOSE
 
 
-@pytest.mark.parametrize("text", TEXTS)
-def test_a_query_alone_is_what_transformers_makes_of_it(
-    source: Path, checkpoint: Checkpoint, published: Any, text: str
-) -> None:
-    found = embed(checkpoint, *tokens(checkpoint, [text])).numpy()
-    assert np.abs(found - text_features(published, source, [text])).max() < CLOSE
+def test_a_single_query_equals_the_one_in_transformers(source: Path, checkpoint: Checkpoint, published: Any) -> None:
+    for text in TEXTS:
+        found = embed(checkpoint, *tokens(checkpoint, [text])).numpy()
+        assert np.abs(found - text_features(published, source, [text])).max() < CLOSE
 
 
-def test_what_stands_behind_a_text_does_not_matter(checkpoint: Checkpoint) -> None:
+def test_ids_in_the_padding_do_not_matter(checkpoint: Checkpoint) -> None:
     ids, mask = tokens(checkpoint, TEXTS)
     assert (mask == 0).any()
-    for behind in (0, 5, 2**31 - 1):
-        other = np.where(mask, ids, np.int32(behind))
+    for padding in (0, 5, 2**31 - 1):
+        other = np.where(mask, ids, np.int32(padding))
         assert torch.equal(embed(checkpoint, other, mask), embed(checkpoint, ids, mask))
 
 
@@ -145,7 +143,7 @@ def test_a_text_over_the_limit_is_cut_and_keeps_its_special_tokens(
         assert np.abs(found - text_features(published, source, ["red mug " * 60])).max() < CLOSE
 
 
-def test_a_photo_alone_is_what_transformers_makes_of_its_pixels(checkpoint: Checkpoint, published: Any) -> None:
+def test_a_photo_alone_equals_the_image_features_of_transformers(checkpoint: Checkpoint, published: Any) -> None:
     expected = image_features(published, random_pixels(3))
     assert np.abs(expected[0] - expected[1:]).max(axis=1).min() > 0.05
     found, weights = embed(checkpoint, *product(checkpoint, 3, (0, 1)))
@@ -153,7 +151,7 @@ def test_a_photo_alone_is_what_transformers_makes_of_its_pixels(checkpoint: Chec
     assert weights.tolist() == [[0.0, 1.0]] * 3
 
 
-def test_a_title_alone_is_what_the_same_words_are_as_a_query(checkpoint: Checkpoint) -> None:
+def test_a_title_alone_equals_the_same_words_as_a_query(checkpoint: Checkpoint) -> None:
     inputs = product(checkpoint, 3, (1, 0))
     found, weights = embed(checkpoint, *inputs)
     assert np.abs(found - embed(checkpoint, *inputs[:2])).max() < CLOSE
@@ -169,21 +167,22 @@ def test_title_and_photo_are_added_by_their_weights(source: Path, checkpoint: Ch
     assert weights.numpy() == pytest.approx(np.array([[0.3, 0.7]] * 3))
 
 
-@pytest.mark.parametrize("mask", [0, 1, 7])
-def test_what_an_absent_title_holds_does_not_matter(checkpoint: Checkpoint, mask: int) -> None:
-    ids, seen, pixels, present = product(checkpoint, 3, (0, 1))
-    wild = (np.full_like(ids, 2**31 - 1), np.full_like(seen, mask), pixels, present)
-    assert torch.equal(embed(checkpoint, *wild)[0], embed(checkpoint, ids, seen, pixels, present)[0])
+def test_the_content_of_an_absent_title_does_not_matter(checkpoint: Checkpoint) -> None:
+    ids, mask, pixels, present = product(checkpoint, 3, (0, 1))
+    expected = embed(checkpoint, ids, mask, pixels, present)[0]
+    for value in (0, 1, 7):
+        junk = (np.full_like(ids, 2**31 - 1), np.full_like(mask, value), pixels, present)
+        assert torch.equal(embed(checkpoint, *junk)[0], expected)
 
 
-def test_what_an_absent_photo_holds_does_not_matter(checkpoint: Checkpoint) -> None:
+def test_the_content_of_an_absent_photo_does_not_matter(checkpoint: Checkpoint) -> None:
     ids, mask, pixels, present = product(checkpoint, 3, (1, 0))
     assert torch.equal(
         embed(checkpoint, ids, mask, 255 - pixels, present)[0], embed(checkpoint, ids, mask, pixels, present)[0]
     )
 
 
-# The old rule of pooling is exported by the whole pass below.
+# "clip-old", with the old pooling rule, is exported in the last test of this file.
 @pytest.mark.parametrize("source", ["clip", "chinese_clip", "siglip"], indirect=True)
 def test_the_graphs_compute_the_same_at_every_batch_and_length(checkpoint: Checkpoint, tmp_path: Path) -> None:
     export_query_tower(checkpoint.towers, tmp_path / "query.onnx")
@@ -202,7 +201,7 @@ def test_the_graphs_compute_the_same_at_every_batch_and_length(checkpoint: Check
                     assert np.abs(array - tensor.numpy()).max() < CLOSE
 
 
-def test_a_checkpoint_is_the_four_files_and_the_same_every_time(source: Path, checkpoint: Checkpoint) -> None:
+def test_adapting_again_gives_the_same_four_files(source: Path, checkpoint: Checkpoint) -> None:
     assert sorted(file.name for file in checkpoint.folder.iterdir()) == sorted(FILES)
     adapt(source, checkpoint.folder, title_weight=0.3)
     assert load_checkpoint(checkpoint.folder).tower_hash == checkpoint.tower_hash
@@ -221,7 +220,9 @@ def test_weights_in_half_precision_become_float32_towers(tmp_path: Path) -> None
     assert torch.equal(towers.state_dict()["product.title.projection.weight"], half.float())
 
 
-def test_exported_and_indexed_it_retrieves(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_adapted_checkpoint_is_exported_indexed_and_retrieves(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     source = write_published("clip-old", tmp_path / "source")
     assert main(["adapt", str(source), "--out", str(tmp_path / "checkpoint"), "--title-weight", "0.4"]) == 0
     assert f"wrote {tmp_path / 'checkpoint'}" in capsys.readouterr().out
@@ -245,4 +246,4 @@ def test_exported_and_indexed_it_retrieves(tmp_path: Path, capsys: pytest.Captur
     order = np.argsort(-scores, axis=1)
     assert found.product_ids[:, :5].tolist() == (7 + order).tolist()
     assert found.scores[:, :5] == pytest.approx(np.take_along_axis(scores, order, 1), abs=1e-4)
-    assert found.product_ids[0, 0] == 11  # the only product that is its title alone is that very query
+    assert found.product_ids[0, 0] == 11  # the product without a photo, whose title is this query

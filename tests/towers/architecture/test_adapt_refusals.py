@@ -1,4 +1,4 @@
-"""What `adapt` refuses, and what it leaves alone."""
+"""What `adapt` refuses, and what it does not overwrite."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.towers.small import small_towers
 
 @pytest.fixture
 def clip_source(tmp_path: Path) -> Path:
-    """A CLIP that a test may spoil."""
+    """A CLIP that a test may change."""
     return write_published("clip", tmp_path / "source")
 
 
@@ -28,17 +28,17 @@ def edit(file: Path, **changes: object) -> None:
     file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
 
 
-def test_another_kind_of_model_is_refused_with_the_kinds_that_work(clip_source: Path, tmp_path: Path) -> None:
+def test_an_unsupported_model_type_is_refused_and_the_supported_ones_named(clip_source: Path, tmp_path: Path) -> None:
     edit(clip_source / "config.json", model_type="blip")
     with pytest.raises(ValueError, match=r"model_type must be one of clip, chinese_clip, siglip, got 'blip'"):
         adapt(clip_source, tmp_path / "checkpoint")
     assert not (tmp_path / "checkpoint").exists()
 
 
-def test_pickled_weights_are_refused_and_the_way_out_is_named(clip_source: Path, tmp_path: Path) -> None:
+def test_pickled_weights_are_refused_with_a_hint(clip_source: Path, tmp_path: Path) -> None:
     torch.save(load_file(clip_source / "model.safetensors"), clip_source / "pytorch_model.bin")
     (clip_source / "model.safetensors").unlink()
-    with pytest.raises(ValueError, match=r"only as pytorch_model\.bin, a pickle.*refused.*save_pretrained"):
+    with pytest.raises(ValueError, match=r"only as pytorch_model\.bin; such a pickle.*refused.*save_pretrained"):
         adapt(clip_source, tmp_path / "checkpoint")
 
 
@@ -49,11 +49,11 @@ def test_a_missing_file_is_named(clip_source: Path, tmp_path: Path, name: str) -
         adapt(clip_source, tmp_path / "checkpoint")
 
 
-def test_weights_that_lack_a_part_are_refused(clip_source: Path, tmp_path: Path) -> None:
+def test_incomplete_weights_are_refused(clip_source: Path, tmp_path: Path) -> None:
     weights = load_file(clip_source / "model.safetensors")
     del weights["visual_projection.weight"]
     save_file(weights, clip_source / "model.safetensors", {"format": "pt"})
-    with pytest.raises(ValueError, match=r"its weights lack visual_projection\.weight"):
+    with pytest.raises(ValueError, match=r"the weights lack visual_projection\.weight"):
         adapt(clip_source, tmp_path / "checkpoint")
 
 
@@ -69,11 +69,11 @@ def test_weights_that_lack_a_part_are_refused(clip_source: Path, tmp_path: Path)
                     "sep": ["<start>", 11],
                 }
             },
-            "ends a text with the id 11, the model pools at eos_token_id 12",
+            "ends a text with the id 11, but the model pools at eos_token_id 12",
         ),
         (
             {"model": {"type": "WordLevel", "unk_token": "<unk>", "vocab": {"<unk>": 0, "red": 13}}},
-            "holds the id 13, the model's vocab_size is 13",
+            "holds the id 13, but the model's vocab_size is 13",
         ),
     ],
     ids=["no special tokens", "another end", "too large"],
@@ -94,7 +94,7 @@ def test_a_title_weight_that_would_leave_products_without_embedding_is_refused(
         adapt(clip_source, tmp_path / "checkpoint", title_weight=weight)
 
 
-def test_the_source_and_other_models_are_not_written_over(clip_source: Path, tmp_path: Path) -> None:
+def test_the_source_and_other_models_are_not_overwritten(clip_source: Path, tmp_path: Path) -> None:
     shutil.copytree(clip_source, tmp_path / "other")
     for out in (clip_source, tmp_path / "other"):
         before = {file.name: file.read_bytes() for file in out.iterdir()}
@@ -103,7 +103,7 @@ def test_the_source_and_other_models_are_not_written_over(clip_source: Path, tmp
         assert {file.name: file.read_bytes() for file in out.iterdir()} == before
 
 
-def test_without_transformers_own_towers_load_and_adapted_ones_say_what_to_install(
+def test_without_transformers_only_adapted_towers_fail_and_say_what_to_install(
     clip_source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     adapt(clip_source, tmp_path / "adapted")

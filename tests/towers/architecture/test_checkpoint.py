@@ -1,4 +1,4 @@
-"""Checkpoint folders: what is saved is what is loaded, and any change shows."""
+"""Checkpoint folders: loading gives what was saved, and the hash shows any change."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def edit(file: Path, **changes: object) -> None:
     file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
 
 
-def test_what_is_loaded_computes_what_was_saved(folder: Path) -> None:
+def test_loaded_towers_compute_the_same_as_the_saved_ones(folder: Path) -> None:
     saved, loaded = small_towers(), load_checkpoint(folder)
     ids = torch.randint(0, 40, (3, 5), dtype=torch.int32)
     pixels = torch.randint(0, 256, (3, 16, 16, 3), dtype=torch.uint8)
@@ -38,7 +38,7 @@ def test_what_is_loaded_computes_what_was_saved(folder: Path) -> None:
         assert torch.equal(loaded.towers.product(*product)[0], saved.product(*product)[0])
 
 
-def test_mean_and_standard_deviation_of_the_pixels_travel_with_the_checkpoint(tmp_path: Path) -> None:
+def test_a_checkpoint_keeps_the_mean_and_standard_deviation_of_pixels(tmp_path: Path) -> None:
     towers = small_towers(image_mean=(0.1, 0.2, 0.3), image_std=(0.4, 0.5, 0.6))
     save_checkpoint(tmp_path, towers, train_tokenizer(["red mug"], 40))
     pixels = torch.randint(0, 256, (1, 16, 16, 3), dtype=torch.uint8)
@@ -49,7 +49,7 @@ def test_mean_and_standard_deviation_of_the_pixels_travel_with_the_checkpoint(tm
     assert torch.allclose(loaded.product.image.patches(pixels), expected, atol=1e-5)
 
 
-def test_the_same_checkpoint_saved_twice_has_one_hash(folder: Path, tmp_path: Path) -> None:
+def test_the_same_checkpoint_saved_twice_has_the_same_hash(folder: Path, tmp_path: Path) -> None:
     loaded = load_checkpoint(folder)
     save_checkpoint(tmp_path / "again", small_towers(), train_tokenizer(["red mug", "blue lamp"], 40))
     assert load_checkpoint(tmp_path / "again").tower_hash == loaded.tower_hash == hash_checkpoint(folder)
@@ -78,7 +78,7 @@ def test_a_missing_file_is_named(folder: Path, name: str) -> None:
         load_checkpoint(folder)
 
 
-def test_an_unknown_key_of_the_config_is_refused_with_the_known_ones(folder: Path) -> None:
+def test_an_unknown_config_key_is_refused_and_the_known_ones_named(folder: Path) -> None:
     edit(folder / "config.json", hiden_size=16)
     with pytest.raises(ValueError, match=r"unknown keys \['hiden_size'\]; known: .*'hidden_size'"):
         load_checkpoint(folder)
@@ -91,7 +91,7 @@ def test_weights_that_do_not_fit_the_config_are_refused(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("change", ["missing", "unknown"])
-def test_weights_by_other_names_are_refused(folder: Path, change: str) -> None:
+def test_missing_or_unknown_weights_are_refused(folder: Path, change: str) -> None:
     weights = load_file(folder / "model.safetensors")
     moved = weights.pop("product.no_title")
     if change == "unknown":

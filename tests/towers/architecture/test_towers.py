@@ -1,4 +1,4 @@
-"""What the towers promise: unit vectors, no influence of padding, and modalities that may be missing."""
+"""The towers give unit vectors, ignore padding, and accept products without a title or without a photo."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def towers() -> Towers:
 
 
 def products(batch: int, tokens: int, seed: int = 1) -> tuple[Tensor, Tensor, Tensor]:
-    """Random title ids, full masks and pixels."""
+    """Return random title ids, full masks and random pixels."""
     generator = torch.Generator().manual_seed(seed)
     ids = torch.randint(0, 40, (batch, tokens), generator=generator, dtype=torch.int32)
     pixels = torch.randint(0, 256, (batch, 16, 16, 3), generator=generator, dtype=torch.uint8)
@@ -56,7 +56,7 @@ def test_product_embeddings_have_length_one(towers: Towers, title: bool, image: 
 
 
 @torch.inference_mode()
-def test_what_stands_in_the_padding_does_not_matter(towers: Towers) -> None:
+def test_ids_in_the_padding_do_not_matter(towers: Towers) -> None:
     ids, mask, pixels = products(4, 3)
     junk, _, _ = products(4, 3, seed=9)
     padded, padded_mask = torch.cat([ids, junk], 1), torch.cat([mask, torch.zeros_like(mask)], 1)
@@ -65,12 +65,12 @@ def test_what_stands_in_the_padding_does_not_matter(towers: Towers) -> None:
     assert (
         towers.product(padded, padded_mask, pixels, both)[0] - towers.product(ids, mask, pixels, both)[0]
     ).abs().max() < CLOSE
-    # The same tokens unmasked do matter, or the lines above would prove nothing.
+    # Unmasked, the same tokens do matter. Otherwise the lines above would prove nothing.
     assert (towers.query(padded, torch.ones_like(padded)) - towers.query(ids, mask)).abs().max() > 1e-3
 
 
 @torch.inference_mode()
-def test_a_row_does_not_depend_on_its_batch_mates(towers: Towers) -> None:
+def test_a_row_does_not_depend_on_the_rest_of_its_batch(towers: Towers) -> None:
     ids, mask, pixels = products(6, 5)
     masks = torch.tensor([[1.0, 1.0], [1.0, 0.0], [0.0, 1.0]]).repeat(2, 1)
     together, weights = towers.product(ids, mask, pixels, masks)
@@ -89,13 +89,13 @@ def test_the_order_of_words_matters(towers: Towers) -> None:
 
 
 @torch.inference_mode()
-def test_patches_are_read_from_normalised_pixels_where_the_photo_has_them(towers: Towers) -> None:
+def test_a_pixel_changes_the_patch_that_it_is_in(towers: Towers) -> None:
     image = towers.product.image
     pixels = torch.full((1, 16, 16, 3), 90, dtype=torch.uint8)
     before = image.patches(pixels)[0]  # top left, top right, bottom left, bottom right
     pixels[0, 2, 13] = torch.tensor([255, 0, 51], dtype=torch.uint8)
     after = image.patches(pixels)[0]
-    # The norms take the whole photo together, so the others change a little too.
+    # The norms cover the whole photo, so the other patches change a little too.
     changes = (before - after).abs().sum(dim=1)
     assert changes[1] > 3 * changes[[0, 2, 3]].max()
     normalised = ((pixels / 255 - 0.5) / 0.5).permute(0, 3, 1, 2)  # mean and deviation 0.5 of each channel
@@ -103,7 +103,7 @@ def test_patches_are_read_from_normalised_pixels_where_the_photo_has_them(towers
 
 
 @torch.inference_mode()
-def test_nothing_of_a_hidden_patch_is_seen_from_any_patch(towers: Towers) -> None:
+def test_no_patch_depends_on_the_pixels_of_a_hidden_one(towers: Towers) -> None:
     image = towers.product.image
     hidden = torch.tensor([[False, True, False, False]])
     pixels = torch.randint(0, 256, (1, 16, 16, 3), dtype=torch.uint8)
@@ -125,7 +125,9 @@ def test_nothing_of_a_hidden_patch_is_seen_from_any_patch(towers: Towers) -> Non
     ],
     ids=["empty", "full", "holes", "out of vocabulary", "another length"],
 )
-def test_a_missing_title_is_its_learned_stand_in(towers: Towers, ids: list[list[int]], mask: list[list[int]]) -> None:
+def test_a_missing_title_is_replaced_by_its_stand_in(
+    towers: Towers, ids: list[list[int]], mask: list[list[int]]
+) -> None:
     _, _, pixels = products(1, 1)
     tower, only_image = towers.product, modalities(False, True, 1)
     found, weights = tower(
@@ -139,7 +141,7 @@ def test_a_missing_title_is_its_learned_stand_in(towers: Towers, ids: list[list[
 
 @torch.inference_mode()
 @pytest.mark.parametrize("value", [0, 255, None])
-def test_a_missing_photo_is_its_learned_stand_in(towers: Towers, value: int | None) -> None:
+def test_a_missing_photo_is_replaced_by_its_stand_in(towers: Towers, value: int | None) -> None:
     ids, mask, pixels = products(2, 4)
     if value is not None:
         pixels = torch.full_like(pixels, value)
@@ -152,7 +154,7 @@ def test_a_missing_photo_is_its_learned_stand_in(towers: Towers, value: int | No
 
 
 @pytest.mark.parametrize(("name", "mask"), [("no_title", (False, True)), ("no_image", (True, False))])
-def test_the_stand_in_counts_only_while_its_modality_is_missing(name: str, mask: tuple[bool, bool]) -> None:
+def test_a_stand_in_counts_only_if_its_modality_is_missing(name: str, mask: tuple[bool, bool]) -> None:
     towers, inputs = small_towers(), products(2, 4)
     with torch.inference_mode():
         missing, _ = towers.product(*inputs, modalities(*mask, 2))
@@ -172,7 +174,7 @@ def test_modality_weights_sum_to_one(towers: Towers) -> None:
 @pytest.mark.parametrize(
     ("modality", "weights"), [((1.0, 0.0), [[1.0, 0.0]] * 3), ((0.0, 1.0), [[0.0, 1.0]] * 3)], ids=["title", "photo"]
 )
-def test_the_exported_graph_ignores_whatever_an_absent_modality_holds(
+def test_the_exported_graph_ignores_the_content_of_an_absent_modality(
     repository: Path, modality: tuple[float, float], weights: list[list[float]]
 ) -> None:
     size = Bundle.read(repository).image_size

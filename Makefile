@@ -12,11 +12,14 @@ CODE := $(shell find export shopwindow -name '*.py' -not -path '*/cli/*' -not -p
 .DELETE_ON_ERROR:
 # A live index: what fails after it was published, or taken back, must not take it away from its servers.
 .PRECIOUS: $(INDEX)/CURRENT
-.PHONY: install demo serve test gpu-check bench bench-index soak lint format clean
+.PHONY: help install demo serve test test-fast coverage gpu-check bench bench-index soak lint format pre-commit clean
 
-install: $(READY)
+help:  ## list these targets
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1@\2/p' $(MAKEFILE_LIST) | awk -F@ '{ printf "make %-12s %s\n", $$1, $$2 }'
 
-$(READY): requirements.txt pyproject.toml client/pyproject.toml
+install: $(READY)  ## make .venv with everything that the other targets need
+
+$(READY): requirements.txt pyproject.toml setup.py client/pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --requirement requirements.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable client --editable .
@@ -32,22 +35,22 @@ $(REPOSITORY)/bundle.json: $(SHOP)/products.parquet $(wildcard shopwindow/demo/c
 $(INDEX)/CURRENT: $(REPOSITORY)/bundle.json $(SHOP)/products.parquet
 	$(BIN)/shopwindow index --repository $(REPOSITORY) --out $(INDEX)
 
-demo: $(INDEX)/CURRENT
+demo: $(INDEX)/CURRENT  ## start a real Triton on a made-up shop, search it, update it, measure it, stop
 	$(BIN)/python -m shopwindow.demo.run
 
-serve: $(INDEX)/CURRENT
+serve: $(INDEX)/CURRENT  ## keep the demo's server up, until Ctrl-C
 	$(BIN)/shopwindow serve --repository $(REPOSITORY) --index $(INDEX)
 
 # Two at once what computes; one after the other what serves, where some tests plant delays and look for them.
 SERVING_TESTS := tests/cli tests/client tests/indexing/full_build/test_embedders.py tests/loadtests tests/server tests/whole_server
-test: $(READY)
+test: $(READY)  ## the whole test suite, against real servers
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(SERVING_TESTS:%=--ignore=%)
 	$(BIN)/python -m pytest $(SERVING_TESTS)
 
 # On a machine with a GPU; docs/benchmarks.md gets the figures. GPU_PYTHON names an interpreter with libraries of its own,
 # where there is no internet to install any: see loadtests/shopwindow_loadtests/gpu/parts.py.
 GPU_PYTHON ?= $(BIN)/python
-gpu-check: $(if $(filter $(BIN)/python,$(GPU_PYTHON)),$(READY))
+gpu-check: $(if $(filter $(BIN)/python,$(GPU_PYTHON)),$(READY))  ## measure what a machine with a GPU does with all this
 	$(GPU_PYTHON) -m shopwindow_loadtests.gpu $(GPU_CHECK_ARGS)
 
 # Towers of 6 layers x 384 and 200,000 products, made from the titles of a catalogue.
@@ -59,25 +62,25 @@ $(STAND)/.made: $(STAND_TITLES) $(TEMPLATES) $(CODE) | $(READY)
 	touch $@
 
 # Against FastAPI, pytriton and BentoML, and the targets of serving: 25 minutes on a machine that does nothing else.
-bench: $(STAND)/.made
+bench: $(STAND)/.made  ## against FastAPI, pytriton and BentoML on the same work: 25 minutes
 	$(BIN)/python -m shopwindow_loadtests.peers --repository $(STAND)/model_repository --index $(STAND)/index --queries $(STAND)/queries.txt $(BENCH_ARGS)
 
 # 1 and 5 million vectors: hours on two cores, 23 GB of memory; what is under build/bench is not measured again.
-bench-index: $(READY)
+bench-index: $(READY)  ## indexes of 1 and 5 million vectors: hours
 	$(BIN)/python -m shopwindow_loadtests.index_bench $(BENCH_ARGS)
 
 # 50 swaps, 20 rollbacks, 100 updates under load, then kills: ten to thirty minutes on two cores that do nothing else.
-soak: $(REPOSITORY)/bundle.json
+soak: $(REPOSITORY)/bundle.json  ## swaps, rollbacks, updates and kills under load: PASS or FAIL, 10 to 30 minutes
 	$(BIN)/python -m shopwindow_loadtests.soak --repository $(REPOSITORY) $(SOAK_ARGS)
 
-lint: $(READY)
+lint: $(READY)  ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: $(READY)
+format: $(READY)  ## put the code into the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-clean:
+clean:  ## remove build/, with the demo's shop, repository and index
 	rm -rf build

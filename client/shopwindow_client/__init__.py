@@ -1,4 +1,4 @@
-"""Thin gRPC client of a Shopwindow server: numpy and tritonclient only."""
+"""A thin gRPC client of a Shopwindow server. It needs numpy and tritonclient only."""
 
 from __future__ import annotations
 

@@ -1,34 +1,30 @@
-"""The public calls of a client, declared once for both twins."""
+"""The public calls that both clients share, and how a client is made."""
 
-# `_run` gives a result or a coroutine, as the twin decides; no type can say that of one method.
+# `_run` returns a result or a coroutine, depending on the client. No type can say that of one method.
 # mypy: disable-error-code="no-any-return"
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import grpc
-import numpy.typing as npt
 
 from ._calls import Calls
-from ._compose import Part
+from ._searches import ResultsT, Searches
 from ._sending.engine import Engine
 from ._sending.retries import Hedge, Retry
 from ._sending.throttling import Throttle
 from ._values.deadline import check_timeout
 from ._values.errors import InvalidRequest
-from ._values.options import CallDefaults, CallOptions, Connection, SearchOptions, Tls, check_headers
+from ._values.options import CallDefaults, Connection, Tls, check_headers
 from ._values.requests import ImageSource, Product
 
 if TYPE_CHECKING:
-    from typing_extensions import Unpack
-
     from ._in_process import InProcess
 
-# What the calls return: the thing itself, or a coroutine that gives it.
-ResultsT = TypeVar("ResultsT")
+# What the calls return, or a coroutine that returns it.
 VectorsT = TypeVar("VectorsT")
 ProductsT = TypeVar("ProductsT")
 InfoT = TypeVar("InfoT")
@@ -37,35 +33,8 @@ HealthT = TypeVar("HealthT")
 DEFAULT_RETRY = Retry()
 
 
-class BaseClient(ABC, Generic[ResultsT, VectorsT, ProductsT, InfoT, HealthT]):
-    """A client of one Shopwindow server, or of all the replicas behind one name.
-
-    Make one, keep it for the life of the process, and close it. Nothing is sent before the first call.
-
-    Args:
-        url: `host:port` of the server's gRPC service, with no scheme. `dns:///host:port` asks all addresses behind
-            the name in turn (round robin), as does a list, `ipv4:10.0.0.1:8001,10.0.0.2:8001`. Or an `InProcess`.
-        timeout_s: Deadline of a whole call in seconds, unless the call brings its own.
-        max_concurrent: How many parts of long calls are in flight at once, over the whole client. A call that fits
-            the server's batch is one part and is never held back by this.
-        retry: When to send again what was not carried out; None for never.
-        hedge: When to send a second time what is slow to answer; None for never.
-        throttle: How much to send on to a server that refuses requests; None for all.
-        tls: Encrypts the connection; None for plain text.
-        credentials: The same as gRPC's own object, instead of `tls`.
-        token: A bearer token, or a function that returns the one of the moment. Needs an encrypted connection.
-        headers: gRPC metadata of every call, names in lower case.
-        compression: "gzip" or "deflate"; None for none, which is right unless photos or the network are slow.
-        traceparent: A function that returns the W3C trace context of the moment, or None.
-        channel_options: Further options of gRPC's channel, such as `{"grpc.keepalive_time_ms": 300_000}`; they win
-            over the client's own.
-        clocks_synchronised: The clocks of this machine and of the servers are in step (NTP), to well below `timeout_s`.
-            Then every request names the time of its end, which counts what it waits in the server's queues too. With
-            clocks that are apart the server would drop requests that are in time.
-
-    Raises:
-        InvalidRequest: An argument is out of range.
-    """
+class BaseClient(Searches[ResultsT], Generic[ResultsT, VectorsT, ProductsT, InfoT, HealthT]):
+    """A client of one Shopwindow server, or of all the replicas behind one name."""
 
     def __init__(
         self,
@@ -85,6 +54,34 @@ class BaseClient(ABC, Generic[ResultsT, VectorsT, ProductsT, InfoT, HealthT]):
         channel_options: Mapping[str, int | str] | None = None,
         clocks_synchronised: bool = False,
     ) -> None:
+        """Make a client. It sends nothing before the first call.
+
+        Args:
+            url: `host:port` of the server's gRPC service, without a scheme. `dns:///host:port` calls all addresses
+                behind the name in turn (round robin). So does a list: `ipv4:10.0.0.1:8001,10.0.0.2:8001`. Or give an
+                `InProcess`.
+            timeout_s: Deadline of a whole call in seconds. A call can set its own.
+            max_concurrent: How many parts of long calls are in flight at once, over the whole client. A call that fits
+                into one batch of the server is one part and never waits for this.
+            retry: When to send again what the server did not carry out. None: never.
+            hedge: When to send a slow request a second time. None: never.
+            throttle: How much to send to a server that refuses requests. None: everything.
+            tls: Encrypts the connection. None: plain text.
+            credentials: gRPC's own credentials object, instead of `tls`.
+            token: A bearer token, or a function that returns the current one. Needs an encrypted connection.
+            headers: gRPC metadata of every call, names in lower case.
+            compression: "gzip" or "deflate". None: no compression, which is best unless you send photos or the network
+                is slow.
+            traceparent: A function that returns the current W3C trace context, or None.
+            channel_options: More options of gRPC's channel, such as `{"grpc.keepalive_time_ms": 300_000}`. They
+                override the client's own.
+            clocks_synchronised: Say True if the clocks of this machine and of the servers agree (NTP) to well below
+                `timeout_s`. Then each request also names the time of its deadline, so the time that it waits in the
+                server's queues counts too. If the clocks differ, the server drops requests that are still in time.
+
+        Raises:
+            InvalidRequest: An argument is out of range.
+        """
         if max_concurrent < 1:
             raise InvalidRequest(f"max_concurrent must be at least 1, got {max_concurrent!r}")
         source: Connection | InProcess
@@ -92,7 +89,7 @@ class BaseClient(ABC, Generic[ResultsT, VectorsT, ProductsT, InfoT, HealthT]):
             source = Connection(url, tls, credentials, compression, channel_options)
             if token is not None and not source.is_private:
                 raise InvalidRequest(
-                    "token would travel in plain text: give tls=Tls(). Where something else encrypts the way, give "
+                    "token would travel in plain text: give tls=Tls(). If something else encrypts the connection, give "
                     "headers={'authorization': 'Bearer ...'} instead"
                 )
         else:
@@ -105,76 +102,30 @@ class BaseClient(ABC, Generic[ResultsT, VectorsT, ProductsT, InfoT, HealthT]):
             CallDefaults(self.timeout_s, check_headers(headers or {}), token, traceparent),
         )
 
-    def retrieve(self, queries: str | Sequence[str], **options: Unpack[SearchOptions]) -> ResultsT:
-        """Find the products that match a shopper's words.
+    def embed_query(
+        self,
+        queries: str | Sequence[str],
+        *,
+        timeout_s: float | None = None,
+        request_id: str | None = None,
+        traceparent: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> VectorsT:
+        """Return the embeddings of queries, (n, d) float32, L2-normalised.
+
+        The options are those of `retrieve`.
 
         Args:
             queries: One query, or any number of them.
-            **options: top_k, effort, filter, min_score, timings and more, and what every call takes: timeout_s,
-                request_id, traceparent, headers. See `SearchOptions` and `CallOptions`.
-
-        Returns:
-            `Results`: one row a query, in order.
-
-        Raises:
-            ShopwindowError: One of its subclasses; see their list in the package.
-        """
-        return self._run(self._calls.retrieve(queries, options))
-
-    def retrieve_similar(
-        self,
-        products: Product | Sequence[Product] | None = None,
-        *,
-        title: str | None = None,
-        image: ImageSource | None = None,
-        **options: Unpack[SearchOptions],
-    ) -> ResultsT:
-        """Find the products that are like a product, a photo, or a photo changed by words.
-
-        Args:
-            products: One product, or any number of them.
-            title: With `image`, short for one `Product(title, image)`, as in
-                `retrieve_similar(image="mug.jpg", title="red")`.
-            image: See `Product.image`.
-            **options: As in `retrieve`.
-
-        Returns:
-            `Results`: one row a product, in order.
 
         Raises:
             ShopwindowError: One of its subclasses.
         """
-        return self._run(self._calls.retrieve_similar(products, title, image, options))
-
-    def retrieve_by_embedding(self, embeddings: npt.ArrayLike, **options: Unpack[SearchOptions]) -> ResultsT:
-        """Find the products nearest to embeddings, (n, d) or (d,) numbers. The rest is as in `retrieve`."""
-        return self._run(self._calls.retrieve_by_embedding(embeddings, options))
-
-    def retrieve_composed(
-        self, queries: Sequence[Part] | Sequence[Sequence[Part]], **options: Unpack[SearchOptions]
-    ) -> ResultsT:
-        """Find the products nearest to a weighted sum of photos, words and vectors.
-
-        Args:
-            queries: The parts of one query, or of each of any number of them, as in
-                `retrieve_composed([Part(Product(image="mug.jpg")), Part("red", 0.5), Part("cup", -0.3)])`.
-            **options: As in `retrieve`.
-
-        Returns:
-            `Results`: one row a query, in order.
-
-        Raises:
-            ShopwindowError: One of its subclasses.
-        """
-        return self._run(self._calls.retrieve_composed(queries, options))
-
-    def embed_query(self, queries: str | Sequence[str], **options: Unpack[CallOptions]) -> VectorsT:
-        """Return the embeddings of queries, (n, d) float32, L2-normalised.
-
-        Raises:
-            ShopwindowError: One of its subclasses.
-        """
-        return self._run(self._calls.embed_query(queries, options))
+        return self._run(
+            self._calls.embed_query(
+                queries, timeout_s=timeout_s, request_id=request_id, traceparent=traceparent, headers=headers
+            )
+        )
 
     def embed_product(
         self,
@@ -182,42 +133,76 @@ class BaseClient(ABC, Generic[ResultsT, VectorsT, ProductsT, InfoT, HealthT]):
         *,
         title: str | None = None,
         image: ImageSource | None = None,
-        **options: Unpack[CallOptions],
+        timeout_s: float | None = None,
+        request_id: str | None = None,
+        traceparent: str | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> ProductsT:
         """Return the embeddings of products, and how much title and image counted, as `ProductEmbeddings`.
 
-        The arguments are those of `retrieve_similar`.
+        The options not listed here are those of `retrieve`.
+
+        Args:
+            products: One product, or any number of them.
+            title: With `image`, short for one `Product(title, image)`.
+            image: See `Product.image`.
 
         Raises:
             ShopwindowError: One of its subclasses.
         """
-        return self._run(self._calls.embed_product(products, title, image, options))
+        return self._run(
+            self._calls.embed_product(
+                products,
+                title,
+                image,
+                timeout_s=timeout_s,
+                request_id=request_id,
+                traceparent=traceparent,
+                headers=headers,
+            )
+        )
 
-    def info(self, **options: Unpack[CallOptions]) -> InfoT:
-        """Return the server's name, version, limits, bundle and index generation as `ServerInfo`.
+    def info(
+        self,
+        *,
+        timeout_s: float | None = None,
+        request_id: str | None = None,
+        traceparent: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> InfoT:
+        """Return the server's name, version, limits, towers and index generation as `ServerInfo`.
 
-        What only a model's reply tells, the generation above all, is None when that model is overloaded.
+        The options are those of `retrieve`. Some values, such as the generation, come only with a model's reply. They
+        are None while that model is overloaded.
 
         Raises:
-            ShopwindowError: One of its subclasses; never because the server doesn't say one of them.
+            ShopwindowError: One of its subclasses, but never because the server leaves a value out.
         """
-        return self._run(self._calls.info(options))
+        return self._run(
+            self._calls.info(timeout_s=timeout_s, request_id=request_id, traceparent=traceparent, headers=headers)
+        )
 
-    def health(self, **options: Unpack[CallOptions]) -> HealthT:
-        """Return `Health`: live and ready. That the server can't be reached is an answer, not an error.
+    def health(
+        self,
+        *,
+        timeout_s: float | None = None,
+        request_id: str | None = None,
+        traceparent: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> HealthT:
+        """Return whether the server is live and ready, as `Health`.
 
-        This is the server's own account. A Triton model whose process has died can still count as ready: only
-        a `retrieve` that succeeds proves that it works.
+        The options are those of `retrieve`. A server that cannot be reached is an answer, not an error. The answer is
+        what the server says about itself. Triton can still call a model ready whose process has died: only a `retrieve`
+        that succeeds proves that it works.
 
         Raises:
             ClientClosed: The client is closed.
         """
-        return self._run(self._calls.health(options))
+        return self._run(
+            self._calls.health(timeout_s=timeout_s, request_id=request_id, traceparent=traceparent, headers=headers)
+        )
 
     @abstractmethod
     def _connect(self, source: Any, max_concurrent: int) -> Any:
         """Return the transport."""
-
-    @abstractmethod
-    def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
-        """Return what the work gives, or will give."""

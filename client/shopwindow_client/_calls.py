@@ -1,9 +1,9 @@
-"""What each public call does, step by step; the same for both twins."""
+"""What each public call does, step by step. Both clients share it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -28,12 +28,16 @@ from ._values.requests import ImageSource, ModelRequest, Product
 from ._values.results import Health, ProductEmbeddings, Results, ServerInfo
 from ._values.timings import TIMING_OUTPUTS, Timings
 
-# Then `info` leaves out what only that model's reply tells: the rest is known, and looked at in an overload above all.
-_UNTOLD = (ServerNotReady, ServerOverloaded, QueueTimeout, ServerFault)
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+# After these errors `info` leaves out what only that model's reply tells. People look at the rest above all in an
+# overload, and it is known without the model.
+_LEFT_OUT = (ServerNotReady, ServerOverloaded, QueueTimeout, ServerFault)
 
 
 class _Search(NamedTuple):
-    """What a search takes beside its input."""
+    """The options of a search, checked."""
 
     call: Call
     parameters: wire.Parameters
@@ -41,7 +45,7 @@ class _Search(NamedTuple):
 
 
 class Calls:
-    """The calls, documented at `RetrievalClient`.
+    """The calls. `RetrievalClient` documents them.
 
     Args:
         engine: Answers model requests.
@@ -52,7 +56,7 @@ class Calls:
         self._engine = engine
         self._defaults = defaults
 
-    async def retrieve(self, queries: str | Sequence[str], options: SearchOptions) -> Results:
+    async def retrieve(self, queries: str | Sequence[str], **options: Unpack[SearchOptions]) -> Results:
         search = self._begin(options)
         return await self._search(wire.RETRIEVE, wire.encode_queries(queries), search)
 
@@ -61,18 +65,18 @@ class Calls:
         products: Product | Sequence[Product] | None,
         title: str | None,
         image: ImageSource | None,
-        options: SearchOptions,
+        **options: Unpack[SearchOptions],
     ) -> Results:
         search = self._begin(options)
-        inputs = wire.encode_products(_one_way_to_say_it(products, title, image))
+        inputs = wire.encode_products(_products(products, title, image))
         return await self._search(wire.RETRIEVE_SIMILAR, inputs, search)
 
-    async def retrieve_by_embedding(self, embeddings: npt.ArrayLike, options: SearchOptions) -> Results:
+    async def retrieve_by_embedding(self, embeddings: npt.ArrayLike, **options: Unpack[SearchOptions]) -> Results:
         search = self._begin(options)
         return await self._search(wire.PRODUCT_INDEX, wire.encode_embeddings(embeddings), search)
 
     async def retrieve_composed(
-        self, queries: Sequence[Part] | Sequence[Sequence[Part]], options: SearchOptions
+        self, queries: Sequence[Part] | Sequence[Sequence[Part]], **options: Unpack[SearchOptions]
     ) -> Results:
         search = self._begin(options)
         composition = Composition(queries)
@@ -81,7 +85,9 @@ class Calls:
         inputs = wire.encode_embeddings(composition.embeddings(requests, replies))
         return await self._search(wire.PRODUCT_INDEX, inputs, search)
 
-    async def embed_query(self, queries: str | Sequence[str], options: CallOptions) -> npt.NDArray[np.float32]:
+    async def embed_query(
+        self, queries: str | Sequence[str], **options: Unpack[CallOptions]
+    ) -> npt.NDArray[np.float32]:
         call = self._defaults.begin(**options)
         request = ModelRequest(wire.EMBED_QUERY, wire.encode_queries(queries), ("embedding",), {})
         return (await self._engine.answer([request], call))[0]["embedding"]
@@ -91,15 +97,15 @@ class Calls:
         products: Product | Sequence[Product] | None,
         title: str | None,
         image: ImageSource | None,
-        options: CallOptions,
+        **options: Unpack[CallOptions],
     ) -> ProductEmbeddings:
         call = self._defaults.begin(**options)
-        inputs = wire.encode_products(_one_way_to_say_it(products, title, image))
+        inputs = wire.encode_products(_products(products, title, image))
         request = ModelRequest(wire.EMBED_PRODUCT, inputs, ("embedding", "modality_weights"), {})
         (reply,) = await self._engine.answer([request], call)
         return ProductEmbeddings(reply["embedding"], reply["modality_weights"])
 
-    async def info(self, options: CallOptions) -> ServerInfo:
+    async def info(self, **options: Unpack[CallOptions]) -> ServerInfo:
         call = self._defaults.begin(**options)
         server = await self._engine.ask("ServerMetadata", service_pb2.ServerMetadataRequest(), call)
         retrieve = await self._config_or_none(wire.RETRIEVE, call)
@@ -108,7 +114,7 @@ class Calls:
         towers = await self._towers(call)
         return server_info(server.name, server.version, retrieve, index, generation, towers)
 
-    async def health(self, options: CallOptions) -> Health:
+    async def health(self, **options: Unpack[CallOptions]) -> Health:
         call = self._defaults.begin(**options)
         try:
             live = (await self._engine.ask_once("ServerLive", service_pb2.ServerLiveRequest(), call)).live
@@ -125,7 +131,7 @@ class Calls:
         outputs: tuple[str, ...] = wire.RESULT_OUTPUTS
         if search.timings:
             outputs += TIMING_OUTPUTS
-        if model == wire.RETRIEVE and wire.wants_words(search.parameters):  # the other models refuse to
+        if model == wire.RETRIEVE and wire.wants_words(search.parameters):  # the other models refuse it
             outputs += (wire.CHANNELS_OUTPUT,)
         request = ModelRequest(model, inputs, outputs, search.parameters)
         (reply,) = await self._engine.answer([request], search.call)
@@ -141,12 +147,12 @@ class Calls:
     async def _generation(self, dim: int | None, call: Call) -> int | None:
         if dim is None:
             return None
-        # Only replies carry it, so one is asked for; what it finds doesn't matter.
+        # Only replies carry the generation, so search for anything.
         anything = wire.encode_embeddings(np.eye(1, dim))
         request = ModelRequest(wire.PRODUCT_INDEX, anything, ("generation",), {"top_k": 1})
         try:
             (reply,) = await self._engine.answer([request], call)
-        except (*_UNTOLD, VersionMismatch):
+        except (*_LEFT_OUT, VersionMismatch):
             return None
         return int(reply["generation"][0, 0])
 
@@ -154,32 +160,29 @@ class Calls:
         config = await self._config_or_none(wire.EMBED_QUERY, call)
         if config is None or "towers" not in {output.name for output in config.output}:
             return None
-        # Configurations tell the towers that a server began with; others may have gone live with an index since.
+        # A configuration names the towers that the server started with. A newer index may have brought others since.
         request = ModelRequest(wire.EMBED_QUERY, wire.encode_queries("towers"), ("towers",), {})
         try:
             (reply,) = await self._engine.answer([request], call)
-        except _UNTOLD:
+        except _LEFT_OUT:
             return None
         return str(reply["towers"][0, 0].decode())
 
     def _begin(self, options: SearchOptions) -> _Search:
-        """Start the call, and turn what a search takes beside its input into request parameters."""
-        search: dict[str, Any] = dict(options)
-        of_call = {name: search.pop(name) for name in CallOptions.__annotations__ if name in search}
-        if unknown := search.keys() - SearchOptions.__annotations__.keys():
-            known = ", ".join(sorted(SearchOptions.__annotations__))
-            raise TypeError(f"unknown option {', '.join(sorted(unknown))}; known: {known}")
-        timings = search.pop("timings", False)
+        """Start the call, and turn the other options into request parameters."""
+        parameters: dict[str, Any] = dict(options)
+        of_call = {name: parameters.pop(name) for name in CallOptions.__annotations__ if name in parameters}
+        timings = parameters.pop("timings", False)
         if not isinstance(timings, bool):
             raise InvalidRequest(f"timings must be True or False, got {timings!r}")
-        return _Search(self._defaults.begin(**of_call), wire.encode_parameters(**search), timings)
+        return _Search(self._defaults.begin(**of_call), wire.encode_parameters(**parameters), timings)
 
 
-def _one_way_to_say_it(
+def _products(
     products: Product | Sequence[Product] | None, title: str | None, image: ImageSource | None
 ) -> Product | Sequence[Product]:
     if products is None:
         return Product(title, image)
     if title is not None or image is not None:
-        raise InvalidRequest("give either products, or title and image of one product, not both")
+        raise InvalidRequest("give either products, or the title and image of one product, not both")
     return products

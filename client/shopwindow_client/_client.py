@@ -1,4 +1,4 @@
-"""The twins: the same client for threads and for asyncio."""
+"""The same client twice: for threads and for asyncio."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ Vectors = npt.NDArray[np.float32]
 
 
 class RetrievalClient(BaseClient[Results, Vectors, ProductEmbeddings, ServerInfo, Health]):
-    __doc__ = f"""{BaseClient.__doc__}
-    Safe to share between threads. A process that forks makes its client after the fork: gRPC channels don't
-    survive one.
+    """A client of one Shopwindow server, or of all the replicas behind one name.
+
+    Make one, keep it for the life of the process, and close it. Threads may share it. A process that forks makes its
+    client after the fork, because gRPC channels do not survive one.
     """
 
     _transport: BlockingTransport
 
     def close(self) -> None:
-        """Close the connection: calls in flight and later ones raise ClientClosed. Closing twice is fine."""
+        """Close the connection. Calls in flight and later ones raise ClientClosed. Closing twice does no harm."""
         self._transport.close()
 
     def __enter__(self) -> RetrievalClient:
@@ -52,15 +53,16 @@ class AsyncRetrievalClient(
         Coroutine[Any, Any, Health],
     ]
 ):
-    __doc__ = f"""{BaseClient.__doc__}
-    For asyncio: every call is awaited. A client belongs to the event loop of its first call. Cancelling a task
-    cancels its request on the server too.
+    """The same client for asyncio: every call is awaited.
+
+    Make one, keep it for the life of the event loop, and close it. A client belongs to the event loop of its first
+    call. Cancelling a task cancels its request on the server too.
     """
 
     _transport: AsyncioTransport
 
     async def close(self) -> None:
-        """Close the connection: calls in flight and later ones raise ClientClosed. Closing twice is fine."""
+        """Close the connection. Calls in flight and later ones raise ClientClosed. Closing twice does no harm."""
         await self._transport.close()
 
     async def __aenter__(self) -> AsyncRetrievalClient:

@@ -1,4 +1,4 @@
-"""Composed queries: photos, words and vectors, each with a weight, summed to one embedding."""
+"""Composed queries: the weighted sum of photos, words and vectors, as one embedding."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Part:
 
     Attributes:
         what: Words, a Product (a photo, a title or both), or an embedding, (d,) numbers.
-        weight: How much it counts; below 0 leads away from it. Parts are normalised before they are weighted.
+        weight: How much this part counts. Below 0, the search moves away from it. Each part is normalised first.
     """
 
     what: str | Product | npt.ArrayLike
@@ -34,13 +34,13 @@ class Part:
 
 
 class Composition:
-    """Composed queries, taken apart into what has to be embedded first.
+    """Composed queries, and the parts that the server must embed first.
 
     Args:
-        queries: The parts of one query, or of each of several.
+        queries: The parts of one query, or a list of such lists.
 
     Raises:
-        InvalidRequest: A query has no parts, or a part can't be sent; names it.
+        InvalidRequest: A query has no parts, or a part cannot be sent. The message names the part.
     """
 
     def __init__(self, queries: Sequence[Part] | Sequence[Sequence[Part]]) -> None:
@@ -50,7 +50,7 @@ class Composition:
         if not rows:
             raise InvalidRequest("queries must hold at least one composed query, got none")
         self._queries = len(rows)
-        # Of each kind: what is to be embedded, the query that each belongs to, and its weight.
+        # By model: the inputs to embed, and for each of them its query and its weight.
         self._inputs: dict[str, list[dict[str, wire.Array]]] = {wire.EMBED_QUERY: [], wire.EMBED_PRODUCT: []}
         self._owners: dict[str, list[tuple[int, float]]] = {wire.EMBED_QUERY: [], wire.EMBED_PRODUCT: []}
         self._vectors: list[tuple[int, float, wire.Array]] = []
@@ -64,7 +64,7 @@ class Composition:
                     raise InvalidRequest(f"queries[{row}][{number}]: {error}", position=row) from None
 
     def requests(self) -> list[ModelRequest]:
-        """What has to be embedded."""
+        """Return the requests that embed the parts."""
         found = []
         for model, inputs in self._inputs.items():
             if inputs:
@@ -74,14 +74,11 @@ class Composition:
         return found
 
     def embeddings(self, requests: Sequence[ModelRequest], replies: Sequence[Reply]) -> npt.NDArray[np.float32]:
-        """Weigh and sum.
+        """Return the weighted sum of each query's parts, (queries, d) float32, L2-normalised.
 
         Args:
-            requests: What `requests` gave.
-            replies: Their replies.
-
-        Returns:
-            (queries, d) float32, L2-normalised.
+            requests: What `requests` returned.
+            replies: The replies to them.
 
         Raises:
             InvalidRequest: The parts of a query cancel out, or embeddings differ in length.
@@ -90,18 +87,18 @@ class Composition:
         for request, reply in zip(requests, replies):
             owners = self._owners[request.model]
             terms += [(row, weight, vector) for (row, weight), vector in zip(owners, reply["embedding"])]
-        width = len(terms[-1][2])  # of the server's own, where there is one
+        width = len(terms[-1][2])  # a width from the server, if it embedded any part
         sums = np.zeros((self._queries, width))
         for row, weight, vector in terms:
             norm = float(np.linalg.norm(vector))
             if len(vector) != width or norm == 0:
                 what = f"an embedding of {len(vector)} numbers" if norm else "an embedding of zeros"
-                raise InvalidRequest(f"queries[{row}]: {what} where {width} are needed, not all 0", position=row)
+                raise InvalidRequest(f"queries[{row}]: {what}; it needs {width} numbers, not all 0", position=row)
             sums[row] += weight / norm * vector.astype(np.float64)
         norms = np.linalg.norm(sums, axis=1, keepdims=True)
         if (norms < 1e-6).any():
             row = int(np.argmin(norms))
-            raise InvalidRequest(f"queries[{row}]: the parts cancel out; change their weights", position=row)
+            raise InvalidRequest(f"queries[{row}]: the parts cancel out. Change their weights.", position=row)
         summed: npt.NDArray[np.float32] = (sums / norms).astype(np.float32)
         return summed
 

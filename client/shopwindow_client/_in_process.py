@@ -1,4 +1,4 @@
-"""A server in this very process: the same answers with no network, for tests and for offline work."""
+"""A server inside this process: the same answers without a network, for tests and for offline work."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 
 class InProcess:
-    """Stands where a server's address stands: `RetrievalClient(InProcess.open(repository, index))`.
+    """Takes the place of a server's address: `RetrievalClient(InProcess.open(repository, index))`.
 
-    It needs Shopwindow itself installed, and answers one request at a time.
+    Needs an installed Shopwindow. Answers one request at a time.
 
     Args:
         pipeline: The pipeline that answers.
@@ -44,14 +44,14 @@ class InProcess:
         return cls(InProcessPipeline(Path(repository), Path(index)))
 
     def channel(self, grpc_module: Any) -> Any:
-        """Return what looks like a channel of `grpc` or `grpc.aio` and ends here."""
+        """Return an object with the methods of a channel of `grpc` or `grpc.aio`, whose calls end here."""
         return _AsyncioChannel(self) if grpc_module is grpc.aio else _Channel(self)
 
     def answer(self, method: str, message: Any) -> Any:
         """Answer one message as a server would.
 
         Raises:
-            grpc.RpcError: It would refuse.
+            grpc.RpcError: A server would refuse it.
         """
         from shopwindow.retrieval.errors import InvalidRequest, TowersDiffer
 
@@ -82,7 +82,7 @@ class InProcess:
         from shopwindow.retrieval.request.parameters import DEFAULT_TOP_K, MAX_TOP_K
 
         response = service_pb2.ModelConfigResponse()
-        response.config.name = message.name  # and no max_batch_size: any number of rows
+        response.config.name = message.name  # no max_batch_size: any number of rows fits
         bundle = self._pipeline.bundle
         if message.name == names.PRODUCT_INDEX:
             response.config.input.add(name="embedding", dims=[self._pipeline.index.manifest.dim])
@@ -141,7 +141,7 @@ class InProcess:
             watch.lap("read")
         (result,) = search_channels(pipeline.index, [(embeddings, queries, wanted)])
         watch.lap("search")
-        unknown = -1e-6 if model == names.PRODUCT_INDEX else 0.0  # as a server has it: -1 is another model's work
+        unknown = -1e-6 if model == names.PRODUCT_INDEX else 0.0  # as on a server, -1 marks another model's work
         stages = [watch.seconds(stage) for stage in ("tokenise", "tower", "search")]
         times = [round(1e6 * (unknown if seconds is None else seconds)) for seconds in (*stages, watch.total)]
         each = (len(embeddings), 1)
@@ -149,30 +149,30 @@ class InProcess:
             "product_ids": result.product_ids,
             "scores": result.scores,
             "channels": result.channels,
-            "timings_us": np.tile(np.array([*times, len(embeddings), 0], np.int64), each),  # there is no queue
+            "timings_us": np.tile(np.array([*times, len(embeddings), 0], np.int64), each),  # no queue here
             "effort": np.full(each, wanted.effort, np.int64),
             "generation": np.full(each, pipeline.index.manifest.generation, np.int64),
         }
 
 
 class Refused(grpc.RpcError):  # type: ignore[misc]  # grpc has no types
-    """What a server's refusal looks like to a client."""
+    """A refusal, as a client sees a server's."""
 
     def __init__(self, code: grpc.StatusCode, details: str) -> None:
         super().__init__(details)
         self._code = code
 
     def code(self) -> grpc.StatusCode:
-        """gRPC's status."""
+        """Return gRPC's status."""
         return self._code
 
     def details(self) -> str:
-        """What the server said."""
+        """Return the message."""
         return str(self)
 
 
 class _Channel:
-    """A channel of `grpc`."""
+    """Takes the place of a channel of `grpc`."""
 
     def __init__(self, server: InProcess) -> None:
         self._server = server
@@ -181,14 +181,14 @@ class _Channel:
         return _Method(self._server, path.rpartition("/")[2])
 
     def stream_stream(self, *_: Any, **__: Any) -> None:
-        """The protocol has one such method; no client here calls it."""
+        """Do nothing. The protocol has one such method, and this client never calls it."""
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: there is nothing to close."""
 
 
 class _Method:
-    """A method of a service, as `grpc` has them."""
+    """Takes the place of a method of a service of `grpc`."""
 
     def __init__(self, server: InProcess, name: str) -> None:
         self._server = server
@@ -198,7 +198,7 @@ class _Method:
         return self._server.answer(self._name, message)
 
     def future(self, message: Any, timeout: float, metadata: Any) -> Any:
-        """Answer at once, and look like a call on its way."""
+        """Answer at once, and return the answer as a call in flight."""
         call: Future[Any] = Future()
         try:
             call.set_result(self._server.answer(self._name, message))
@@ -208,7 +208,7 @@ class _Method:
 
 
 class _AsyncioChannel(_Channel):
-    """A channel of `grpc.aio`; a thread answers, so that the event loop stays free."""
+    """Takes the place of a channel of `grpc.aio`. A thread answers, so the event loop stays free."""
 
     def unary_unary(self, path: str, *_: Any, **__: Any) -> Any:
         name = path.rpartition("/")[2]
@@ -219,7 +219,7 @@ class _AsyncioChannel(_Channel):
         return method
 
     async def close(self) -> None:  # type: ignore[override]
-        """Nothing is held."""
+        """Do nothing: there is nothing to close."""
 
 
 def _array(tensor: Any, content: bytes) -> Any:

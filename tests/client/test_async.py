@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import socket
 from collections.abc import Coroutine, Iterator
 from typing import Any
@@ -50,18 +49,6 @@ def run(work: Coroutine[Any, Any, Any]) -> Any:
         return result
 
     return asyncio.run(watched())
-
-
-def test_the_twins_have_the_same_calls() -> None:
-    def calls(kind: type) -> dict[str, Any]:
-        return {
-            name: inspect.signature(member)
-            for name, member in inspect.getmembers(kind, inspect.isfunction)
-            if not name.startswith("_") and name != "close"
-        }
-
-    assert calls(RetrievalClient) == calls(AsyncRetrievalClient)
-    assert {"retrieve", "retrieve_similar", "retrieve_composed", "info", "health"} <= calls(RetrievalClient).keys()
 
 
 def test_the_twins_give_the_same(served: TritonServer) -> None:

@@ -1,4 +1,4 @@
-"""docs/client.md: every example runs."""
+"""docs/client.md and client/README.md: every example runs."""
 
 from __future__ import annotations
 
@@ -15,19 +15,44 @@ import shopwindow_client
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "client.md").read_text(encoding="utf-8")
-EXAMPLES = re.findall(r"^## (.+?)$.*?^```python\n(.*?)^```", TEXT, flags=re.MULTILINE | re.DOTALL)
+README = (ROOT / "client" / "README.md").read_text(encoding="utf-8")
+BLOCK = re.compile(r"^```python\n(.*?)^```", flags=re.MULTILINE | re.DOTALL)
+EXAMPLES = [
+    (section.partition("\n")[0], code)
+    for section in re.split(r"^## ", TEXT, flags=re.MULTILINE)[1:]
+    for code in BLOCK.findall(section)
+]
+README_EXAMPLES = [("README", code.replace('"localhost:8001"', "URL")) for code in BLOCK.findall(README)]
 
 
-@pytest.mark.parametrize(("title", "code"), EXAMPLES, ids=[title for title, _ in EXAMPLES])
+@pytest.mark.parametrize(
+    ("title", "code"), EXAMPLES + README_EXAMPLES, ids=[title for title, _ in EXAMPLES + README_EXAMPLES]
+)
 def test_an_example_runs(
-    title: str, code: str, served: Any, repository: Path, index: Path, shop: Path, pems: Path, tmp_path: Path
+    title: str,
+    code: str,
+    served: Any,
+    repository: Path,
+    index: Path,
+    shop: Path,
+    pems: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     photo = pq.read_table(shop / "products.parquet", columns=["image"]).slice(0, 1)["image"][0].as_py()
-    photo_file = tmp_path / "photo"
+    photo_file = tmp_path / "mug.jpg"
     photo_file.write_bytes(photo)
     names = {"URL": served.grpc_url, "PHOTO": photo, "PHOTO_FILE": photo_file, "REPOSITORY": repository, "INDEX": index}
     names |= {"CERTIFICATE": pems / "server.pem", "KEY": pems / "server.key"}
-    exec(compile(code, f"docs/client.md, {title}", "exec"), names)
+    exec(compile(code, f"example of {title}", "exec"), names)
+
+
+def test_both_documents_have_examples_and_begin_with_how_to_install() -> None:
+    assert len(EXAMPLES) == TEXT.count("```python") > 0
+    assert len(README_EXAMPLES) == README.count("```python") > 0
+    for text in (TEXT, README):
+        assert text.index("pip install ./client") < text.index("```python")
 
 
 def test_every_option_and_every_call_has_an_example() -> None:
@@ -38,13 +63,12 @@ def test_every_option_and_every_call_has_an_example() -> None:
         options |= {field.name for field in fields(kind)}
     assert {option for option in options if not re.search(rf"\b{option}=", code)} == set()
     calls = {name for name, _ in inspect.getmembers(client, inspect.isfunction) if not name.startswith("_")}
-    assert {call for call in calls if f".{call}(" not in code} == {"close"}  # which `with` calls
-    told = {field.name for field in fields(shopwindow_client.Timings)}
-    assert {name for name in told if f"| `{name}` |" not in TEXT} == set()
+    assert {call for call in calls if f".{call}(" not in code} == {"close"}  # `with` calls it
+    columns = {field.name for field in fields(shopwindow_client.Timings)}
+    assert {name for name in columns if f"| `{name}` |" not in TEXT} == set()
 
 
-def test_no_example_and_no_error_is_left_out() -> None:
-    assert len(EXAMPLES) == TEXT.count("```python")
+def test_every_error_is_explained() -> None:
     errors = {
         name
         for name, thing in vars(shopwindow_client).items()

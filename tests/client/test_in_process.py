@@ -142,7 +142,7 @@ def test_all_tell_which_channels_found_a_product(
         assert ((found.channels == 0) == (found.ids == -1)).all()
     for client in clients:
         assert client.retrieve(WORDS, top_k=10).channels is None
-        with pytest.raises(InvalidRequest, match="channels: must be embedding where there is no query"):
+        with pytest.raises(InvalidRequest, match="channels: must be embedding if the request has no query"):
             client.retrieve_similar(title="mug", channels="lexical")
 
 

@@ -1,1 +1,1 @@
-"""How a request becomes a reply: transport, retries, hedges, throttle."""
+"""Turns requests into replies: transport, retries, hedges, throttle."""

@@ -1,4 +1,4 @@
-"""How requests become replies: split, sent, hedged, sent again, put together; the same for both transports."""
+"""Turns requests into replies: splits, sends, hedges, retries and joins them. Both transports share it."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ class Engine:
 
     Args:
         transport: Sends and waits.
-        retry: When to send again; None for never.
-        hedge: When to send twice; None for never.
-        throttle: How much to send to a server that refuses requests; None for all.
-        clocks_synchronised: Whether the server's clock tells the same time, so that it can be told the deadline by it.
+        retry: When to send again. None: never.
+        hedge: When to send twice. None: never.
+        throttle: How much to send to a server that refuses requests. None: everything.
+        clocks_synchronised: Whether the server's clock shows the same time, so requests can name their deadline by it.
     """
 
     def __init__(
@@ -60,13 +60,13 @@ class Engine:
         self._hedge = hedge
         self._latencies = Latencies(hedge.percentile) if hedge is not None and hedge.percentile is not None else None
         self._throttle = throttle
-        self._throttled: dict[str, Throttling] = {}  # by model: each refuses by itself
+        self._throttled: dict[str, Throttling] = {}  # by model, because each refuses on its own
         rule = retry or Retry()
         self._budget = Budget(rule.budget, rule.budget_ratio)
         self._max_rows: dict[str, int] = {}
 
     async def answer(self, requests: Sequence[ModelRequest], call: Call) -> list[Reply]:
-        """Return the reply to each request, whatever number of messages that takes.
+        """Return the reply to each request, which may take several messages.
 
         Raises:
             ShopwindowError: One of its subclasses.
@@ -85,7 +85,7 @@ class Engine:
         return [_requests.join([next(replies) for _ in pieces]) for pieces in parts]
 
     async def ask(self, method: str, message: Any, call: Call, *, about: str = "server") -> Any:
-        """Return the reply to any message but an inference.
+        """Return the reply to any message except an inference.
 
         Raises:
             ShopwindowError: One of its subclasses.
@@ -94,7 +94,7 @@ class Engine:
         return await self._until_answered(self._transport, call, call.request_id, ask_once)
 
     async def ask_once(self, method: str, message: Any, call: Call, *, about: str = "server") -> Any:
-        """As `ask`, without retries."""
+        """Do the same as `ask`, without retries."""
         try:
             return await self._transport.call(method, message, call.deadline.left_s(), call.metadata)
         except _FAILURES as error:
@@ -106,11 +106,11 @@ class Engine:
         return reply.config
 
     def _hold_back(self, model: str) -> None:
-        """Raise Throttled where a call is not to be sent."""
+        """Raise Throttled unless the throttle lets the call through."""
         if self._throttle is not None and not self._throttling(self._throttle, model).admits():
             raise Throttled(
-                f"{model} at {self._transport.url} refused so many requests lately that this client sends it fewer, "
-                "and not this one (throttle). Wait a moment, then try again, or elsewhere."
+                f"{model} at {self._transport.url} refused so many requests lately that this client (throttle) sends "
+                "it only some, and did not send this one. Wait a moment, then try again, or try another server."
             )
 
     def _note_outcome(self, model: str, *, accepted: bool) -> None:
@@ -118,12 +118,12 @@ class Engine:
             self._throttling(self._throttle, model).ended(accepted=accepted)
 
     def _throttling(self, rule: Throttle, model: str) -> Throttling:
-        return self._throttled.setdefault(model, Throttling(rule))  # of several threads that come first, all get one
+        return self._throttled.setdefault(model, Throttling(rule))  # threads that come first together get the same one
 
     async def _split(self, request: ModelRequest, call: Call) -> list[ModelRequest]:
-        if request.rows == 1:  # fits any server, whatever its limit: no need to ask for it
+        if request.rows == 1:  # fits any limit, so there is no need to ask the server for it
             return [request]
-        # Several calls may ask at first; they store the same number.
+        # At first several calls may ask. They all store the same number.
         if request.model not in self._max_rows:
             self._max_rows[request.model] = (await self.config(request.model, call)).max_batch_size
         limit = self._max_rows[request.model] or request.rows
@@ -135,14 +135,14 @@ class Engine:
         try:
             response = await self._until_answered(transport, call, request_id, infer_once)
         except InvalidRequest:
-            self._max_rows.pop(request.model, None)  # the server may be another one by now, with other limits
+            self._max_rows.pop(request.model, None)  # another server with other limits may have taken its place
             raise
         return _wire.from_message(response, request)
 
     async def _until_answered(
         self, transport: Transport, call: Call, request_id: str, send: Callable[[], Awaitable[Any]]
     ) -> Any:
-        """Send again as the rule for retries says."""
+        """Send, and send again as the retry rule says."""
         attempt = 0
         while True:
             attempt += 1
@@ -157,7 +157,7 @@ class Engine:
                 return answer
 
     async def _pauses(self, transport: Transport, error: ShopwindowError, attempt: int, call: Call) -> bool:
-        """Wait before the next attempt; False when there is to be none."""
+        """Wait for the next attempt. Return False if there is none."""
         if self._retry is None or not self._retry.covers(error):
             return False
         self._budget.failed()
@@ -168,7 +168,7 @@ class Engine:
         return True
 
     async def _infer_once(self, transport: Transport, message: Any, request: ModelRequest, call: Call) -> Any:
-        # What became of the others, the server did not say: lost, late, cancelled, not ready.
+        # Other failures (lost, late, cancelled, not ready) do not say whether the server would have accepted.
         try:
             answer = await self._send(transport, message, request, call)
         except (ServerOverloaded, QueueTimeout):
@@ -184,7 +184,7 @@ class Engine:
         left_s = call.deadline.left_s()
         _wire.limit_queueing(message, left_s)
         if self._clocks_synchronised:
-            _wire.name_the_end(message, left_s)
+            _wire.name_deadline(message, left_s)
         if self._hedge is not None:
             return await self._hedged_and_timed(self._hedge, transport, message, request, call)
         try:
@@ -195,13 +195,14 @@ class Engine:
     async def _hedged_and_timed(
         self, hedge: Hedge, transport: Transport, message: Any, request: ModelRequest, call: Call
     ) -> Any:
-        # From the first one's start, whichever answers: else what is hedged would look fast, and more and more would be
-        # hedged.
+        # The time counts from the first request's start, whichever answers. Otherwise hedged calls would look fast, and
+        # the client would hedge more and more.
         began = monotonic()
         try:
             answer = await self._hedged(hedge, transport, message, request, call)
         except DeadlineExceeded:
-            self._note_latency(request, monotonic() - began)  # at least that: else a server that hangs would look fast
+            # The answer takes at least that long. If this did not count, a server that hangs would look fast.
+            self._note_latency(request, monotonic() - began)
             raise
         self._note_latency(request, monotonic() - began)
         return answer
@@ -214,9 +215,9 @@ class Engine:
         try:
             while True:
                 done = await transport.wait(running, after_s if more and self._budget.allows else None)
-                if not done and self._budget.take():  # by now others may have taken what was left
+                if not done and self._budget.take():  # other calls may have taken the last token by now
                     left_s = call.deadline.left_s()
-                    message = deepcopy(message)  # asyncio may still be reading the one before
+                    message = deepcopy(message)  # asyncio may still be reading the first one
                     _wire.limit_queueing(message, left_s)
                     running.append(transport.start("ModelInfer", message, left_s, call.metadata))
                     more -= 1
@@ -226,9 +227,9 @@ class Engine:
                         return attempt.result()
                     except _FAILURES as error:
                         failures.append(self._translate(error, request.model, call, request.positions))
-                    # A refusal of the request itself is an answer; of a failure the other attempts know nothing.
+                    # A refusal of the request itself is an answer. After any other failure the others may succeed.
                     if not running or isinstance(failures[-1], InvalidRequest):
-                        # Of several, the one that forbids another attempt counts: the request may be carried out.
+                        # An error that forbids a retry wins: the server may have carried out the request.
                         raise next((error for error in failures if not error.retryable), failures[-1])
         finally:
             await transport.cancel(running)
@@ -238,7 +239,7 @@ class Engine:
             self._latencies.note(request.model, request.rows, seconds)
 
     def _after_s(self, hedge: Hedge, request: ModelRequest) -> float | None:
-        """The seconds to wait for an answer before the request is sent once more; None while that isn't known."""
+        """Return the seconds to wait for an answer before sending once more. None while that is not known."""
         measured = None if self._latencies is None else self._latencies.slow_s(request.model, request.rows)
         return min((seconds for seconds in (hedge.after_s, measured) if seconds is not None), default=None)
 

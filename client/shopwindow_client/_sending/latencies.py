@@ -1,4 +1,4 @@
-"""What is slow by a client's own measure: a percentile of its latest latencies."""
+"""A percentile of a client's latest latencies: the measure of what is slow."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import threading
 from collections import deque
 
 _KEPT = 1_000
-_ABOVE = 5  # measurements beyond the percentile, below which it says little
-_RENEWED_EVERY = 32  # measurements: a percentile needs them sorted
+_ABOVE = 5  # with fewer measurements above it, a percentile says little
+_RENEWED_EVERY = 32  # measurements, because a new percentile must sort them all
 
 Kind = tuple[str, int]
 
 
 class Latencies:
-    """Latencies of requests, by model and magnitude of their rows. Safe between threads.
+    """Latencies of requests, by model and by the magnitude of their row count. Threads may share it.
 
     Args:
-        percentile: The one to tell, below 100.
+        percentile: The percentile to compute, below 100.
     """
 
     def __init__(self, percentile: float) -> None:
@@ -29,7 +29,7 @@ class Latencies:
         self._lock = threading.Lock()
 
     def note(self, model: str, rows: int, seconds: float) -> None:
-        """Take in how long a request took to be answered, or was waited for until its deadline."""
+        """Count how long a request took, or how long the client waited for it until the deadline."""
         kind = (model, rows.bit_length())
         with self._lock:
             latest = self._latest.setdefault(kind, deque(maxlen=_KEPT))
@@ -39,5 +39,5 @@ class Latencies:
                 self._slow[kind] = sorted(latest)[math.ceil(self._percentile * len(latest) / 100) - 1]
 
     def slow_s(self, model: str, rows: int) -> float | None:
-        """The percentile in seconds; None while too few were measured."""
+        """Return the percentile in seconds. None while there are too few measurements."""
         return self._slow.get((model, rows.bit_length()))

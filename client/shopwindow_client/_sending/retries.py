@@ -1,4 +1,4 @@
-"""When a request is sent again: retries within a budget, and hedges."""
+"""When to send a request again: retries within a budget, and hedges."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ _RETRIED = (QueueTimeout, ServerDraining, ServerOverloaded, ServerUnreachable)
 
 @dataclass(frozen=True)
 class Retry:
-    """Sending again what the server did not carry out: unreachable, overloaded, draining, dropped from the queue.
+    """Sends again what the server did not carry out: unreachable, overloaded, draining, dropped from the queue.
 
-    The pauses double and are random between nothing and the whole, so that many clients don't come back together.
-    Retries stop while no more than half the budget is left, as gRPC throttles its own (gRFC A6): every attempt that
-    fails like this takes one token, as does every hedge, and every success returns `budget_ratio` of one, so a server
-    that is down is not also stormed.
+    The longest pause doubles with each attempt, and each pause is a random part of it, so many clients do not come
+    back together. A budget of tokens keeps retries from flooding a server that is down, as gRPC does (gRFC A6). Every
+    attempt that fails like this takes one token, and so does every hedge. Every success returns `budget_ratio` of a
+    token. Retries stop while half the budget or less is left.
 
     Attributes:
-        attempts: How often a request is sent at most, the first time included.
+        attempts: How often a request is sent at most, including the first time.
         first_pause_s: Longest pause before the second attempt, in seconds.
-        max_pause_s: Longest pause before any, in seconds.
-        budget: Tokens of a client that is well, shared by all its calls, their retries and hedges.
+        max_pause_s: Longest pause before any attempt, in seconds.
+        budget: Most tokens of a client. All its calls, their retries and hedges share them.
         budget_ratio: Tokens that a success returns.
-        lost: Send again also what was on its way when the connection broke. The server may have carried it out, so
-            it may be searched twice; a search changes nothing.
+        lost: Also send again what was in flight when the connection broke. The server may have carried it out, so it
+            may search twice. A search changes nothing.
     """
 
     attempts: int = 3
@@ -53,34 +53,35 @@ class Retry:
                 raise InvalidRequest(f"{name} must be at least 0, got {getattr(self, name)!r}")
 
     def covers(self, error: ShopwindowError) -> bool:
-        """Return whether this kind of error is worth another attempt."""
+        """Return whether another attempt after this error makes sense."""
         if isinstance(error, ConnectionLost):
             return self.lost
         return error.retryable and isinstance(error, _RETRIED)
 
     def pause_s(self, attempt: int) -> float:
-        """Return the seconds to wait after the failure of an attempt, counted from 1."""
+        """Return the seconds to wait after a failed attempt, counted from 1."""
         longest: float = min(self.max_pause_s, self.first_pause_s * 2.0 ** (attempt - 1))
         return random.uniform(0.0, longest)
 
 
 @dataclass(frozen=True)
 class Hedge:
-    """Sending a request a second time when the first doesn't answer soon.
+    """Sends a request a second time if the first is slow to answer.
 
-    The first answer counts and the other request is cancelled. It cuts the slowest calls when several replicas stand
-    behind the address, and costs the work of as many calls as are slower than that. Each hedge takes a token of the
-    budget in `Retry` (of `Retry()` with retry=None) and is left out while no more than half of that is left: with the
-    defaults 5 are sent, then one for each 10 answers. More need a larger `budget` or `budget_ratio`.
+    The first answer counts, and the client cancels the other request. With several replicas behind the address this
+    makes the slowest calls faster. It costs one extra request for every call that is slower than the wait. Each hedge
+    takes a token of the budget in `Retry` (or of `Retry()` with retry=None). While half the budget or less is left, the
+    client does not hedge. So with the defaults it hedges 5 times, then once for each 10 answers. For more, give a
+    larger `budget` or `budget_ratio`.
 
     Attributes:
-        after_s: Seconds without an answer before the request is sent once more.
-        extra: How many more times it is sent at most, one each time as long passes again without an answer or failure.
-        percentile: Wait as long as this percentile, 50 to 99, of the client's own latest latencies: 95 sends one call
-            in twenty twice. They are kept by model and magnitude of a request's rows, up to 1,000 of each, and count
-            once 5 lie beyond the percentile: after 100 calls for 95, after 500 for 99. A call that ends in
-            `DeadlineExceeded` counts as long as it lasted. With `after_s` too, the sooner of both counts, and
-            `after_s` alone until then; without it nothing is hedged until then.
+        after_s: Seconds without an answer before the client sends the request once more.
+        extra: How many more times to send it at most, each after as long a wait again without an answer or failure.
+        percentile: Wait as long as this percentile, 50 to 99, of the client's own latest latencies. 95 sends one call
+            in twenty twice. The client keeps up to 1,000 latencies for each model and magnitude of the row count. The
+            percentile counts once 5 latencies lie above it: after 100 calls for 95, after 500 for 99. A call that ends
+            in `DeadlineExceeded` counts with the time that it lasted. With `after_s` too, the shorter wait counts.
+            Until there is a percentile, `after_s` alone counts, and without it the client does not hedge.
     """
 
     after_s: float | None = None
@@ -99,7 +100,7 @@ class Hedge:
 
 
 class Budget:
-    """The tokens that retries and hedges of one client share. Safe between threads."""
+    """The tokens that retries and hedges of one client share. Threads may share it."""
 
     def __init__(self, tokens: float, ratio: float) -> None:
         self._most = self._tokens = tokens
@@ -108,17 +109,17 @@ class Budget:
 
     @property
     def allows(self) -> bool:
-        """Whether there is enough left to send something again."""
+        """Whether enough tokens are left to send something again."""
         return self._tokens > self._most / 2
 
     def succeeded(self) -> None:
         """Count an answer."""
-        if self._tokens < self._most:  # the usual case needs no lock
+        if self._tokens < self._most:  # usually the budget is full, which needs no lock
             with self._lock:
                 self._tokens = min(self._most, self._tokens + self._ratio)
 
     def take(self) -> bool:
-        """Take a token for a hedge, if there is enough left, and return whether there was."""
+        """Take a token for a hedge if enough are left. Return whether it was taken."""
         with self._lock:
             if not self.allows:
                 return False
@@ -126,6 +127,6 @@ class Budget:
             return True
 
     def failed(self) -> None:
-        """Count a failure that is worth a retry."""
+        """Count a failure after which a retry makes sense."""
         with self._lock:
             self._tokens = max(0.0, self._tokens - 1.0)

@@ -1,4 +1,4 @@
-"""Refusing requests on the caller's side while the server refuses many: that costs the server nothing."""
+"""Refuses calls on the client's side while the server refuses many, which costs the server nothing."""
 
 from __future__ import annotations
 
@@ -11,32 +11,34 @@ from time import monotonic
 
 from .._values.errors import InvalidRequest
 
-_SPARE = 5  # requests of a window that count as accepted beside those that were
-_PARTS = 10  # of a window, of which the oldest is forgotten at a time
+_SPARE = 5  # requests per window that count as accepted on top of the accepted ones
+_PARTS = 10  # of a window; the oldest part is forgotten as a whole
 
 
 @dataclass(frozen=True)
 class Throttle:
-    """Refusing calls here, at once, while the server refuses many ("adaptive throttling").
+    """Refuses calls on the client's side, at once, while the server refuses many ("adaptive throttling").
 
-    Saying no costs a server too: at several times what it can do, much of its time goes into refusals. With this a
-    client sends about `ratio` times what was accepted lately, and raises `Throttled` for the rest, chosen at random.
-    That is by model, and counts what the server answered: answers (`InvalidRequest`, too) are accepted,
-    `ServerOverloaded` and `QueueTimeout` are not, and what was lost or late is neither. Retries and hedges of a call
-    that is sent are sent.
+    Refusing costs a server time, too. Under several times the load that it can serve, it spends much of its time on
+    refusals. With a throttle the client sends each model about `ratio` times as many calls as the model accepted
+    lately. For the other calls, chosen at random, it raises `Throttled`. A call counts as accepted if the server
+    answered it, even with `InvalidRequest`, and as refused after `ServerOverloaded` or `QueueTimeout`. A call that was
+    lost or late counts as neither. The throttle never holds back retries and hedges of a call that it let through.
 
-    The formula is that of Beyer et al., "Site Reliability Engineering", ch. 21 (2016), with two changes: what is under
-    way is not counted, and five requests of each window count as accepted, so that who sends few is not held back.
+    The formula is that of Beyer et al., "Site Reliability Engineering", ch. 21 (2016), with two changes. Calls in
+    flight do not count. Five requests of each window count as accepted, so the throttle hardly holds back a client that
+    sends few.
 
-    Use it in all callers of a server, or in none: those that hold back make room for those that do not. And keep
-    `ratio` well above 1 over the share that is accepted at least, however little is sent: with one of three replicas
-    out of order, and refusing all, above 1.5.
+    Use a throttle in all callers of a server or in none: callers that hold back make room for those that do not. Some
+    share of the requests may be refused even under a low load. Keep `ratio` well above 1 divided by the share that is
+    always accepted. If one of three replicas may be broken and refuse everything, that is above 1.5.
 
     Attributes:
-        ratio: Requests sent for one that is accepted, above 1. 2 leaves the server one to refuse for each that it
-            answers. With less it has more time for answers, but after a while in which all was refused it takes longer
-            until all is sent again: of 100 requests a second some 20 seconds with 2 and a minute with 1.2.
-        window_s: Length of what "lately" is, in seconds.
+        ratio: How many requests to send for each accepted one, above 1. With 2, the server refuses one request for each
+            that it answers. A lower ratio leaves the server more time for answers. But after a time in which it refused
+            everything, it takes longer until the client sends everything again: at 100 requests per second about 20
+            seconds with 2, and a minute with 1.2.
+        window_s: How many seconds "lately" is.
     """
 
     ratio: float = 2.0
@@ -50,14 +52,14 @@ class Throttle:
 
 
 class Throttling:
-    """What became of a client's requests lately. Safe between threads.
+    """Counts how many of a client's latest requests were accepted. Threads may share it.
 
-    Those under way are in no count: who sends a thousand at once was not refused any yet.
+    Requests in flight do not count: the server has not refused them yet.
 
     Args:
         rule: How much to send.
-        draw: Draws a number from 0 up to 1.
-        now: The time in seconds.
+        draw: Returns a random number from 0 up to 1.
+        now: Returns the time in seconds.
     """
 
     def __init__(
@@ -69,7 +71,7 @@ class Throttling:
         self._lock = threading.Lock()
 
     def admits(self) -> bool:
-        """Whether to send a request; one that is not sent is counted."""
+        """Return whether to send a request, and count it if not."""
         with self._lock:
             self._forget()
             too_many = self._wanted - self._rule.ratio * (self._accepted + _SPARE)
@@ -80,7 +82,7 @@ class Throttling:
             return False
 
     def ended(self, *, accepted: bool) -> None:
-        """Count a request that was sent, and whether the server accepted it, whatever it made of it."""
+        """Count a request that was sent, and whether the server accepted it."""
         with self._lock:
             self._forget()
             self._count(accepted=accepted)

@@ -1,6 +1,6 @@
-"""What sending and waiting mean with threads and with asyncio; all else is written once, above this.
+"""Sending and waiting, with threads and with asyncio. All else is written once, on top of this.
 
-The methods are coroutines in both. Those of `BlockingTransport` never suspend, so that one step runs a whole call.
+The methods of both are coroutines. Those of `BlockingTransport` never suspend, so one step runs a whole call.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class Source(Protocol):
-    """What opens a channel."""
+    """Something that opens a channel."""
 
     @property
     def url(self) -> str: ...
@@ -40,24 +40,24 @@ class Transport(Protocol):
         """Send one message and return the reply.
 
         Raises:
-            grpc.RpcError: No reply.
-            ClientClosed: The client was closed before or meanwhile.
+            grpc.RpcError: No reply came.
+            ClientClosed: The client was closed before or during the call.
         """
 
     def start(self, method: str, message: Any, timeout_s: float, metadata: Metadata) -> Any:
-        """Send one message and return at once what `wait` waits for and `result()` tells."""
+        """Send one message and return an attempt at once. `wait` waits for it, and its `result()` is the reply."""
 
     async def wait(self, attempts: Sequence[Any], timeout_s: float | None) -> list[Any]:
-        """Wait until at least one attempt is done, or the time is over, and return those that are done."""
+        """Wait until an attempt is done or the time is over. Return the attempts that are done."""
 
     async def cancel(self, attempts: Sequence[Any]) -> None:
-        """Give attempts up, here and on the server."""
+        """Cancel attempts, here and on the server."""
 
     async def sleep(self, seconds: float) -> None:
-        """Wait, or until the client is closed."""
+        """Wait, but not longer than the client is open."""
 
     async def gather(self, jobs: Sequence[Callable[[Any], Coroutine[Any, Any, T]]]) -> list[T]:
-        """Run jobs, at most `max_concurrent` of the client's at once; the first failure ends them all.
+        """Run jobs, at most `max_concurrent` of the client's at once. The first failure ends them all.
 
         Args:
             jobs: Each takes the transport to use.
@@ -65,9 +65,9 @@ class Transport(Protocol):
 
 
 class BlockingTransport:
-    """Over grpc, with threads where several requests are on their way at once.
+    """Sends over grpc, with threads for several requests at once.
 
-    Not over tritonclient's own client: that can't cancel a request which another thread started.
+    It does not use tritonclient's own client, which cannot cancel a request that another thread started.
 
     Args:
         source: Opens the channel.
@@ -86,7 +86,7 @@ class BlockingTransport:
         check_open(self)
         try:
             return getattr(self._stub, method)(message, timeout=timeout_s, metadata=metadata)
-        except ValueError as error:  # how grpc says that the channel is closed
+        except ValueError as error:  # how grpc reports a closed channel
             check_open(self, error)
             raise
 
@@ -125,9 +125,9 @@ class BlockingTransport:
             done = wait(futures, return_when=FIRST_EXCEPTION).done
             for future in futures:
                 if future in done:
-                    future.result()  # raises what ended the wait
+                    future.result()  # raises the error that ended the wait
             return [future.result() for future in futures]
-        except RuntimeError as error:  # how a pool says that it is shut down
+        except RuntimeError as error:  # how a pool reports that it is shut down
             check_open(self, error)
             raise
         finally:
@@ -136,16 +136,16 @@ class BlockingTransport:
             scope.give_up()
 
     def close(self) -> None:
-        """End everything."""
+        """Close the channel and end all calls."""
         self.closed = True
         self._closing.set()
         self._channel.close()
-        # Only now: the futures of jobs that never began must not look like failures of their own.
+        # This comes last. Otherwise jobs that never began would fail with errors of the pool.
         self._pool.shutdown(wait=False)
 
 
 class _Scope:
-    """The transport of the jobs of one `gather`, which end together."""
+    """The transport for the jobs of one `gather`, which end together."""
 
     def __init__(self, parent: BlockingTransport) -> None:
         self.url = parent.url
@@ -172,7 +172,7 @@ class _Scope:
         self._given_up.wait(seconds)
 
     def give_up(self) -> None:
-        """Cancel what is on its way."""
+        """Cancel the requests in flight."""
         self._given_up.set()
         with self._lock:
             attempts = list(self._attempts)
@@ -185,7 +185,7 @@ class _Scope:
 
 
 class AsyncioTransport:
-    """Over grpc.aio, on the event loop of the first call.
+    """Sends over grpc.aio, on the event loop of the first call.
 
     Args:
         source: Opens the channel.
@@ -206,7 +206,7 @@ class AsyncioTransport:
         try:
             return await getattr(self._stub, method)(message, timeout=timeout_s, metadata=metadata)
         except (grpc.aio.UsageError, asyncio.CancelledError) as error:
-            check_open(self, error)  # a channel that goes cancels its calls, as if somebody had cancelled this task
+            check_open(self, error)  # a closing channel cancels its calls, as if someone cancelled the task
             raise
 
     def start(self, method: str, message: Any, timeout_s: float, metadata: Metadata) -> Any:
@@ -219,7 +219,7 @@ class AsyncioTransport:
     async def cancel(self, attempts: Sequence[Any]) -> None:
         for attempt in attempts:
             attempt.cancel()
-        await asyncio.gather(*attempts, return_exceptions=True)  # so that no task outlives its call
+        await asyncio.gather(*attempts, return_exceptions=True)  # no task may outlive its call
 
     async def sleep(self, seconds: float) -> None:
         self._open()
@@ -240,14 +240,14 @@ class AsyncioTransport:
             await self.cancel([task for task in tasks if not task.done()])
 
     async def close(self) -> None:
-        """End everything."""
+        """Close the channel and end all calls."""
         self.closed = True
         if self._channel is not None:
             self._closing.set()  # type: ignore[union-attr]
             await self._channel.close()
 
     def _open(self) -> None:
-        # Not when the client is made, which may be before there is a loop: all of these belong to one.
+        # All of these belong to an event loop, and there may be none yet when the client is made.
         if self._channel is None:
             self._closing = asyncio.Event()
             self._slots = asyncio.Semaphore(self._max_concurrent)
@@ -267,7 +267,7 @@ def finish(work: Coroutine[Any, Any, T]) -> T:
 
 
 def check_open(transport: BlockingTransport | AsyncioTransport, cause: BaseException | None = None) -> None:
-    """Raise ClientClosed when the client is closed, or was meanwhile, which `cause` then came from."""
+    """Raise ClientClosed if the client is closed. `cause` is the error of a call that the closing broke."""
     if transport.closed:
         when = "is closed" if cause is None else "was closed during the call"
         raise ClientClosed(f"the client of {transport.url} {when}. Make a new one.") from cause

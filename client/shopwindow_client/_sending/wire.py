@@ -1,4 +1,4 @@
-"""Model requests as messages of Triton's protocol and back; pure functions with no connection."""
+"""Turns model requests into messages of Triton's protocol, and replies back. Pure functions, no connection."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .._values.results import ServerInfo
 
 
 def to_message(request: ModelRequest, request_id: str) -> ModelInferRequest:
-    """Return the request as Triton's protocol has it."""
+    """Return the request as a message of Triton's protocol."""
     message = ModelInferRequest(model_name=request.model, id=request_id)
     for name, array in request.inputs.items():
         is_text = array.dtype == np.object_
@@ -37,13 +37,13 @@ def to_message(request: ModelRequest, request_id: str) -> ModelInferRequest:
 
 
 def limit_queueing(message: ModelInferRequest, left_s: float) -> None:
-    """Let the server drop the request when it is still queued after `left_s` seconds."""
-    # Microseconds; 0 would mean no limit.
+    """Let the server drop the request if it is still queued after `left_s` seconds."""
+    # Microseconds. 0 would mean no limit.
     message.parameters["timeout"].int64_param = max(1, int(left_s * 1e6))
 
 
-def name_the_end(message: ModelInferRequest, left_s: float) -> None:
-    """Tell a server whose clock is right when `left_s` seconds are over, which no queue on the way can put off."""
+def name_deadline(message: ModelInferRequest, left_s: float) -> None:
+    """Tell the server the time of the deadline, `left_s` seconds from now. Time in queues counts towards it."""
     message.parameters["deadline_unix_ms"].int64_param = int((time.time() + left_s) * 1e3)
 
 
@@ -56,12 +56,12 @@ def from_message(response: ModelInferResponse, request: ModelRequest) -> Reply:
     arrays = decode(response)
     for name in request.outputs:
         array = arrays.get(name)
-        # A Python backend whose numpy doesn't suit its stub answers with empty outputs and no error.
+        # A Python backend whose numpy does not fit its stub answers with empty outputs and no error.
         if array is None or array.ndim != 2 or len(array) != request.rows:
             got = "nothing" if array is None else f"shape {array.shape}"
             raise ServerFault(
-                f"{request.model} answered {request.rows} rows with {got} in {name}. Check that the server and "
-                "this client are of the same version, and look into the server's log."
+                f"{request.model} answered {request.rows} rows with {got} in {name}. Check that the server and this "
+                "client have the same version. The server's log may say more."
             )
     return {name: arrays[name] for name in request.outputs}
 
@@ -86,10 +86,12 @@ def server_info(
     generation: int | None = None,
     towers: str | None = None,
 ) -> ServerInfo:
-    """Put together what the configurations of `retrieve` and `product_index` state, either of which may be absent, and
-    what replies told."""
+    """Return what the configurations of `retrieve` and `product_index` and some replies say about the server.
+
+    Any of them may be missing.
+    """
     parameters: dict[str, str] = {}
-    for config in (index, retrieve):  # where both state one, the pipeline's own limit counts
+    for config in (index, retrieve):  # if both state a limit, that of `retrieve` counts
         if config is not None:
             parameters.update({key: value.string_value for key, value in config.parameters.items()})
     return ServerInfo(
@@ -106,7 +108,7 @@ def server_info(
 
 
 def embedding_dim(index: ModelConfig | None) -> int | None:
-    """Return the width that `product_index` takes, None when its configuration doesn't say."""
+    """Return the width of the embeddings that `product_index` takes. None: its configuration does not say."""
     widths = [] if index is None else [tensor.dims[-1] for tensor in index.input if tensor.name == "embedding"]
     return next((width for width in widths if width > 0), None)
 

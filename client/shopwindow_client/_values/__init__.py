@@ -1,1 +1,1 @@
-"""What goes in and what comes out: requests, options, results, errors. No connection."""
+"""What goes in and comes out: requests, options, results, errors. No connection."""

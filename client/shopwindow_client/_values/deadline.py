@@ -1,4 +1,4 @@
-"""One point in time that all parts of a call share."""
+"""The deadline that all parts of a call share."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class Deadline:
 
     @property
     def remaining_s(self) -> float:
-        """The seconds that are left; not above 0 when it has passed."""
+        """The seconds left. 0 or less once the deadline has passed."""
         return self._end - time.monotonic()
 
     def left_s(self) -> float:
-        """Return the seconds that are left.
+        """Return the seconds left.
 
         Raises:
-            DeadlineExceeded: Nothing is left.
+            DeadlineExceeded: No time is left.
         """
         left = self.remaining_s
         if left <= 0:

@@ -1,20 +1,20 @@
-"""The errors of the client, and the one place where a gRPC status becomes one of them.
+"""The errors of the client, and the one place that turns a gRPC status into one of them.
 
 ShopwindowError
 ├── InvalidRequest         the request is wrong: change it
 │   └── MessageTooLarge    request or reply is larger than a message may be
 ├── DeadlineExceeded       no answer within timeout_s
 ├── ServerOverloaded       the server's queue is full                     (retryable)
-│   └── Throttled          it refused so many lately that this client did (retryable)
-├── QueueTimeout           waited too long in the server's queue          (retryable)
-├── ServerUnreachable      no connection, nothing was sent                (retryable)
-│   ├── ConnectionLost     the connection broke during the call: it may have been carried out
-│   └── TlsFailed          no connection that both sides trust
-├── ServerNotReady         reached, but the model is not served           (retryable)
-│   └── ServerDraining     shutting down, or the model comes, goes or died (retryable)
+│   └── Throttled          the server refused so many that the client sent nothing (retryable)
+├── QueueTimeout           the request waited too long in the server's queue (retryable)
+├── ServerUnreachable      no connection; nothing was sent                (retryable)
+│   ├── ConnectionLost     the connection broke during the call; the server may have carried it out
+│   └── TlsFailed          the two sides do not trust each other's certificates
+├── ServerNotReady         the server answers but does not serve the model (retryable)
+│   └── ServerDraining     the server shuts down, or loads, unloads or lost the model (retryable)
 ├── VersionMismatch        client and server do not speak the same contract
-├── NotAuthorised          the server, or what stands before it, refuses this caller
-├── ServerFault            the server failed inside
+├── NotAuthorised          the server, or a proxy before it, refuses this caller
+├── ServerFault            the server failed while working on the request
 └── ClientClosed           this client was closed before the call
 """
 
@@ -29,9 +29,9 @@ class ShopwindowError(Exception):
     """Base of every error that the client raises on purpose.
 
     Attributes:
-        retryable: True when the request was not carried out, and sending it again after a pause may succeed.
-        request_id: The id that the request carried, as the server's log shows it; None when it was never sent.
-        attempts: How often it was sent, hedges left out.
+        retryable: True if the server did not carry out the request, and sending it again after a pause may succeed.
+        request_id: The id of the request, as the server's log shows it. None if the request was never sent.
+        attempts: How often the request was sent, not counting hedges.
     """
 
     retryable: ClassVar[bool] = False
@@ -40,10 +40,10 @@ class ShopwindowError(Exception):
 
 
 class InvalidRequest(ShopwindowError, ValueError):
-    """Raised when the request itself is wrong: by the client before sending, or by the server's answer.
+    """Raised when the request itself is wrong. The client finds out before sending, or the server says so.
 
     Attributes:
-        position: Which of the queries, products or embeddings given is wrong, from 0; None when it isn't one of them.
+        position: Which of the given queries, products or embeddings is wrong, from 0. None if something else is.
     """
 
     position: int | None = None
@@ -58,7 +58,7 @@ class MessageTooLarge(InvalidRequest):
 
 
 class DeadlineExceeded(ShopwindowError, TimeoutError):
-    """Raised when no full answer came within the call's deadline. The server drops what it hasn't begun."""
+    """Raised when no full answer came before the call's deadline. The server drops requests that it has not begun."""
 
 
 class ServerOverloaded(ShopwindowError):
@@ -68,7 +68,7 @@ class ServerOverloaded(ShopwindowError):
 
 
 class Throttled(ServerOverloaded):
-    """Raised by the client itself, with a `Throttle`, while the server refuses many requests: nothing was sent."""
+    """Raised by a client with a `Throttle` while the server refuses many requests. Nothing was sent."""
 
 
 class QueueTimeout(ShopwindowError):
@@ -84,7 +84,7 @@ class ServerUnreachable(ShopwindowError, ConnectionError):
 
 
 class ConnectionLost(ServerUnreachable):
-    """Raised when the connection broke during the call: whether the server carried it out is unknown."""
+    """Raised when the connection broke during the call. The server may have carried the call out."""
 
     retryable = False
 
@@ -96,37 +96,38 @@ class TlsFailed(ServerUnreachable):
 
 
 class ServerNotReady(ShopwindowError):
-    """Raised when the server answers but doesn't serve the model: unknown, loading or unloading."""
+    """Raised when the server answers but does not serve the model: unknown, loading or unloading."""
 
     retryable = True
 
 
 class ServerDraining(ServerNotReady):
-    """Raised when the server is shutting down, loads or unloads the model (Triton doesn't say which), or lost it.
+    """Raised when the server is shutting down, is loading or unloading the model, or lost it.
 
-    A lost model's process died. What it had begun may be sent again too, as a search changes nothing.
+    Triton does not say which. If the model is lost, its process died. You may send again what it had begun, because a
+    search changes nothing.
     """
 
 
 class VersionMismatch(ShopwindowError):
-    """Raised when the server doesn't know what this client asks for, or isn't a Shopwindow server."""
+    """Raised when the server does not know what this client asks for, or is no Shopwindow server."""
 
 
 class NotAuthorised(ShopwindowError):
-    """Raised when the caller's token, certificate or headers are not accepted."""
+    """Raised when the server does not accept the caller's token, certificate or headers."""
 
 
 class ServerFault(ShopwindowError):
-    """Raised when the server failed while working on the request, or answered with something it never should."""
+    """Raised when the server failed while working on the request, or its answer makes no sense."""
 
 
 class ClientClosed(ShopwindowError):
-    """Raised when a closed client is used."""
+    """Raised when you use a closed client."""
 
 
-# UNAVAILABLE means several things. Triton's own sentences are few and steady, while those of the transport change
-# with the version of gRPC: of these only the ones that say that nothing was sent are listed. What isn't recognised is
-# taken for a connection that broke, which is never sent again unasked.
+# UNAVAILABLE means several things. Triton has few sentences for it, and they rarely change. gRPC's change with its
+# version, so only those that say that nothing was sent are listed. Any other sentence counts as a broken connection,
+# and the client never sends such a request again unless the caller allowed it.
 _DRAINING = ("server is stopping", "shutting down", "no available versions")
 _DIED = re.compile(r"stub process .* is not healthy")
 _NOT_READY = ("unknown model", "not ready")
@@ -150,18 +151,15 @@ _POSITION = re.compile(r"\b(query|title|image|embedding)\[(\d+)\]")
 def from_status(
     status: str, said: str, *, url: str, model: str, timeout_s: float, positions: Sequence[int] | None = None
 ) -> ShopwindowError:
-    """Translate a gRPC status.
+    """Return the error for a gRPC status. Its message says what to do next.
 
     Args:
-        status: Its name, such as `"UNAVAILABLE"`.
-        said: Its message.
+        status: Name of the status, such as `"UNAVAILABLE"`.
+        said: Message of the status.
         url: The server's address, for the message.
-        model: The model that was called, for the message.
+        model: The called model, for the message.
         timeout_s: The deadline of the whole call in seconds, for the message.
-        positions: Where in the caller's list each row of the request stands; None when they are all of it.
-
-    Returns:
-        The error to raise, with a message that says what to do next.
+        positions: The position in the caller's list of each row of the request. None: the request holds the whole list.
     """
     said = said or "no message"
     lowered = said.lower()
@@ -172,29 +170,29 @@ def from_status(
     if status == "DEADLINE_EXCEEDED":
         return DeadlineExceeded(
             f"{model} at {url} gave no full answer within timeout_s={timeout_s:g}. Allow more time, send fewer rows "
-            "in a call, or look at the server's load."
+            "per call, or check the server's load."
         )
     if status == "NOT_FOUND":
         return _not_ready(said, lowered, url=url, model=model)
     if status in ("RESOURCE_EXHAUSTED", "OUT_OF_RANGE") and any(mark in lowered for mark in _TOO_LARGE):
         return MessageTooLarge(
-            f"{model} at {url}: the message is too large ({said}). Send fewer rows in a call, smaller photos or a "
-            "lower top_k, or raise the limit on both sides."
+            f"{model} at {url}: the message is too large ({said}). Send fewer rows per call or smaller photos, ask for "
+            "a lower top_k, or raise the limit on both sides."
         )
     if status == "RESOURCE_EXHAUSTED":
         return ServerOverloaded(f"{model} at {url} is overloaded ({said}). Wait a moment, then send it again.")
     if status in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
-        return NotAuthorised(f"{url} refuses this caller ({said}). Check token, headers and certificate of the client.")
+        return NotAuthorised(f"{url} refuses this caller ({said}). Check the client's token, headers and certificate.")
     if status == "UNIMPLEMENTED":
         return VersionMismatch(
-            f"{url} answers gRPC but not Triton's protocol ({said}). Check that the address is Shopwindow's."
+            f"{url} speaks gRPC but not Triton's protocol ({said}). Check that the address is Shopwindow's."
         )
     if status == "INTERNAL" and _DIED.search(lowered):
         return ServerDraining(
-            f"a process of {model} at {url} died ({said}). Send it to another replica, or again in a while: "
-            "`shopwindow serve` brings the model back."
+            f"a process of {model} at {url} died ({said}). Send the request to another replica, or again later: "
+            "`shopwindow serve` restarts the model."
         )
-    return ServerFault(f"{model} at {url} failed with {status or 'no status'} ({said}). Look into the server's log.")
+    return ServerFault(f"{model} at {url} failed with {status or 'no status'} ({said}). The server's log says more.")
 
 
 def _unavailable(said: str, lowered: str, *, url: str, model: str, timeout_s: float) -> ShopwindowError:
@@ -210,37 +208,37 @@ def _unavailable(said: str, lowered: str, *, url: str, model: str, timeout_s: fl
     if any(mark in lowered for mark in _TLS):
         return TlsFailed(
             f"no trusted connection to {url} ({said}). Check that the server speaks TLS, that Tls(roots=...) signed "
-            "its certificate, and that the certificate names this host and is in date."
+            "its certificate, and that the certificate names this host and has not expired."
         )
     if any(mark in lowered for mark in _NEVER_SENT):
         return ServerUnreachable(
-            f"cannot reach {url} ({said}). Check the address, that its port is the gRPC one (8001 by default, not "
-            "HTTP's 8000), and that the server runs."
+            f"cannot reach {url} ({said}). Check the address, that the port is gRPC's (8001 by default, not HTTP's "
+            "8000), and that the server runs."
         )
     return ConnectionLost(
-        f"the connection to {url} broke during the call ({said}). Look whether the server still runs; the call may "
-        "have been carried out, and can be sent again, as a search changes nothing."
+        f"the connection to {url} broke during the call ({said}). Check that the server still runs. It may have "
+        "carried the call out. You can send it again, because a search changes nothing."
     )
 
 
 def _not_ready(said: str, lowered: str, *, url: str, model: str) -> ServerNotReady:
     if any(mark in lowered for mark in _DRAINING):
         return ServerDraining(
-            f"{url} is shutting down, or doesn't have {model} at this moment ({said}). Send it to another replica, or "
-            "again in a while; health() tells whether it is back."
+            f"{url} is shutting down, or does not have {model} at the moment ({said}). Send the request to another "
+            "replica, or again later. health() tells whether the model is back."
         )
     return ServerNotReady(
-        f"{model} is not served at {url} ({said}). Ask health() which models are ready; send it again later."
+        f"{url} does not serve {model} ({said}). health() tells which models are ready. Send the request again later."
     )
 
 
 def _invalid(said: str, lowered: str, *, url: str, model: str, positions: Sequence[int] | None) -> ShopwindowError:
     if _MISMATCH.search(lowered):
         return VersionMismatch(
-            f"{model} at {url} doesn't know what this client asks for ({said}). Install the client that belongs to "
+            f"{model} at {url} does not know what this client asks for ({said}). Install the client that belongs to "
             "the server, or update the server."
         )
-    # The first such name is the field at fault; what follows may quote the caller's own words.
+    # The first such name is the wrong field. Later ones may be a quote of the caller's own words.
     found = _POSITION.search(said)
     if found is None:
         return InvalidRequest(f"{model}: {said}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Union
+from typing import Any, NoReturn, Union
 
 from .errors import InvalidRequest
 
@@ -12,8 +12,34 @@ Scalar = Union[str, int, float, bool]
 _WORDS = ("and", "or", "not")
 
 
-class Filter:
-    """A condition over attribute columns; combine with `&`, `|` and `~`. Made by `field`.
+class _Operand:
+    """What `&`, `|` and `~` refuse, with advice. Without parentheses Python reads these before `<`, `==` and `>`."""
+
+    # numpy numbers on the left then leave a comparison to `Field`. Otherwise they ask the filter for its truth.
+    __array_ufunc__ = None
+
+    def __and__(self, other: Any) -> Any:
+        _refuse("&", self, other)
+
+    def __rand__(self, other: Any) -> NoReturn:
+        _refuse("&", other, self)
+
+    def __or__(self, other: Any) -> Any:
+        _refuse("|", self, other)
+
+    def __ror__(self, other: Any) -> NoReturn:
+        _refuse("|", other, self)
+
+    def __bool__(self) -> NoReturn:
+        raise TypeError(
+            f"{self!r} is neither true nor false. Write & instead of and, | instead of or, ~ instead of not, "
+            '.isin([...]) instead of in, and (field("price") >= 10) & (field("price") < 50) instead of '
+            '10 <= field("price") < 50'
+        )
+
+
+class Filter(_Operand):
+    """A condition over attribute columns. `field` makes conditions; `&`, `|` and `~` combine them.
 
     Args:
         tree: The object that the server reads, such as `{"price": {"lt": 50}}`.
@@ -24,32 +50,26 @@ class Filter:
 
     def __and__(self, other: Filter) -> Filter:
         if not isinstance(other, Filter):
-            return NotImplemented
+            _refuse("&", self, other)
         return Filter(_merged(self.tree, other.tree) or {"and": [*_terms("and", self), *_terms("and", other)]})
 
     def __or__(self, other: Filter) -> Filter:
         if not isinstance(other, Filter):
-            return NotImplemented
+            _refuse("|", self, other)
         return Filter({"or": [*_terms("or", self), *_terms("or", other)]})
 
     def __invert__(self) -> Filter:
         return Filter({"not": self.tree})
 
-    def __bool__(self) -> bool:
-        raise TypeError(
-            "a filter has no truth value: combine with &, | and ~ instead of and, or and not, and write "
-            "(field('price') >= 10) & (field('price') < 50) instead of 10 <= field('price') < 50"
-        )
-
     def __repr__(self) -> str:
         return f"Filter({self.tree})"
 
 
-class Field:
-    """A column of the catalogue, to compare with values. Made by `field`.
+class Field(_Operand):
+    """A column of the catalogue, to compare with values. `field` makes it.
 
-    A missing value fails every test, and each negation is a complement: `field("colour") != "red"` also finds
-    products without a colour; add `& field("colour").exists()` to leave them out.
+    A missing value fails every test, and a negation finds all other products: `field("colour") != "red"` also finds
+    products without a colour. Add `& field("colour").exists()` to leave them out.
     """
 
     def __init__(self, name: str) -> None:
@@ -75,18 +95,23 @@ class Field:
     def __ge__(self, value: float) -> Filter:
         return self._is("gte", value)
 
-    __hash__ = None  # type: ignore[assignment]  # == makes a filter, so no two fields compare as dictionary keys must
+    def __invert__(self) -> NoReturn:
+        raise TypeError(
+            f"~ negates a condition, got the column {self!r}. Compare it first, in parentheses: ~({self!r} == ...)"
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # == makes a filter, so fields cannot be keys of a dictionary
 
     def isin(self, values: Iterable[Scalar]) -> Filter:
-        """One of these values."""
+        """Find products whose value is one of these."""
         return Filter({self.name: {"in": self._all("isin", values)}})
 
     def not_in(self, values: Iterable[Scalar]) -> Filter:
-        """None of these; no value at all is none of them too."""
+        """Find products whose value is none of these, and products without a value."""
         return Filter({self.name: {"not_in": self._all("not_in", values)}})
 
     def exists(self, wanted: bool = True) -> Filter:
-        """Has a value; has none when `wanted` is False."""
+        """Find products with a value, or those without one if `wanted` is False."""
         return Filter({self.name: {"exists": bool(wanted)}})
 
     def __repr__(self) -> str:
@@ -114,7 +139,7 @@ class Field:
 
 
 def field(name: str) -> Field:
-    """A column of the catalogue, for a filter.
+    """Return a column of the catalogue, to write a filter with.
 
     Raises:
         InvalidRequest: `name` is empty, or one of the words and, or, not.
@@ -122,8 +147,17 @@ def field(name: str) -> Field:
     return Field(name)
 
 
+def _refuse(operator: str, left: Any, right: Any) -> NoReturn:
+    """Raise TypeError for operands that are not both conditions."""
+    raise TypeError(
+        f"{operator} joins two conditions, but Python read {left!r} {operator} {right!r} here, as it reads {operator} "
+        "before <, == and >. Compare each column, and put each comparison in parentheses: "
+        f'(field("price") < 50) {operator} (field("colour") == "red")'
+    )
+
+
 def _merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Both as one flat object, which every server reads; None when that can't say it."""
+    """Return both as one flat object, which every server reads. None: one flat object cannot say it."""
     if any(word in tree for word in _WORDS for tree in (one, other)):
         return None
     merged: dict[str, Any] = {column: dict(tests) for column, tests in one.items()}
@@ -136,6 +170,6 @@ def _merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any] 
 
 
 def _terms(word: str, operand: Filter) -> list[Any]:
-    """The operands of a filter that is itself an `and` or an `or`, else the filter."""
+    """Return the operands of a filter that is itself an `and` or an `or`, else the filter."""
     inner = operand.tree.get(word)
     return inner if isinstance(inner, list) else [operand.tree]

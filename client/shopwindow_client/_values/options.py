@@ -1,4 +1,4 @@
-"""What callers decide: how a client connects, and what one call may say beside its input."""
+"""What callers choose: how a client connects, and the options of a call."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from .requests import FilterLike
 Pem = Union[bytes, str, "os.PathLike[str]"]
 Metadata = tuple[tuple[str, str], ...]
 
-# Giving channel arguments drops tritonclient's own, so the message sizes are repeated here: without them gRPC
-# refuses replies above 4 MB. The back-off is short as gRPC's two minutes far outlast a server's restart.
+# Channel arguments replace tritonclient's own, so the message sizes must be repeated here. Without them gRPC refuses
+# replies above 4 MB. The back-off is short because gRPC's two minutes are far longer than a server's restart.
 _CHANNEL_OPTIONS: dict[str, int | str] = {
     "grpc.max_send_message_length": 2**31 - 1,
     "grpc.max_receive_message_length": 2**31 - 1,
@@ -37,14 +37,7 @@ _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 class CallOptions(TypedDict, total=False):
-    """What every call takes.
-
-    Attributes:
-        timeout_s: Deadline of the whole call in seconds; the client's when None.
-        request_id: Names the call in the server's log and traces; a random one when None.
-        traceparent: W3C trace context, `00-<trace id>-<span id>-<flags>`; the client's when None.
-        headers: Further gRPC metadata, names in lower case; added to the client's.
-    """
+    """The options of every call, to keep in a dictionary. `RetrievalClient.retrieve` explains them."""
 
     timeout_s: float | None
     request_id: str | None
@@ -53,23 +46,9 @@ class CallOptions(TypedDict, total=False):
 
 
 class SearchOptions(CallOptions, total=False):
-    """What every call that finds products takes; the server's default where None.
+    """The options of every search, to keep in a dictionary. `RetrievalClient.retrieve` explains them.
 
-    Attributes:
-        top_k: Products a query.
-        effort: Search effort, 1 (fastest) to 10 (most thorough).
-        filter: Conditions on attribute columns: `field("price") < 50`, or what the server reads, as a mapping or its
-            JSON: `{"colour": "red", "price": {"lt": 50}, "brand": {"in": ["a", "b"]}}`.
-        min_score: Leave out products that score less.
-        channels: Where products come from: "embedding", "lexical" or "embedding,lexical". Words are needed for all
-            but the first; `Results.channels` then tells which found each product.
-        fusion: How two channels are merged: "rrf", or "weighted:0.7" with the weight of the embedding channel.
-        allow_lower_effort: Let the server search with less effort than asked for when the time until the deadline is
-            short; `timings` tells which it was.
-        timings: Ask also how long the server's steps took, with how much effort, and of which generation the index was
-            that answered: `Results.timings`.
-        towers: Hash of the towers that made the embeddings given. A server whose index is of others answers
-            `ServerNotReady`, where it would find anything at all: embed again then.
+    `options: SearchOptions = {"top_k": 10}`, then `client.retrieve("mug", **options)`.
     """
 
     top_k: int | None
@@ -85,13 +64,13 @@ class SearchOptions(CallOptions, total=False):
 
 @dataclass(frozen=True)
 class Tls:
-    """An encrypted connection. Files are named by path; bytes are the PEM text itself.
+    """An encrypted connection. Give each file as a path, or its PEM text as bytes.
 
     Attributes:
-        roots: Certificates that may have signed the server's; the system's when None.
+        roots: Certificates trusted to sign the server's. None: the system's.
         certificate: The client's own certificate, for servers that ask for one (mTLS).
         key: The private key of `certificate`.
-        server_name: The name in the server's certificate, when it isn't the one in the address.
+        server_name: The name in the server's certificate, if it differs from the address.
     """
 
     roots: Pem | None = None
@@ -101,13 +80,13 @@ class Tls:
 
     def __post_init__(self) -> None:
         if (self.certificate is None) != (self.key is None):
-            raise InvalidRequest("certificate and key belong together: give both or none of them")
+            raise InvalidRequest("certificate and key belong together: give both or neither")
 
     def credentials(self) -> grpc.ChannelCredentials:
-        """Return them as gRPC takes them.
+        """Return them as gRPC's own object.
 
         Raises:
-            InvalidRequest: A file can't be read.
+            InvalidRequest: A file cannot be read.
         """
         return grpc.ssl_channel_credentials(
             root_certificates=_pem("roots", self.roots),
@@ -118,7 +97,7 @@ class Tls:
 
 @dataclass(frozen=True)
 class Connection:
-    """How a client reaches its servers; see `RetrievalClient` for the fields."""
+    """How a client reaches its servers. `RetrievalClient` explains the fields."""
 
     url: str
     tls: Tls | None = None
@@ -132,21 +111,21 @@ class Connection:
         if self.compression not in _COMPRESSION:
             raise InvalidRequest(f"compression must be 'gzip', 'deflate' or None, got {self.compression!r}")
         if self.tls is not None and self.credentials is not None:
-            raise InvalidRequest("give tls or credentials, not both")
+            raise InvalidRequest("give either tls or credentials, not both")
 
     @property
     def is_private(self) -> bool:
-        """Whether what is sent is encrypted."""
+        """Whether the connection is encrypted."""
         return self.tls is not None or self.credentials is not None
 
     def channel(self, grpc_module: Any) -> Any:
-        """Open a channel; nothing is sent before the first call.
+        """Open a channel. It sends nothing before the first call.
 
         Args:
             grpc_module: `grpc` or `grpc.aio`.
         """
         options = dict(_CHANNEL_OPTIONS)
-        if _NAMING.match(self.url):  # may stand for many servers; a plain host:port is one
+        if _NAMING.match(self.url):  # may be many servers; a plain host:port is one
             options["grpc.lb_policy_name"] = "round_robin"
         if self.tls is not None and self.tls.server_name is not None:
             options["grpc.ssl_target_name_override"] = self.tls.server_name
@@ -160,11 +139,11 @@ class Connection:
 
 @dataclass(frozen=True)
 class Call:
-    """One call, shared by all the requests that it takes.
+    """What all requests of one call share.
 
     Attributes:
-        deadline: When all of them have to be answered.
-        request_id: Their id; a part of a long list adds its first row.
+        deadline: When all of them must be answered.
+        request_id: Their id. The parts of a long list add their number.
         metadata: gRPC metadata to send.
     """
 
@@ -180,8 +159,8 @@ class CallDefaults:
     Attributes:
         timeout_s: Deadline in seconds.
         headers: gRPC metadata.
-        token: A bearer token, or a function that returns the one of the moment.
-        traceparent: A function that returns the trace context of the moment.
+        token: A bearer token, or a function that returns the current one.
+        traceparent: A function that returns the current trace context.
     """
 
     timeout_s: float
@@ -197,7 +176,7 @@ class CallDefaults:
         traceparent: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Call:
-        """Start a call: its time runs from now.
+        """Start a call. Its time runs from now.
 
         Raises:
             InvalidRequest: An option has the wrong form.
@@ -218,10 +197,12 @@ class CallDefaults:
 
 
 def check_headers(headers: Mapping[str, str]) -> Mapping[str, str]:
-    """Return `headers`, or raise InvalidRequest where gRPC would refuse one with less of an explanation."""
+    """Return `headers`, or raise InvalidRequest for one that gRPC would refuse with a worse explanation."""
     for name, value in headers.items():
         if not re.fullmatch(r"[0-9a-z_.-]+", name) or name.startswith("grpc-") or name.endswith("-bin"):
-            raise InvalidRequest(f"headers: names are of a-z, 0-9, _, -, . and neither grpc-* nor *-bin, got {name!r}")
+            raise InvalidRequest(
+                f"headers: a name must consist of a-z, 0-9, _, - and ., and be neither grpc-* nor *-bin, got {name!r}"
+            )
         if not isinstance(value, str) or not re.fullmatch(r"[\x20-\x7e]*", value):
             raise InvalidRequest(f"headers[{name!r}] must be printable ASCII")  # never the value: it may be a secret
     return headers

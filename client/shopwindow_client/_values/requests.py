@@ -1,4 +1,4 @@
-"""What callers give, checked and turned into model requests; pure functions with no connection."""
+"""Checks what callers give and turns it into model requests. Pure functions, no connection."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ FilterLike = Union[Filter, Mapping[str, Any], str]
 
 @runtime_checkable
 class SavableImage(Protocol):
-    """What is used of a PIL image."""
+    """The part of a PIL image that the client uses."""
 
     def save(self, fp: io.BytesIO, format: str) -> None: ...
 
@@ -48,7 +48,7 @@ class Product:
     """A product to search with or to embed: a title, an image, or both.
 
     Attributes:
-        title: Its words; None when there are none.
+        title: The title in words, or None.
         image: An encoded JPEG, PNG or WebP as bytes, the path of such a file, or a PIL image (sent as PNG).
     """
 
@@ -65,7 +65,7 @@ class ModelRequest:
         inputs: Input name -> array; the first axis of each is the batch.
         outputs: The names of the outputs to ask for.
         parameters: Request parameters.
-        positions: Where in the caller's list each row stands; None when they are all of it, in order.
+        positions: The position of each row in the caller's list. None: the request holds the whole list, in order.
     """
 
     model: str
@@ -108,10 +108,10 @@ def encode_queries(queries: str | Sequence[str]) -> dict[str, Array]:
 
 
 def encode_products(products: Product | Sequence[Product]) -> dict[str, Array]:
-    """Return the `title` and `image` inputs, (n, 1) bytes objects each; an absent one is empty.
+    """Return the `title` and `image` inputs, (n, 1) bytes objects each. A missing one is empty.
 
     Raises:
-        InvalidRequest: There are no products, one has neither title nor image, or an image can't be read.
+        InvalidRequest: There are no products, one has neither title nor image, or an image cannot be read.
     """
     if isinstance(products, Product):
         products = [products]
@@ -136,14 +136,14 @@ def encode_embeddings(embeddings: npt.ArrayLike) -> dict[str, Array]:
     """Return the `embedding` input, (n, d) float32, from (n, d) or (d,) numbers.
 
     Raises:
-        InvalidRequest: It isn't a non-empty array of one or two axes of finite numbers.
+        InvalidRequest: The array is empty, has more than two axes, or holds anything but finite numbers.
     """
     try:
         array = np.atleast_2d(np.asarray(embeddings, dtype=np.float32))
     except (TypeError, ValueError) as error:
         raise InvalidRequest(f"embeddings must be numbers of shape (n, d) or (d,): {error}") from error
     if array.ndim != 2 or array.size == 0:
-        raise InvalidRequest(f"embeddings must have shape (n, d) or (d,), not empty, got {array.shape}")
+        raise InvalidRequest(f"embeddings must have shape (n, d) or (d,) and not be empty, got {array.shape}")
     finite = np.isfinite(array).all(axis=1)
     if not finite.all():
         row = int(np.argmin(finite))
@@ -162,10 +162,10 @@ def encode_parameters(
     allow_lower_effort: bool = False,
     towers: str | None = None,
 ) -> Parameters:
-    """Return the request parameters that were given; limits and column names are the server's to judge.
+    """Return the request parameters that were given. The server checks limits and column names.
 
     Raises:
-        InvalidRequest: One has the wrong type.
+        InvalidRequest: A value has the wrong type.
     """
     parameters: Parameters = {}
     for name, value in (("top_k", top_k), ("effort", effort)):
@@ -195,12 +195,12 @@ def encode_parameters(
 
 
 def wants_words(parameters: Parameters) -> bool:
-    """Return whether another channel than the embeddings is searched."""
+    """Return whether the search uses any channel but the embedding."""
     return str(parameters.get("channels", "embedding")).strip() != "embedding" or "fusion" in parameters
 
 
 def join(replies: Sequence[Reply]) -> Reply:
-    """Put the replies to the slices of one request together again."""
+    """Join the replies to the parts of one request."""
     return {name: np.concatenate([reply[name] for reply in replies]) for name in replies[0]}
 
 
@@ -214,7 +214,7 @@ def _listed(field: str, values: Any, wanted: str) -> list[Any]:
 
 
 def _bytes_column(values: Sequence[bytes]) -> Array:
-    # A plain np.array(values) would become a fixed-width type and lose trailing zero bytes.
+    # np.array(values) would use a fixed-width type and lose trailing zero bytes.
     column = np.empty((len(values), 1), dtype=np.object_)
     column[:, 0] = values
     return column
@@ -224,7 +224,7 @@ def _utf8(field: str, text: str, row: int) -> bytes:
     try:
         return text.encode("utf-8")
     except UnicodeEncodeError as error:
-        message = f"{field} can't be written as UTF-8 ({error.reason}), got {text!r}"
+        message = f"{field} cannot be written as UTF-8 ({error.reason}), got {text!r}"
         raise InvalidRequest(message, position=row) from error
 
 
@@ -240,16 +240,16 @@ def _image_bytes(field: str, image: ImageSource, row: int) -> bytes:
     elif isinstance(image, SavableImage):
         buffer = io.BytesIO()
         try:
-            image.save(buffer, format="PNG")  # lossless, so the server sees the pixels that the caller has
+            image.save(buffer, format="PNG")  # lossless: the server sees the caller's pixels
         except (OSError, ValueError) as error:
-            message = f"{field} can't be saved as PNG ({error}). Convert it to RGB first."
+            message = f"{field} cannot be saved as PNG ({error}). Convert it to RGB first."
             raise InvalidRequest(message, position=row) from error
         encoded = buffer.getvalue()
     else:
         message = f"{field} must be bytes, a path or a PIL image, got {type(image).__name__}"
         raise InvalidRequest(message, position=row)
     if not encoded:
-        message = f"{field} must be an encoded JPEG, PNG or WebP, got 0 bytes; None is no image"
+        message = f"{field} must be an encoded JPEG, PNG or WebP, got 0 bytes. Use None for no image."
         raise InvalidRequest(message, position=row)
     return encoded
 
@@ -258,9 +258,11 @@ def _filter_json(filter: FilterLike) -> str:
     if isinstance(filter, str):
         return filter
     tree = filter.tree if isinstance(filter, Filter) else filter
+    if isinstance(tree, bool):  # what Python makes of condition == False
+        raise InvalidRequest(f"filter must be a condition, got {tree}. Compare columns, not conditions; ~ negates one.")
     if not isinstance(tree, Mapping):
         raise InvalidRequest(f"filter must be a field() condition, a mapping or JSON, got {type(tree).__name__}")
     try:
         return json.dumps(dict(tree), allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise InvalidRequest(f"filter can't be written as JSON ({error}), got {tree!r}") from error
+        raise InvalidRequest(f"filter cannot be written as JSON ({error}), got {tree!r}") from error

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import operator
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,29 +23,57 @@ _SHOWN_PRODUCTS = 3
 class Row:
     """The products found for one query, best first, without padding.
 
+    Iterating gives a pair per product, its id as an int and its score as a float. Rows are equal when they hold the
+    same ids, scores and channels.
+
     Attributes:
         ids: (count,) int64.
         scores: (count,) float32.
+        channels: (count,) int64, as in `Results.channels`, or None.
     """
 
     ids: npt.NDArray[np.int64]
     scores: npt.NDArray[np.float32]
+    channels: npt.NDArray[np.int64] | None = None
+
+    def to_list(self) -> list[dict[str, Any]]:
+        """Return plain data, fit for JSON.
+
+        Returns:
+            A dictionary per product: "product_id", an int; "score", a float; with `channels` also "channels", an int.
+        """
+        products: list[dict[str, Any]] = [{"product_id": product, "score": score} for product, score in self]
+        if self.channels is not None:
+            for product, channel in zip(products, self.channels.tolist()):
+                product["channels"] = channel
+        return products
 
     def __len__(self) -> int:
         return len(self.ids)
 
+    def __iter__(self) -> Iterator[tuple[int, float]]:
+        return zip(self.ids.tolist(), self.scores.tolist())
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Row):
+            return NotImplemented
+        return _found_the_same(self, other)
+
     def __repr__(self) -> str:
-        return f"Row({len(self)} products: {_best(self)})"
+        return f"Row({_count(self, 'product')}: {_best(self)})" if len(self) else "Row(no products)"
 
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """The products found for each query, in the order of the queries. Iterating gives a `Row` a query.
+    """The products found for each query, in the order of the queries.
+
+    Iterating gives a `Row` per query. Results are equal when they hold the same ids, scores and channels; timings do
+    not count.
 
     Attributes:
-        ids: (n, k) int64; a row with fewer than k products ends in -1.
-        scores: (n, k) float32; -inf where the id is -1.
-        timings: How the server searched for each row; None unless it was asked for with `timings=True`.
+        ids: (n, k) int64. A row with fewer than k products ends in -1.
+        scores: (n, k) float32. -inf where the id is -1.
+        timings: How the server searched for each row. None unless you asked for it with `timings=True`.
         channels: (n, k) int64, what found each product: 1 the embedding, 2 the words, 3 both; 0 where the id is -1.
             None unless the search's `channels` named more than the embedding.
     """
@@ -56,18 +85,18 @@ class Results:
 
     @property
     def counts(self) -> npt.NDArray[np.int64]:
-        """(n,) int64: how many products each query found."""
+        """How many products each query found, (n,) int64."""
         counts: npt.NDArray[np.int64] = (self.ids != PADDING_ID).sum(axis=1, dtype=np.int64)
         return counts
 
     def without(self, products: int | Sequence[int]) -> Results:
-        """The same without one product a row: the one that was searched with, as nothing is more like it.
+        """Return the results without one product per row: the one you searched with, which is most like itself.
 
         Args:
-            products: Its id; with several rows, one for each. It took one place of the `top_k`.
+            products: The id of that product. For several rows, one id for each. The product took one place of `top_k`.
 
         Raises:
-            InvalidRequest: These aren't ids, or there are more or fewer than rows.
+            InvalidRequest: These are not ids, or not one for each row.
         """
         own = np.atleast_1d(np.asarray(products))
         if own.shape != (len(self),) or not np.issubdtype(own.dtype, np.integer):
@@ -77,14 +106,15 @@ class Results:
     def split(self, same_threshold: float) -> SimilarProducts:
         """Split what `retrieve_similar` found into the same product and merely similar ones.
 
-        Whose products these are is for the filter to say; it holds for both lists:
+        To choose whose products are found, filter the search. The filter holds for both lists:
         `retrieve_similar(mug, filter=field("supplier_id") != 17).split(0.9)`.
 
         Args:
-            same_threshold: Lowest score of the same product. `shopwindow evaluate` tells what suits the towers.
+            same_threshold: The lowest score of the same product. It depends on the towers: `shopwindow evaluate`
+                reports it.
 
         Raises:
-            InvalidRequest: It isn't a finite number.
+            InvalidRequest: The threshold is not a finite number.
         """
         is_number = isinstance(same_threshold, (int, float, np.number)) and not isinstance(same_threshold, bool)
         if not is_number or not np.isfinite(same_threshold):
@@ -93,7 +123,7 @@ class Results:
         return SimilarProducts(self._keep(found & same), self._keep(found & ~same))
 
     def _keep(self, wanted: npt.NDArray[np.bool_]) -> Results:
-        """Those that are wanted, (n, k) bool, moved to the front of their rows."""
+        """Return the wanted products, (n, k) bool, moved to the front of their rows."""
         order = np.argsort(~wanted, axis=1, kind="stable")
         kept = np.take_along_axis(wanted, order, axis=1)
         ids = np.where(kept, np.take_along_axis(self.ids, order, axis=1), np.int64(PADDING_ID))
@@ -107,27 +137,38 @@ class Results:
         return len(self.ids)
 
     def __getitem__(self, row: int) -> Row:
+        row = operator.index(row)  # a slice would run several rows into one
         found = self.ids[row] != PADDING_ID
-        return Row(self.ids[row][found], self.scores[row][found])
+        channels = None if self.channels is None else self.channels[row][found]
+        return Row(self.ids[row][found], self.scores[row][found], channels)
 
     def __iter__(self) -> Iterator[Row]:
         return (self[row] for row in range(len(self)))
 
+    def to_list(self) -> list[list[dict[str, Any]]]:
+        """Return plain data, fit for JSON: `Row.to_list` of each row."""
+        return [row.to_list() for row in self]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Results):
+            return NotImplemented
+        return _found_the_same(self, other)
+
     def __repr__(self) -> str:
-        lines = [f"Results({len(self)} rows, k={self.ids.shape[1]})", "  row  found  best (id: score)"]
+        lines = [f"Results({_count(self, 'row')}, k={self.ids.shape[1]})", "  row  found  best (id: score)"]
         shown = [self[row] for row in range(min(len(self), _SHOWN_ROWS))]
         lines += [f"{number:>5}  {len(row):>5}  {_best(row)}" for number, row in enumerate(shown)]
         if len(self) > _SHOWN_ROWS:
-            lines.append(f"  ... {len(self) - _SHOWN_ROWS} more rows")
+            lines.append(f"  ... and {len(self) - _SHOWN_ROWS} more")
         return "\n".join(lines)
 
 
 class SimilarProducts(NamedTuple):
-    """What `Results.split` makes of results; a row of both for each row.
+    """What `Results.split` returns. Both lists have as many rows as the results.
 
     Attributes:
-        same: The same product, by the threshold: as other suppliers list it.
-        similar: The other ones found, which score less.
+        same: The products that reach the threshold: the same product, as other suppliers list it.
+        similar: The products that score less.
     """
 
     same: Results
@@ -139,7 +180,7 @@ class ProductEmbeddings(NamedTuple):
 
     Attributes:
         embeddings: (n, d) float32, L2-normalised.
-        modality_weights: (n, 2) float32: how much title and image counted.
+        modality_weights: (n, 2) float32, how much title and image counted.
     """
 
     embeddings: npt.NDArray[np.float32]
@@ -148,17 +189,17 @@ class ProductEmbeddings(NamedTuple):
 
 @dataclass(frozen=True)
 class ServerInfo:
-    """What the server says about itself; None where it doesn't say.
+    """What the server says about itself. None: the server does not say.
 
     Attributes:
         name: The server's name.
         version: The server's version.
-        max_batch_size: Rows that `retrieve` takes in one request; the client splits what is longer.
+        max_batch_size: How many rows `retrieve` takes in one request. The client splits longer lists.
         max_top_k: The highest `top_k` accepted.
-        default_top_k: The `top_k` of a request that states none.
+        default_top_k: The `top_k` of a request that gives none.
         embedding_dim: The length of an embedding.
         tower_hash: Identifies the towers that the server runs, hexadecimal.
-        generation: Counts the indexes that the server has taken up, as it stood when this was asked.
+        generation: The generation of the index that the server searched when you asked.
         parameters: All parameters in the configurations of `retrieve` and `product_index`, as text.
     """
 
@@ -175,14 +216,14 @@ class ServerInfo:
 
 @dataclass(frozen=True)
 class Health:
-    """How the server is doing, by its own account.
+    """How the server is, as it says itself.
 
     Attributes:
         reachable: The server answered.
         live: The server runs.
         ready: The server and all its models are ready.
         models: Model name -> ready, for the models that this client calls.
-        detail: Why it isn't reachable; empty when it is.
+        detail: Why the server cannot be reached. Empty if it can.
     """
 
     reachable: bool
@@ -190,6 +231,15 @@ class Health:
     ready: bool = False
     models: Mapping[str, bool] = field(default_factory=dict)
     detail: str = ""
+
+
+def _found_the_same(one: Row | Results, other: Row | Results) -> bool:
+    pairs: list[tuple[Any, Any]] = [(one.ids, other.ids), (one.scores, other.scores), (one.channels, other.channels)]
+    return all(np.array_equal(array, another) for array, another in pairs)  # two Nones are equal, too
+
+
+def _count(things: Sized, name: str) -> str:
+    return f"{len(things)} {name}{'s' if len(things) != 1 else ''}"
 
 
 def _best(row: Row) -> str:

@@ -1,4 +1,4 @@
-"""What a server tells of how it searched, beside what it found."""
+"""How a server searched, as it reports beside the products."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ _COLUMNS = 6  # of timings_us
 
 @dataclass(frozen=True, eq=False)
 class Timings:
-    """How long the server took over each row, and how it searched. A row shares the times with its batch.
+    """How long the server took for each row, and how it searched. All rows of a batch share their times.
 
-    What the call took beyond `queue_ms` and `total_ms` is the network and the client. nan is what another model of the
-    server did, or another request: a vector that is searched with has no tower before it, and of a composed query only
-    the search is told.
+    The rest of the call's time, beyond `queue_ms` and `total_ms`, went to the network and the client. nan marks a step
+    that another model or another request did. A search by vectors has no tower step, and for a composed query only the
+    search is reported.
 
     Attributes:
         prepare_ms: (n,) float64, milliseconds: tokenising the words or decoding the photos.
-        tower_ms: (n,) float64, milliseconds: embedding; 0 where none was computed: kept from before, or not needed.
+        tower_ms: (n,) float64, milliseconds: embedding. 0 if the embedding was kept from before or not needed.
         search_ms: (n,) float64, milliseconds: searching the index.
-        total_ms: (n,) float64, milliseconds: these three, and what lies between them.
-        queue_ms: (n,) float64, milliseconds: waiting before that in the server's queue, at most; nan when the server
-            can't say, as more was waiting than it could take up at once.
-        batch_rows: (n,) int64: the rows that the server searched for together, those of other callers included.
-        effort: (n,) int64: the effort searched with; below the one asked for where `allow_lower_effort` was used.
+        total_ms: (n,) float64, milliseconds: these three steps, and the time between them.
+        queue_ms: (n,) float64, milliseconds: the longest that the row can have waited in the server's queue before
+            that. nan if the server cannot say, because more was waiting than it could take up at once.
+        batch_rows: (n,) int64: how many rows the server searched for together, including those of other callers.
+        effort: (n,) int64: the effort used. It can be below the requested one if you set `allow_lower_effort`.
         generation: (n,) int64: the generation of the index that answered.
     """
 
@@ -50,14 +50,14 @@ class Timings:
         """Read the outputs `TIMING_OUTPUTS`.
 
         Raises:
-            VersionMismatch: They have another form.
+            VersionMismatch: `timings_us` has another number of columns.
         """
-        told = reply["timings_us"]
-        if told.shape[1] != _COLUMNS:
+        times = reply["timings_us"]
+        if times.shape[1] != _COLUMNS:
             raise VersionMismatch(
-                f"timings_us: {_COLUMNS} columns were expected, got {told.shape[1]}. Install the client that belongs "
-                "to the server, or ask without timings."
+                f"timings_us must have {_COLUMNS} columns, got {times.shape[1]}. Install the client that belongs to "
+                "the server, or search without timings."
             )
-        prepare, tower, search, total = np.where(told[:, :4] < 0, np.nan, told[:, :4] / 1e3).T
-        rows, queue = told[:, 4], np.where(told[:, 5] < 0, np.nan, told[:, 5] / 1e3)
+        prepare, tower, search, total = np.where(times[:, :4] < 0, np.nan, times[:, :4] / 1e3).T
+        rows, queue = times[:, 4], np.where(times[:, 5] < 0, np.nan, times[:, 5] / 1e3)
         return cls(prepare, tower, search, total, queue, rows, reply["effort"][:, 0], reply["generation"][:, 0])

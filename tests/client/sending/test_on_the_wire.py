@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 from tritonclient.grpc.service_pb2 import ModelInferRequest
 
 from shopwindow.server import TritonServer
-from shopwindow_client import InvalidRequest, MessageTooLarge, Part, Product, RetrievalClient
+from shopwindow_client import InvalidRequest, MessageTooLarge, Part, Product, RetrievalClient, SearchOptions
 
 LIMIT = 100_000  # bytes of a message that the relay takes
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -63,6 +64,35 @@ def test_ids_traces_and_headers_travel_with_a_request(relay: Relay) -> None:
     assert len(second.id) == 16
     assert (metadata["x-shop"], metadata["x-kind"], metadata["traceparent"]) == ("blue", "call", TRACE)
     assert (other["x-kind"], other["traceparent"]) == ("client", TRACE.replace("4bf9", "0000"))
+
+
+@pytest.mark.parametrize(
+    ("search", "given"),
+    [
+        ("retrieve", "red dress"),
+        ("retrieve_similar", Product("mug")),
+        ("retrieve_by_embedding", np.eye(1, 128)),
+        ("retrieve_composed", [Part(np.eye(1, 128)[0])]),
+    ],
+)
+def test_every_option_of_a_search_reaches_the_server(relay: Relay, search: str, given: Any) -> None:
+    parameters: dict[str, Any] = {"top_k": 3, "effort": 2, "filter": '{"price": {"gt": 0}}', "min_score": 0.125}
+    parameters |= {"channels": "embedding", "allow_lower_effort": True}
+    if search == "retrieve":  # the other searches have no words to merge with
+        parameters["fusion"] = "weighted:0.5"
+    with RetrievalClient(relay.url, timeout_s=60.0) as client:
+        parameters["towers"] = client.info().tower_hash
+        relay.seen.clear()
+        options: SearchOptions = {"timings": True, "timeout_s": 30.0, "request_id": "cart-17", "traceparent": TRACE}
+        options |= {"headers": {"x-shop": "blue"}, **parameters}  # type: ignore[typeddict-item]
+        assert SearchOptions.__annotations__.keys() - options.keys() <= {"fusion"}
+        assert getattr(client, search)(given, **options).timings is not None
+    ((message, metadata, left_s),) = relay.seen
+    sent = {name: getattr(value, value.WhichOneof("parameter_choice")) for name, value in message.parameters.items()}
+    assert sent.pop("timeout") <= 30_000_000
+    assert sent == parameters
+    assert (message.id, metadata["traceparent"], metadata["x-shop"]) == ("cart-17", TRACE, "blue")
+    assert left_s <= 31  # gRPC rounds it up
 
 
 def test_the_parts_of_a_long_call_share_its_id_and_its_deadline(relay: Relay) -> None:
@@ -120,11 +150,3 @@ def test_a_message_too_large_for_what_stands_before_the_server(relay: Relay) -> 
 def test_what_cannot_travel_is_named(options: dict[str, Any], named: str) -> None:
     with RetrievalClient() as client, pytest.raises(InvalidRequest, match=named):
         client.retrieve("red dress", **options)
-
-
-def test_an_option_that_does_not_exist_is_a_type_error() -> None:
-    with (
-        RetrievalClient() as client,
-        pytest.raises(TypeError, match="unknown option topk; known: allow_lower_effort, channels, effort"),
-    ):
-        client.retrieve("red dress", topk=3)  # type: ignore[call-arg]

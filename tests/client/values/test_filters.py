@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ price, colour, maker, stock = map(field, ("price", "colour", "brand", "stock"))
         (price < 50, {"price": {"lt": 50}}),
         (price <= 50, {"price": {"lte": 50}}),
         (price > np.float32(0.5), {"price": {"gt": 0.5}}),
+        (np.float32(0.5) < price, {"price": {"gt": 0.5}}),
         (colour == "red", {"colour": {"eq": "red"}}),
         (colour != "red", {"colour": {"ne": "red"}}),
         (maker.isin(["a", "b"]), {"brand": {"in": ["a", "b"]}}),
@@ -67,10 +69,48 @@ def test_what_cannot_be_meant_is_named(wrong: Any, named: str) -> None:
         wrong()
 
 
-def test_python_s_own_and_or_not_are_refused_and_not_half_heard() -> None:
-    for wrong in (lambda: (price < 1) and (price > 2), lambda: not (price < 1), lambda: 1 < price < 2):
-        with pytest.raises(TypeError, match="combine with &"):
-            wrong()
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: (price < 1) and (price > 2),
+        lambda: (price < 1) or (price > 2),
+        lambda: not (price < 1),
+        lambda: 1 < price < 2,
+        lambda: colour and (price < 1),
+        lambda: not colour,
+        lambda: colour in ["red", "blue"],
+    ],
+)
+def test_python_s_own_words_are_refused_with_the_operators_to_write(wrong: Any) -> None:
+    with pytest.raises(TypeError, match=r"Write & instead of and.*\.isin.*\(field\(\"price\"\) >= 10\) & "):
+        wrong()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "read"),
+    [
+        (lambda: price < 50 & (colour == "red"), "50 & Filter({'colour': {'eq': 'red'}})"),
+        (lambda: colour == "red" & (price < 50), "'red' & Filter({'price': {'lt': 50}})"),
+        (lambda: (price < 50) & colour == "red", "Filter({'price': {'lt': 50}}) & field('colour')"),
+        (lambda: price == 1 & stock == 2, "1 & field('stock')"),
+        (lambda: price < 50 | stock.exists(), "50 | Filter({'stock': {'exists': True}})"),
+        (lambda: stock & (price < 50), "field('stock') & Filter({'price': {'lt': 50}})"),
+        (lambda: stock | price, "field('stock') | field('price')"),
+        (lambda: (price < 50) & {"stock": 1}, "Filter({'price': {'lt': 50}}) & {'stock': 1}"),
+        (lambda: (price < 50) | True, "Filter({'price': {'lt': 50}}) | True"),
+        (lambda: np.int64(50) & (price < 50), "50 & Filter({'price': {'lt': 50}})"),
+    ],
+)
+def test_missing_parentheses_are_an_error_that_shows_where_they_belong(wrong: Any, read: str) -> None:
+    operator = "&" if " & " in read else "|"
+    advice = f'(field("price") < 50) {operator} (field("colour") == "red")'
+    with pytest.raises(TypeError, match=f"Python read {re.escape(read)} here.*{re.escape(advice)}$"):
+        wrong()
+
+
+def test_a_negation_without_parentheses_shows_where_they_belong() -> None:
+    with pytest.raises(TypeError, match=re.escape("in parentheses: ~(field('colour') == ...)")):
+        ~colour == "red"  # noqa: B015
 
 
 def test_a_server_finds_exactly_what_a_filter_says(served: Any, shop: Any) -> None:

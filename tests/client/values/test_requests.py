@@ -51,7 +51,7 @@ def test_queries_become_a_column_of_utf8() -> None:
         (["fine", 7], r"queries\[1\].*got 7"),
         (b"bytes", "queries must be a string or a list of strings, got bytes"),
         (7, "queries must be a string or a list of strings, got int"),
-        (["\ud800"], r"queries\[0\] can't be written as UTF-8"),
+        (["\ud800"], r"queries\[0\] cannot be written as UTF-8"),
     ],
 )
 def test_bad_queries_are_named(queries: Any, named: str) -> None:
@@ -87,7 +87,7 @@ def test_a_pil_image_keeps_its_pixels() -> None:
         (Product(image=3.5), r"products\[0\]\.image must be .*got float"),  # type: ignore[arg-type]
         (Product(title=7), r"products\[0\]\.title must be a string, got int"),  # type: ignore[arg-type]
         (["mug"], r"products\[0\] must be a Product, got str"),
-        (Product(image=Image.new("CMYK", (2, 2))), r"products\[0\]\.image can't be saved as PNG"),
+        (Product(image=Image.new("CMYK", (2, 2))), r"products\[0\]\.image cannot be saved as PNG"),
     ],
 )
 def test_bad_products_are_named(products: Any, named: str) -> None:
@@ -129,8 +129,9 @@ def test_only_parameters_that_were_given_are_sent() -> None:
         ({"channels": ["lexical"]}, "channels must be a string, got \\['lexical'\\]"),
         ({"allow_lower_effort": 1}, "allow_lower_effort must be True or False, got 1"),
         ({"filter": ["red"]}, "filter must be a .* mapping or JSON, got list"),
-        ({"filter": {"colour": {1, 2}}}, "filter can't be written as JSON"),
-        ({"filter": {"price": {"lt": float("inf")}}}, "filter can't be written as JSON"),
+        ({"filter": False}, "filter must be a condition, got False"),
+        ({"filter": {"colour": {1, 2}}}, "filter cannot be written as JSON"),
+        ({"filter": {"price": {"lt": float("inf")}}}, "filter cannot be written as JSON"),
     ],
 )
 def test_bad_parameters_are_named(parameters: dict[str, Any], named: str) -> None:
@@ -216,5 +217,5 @@ def test_a_client_is_checked_when_it_is_made(arguments: dict[str, Any], named: s
 
 
 def test_one_product_is_said_in_one_way() -> None:
-    with RetrievalClient() as client, pytest.raises(InvalidRequest, match="either products, or title and image"):
+    with RetrievalClient() as client, pytest.raises(InvalidRequest, match="either products, or the title and image"):
         client.retrieve_similar(Product("mug"), title="red")

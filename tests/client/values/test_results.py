@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -33,8 +34,51 @@ def test_the_table_shows_the_best_and_says_what_it_leaves_out() -> None:
     ]
     many = Results(np.ones((1000, 3), np.int64), np.ones((1000, 3), np.float32))
     assert len(repr(many).splitlines()) == 8
-    assert repr(many).endswith("... 995 more rows")
-    assert repr(RESULTS[1]) == "Row(1 products: 21: 0.5000)"
+    assert repr(many).endswith("... and 995 more")
+    assert repr(RESULTS[1]) == "Row(1 product: 21: 0.5000)"
+    assert repr(RESULTS[2]) == "Row(no products)"
+
+
+def test_a_row_gives_pairs_of_plain_numbers_best_first() -> None:
+    pairs = [(product_id, round(score, 6)) for product_id, score in RESULTS[0]]
+    assert pairs == [(11, 0.9), (12, 0.8), (13, 0.7), (14, 0.6)]
+    assert {type(number) for row in RESULTS for pair in row for number in pair} == {int, float}
+
+
+def test_plain_data_survives_json_without_padding() -> None:
+    data = RESULTS.to_list()
+    assert json.loads(json.dumps(data, allow_nan=False)) == data
+    assert [[product["product_id"] for product in row] for row in data] == [[11, 12, 13, 14], [21], []]
+    assert data[1] == RESULTS[1].to_list() == [{"product_id": 21, "score": 0.5}]
+    found_by = np.array([[3, 1, 2, 3], [2, 0, 0, 0], [0] * 4], np.int64)
+    with_channels = Results(RESULTS.ids, RESULTS.scores, channels=found_by)
+    assert with_channels.to_list()[1] == [{"product_id": 21, "score": 0.5, "channels": 2}]
+    assert with_channels[0].channels is not None
+    assert with_channels[0].channels.tolist() == [3, 1, 2, 3]
+
+
+def test_results_are_equal_when_they_found_the_same() -> None:
+    again = Results(RESULTS.ids.copy(), RESULTS.scores.copy(), Timings(*[np.ones(3)] * 8))
+    assert again == RESULTS
+    assert list(again) == list(RESULTS)
+    assert again.split(0.7) == RESULTS.split(0.7)
+    other_ids, other_scores = RESULTS.ids + 1, RESULTS.scores + 1
+    channels = np.ones_like(RESULTS.ids)
+    for other in (
+        Results(other_ids, RESULTS.scores),
+        Results(RESULTS.ids, other_scores),
+        Results(RESULTS.ids, RESULTS.scores, channels=channels),
+        Results(RESULTS.ids[:2], RESULTS.scores[:2]),
+    ):
+        assert other != RESULTS
+        assert other[0] != RESULTS[0] or len(other) != len(RESULTS)
+    assert RESULTS[0] != RESULTS[1]
+    assert RESULTS.to_list() != RESULTS
+
+
+def test_a_slice_of_results_is_refused() -> None:
+    with pytest.raises(TypeError, match="'slice' object"):
+        RESULTS[:2]  # type: ignore[index]
 
 
 def test_a_split_puts_every_product_into_one_of_two_lists_in_order() -> None:

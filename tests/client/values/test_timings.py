@@ -118,7 +118,7 @@ def test_a_server_from_before_is_named(odd: TritonServer) -> None:
 
 def test_timings_of_another_form_are_named() -> None:
     column = np.ones((2, 1), np.int64)
-    with pytest.raises(VersionMismatch, match="6 columns were expected, got 4"):
+    with pytest.raises(VersionMismatch, match="timings_us must have 6 columns, got 4"):
         Timings.from_reply({"timings_us": np.ones((2, 4), np.int64), "effort": column, "generation": column})
 
 

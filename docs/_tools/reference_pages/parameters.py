@@ -1,0 +1,127 @@
+"""docs/reference/parameters.md, from the code that reads request parameters and filters."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from reference_pages.markdown import code, docstring, prose, table
+from shopwindow.retrieval.errors import InvalidRequest
+from shopwindow.retrieval.request import filter_reading, parameters
+from shopwindow.retrieval.request.parameters import RequestParameters, parse_parameters
+
+# The one parameter that another field holds.
+_NAME_OF = {"embedding_weight": "fusion"}
+_VALUES = {
+    "top_k": f"1 to {parameters.MAX_TOP_K:,}",
+    "effort": f"1 to {parameters.MAX_EFFORT}",
+    "filter": "JSON object, see [filters](#filters)",
+    "min_score": "a finite number",
+    "channels": "`embedding`, `lexical` or `embedding,lexical`",
+    "fusion": "`rrf`, or `weighted:` and a number from 0 to 1",
+    "allow_lower_effort": "true or false",
+    "deadline_unix_ms": "milliseconds since 1970",
+    "towers": "text",
+}
+_DEFAULTS = {
+    "top_k": str(parameters.DEFAULT_TOP_K),
+    "effort": str(parameters.DEFAULT_EFFORT),
+    "channels": "`embedding`",
+    "fusion": "`rrf`",
+    "allow_lower_effort": "false",
+}
+_WRONG: list[dict[str, Any]] = [
+    {"top_k": 0},
+    {"effort": "hard"},
+    {"min_score": "nan"},
+    {"channels": "title"},
+    {"fusion": "weighted:0.7"},
+    {"filter": '{"price": {"under": 50}}'},
+    {"filter": '{"price": '},
+    {"topk": 5},
+]
+_OPERATORS = {
+    "eq": ('{"colour": {"eq": "red"}}, {"colour": "red"}', "equals the value"),
+    "ne": ('{"colour": {"ne": "red"}}', "does not equal the value"),
+    "in": ('{"brand": {"in": ["Nordvale", "Kesto"]}}', "is one of the values"),
+    "not_in": ('{"brand": {"not_in": ["Nordvale", "Kesto"]}}', "is none of the values"),
+    "lt": ('{"price": {"lt": 50}}', "is below"),
+    "lte": ('{"price": {"lte": 50}}', "is below or equal"),
+    "gt": ('{"price": {"gt": 10}}', "is above"),
+    "gte": ('{"price": {"gte": 10, "lt": 50}}', "is above or equal; two sides of a range go into one condition"),
+    "exists": ('{"stock": {"exists": true}}', "is there; with false: is missing"),
+}
+_INTRODUCTION = """# Request parameters
+
+A request to a model that searches may carry these parameters, beside its inputs. Numbers may come as decimal text,
+because not every gRPC client can send a floating-point parameter. `shopwindow_client` has an argument of the same name
+for each, except `deadline_unix_ms`, which it sends when the client was made with `clocks_synchronised=True`.
+"""
+_WRONG_TEXT = """
+Triton's own names (`priority`, `timeout`, `headers`, names that begin with `triton_`, and others) are left alone.
+
+## Wrong values
+
+A wrong value gets INVALID_ARGUMENT (HTTP 400). The message names the field, the limit and the value. The other requests
+of the same batch are answered.
+"""
+_FILTERS = """
+## Filters
+
+The keys of a filter are attribute columns of the catalogue. All conditions must hold.
+"""
+
+
+def page() -> str:
+    """Return the page.
+
+    Raises:
+        KeyError: the code knows a parameter or an operator that has no text here.
+    """
+    texts = docstring(RequestParameters).items["Attributes"]
+    names = [_NAME_OF.get(each.name, each.name) for each in fields(RequestParameters)]
+    if set(names) != set(parameters._KNOWN):
+        raise KeyError(f"parameters without a text: {set(parameters._KNOWN) ^ set(names)}")
+    rows = [
+        (code(name), _VALUES[name], _DEFAULTS.get(name, "none"), prose(_plain(texts[each.name])))
+        for each, name in zip(fields(RequestParameters), names, strict=True)
+    ]
+    operators = [(code(name), code(_OPERATORS[name][0]), _OPERATORS[name][1]) for name in filter_reading._OPERATORS]
+    return "\n".join(
+        [
+            _INTRODUCTION,
+            table(("parameter", "values", "default", "meaning"), rows),
+            _WRONG_TEXT,
+            table(("parameter given", "message"), [_wrong(given) for given in _WRONG]),
+            _FILTERS,
+            table(("operator", "example", "holds for products whose value"), operators),
+            '`{"and": [...]}`, `{"or": [...]}` and `{"not": {...}}` combine filters.\n',
+            "A missing value fails every test. `ne`, `not_in` and `not` are exact complements, so a product without a\n"
+            "value passes them. To leave such products out as well, write\n"
+            '`{"colour": {"ne": "red", "exists": true}}`.\n',
+            table(
+                ("limit", "value"),
+                [
+                    ("length of the JSON text", f"{filter_reading.MAX_FILTER_BYTES:,} bytes"),
+                    ("different conditions", f"{filter_reading.MAX_CONDITIONS}"),
+                    ("values of `in` and `not_in`", f"{filter_reading.MAX_IN_VALUES:,}"),
+                    ("depth of `and`, `or` and `not`", f"{filter_reading.MAX_DEPTH}"),
+                ],
+            ),
+        ]
+    )
+
+
+def _plain(text: str) -> str:
+    for name in ("MAX_TOP_K", "MAX_EFFORT"):
+        text = text.replace(name, f"{getattr(parameters, name):,}")
+    return text
+
+
+def _wrong(given: dict[str, Any]) -> tuple[str, str]:
+    (name,) = given
+    try:
+        parse_parameters(given)
+    except InvalidRequest as error:
+        return code(f"{name} = {given[name]}"), prose(str(error))
+    raise ValueError(f"{given} is not wrong: give another example")

@@ -12,7 +12,7 @@ CODE := $(shell find export shopwindow -name '*.py' -not -path '*/cli/*' -not -p
 .DELETE_ON_ERROR:
 # A live index: what fails after it was published, or taken back, must not take it away from its servers.
 .PRECIOUS: $(INDEX)/CURRENT
-.PHONY: help install demo serve test test-fast coverage gpu-check bench bench-index soak lint format pre-commit clean
+.PHONY: help install demo serve test test-fast coverage gpu-check bench bench-index soak docs lint format pre-commit clean
 
 help:  ## list these targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1@\2/p' $(MAKEFILE_LIST) | awk -F@ '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -42,7 +42,7 @@ serve: $(INDEX)/CURRENT  ## keep the demo's server up, until Ctrl-C
 	$(BIN)/shopwindow serve --repository $(REPOSITORY) --index $(INDEX)
 
 # Two at once what computes; one after the other what serves, where some tests plant delays and look for them.
-SERVING_TESTS := tests/cli tests/client tests/indexing/full_build/test_embedders.py tests/loadtests tests/server tests/whole_server
+SERVING_TESTS := tests/cli tests/client tests/docs tests/indexing/full_build/test_embedders.py tests/loadtests tests/server tests/whole_server
 test: $(READY)  ## the whole test suite, against real servers
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(SERVING_TESTS:%=--ignore=%)
 	$(BIN)/python -m pytest $(SERVING_TESTS)
@@ -72,6 +72,18 @@ bench-index: $(READY)  ## indexes of 1 and 5 million vectors: hours
 # 50 swaps, 20 rollbacks, 100 updates under load, then kills: ten to thirty minutes on two cores that do nothing else.
 soak: $(REPOSITORY)/bundle.json  ## swaps, rollbacks, updates and kills under load: PASS or FAIL, 10 to 30 minutes
 	$(BIN)/python -m shopwindow_loadtests.soak --repository $(REPOSITORY) $(SOAK_ARGS)
+
+# The reference pages come from the code. What builds the site stays out of .venv.
+DOCS := build/docs-venv
+$(DOCS)/.installed: requirements-docs.txt
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install --quiet --requirement requirements-docs.txt
+	touch $@
+
+docs: $(READY) $(DOCS)/.installed  ## the documentation as a site in build/site; a broken link is an error
+	PYTHONPATH=docs/_tools $(BIN)/python -m reference_pages
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict --quiet
+	@echo "read it at http://127.0.0.1:8080 after: python3 -m http.server 8080 --bind 127.0.0.1 --directory build/site"
 
 lint: $(READY)  ## style and types
 	$(BIN)/ruff check .

@@ -23,7 +23,7 @@ from mkdocs.structure.pages import Page
 LOG = logging.getLogger("mkdocs.hooks.site")
 ROOT = Path(__file__).resolve().parents[2]
 # Page of the site -> file of the repository.
-OUTSIDE = {"deploy.md": "deploy/README.md"}
+OUTSIDE = {"deploy.md": "deploy/README.md", "contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}
 _INSIDE = {source: name for name, source in OUTSIDE.items()}
 _FENCE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"(?<!!)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^()\s]+)\)")

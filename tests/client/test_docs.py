@@ -12,17 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 
 import shopwindow_client
+from tests.doc_examples import ROOT, blocks, read_page
 
-ROOT = Path(__file__).resolve().parents[2]
-TEXT = (ROOT / "docs" / "client.md").read_text(encoding="utf-8")
+TEXT = read_page("client.md")
 README = (ROOT / "client" / "README.md").read_text(encoding="utf-8")
-BLOCK = re.compile(r"^```python\n(.*?)^```", flags=re.MULTILINE | re.DOTALL)
-EXAMPLES = [
-    (section.partition("\n")[0], code)
-    for section in re.split(r"^## ", TEXT, flags=re.MULTILINE)[1:]
-    for code in BLOCK.findall(section)
-]
-README_EXAMPLES = [("README", code.replace('"localhost:8001"', "URL")) for code in BLOCK.findall(README)]
+EXAMPLES = [(block.heading, block.text) for block in blocks(TEXT, "python")]
+README_EXAMPLES = [("README", block.text.replace('"localhost:8001"', "URL")) for block in blocks(README, "python")]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,51 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from shopwindow.base.default_places import python_path
 from shopwindow.cli.main import main
+from tests.doc_examples import blocks, cut_short, easier, free_port, read_page
 
-ROOT = Path(__file__).resolve().parents[2]
-TEXT = (ROOT / "docs" / "loadtests.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```sh\n(.*?)^```", TEXT, flags=re.MULTILINE | re.DOTALL)
-FILES = re.findall(r"^`(\S+\.yaml)`:\n\n```yaml\n(.*?)^```", TEXT, flags=re.MULTILINE | re.DOTALL)
-# What makes an example last a second or two, on a machine that may be slow.
-SHORTER = {
-    "--duration-s": "0.4",  # see conftest
-    "--timeout-s": "30",
-    "--max-p99-ms": "30000",
-    "--max-late-ms": "30000",
-    "--min-samples": "1",
-    "--highest-rate": "50",
-}
-
-
-def free_port() -> str:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return str(listener.getsockname()[1])
+TEXT = read_page("loadtests.md")
+BLOCKS = [block.text for block in blocks(TEXT, "sh")]
+FILES = [(block.file, block.text) for block in blocks(TEXT, "yaml")]
 
 
 def arguments(line: str, url: str, port: str) -> list[str]:
     """A command line's arguments, cut short."""
-    line = line.replace("$URL", url).replace("5557", port).replace("HOST", "127.0.0.1")
-    words = shlex.split(line)[1:]
-    for name, value in SHORTER.items():
-        if name in words:
-            words[words.index(name) + 1] = value
-    words += ["--min-samples", SHORTER["--min-samples"]]
-    if "--slo" in words:
-        return [*words, "--duration-s", "1.4"]  # each kind that is limited has to come
-    return words if "--duration-s" in words else [*words, "--duration-s", SHORTER["--duration-s"]]
-
-
-def easier(text: str) -> str:
-    """An SLO file's limits, for a test that is cut short, on a machine that may be slow."""
-    slo = yaml.safe_load(text)
-    for limits in slo.values():
-        limits |= {name: 30_000 for name in limits if name.endswith("_ms")} | {"samples": 1}
-    return str(yaml.safe_dump(slo))
+    return cut_short(shlex.split(line.replace("$URL", url).replace("5557", port).replace("HOST", "127.0.0.1"))[1:])
 
 
 @pytest.fixture(scope="module")
@@ -93,8 +60,8 @@ def test_an_example_runs(block: str, planted: Any, checkout: Path, capfd: pytest
 
 
 def test_the_python_example_runs(planted: Any, checkout: Path) -> None:
-    (code,) = re.findall(r"^```python\n(.*?)^```", TEXT, flags=re.MULTILINE | re.DOTALL)
-    code = code.replace("duration_s=30.0", "duration_s=0.4")
+    (block,) = blocks(TEXT, "python")
+    code = block.text.replace("duration_s=30.0", "duration_s=0.4")
     exec(compile(code, "docs/loadtests.md", "exec"), {"URL": planted.url})
 
 

@@ -1,10 +1,12 @@
-"""Servers to do harm to: small, of one model, with a queue of one place."""
+"""Small servers that tests may freeze and kill: one model, and a queue with one place."""
 
 from __future__ import annotations
 
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +15,14 @@ import pytest
 
 from shopwindow.retrieval.index.folder import read_index
 from shopwindow.server import ServerOptions, TritonServer
-from tests.client.sending.harm import BRAKE, kill
+from tests.client.sending.harm import BRAKE, end
 
 QUEUE = "dynamic_batching { max_queue_delay_microseconds: 0 default_queue_policy { max_queue_size: 1 } }"
 
 
 def some_models(repository: Path, target: Path, *models: str) -> Path:
-    """A repository in `target` that has only these models, which may be changed."""
-    whole = target / "whole"  # where a model finds, through the link to it, what it is checked by
+    """Make a repository in `target` with only these models. Tests may change them."""
+    whole = target / "whole"  # a model follows the link to it here, and finds the files it is checked against
     whole.mkdir()
     for entry in repository.iterdir():
         if entry.name not in models:
@@ -35,7 +37,7 @@ def some_models(repository: Path, target: Path, *models: str) -> Path:
 
 @pytest.fixture(scope="session")
 def small_repository(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`product_index` alone, in one instance: takes one request at a time and keeps one waiting."""
+    """A repository with only `product_index`, which takes one request at a time and lets one wait."""
     folder = some_models(repository, tmp_path_factory.mktemp("small"), "product_index")
     config = folder / "product_index" / "configs" / "cpu.pbtxt"
     text = config.read_text()
@@ -49,7 +51,7 @@ def small_repository(repository: Path, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture(scope="session")
 def options(small_repository: Path, index: Path) -> dict[str, Any]:
-    """What starts a small server."""
+    """The options of a small server."""
     return {
         "repository": small_repository,
         "index": index,
@@ -63,22 +65,35 @@ def options(small_repository: Path, index: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def embedding(index: Path) -> np.ndarray:
-    """A product's own embedding, (dim,) float32."""
+    """The embedding of a product, (dim,) float32."""
     return np.array(read_index(index).vectors[0])
 
 
 @pytest.fixture(scope="session")
-def twins(options: dict[str, Any]) -> Iterator[tuple[TritonServer, TritonServer]]:
-    """Two small servers, whole after each test."""
-    with TritonServer(ServerOptions(**options)) as one, TritonServer(ServerOptions(**options)) as other:
+def two_servers(options: dict[str, Any]) -> Iterator[tuple[TritonServer, TritonServer]]:
+    """Two small servers. Each test leaves them as they were."""
+    one, other = TritonServer(ServerOptions(**options)), TritonServer(ServerOptions(**options))
+    with ExitStack() as stack:
+        for server in (one, other):  # both load at the same time
+            server.start()
+            stack.callback(end, server)
+        one.wait_until_ready()
+        other.wait_until_ready()
         yield one, other
-        kill(one)  # nothing is left to finish
-        kill(other)
+
+
+@pytest.fixture
+def mute_url() -> Iterator[str]:
+    """The address of a listener that accepts connections and never answers."""
+    with socket.socket() as listener:
+        listener.bind(("localhost", 0))
+        listener.listen()
+        yield f"localhost:{listener.getsockname()[1]}"
 
 
 @pytest.fixture(scope="session")
 def pems(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two certificates that signed themselves: the server's, for the name `shop.test`, and a stranger's."""
+    """Two self-signed certificates: the server's, for the name `shop.test`, and a stranger's."""
     folder = tmp_path_factory.mktemp("pems")
     for name in ("server", "stranger"):
         command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=shop.test"]

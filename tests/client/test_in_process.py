@@ -1,4 +1,4 @@
-"""One client, three ways: over gRPC, in this process, and what a stranger's tritonclient gets."""
+"""The same requests three ways: over gRPC, in this process, and with tritonclient alone."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def clients(served: TritonServer, pipeline: InProcessPipeline) -> Iterator[tuple
         yield remote, local
 
 
-def test_random_requests_get_the_same_answers_on_all_ways(
+def test_random_requests_get_the_same_answers_all_three_ways(
     served: TritonServer,
     clients: tuple[RetrievalClient, RetrievalClient],
     products: list[dict[str, Any]],
@@ -57,7 +57,7 @@ def test_random_requests_get_the_same_answers_on_all_ways(
         options["allow_lower_effort"] = rng.choice((False, True))
         name = rng.choice(("retrieve", "retrieve_similar", "retrieve_composed", "retrieve_by_embedding"))
         given, by_hand = question(served, name, some)
-        raw = stranger(served, *by_hand, options)
+        raw = ask_raw(served, *by_hand, options)
         for client in clients:
             found = getattr(client, name)(given, timings=True, **options)
             assert_same_ranking(found.ids, found.scores, raw["product_ids"], raw["scores"])
@@ -66,7 +66,7 @@ def test_random_requests_get_the_same_answers_on_all_ways(
 
 
 def question(served: TritonServer, name: str, some: list[dict[str, Any]]) -> tuple[Any, tuple[str, dict[str, Any]]]:
-    """What a client is asked, and the model and inputs with which a stranger asks the same."""
+    """Return what to ask a client, and the model and inputs that ask the same through tritonclient."""
     titles, images = [product["title"] for product in some], [product["image"] for product in some]
     if name == "retrieve":
         return titles, ("retrieve", {"query": texts(*titles)})
@@ -83,8 +83,8 @@ def question(served: TritonServer, name: str, some: list[dict[str, Any]]) -> tup
     return given, ("product_index", {"embedding": summed.astype(np.float32)})
 
 
-def stranger(served: TritonServer, model: str, inputs: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
-    """What tritonclient gets alone."""
+def ask_raw(served: TritonServer, model: str, inputs: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    """Return what tritonclient gets alone."""
     parameters = {name: value for name, value in options.items() if value is not None}
     if "filter" in parameters:
         parameters["filter"] = json.dumps(parameters["filter"].tree)
@@ -92,7 +92,7 @@ def stranger(served: TritonServer, model: str, inputs: dict[str, Any], options: 
 
 
 @pytest.mark.parametrize("which", [0, 1], ids=["served", "in process"])
-def test_the_bad_one_of_many_is_named(clients: tuple[RetrievalClient, RetrievalClient], which: int) -> None:
+def test_an_error_names_the_bad_query_among_many(clients: tuple[RetrievalClient, RetrievalClient], which: int) -> None:
     queries = ["red dress"] * 150
     queries[140] = "x" * 1_001
     with pytest.raises(InvalidRequest, match=r"query\[140\]: at most 1000 characters") as caught:
@@ -104,7 +104,7 @@ def test_the_bad_one_of_many_is_named(clients: tuple[RetrievalClient, RetrievalC
     assert caught.value.position == 1
 
 
-def test_both_say_what_they_are(clients: tuple[RetrievalClient, RetrievalClient]) -> None:
+def test_both_report_the_same_about_themselves(clients: tuple[RetrievalClient, RetrievalClient]) -> None:
     remote, local = (client.info() for client in clients)
     assert (remote.tower_hash, remote.embedding_dim) == (local.tower_hash, local.embedding_dim)
     assert (remote.default_top_k, remote.max_top_k) == (local.default_top_k, local.max_top_k)
@@ -112,7 +112,7 @@ def test_both_say_what_they_are(clients: tuple[RetrievalClient, RetrievalClient]
     assert all(client.health().ready for client in clients)
 
 
-def test_this_process_tells_its_times_too(clients: tuple[RetrievalClient, RetrievalClient]) -> None:
+def test_this_process_reports_its_times_too(clients: tuple[RetrievalClient, RetrievalClient]) -> None:
     _, local = clients
     timings = local.retrieve(["red dress", "mug"], timings=True).timings
     assert timings is not None
@@ -126,7 +126,7 @@ def test_this_process_tells_its_times_too(clients: tuple[RetrievalClient, Retrie
     assert np.isnan([composed.prepare_ms, composed.tower_ms]).all()
 
 
-def test_all_tell_which_channels_found_a_product(
+def test_all_report_which_channels_found_a_product(
     served: TritonServer, pipeline: InProcessPipeline, clients: tuple[RetrievalClient, RetrievalClient]
 ) -> None:
     wanted: dict[str, Any] = {"channels": "embedding,lexical", "top_k": 100}
@@ -138,7 +138,7 @@ def test_all_tell_which_channels_found_a_product(
     raw = ask(served, "retrieve", {"query": texts(*WORDS)}, outputs=["product_ids", "channels"], parameters=wanted)
     assert set(raw["channels"].ravel().tolist()) >= {1, 3}
     for found in (*(client.retrieve(WORDS, **wanted) for client in clients), *asyncio.run(ask_both())):
-        assert (found.channels == raw["channels"]).mean() > 0.95  # what ties may change places
+        assert (found.channels == raw["channels"]).mean() > 0.95  # products with equal scores may change places
         assert ((found.channels == 0) == (found.ids == -1)).all()
     for client in clients:
         assert client.retrieve(WORDS, top_k=10).channels is None
@@ -146,7 +146,9 @@ def test_all_tell_which_channels_found_a_product(
             client.retrieve_similar(title="mug", channels="lexical")
 
 
-def test_the_asyncio_twin_too(pipeline: InProcessPipeline, clients: tuple[RetrievalClient, RetrievalClient]) -> None:
+def test_the_asyncio_client_works_in_this_process_too(
+    pipeline: InProcessPipeline, clients: tuple[RetrievalClient, RetrievalClient]
+) -> None:
     async def ask_all() -> Any:
         async with AsyncRetrievalClient(InProcess(pipeline), clocks_synchronised=True) as client:
             return await asyncio.gather(*(client.retrieve("red dress", top_k=5) for _ in range(8)))
@@ -184,15 +186,17 @@ def test_a_composed_query_is_the_weighted_sum_of_normalised_parts(
         ([[Part("a")], [Part("")]], r"queries\[1\]\[0\]: queries\[0\] must be a string with at least one word"),
         ([[Part("a"), "b"]], r"queries\[0\]\[1\]: must be a Part, got str"),
         ([Part("a"), Part("a", -1.0)], r"queries\[0\]: the parts cancel out"),
-        ([Part("a"), Part(np.ones(3))], r"queries\[0\]: an embedding of 3 numbers where 128 are needed"),
+        ([Part("a"), Part(np.ones(3))], r"queries\[0\]: an embedding of 3 numbers; it needs 128 numbers"),
     ],
 )
-def test_bad_compositions_are_named(clients: tuple[RetrievalClient, RetrievalClient], queries: Any, named: str) -> None:
+def test_an_error_names_what_is_wrong_in_a_composed_query(
+    clients: tuple[RetrievalClient, RetrievalClient], queries: Any, named: str
+) -> None:
     with pytest.raises(InvalidRequest, match=named):
         clients[1].retrieve_composed(queries)
 
 
 @pytest.mark.parametrize("weight", [0, float("nan"), "1"])
-def test_weights_are_checked(weight: Any) -> None:
+def test_a_wrong_weight_is_refused(weight: Any) -> None:
     with pytest.raises(InvalidRequest, match="weight must be a finite number other than 0"):
         Part("a", weight)

@@ -1,4 +1,4 @@
-"""A Node program that has only the contract and Triton's public protocol gets what the client gets."""
+"""A Node.js program that knows only the contract and Triton's public protocol gets what the client gets."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from shopwindow_client import Product, Results, RetrievalClient
 from tests.ranking import assert_same_ranking
 
 FOLDER = Path(__file__).with_name("node")
-# npm's codes for a registry that isn't reached or doesn't let us in, with nothing kept from before; others are ours.
+# npm's codes for a registry that it cannot reach or that refuses it, without a cache. Other codes are our fault.
 NO_REGISTRY = re.compile(
     r"code (ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ERR_SOCKET_TIMEOUT|EHOSTUNREACH|ENETUNREACH"
     r"|ENOTCACHED|E401|E403|E5\d\d)\b"
@@ -41,7 +41,8 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if file.is_file():
             shutil.copy(file, folder)
     command = ["npm", "ci", "--prefer-offline", "--no-audit", "--no-fund"]
-    command += ["--fetch-retries=1", "--fetch-retry-mintimeout=1000"]  # as they are, no network costs a minute
+    # With npm's own settings it takes a minute to notice that there is no network.
+    command += ["--fetch-retries=1", "--fetch-retry-mintimeout=1000"]
     try:
         fetched = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
     except subprocess.TimeoutExpired:
@@ -57,7 +58,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def ask_from_node(program: Path, served: TritonServer) -> AskFromNode:
-    """Asks with the program: it returns what it gets for each request, {outputs} or {code, message}."""
+    """Runs the program. It returns {outputs} or {code, message} for each request."""
 
     def ask(requests: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         command = ["node", "ask.js", served.grpc_url]
@@ -79,7 +80,7 @@ def photos(*values: bytes | None) -> dict[str, Any]:
     return {"kind": "base64", "values": [base64.b64encode(value or b"").decode() for value in values]}
 
 
-def test_it_gets_what_the_client_gets(ask_from_node: AskFromNode, served: TritonServer, shop: Path) -> None:
+def test_the_program_gets_what_the_client_gets(ask_from_node: AskFromNode, served: TritonServer, shop: Path) -> None:
     products = pq.read_table(shop / "products.parquet").slice(0, 60).to_pylist()
     rng = random.Random(7)
     requests: list[dict[str, Any]] = []
@@ -113,7 +114,7 @@ def test_it_gets_what_the_client_gets(ask_from_node: AskFromNode, served: Triton
         assert_same_ranking(ids, scores, results.ids, results.scores)
 
 
-def test_it_is_refused_in_the_contract_s_words(ask_from_node: AskFromNode) -> None:
+def test_the_program_gets_the_errors_of_the_contract(ask_from_node: AskFromNode) -> None:
     words = {"query": text("red dress")}
     many, unknown, empty = ask_from_node(
         [

@@ -1,5 +1,5 @@
-// Reads requests from standard input, a JSON array of {model, inputs, parameters}, and writes what a server answers
-// to each: {outputs} or {code, message}. Inputs by name: strings, base64 for photos, or rows of numbers.
+// Reads requests from standard input, a JSON array of {model, inputs, parameters}. Writes the server's answer to each:
+// {outputs} or {code, message}. Inputs, by name, are strings, photos in base64, or rows of numbers.
 "use strict";
 
 const path = require("node:path");
@@ -19,7 +19,7 @@ const ENCODERS = {
   }),
 };
 
-// -inf is no JSON, so every number travels as text.
+// JSON has no -inf, so every number is written as text.
 const READERS = {
   INT64: (content, at) => [content.readBigInt64LE(at).toString(), 8],
   FP32: (content, at) => [String(content.readFloatLE(at)), 4],

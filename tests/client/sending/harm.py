@@ -1,4 +1,4 @@
-"""What goes wrong with servers, done to real ones."""
+"""Faults, done to real servers."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from shopwindow.server import TritonServer
 from shopwindow_client import RetrievalClient, Retry
 from tests.server.stranger import Refused, ask, executions
 
-# A queue of one place is full at times although nothing is wrong.
+# A queue with one place is sometimes full although nothing is wrong.
 PATIENT = Retry(attempts=10_000, first_pause_s=0.02, max_pause_s=0.1, budget=1e9)
 
-# Added to a model: it fails at what is sent to count, and begins no request while a file named for its server stands
-# beside it. Stopping the model's process would not do: Triton 2.51 takes it for dead after a second, and then ends
-# itself. Who waited meanwhile is no sign of an overload: its queue has a bound of its own here.
+# Added to a model. It fails on requests named "count". It begins no request while a file with its server's number lies
+# beside it. Stopping the model's process would not work: Triton 2.51 takes it for dead after a second, and then ends
+# itself. The model's own overload check is off, because requests wait here on purpose, and the queue has its limit.
 BRAKE = """
 
 import os
@@ -38,7 +38,7 @@ def _execute_when_free(self, requests):
         brake.with_suffix(".holds").touch()
         time.sleep(0.005)
     if [request.request_id() for request in requests] == ["count"]:
-        raise RuntimeError("all before this is counted")
+        raise RuntimeError("all requests before this one are counted")
     return _execute(self, requests)
 
 
@@ -47,13 +47,13 @@ TritonPythonModel.execute = _execute_when_free
 
 
 def until(condition: Callable[[], bool]) -> None:
-    """Wait for what will come; the test's own time limit ends it."""
+    """Wait until the condition holds. The time limit of the test ends the wait."""
     while not condition():
         time.sleep(0.01)
 
 
 def connect(client: RetrievalClient, embedding: np.ndarray, *servers: TritonServer) -> None:
-    """Search until each of several servers was asked, from when on they are asked in turn."""
+    """Search until each server was asked once. From then on the client asks them in turn."""
     before = [searched(server) for server in servers]
     while any(searched(server) == count for server, count in zip(servers, before, strict=True)):
         client.retrieve_by_embedding(embedding)
@@ -61,7 +61,7 @@ def connect(client: RetrievalClient, embedding: np.ndarray, *servers: TritonServ
 
 @contextmanager
 def busy(server: TritonServer) -> Iterator[None]:
-    """Let the model of a small server begin nothing, and finish what it has after that."""
+    """Let the model of a small server begin no request. It works on them afterwards."""
     _brake(server).with_suffix(".holds").unlink(missing_ok=True)
     _brake(server).touch()
     try:
@@ -71,7 +71,7 @@ def busy(server: TritonServer) -> Iterator[None]:
 
 
 def holds(server: TritonServer) -> bool:
-    """Whether the model of a busy server has a request by now; the next one will wait in the queue."""
+    """Return whether the model of a busy server has a request. The next one then waits in the queue."""
     return _brake(server).with_suffix(".holds").exists()
 
 
@@ -81,7 +81,7 @@ def _brake(server: TritonServer) -> Path:
 
 @contextmanager
 def frozen(server: TritonServer) -> Iterator[None]:
-    """Stop every process of a server: it keeps its connections and says nothing."""
+    """Stop every process of a server. It keeps its connections and does not answer."""
     os.killpg(server.pid, signal.SIGSTOP)
     try:
         yield
@@ -90,12 +90,19 @@ def frozen(server: TritonServer) -> Iterator[None]:
 
 
 def kill(server: TritonServer) -> None:
-    """End a server at once, as a machine does that loses its power."""
+    """End a server at once, as a power cut does."""
     os.killpg(server.pid, signal.SIGKILL)
 
 
+def end(server: TritonServer) -> None:
+    """Kill a server that has nothing to finish, and clean up after it."""
+    if server.poll() is None:
+        kill(server)
+    server.stop()
+
+
 def queued(server: TritonServer) -> int:
-    """How many requests wait in the queue of a small server."""
+    """Return how many requests wait in the queue of a small server."""
     with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(server.metrics_url, timeout=60) as reply:
         lines = reply.read().decode().splitlines()
     (line,) = (line for line in lines if line.startswith("nv_inference_pending_request_count{"))
@@ -103,19 +110,19 @@ def queued(server: TritonServer) -> int:
 
 
 def searched(*servers: TritonServer) -> int:
-    """How many searches small servers have finished, by their own count."""
+    """Return how many searches small servers have finished, by their own count."""
     return sum(map(_counted, servers))
 
 
 def _counted(server: TritonServer) -> int:
-    # A reply is counted a moment after it was sent, but before the model begins with the next request: when one that
-    # fails, and so isn't counted as a success, is answered, all before it were.
+    # A server counts a reply a moment after it sent it, but before the model begins the next request. So once a request
+    # fails, all searches before it are counted. The failed one does not count as a success.
     anything = {"embedding": np.eye(1, 128, dtype=np.float32)}
     while True:
         try:
             ask(server, "product_index", anything, request_id="count")
         except Refused as refused:
-            if "all before this is counted" in refused.message:
+            if "all requests before this one are counted" in refused.message:
                 return int(executions(server, "product_index").inference_stats.success.count)
             if "UNAVAILABLE" not in refused.status:  # the queue is full
                 raise

@@ -1,4 +1,4 @@
-"""Time and failures as a test wants them, to the microsecond: a transport that no server stands behind."""
+"""A transport without a server. Tests script its replies and failures, to the microsecond."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ TIMEOUT_S = 1.0
 
 
 class Scripted:
-    """A transport with its own clock, which only stands still or waits.
+    """A transport with its own clock, which moves only while the transport waits.
 
     Args:
-        script: Of each request in the order of sending: after how many seconds it ends, and with what. Those that it
-            doesn't name are never answered.
+        script: For each request, in the order of sending: after how many seconds it ends, and with what. Requests
+            beyond the script are never answered.
 
     Attributes:
         now: Seconds.
-        sent: When each was sent, and its message.
-        waits: Of each wait, for how many it was, and how long at most.
+        sent: For each request, when it was sent, and its message.
+        waits: For each wait, the number of requests and the longest time in seconds.
     """
 
     url, closed = "nowhere", False
@@ -44,7 +44,7 @@ class Scripted:
         self._script = iter(script)
 
     def ask(self, engine: Engine, model: str = "retrieve") -> Any:
-        """Make a call of one request."""
+        """Make a call that takes one request."""
         request = ModelRequest(model, encode_queries("mug"), (), {})
         return finish(engine.answer([request], Call(_Deadline(self), "", ())))  # type: ignore[arg-type]
 
@@ -65,13 +65,13 @@ class Scripted:
         return [attempt for attempt in attempts if attempt.end <= self.now]
 
     async def cancel(self, attempts: list[_Attempt]) -> None:
-        """What is cancelled never ends."""
+        """Do nothing: a cancelled request never ends."""
 
 
 def engine(
     transport: Scripted, hedge: Hedge | None, retry: Retry | None = None, throttle: Throttle | None = None
 ) -> Engine:
-    """An engine over a script."""
+    """Return an engine on top of a script."""
     return Engine(transport, retry, hedge, throttle=throttle, clocks_synchronised=False)  # type: ignore[arg-type]
 
 
@@ -87,7 +87,7 @@ class _Attempt:
 
 
 class _Deadline:
-    """A call's, on the transport's clock."""
+    """The deadline of a call, on the transport's clock."""
 
     timeout_s = TIMEOUT_S
 

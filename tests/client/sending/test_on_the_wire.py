@@ -1,4 +1,4 @@
-"""What a server is told beside the request: ids, traces, headers, deadlines. Seen by a relay before a real server."""
+"""What the client sends besides the request: ids, traces, headers, deadlines. A relay before a real server sees it."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tritonclient.grpc.service_pb2 import ModelInferRequest
 from shopwindow.server import TritonServer
 from shopwindow_client import InvalidRequest, MessageTooLarge, Part, Product, RetrievalClient, SearchOptions
 
-LIMIT = 100_000  # bytes of a message that the relay takes
+LIMIT = 100_000  # the largest message that the relay takes, in bytes
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
 @dataclass
 class Relay(grpc.GenericRpcHandler):  # type: ignore[misc]
-    """Hands every call on to a server, and keeps what came with those that infer."""
+    """Hands every call on to a server, and keeps each inference with its metadata and remaining time."""
 
     channel: Any
     url: str = ""
@@ -53,7 +53,7 @@ def relay(served: TritonServer) -> Iterator[Relay]:
         server.stop(None).wait()
 
 
-def test_ids_traces_and_headers_travel_with_a_request(relay: Relay) -> None:
+def test_a_request_carries_its_id_trace_and_headers(relay: Relay) -> None:
     with RetrievalClient(
         relay.url, timeout_s=60.0, headers={"x-shop": "blue", "x-kind": "client"}, traceparent=lambda: TRACE
     ) as client:
@@ -95,16 +95,16 @@ def test_every_option_of_a_search_reaches_the_server(relay: Relay, search: str, 
     assert left_s <= 31  # gRPC rounds it up
 
 
-def test_the_parts_of_a_long_call_share_its_id_and_its_deadline(relay: Relay) -> None:
+def test_the_parts_of_a_long_call_share_its_id_and_deadline(relay: Relay) -> None:
     with RetrievalClient(relay.url, timeout_s=60.0, compression="gzip") as client:
         assert len(client.retrieve(["red dress"] * 130, request_id="all", top_k=2)) == 130
     assert sorted(message.id for message, _, _ in relay.seen) == ["all-0", "all-1", "all-2"]
     for message, _, left_s in relay.seen:
-        assert 0 < left_s <= 61  # gRPC sends it in few digits, rounded up
-        assert 0 < message.parameters["timeout"].int64_param <= 60_000_000  # of the server's queue, in microseconds
+        assert 0 < left_s <= 61  # gRPC sends few digits, rounded up
+        assert 0 < message.parameters["timeout"].int64_param <= 60_000_000  # microseconds in the server's queue
 
 
-def test_nothing_is_asked_for_or_told_unless_somebody_wants_it(relay: Relay) -> None:
+def test_the_client_sends_no_parameter_and_asks_for_no_output_that_was_not_requested(relay: Relay) -> None:
     wanted = {"allow_lower_effort": True, "timings": True}
     with RetrievalClient(relay.url, timeout_s=60.0) as client:
         client.retrieve("red dress")
@@ -119,7 +119,7 @@ def test_nothing_is_asked_for_or_told_unless_somebody_wants_it(relay: Relay) -> 
     assert more.parameters["allow_lower_effort"].bool_param is True
 
 
-def test_where_clocks_are_in_step_every_request_names_the_end_of_its_call(relay: Relay) -> None:
+def test_with_synchronised_clocks_every_request_names_the_time_of_its_deadline(relay: Relay) -> None:
     began_ms = int(time.time() * 1e3)
     with RetrievalClient(relay.url, timeout_s=60.0, clocks_synchronised=True) as client:
         client.retrieve_composed([Part("red dress"), Part(Product("mug"))], top_k=2)
@@ -130,7 +130,7 @@ def test_where_clocks_are_in_step_every_request_names_the_end_of_its_call(relay:
         assert began_ms + 60_000 <= message.parameters["deadline_unix_ms"].int64_param <= ended_ms + 60_000
 
 
-def test_a_message_too_large_for_what_stands_before_the_server(relay: Relay) -> None:
+def test_a_message_too_large_for_a_proxy_is_an_error_and_not_sent_again(relay: Relay) -> None:
     with RetrievalClient(relay.url, timeout_s=60.0) as client:
         with pytest.raises(MessageTooLarge, match=f"vs\\. {LIMIT}.*smaller photos") as caught:
             client.retrieve_similar(image=b"x" * LIMIT)
@@ -143,10 +143,10 @@ def test_a_message_too_large_for_what_stands_before_the_server(relay: Relay) -> 
     ("options", "named"),
     [
         ({"traceparent": "4bf92f35"}, "traceparent must look like 00-.*got '4bf92f35'"),
-        ({"headers": {"X-Shop": "blue"}}, "headers: names are of a-z.*got 'X-Shop'"),
+        ({"headers": {"X-Shop": "blue"}}, "headers: a name may hold a-z.*got 'X-Shop'"),
         ({"headers": {"x-shop": "bläu"}}, r"headers\['x-shop'\] must be printable ASCII"),
     ],
 )
-def test_what_cannot_travel_is_named(options: dict[str, Any], named: str) -> None:
+def test_an_option_that_cannot_be_sent_is_refused(options: dict[str, Any], named: str) -> None:
     with RetrievalClient() as client, pytest.raises(InvalidRequest, match=named):
         client.retrieve("red dress", **options)

@@ -15,6 +15,7 @@ import pytest
 
 from shopwindow.server import ServerOptions, TritonServer
 from shopwindow_client import AsyncRetrievalClient, InvalidRequest, RetrievalClient, ServerUnreachable, Tls, TlsFailed
+from tests.client.sending.harm import end
 
 
 @pytest.fixture(scope="module")
@@ -28,14 +29,14 @@ def mutual(options: dict[str, Any], pems: Path) -> Iterator[TritonServer]:
         f"--grpc-root-cert={pems / 'server.pem'}",
     )
     server = TritonServer(ServerOptions(**options, extra_args=flags))
-    server.start()  # and not waited for by itself, which would speak plain gRPC
+    server.start()  # `wait_until_ready` would speak plain gRPC
     try:
         while not _is_ready(server):
             assert server.poll() is None, server.log_tail()
             time.sleep(0.05)
         yield server
     finally:
-        server.stop()
+        end(server)
 
 
 def _is_ready(server: TritonServer) -> bool:
@@ -47,7 +48,9 @@ def _is_ready(server: TritonServer) -> bool:
         return False
 
 
-def test_both_sides_show_their_certificates(mutual: TritonServer, pems: Path, embedding: np.ndarray) -> None:
+def test_a_call_succeeds_when_both_sides_trust_the_other(
+    mutual: TritonServer, pems: Path, embedding: np.ndarray
+) -> None:
     tls = Tls(
         roots=pems / "server.pem",
         certificate=(pems / "server.pem").read_bytes(),
@@ -66,15 +69,15 @@ def test_both_sides_show_their_certificates(mutual: TritonServer, pems: Path, em
         {"certificate": "stranger.pem", "key": "stranger.key"},
         {"certificate": None, "key": None},
     ],
-    ids=["server's own is not trusted", "made for another name", "client's is not trusted", "client has none"],
+    ids=["server not trusted", "another name", "client not trusted", "client has none"],
 )
-def test_a_wrong_certificate_is_named_and_not_tried_again(
+def test_a_wrong_certificate_is_an_error_and_not_tried_again(
     mutual: TritonServer, pems: Path, embedding: np.ndarray, changed: dict[str, Any]
 ) -> None:
     files = {"roots": "server.pem", "certificate": "server.pem", "key": "server.key", "server_name": "shop.test"}
     files.update(changed)
     named = {name: value if value is None or name == "server_name" else pems / value for name, value in files.items()}
-    # A server that refuses a client's certificate just hangs up, which under TLS 1.3 can come after the handshake.
+    # A server that refuses a client's certificate hangs up. Under TLS 1.3 this can come after the handshake.
     kind = TlsFailed if changed.keys() & {"roots", "server_name"} else ServerUnreachable
     with RetrievalClient(mutual.grpc_url, timeout_s=60.0, tls=Tls(**named)) as client:
         with pytest.raises(kind) as caught:
@@ -91,12 +94,12 @@ def test_a_wrong_certificate_is_named_and_not_tried_again(
         asyncio.run(ask_from_asyncio())
 
 
-def test_plain_text_to_a_server_that_wants_tls(mutual: TritonServer, embedding: np.ndarray) -> None:
+def test_plain_text_does_not_reach_a_server_with_tls(mutual: TritonServer, embedding: np.ndarray) -> None:
     with RetrievalClient(mutual.grpc_url, timeout_s=60.0) as client, pytest.raises(ServerUnreachable):
         client.retrieve_by_embedding(embedding)
 
 
-def test_what_cannot_be_right_is_refused_at_once(pems: Path) -> None:
+def test_wrong_tls_settings_are_refused_at_once(pems: Path) -> None:
     with pytest.raises(InvalidRequest, match="token would travel in plain text"):
         RetrievalClient(token="secret")
     with pytest.raises(InvalidRequest, match="certificate and key belong together"):

@@ -1,4 +1,4 @@
-"""A wire that can be cut: a pair of virtual interfaces between this machine and a network namespace."""
+"""A network link that tests can cut: a pair of virtual interfaces to a network namespace."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _CLONE_NEWNET = 0x40000000  # linux/sched.h
 
 
 class Wire:
-    """From here to a namespace of its own.
+    """A link from this process to a namespace.
 
     Attributes:
-        host: The namespace's address, as reached from here.
+        host: The namespace's address.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class Wire:
         """Make both ends.
 
         Raises:
-            subprocess.CalledProcessError: It is not allowed here.
+            subprocess.CalledProcessError: This process may not make them.
         """
         _ip("netns", "add", self._name)
         _ip("link", "add", self._near, "type", "veth", "peer", "name", self._far, "netns", self._name)
@@ -42,11 +42,11 @@ class Wire:
         _ip("-n", self._name, "link", "set", self._far, "up")
 
     def remove(self) -> None:
-        """Remove what was made."""
+        """Remove both ends."""
         subprocess.run(["ip", "netns", "delete", self._name], capture_output=True, check=False)
 
     def do_there(self, work: Callable[[], None]) -> None:
-        """Run in the namespace, which processes that this starts stay in."""
+        """Run `work` in the namespace. Processes that it starts stay there."""
 
         def enter() -> None:
             namespace = os.open(Path("/run/netns") / self._name, os.O_RDONLY)
@@ -57,12 +57,12 @@ class Wire:
                 os.close(namespace)
             work()
 
-        with ThreadPoolExecutor(1) as threads:  # a thread moves alone, and ends there
+        with ThreadPoolExecutor(1) as threads:  # only this thread moves to the namespace, and it ends there
             threads.submit(enter).result()
 
     @contextmanager
     def cut(self) -> Iterator[None]:
-        """Carry nothing any more; whoever waits for what is sent isn't told."""
+        """Drop everything on the link, without telling either side."""
         _ip("-n", self._name, "link", "set", self._far, "down")
         try:
             yield

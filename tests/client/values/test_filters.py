@@ -1,4 +1,4 @@
-"""Filters written in Python: what they say to the server, and what they must not be."""
+"""Filters written in Python: what they send to the server, and which mistakes they report."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ price, colour, maker, stock = map(field, ("price", "colour", "brand", "stock"))
         (maker.not_in({"a"}), {"brand": {"not_in": ["a"]}}),
         (stock.exists(), {"stock": {"exists": True}}),
         (stock.exists(False), {"stock": {"exists": False}}),
-        # What one flat object can say is said so, as every server reads that.
+        # One flat object if possible, because every server reads that.
         ((price >= 10) & (price < 50), {"price": {"gte": 10, "lt": 50}}),
         ((price >= 10) & (colour == "red"), {"price": {"gte": 10}, "colour": {"eq": "red"}}),
-        # The second test of the same kind would overwrite the first.
+        # In one flat object the second test would overwrite the first.
         ((price < 10) & (price < 50), {"and": [{"price": {"lt": 10}}, {"price": {"lt": 50}}]}),
         (
             (price < 1) | (price > 2) | (price == 1.5),
@@ -43,11 +43,11 @@ price, colour, maker, stock = map(field, ("price", "colour", "brand", "stock"))
         ),
     ],
 )
-def test_what_is_written_is_what_is_sent(written: Filter, sent: dict[str, Any]) -> None:
+def test_a_filter_becomes_the_object_that_the_server_reads(written: Filter, sent: dict[str, Any]) -> None:
     assert written.tree == sent
 
 
-def test_combining_leaves_the_parts_as_they_were() -> None:
+def test_combining_filters_does_not_change_them() -> None:
     cheap = price < 50
     assert (cheap & (price > 10)).tree == {"price": {"lt": 50, "gt": 10}}
     assert cheap.tree == {"price": {"lt": 50}}
@@ -64,7 +64,7 @@ def test_combining_leaves_the_parts_as_they_were() -> None:
         (lambda: maker.isin([]), "isin needs at least one value"),
     ],
 )
-def test_what_cannot_be_meant_is_named(wrong: Any, named: str) -> None:
+def test_a_wrong_name_or_value_is_refused(wrong: Any, named: str) -> None:
     with pytest.raises(InvalidRequest, match=named):
         wrong()
 
@@ -81,7 +81,7 @@ def test_what_cannot_be_meant_is_named(wrong: Any, named: str) -> None:
         lambda: colour in ["red", "blue"],
     ],
 )
-def test_python_s_own_words_are_refused_with_the_operators_to_write(wrong: Any) -> None:
+def test_python_s_own_words_are_an_error_that_names_the_operators_to_write(wrong: Any) -> None:
     with pytest.raises(TypeError, match=r"Write & instead of and.*\.isin.*\(field\(\"price\"\) >= 10\) & "):
         wrong()
 
@@ -113,7 +113,7 @@ def test_a_negation_without_parentheses_shows_where_they_belong() -> None:
         ~colour == "red"  # noqa: B015
 
 
-def test_a_server_finds_exactly_what_a_filter_says(served: Any, shop: Any) -> None:
+def test_a_server_finds_exactly_the_products_that_meet_a_filter(served: Any, shop: Any) -> None:
     products = pq.read_table(shop / "products.parquet").to_pylist()
     brand, other = sorted({product["brand"] for product in products})[:2]
     written = ((price < 40) | (colour == "red")) & ~maker.isin([brand, other]) & (colour != "blue")

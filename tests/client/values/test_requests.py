@@ -1,4 +1,4 @@
-"""What goes over the wire: encoding, checks before sending, splitting, decoding. No server."""
+"""Encoding, checks before sending, splitting and decoding. No server."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def request(queries: list[str], **parameters: Any) -> wire.ModelRequest:
 
 
 def reply(ids: Any, scores: Any) -> ModelInferResponse:
-    """A reply as it comes from the wire."""
+    """Make a reply as a server sends it."""
     message = ModelInferResponse()
     for name, datatype, array in (
         ("product_ids", "INT64", np.asarray(ids, np.int64)),
@@ -54,12 +54,12 @@ def test_queries_become_a_column_of_utf8() -> None:
         (["\ud800"], r"queries\[0\] cannot be written as UTF-8"),
     ],
 )
-def test_bad_queries_are_named(queries: Any, named: str) -> None:
+def test_an_error_names_the_bad_query(queries: Any, named: str) -> None:
     with pytest.raises(InvalidRequest, match=named):
         wire.encode_queries(queries)
 
 
-def test_products_carry_what_they_have_and_empty_for_the_rest(tmp_path: Path) -> None:
+def test_a_product_without_a_title_or_photo_sends_an_empty_one(tmp_path: Path) -> None:
     photo = tmp_path / "mug.jpg"
     Image.new("RGB", (4, 4), "red").save(photo)
     inputs = wire.encode_products(
@@ -90,12 +90,12 @@ def test_a_pil_image_keeps_its_pixels() -> None:
         (Product(image=Image.new("CMYK", (2, 2))), r"products\[0\]\.image cannot be saved as PNG"),
     ],
 )
-def test_bad_products_are_named(products: Any, named: str) -> None:
+def test_an_error_names_the_bad_product(products: Any, named: str) -> None:
     with pytest.raises(InvalidRequest, match=named):
         wire.encode_products(products)
 
 
-def test_embeddings_of_one_or_many() -> None:
+def test_one_embedding_or_many_become_rows_of_float32() -> None:
     assert wire.encode_embeddings([0.5, 0.25])["embedding"].tolist() == [[0.5, 0.25]]
     many = wire.encode_embeddings(np.ones((3, 2), np.float64))["embedding"]
     assert many.shape == (3, 2)
@@ -103,12 +103,12 @@ def test_embeddings_of_one_or_many() -> None:
 
 
 @pytest.mark.parametrize("embeddings", [[], np.zeros((0, 4)), np.zeros((2, 2, 2)), [1.0, np.nan], ["a"], [[1], [1, 2]]])
-def test_bad_embeddings_are_named(embeddings: Any) -> None:
+def test_bad_embeddings_are_refused(embeddings: Any) -> None:
     with pytest.raises(InvalidRequest, match="embeddings must"):
         wire.encode_embeddings(embeddings)
 
 
-def test_only_parameters_that_were_given_are_sent() -> None:
+def test_only_given_parameters_are_sent() -> None:
     assert wire.encode_parameters() == {}
     sent = wire.encode_parameters(top_k=np.int32(10), effort=3, filter={"price": {"lt": 50}}, min_score=0)  # type: ignore[arg-type]
     assert json.loads(str(sent.pop("filter"))) == {"price": {"lt": 50}}
@@ -134,7 +134,7 @@ def test_only_parameters_that_were_given_are_sent() -> None:
         ({"filter": {"price": {"lt": float("inf")}}}, "filter cannot be written as JSON"),
     ],
 )
-def test_bad_parameters_are_named(parameters: dict[str, Any], named: str) -> None:
+def test_an_error_names_the_bad_parameter(parameters: dict[str, Any], named: str) -> None:
     with pytest.raises(InvalidRequest, match=named):
         wire.encode_parameters(**parameters)
 
@@ -148,7 +148,7 @@ def test_a_split_keeps_order_and_parameters(rows: int, limit: int, sizes: list[i
     assert all(part.parameters == {"top_k": 7} for part in parts)
 
 
-def test_both_inputs_of_products_are_split_alike() -> None:
+def test_a_split_keeps_title_and_photo_of_a_product_together() -> None:
     inputs = wire.encode_products([Product(f"title {row}", b"image %d" % row) for row in range(5)])
     for part in wire.ModelRequest("retrieve_similar", inputs, wire.RESULT_OUTPUTS, {}).split(2):
         for title, image in zip(part.inputs["title"][:, 0], part.inputs["image"][:, 0], strict=True):
@@ -167,7 +167,7 @@ def test_tensors_hold_the_exact_bytes() -> None:
     assert (message.id, message.parameters["top_k"].int64_param) == ("abc", 3)
 
 
-def test_replies_are_put_together_in_order() -> None:
+def test_replies_are_joined_in_order() -> None:
     first = messages.from_message(reply([[1, 2], [3, 4]], [[0.9, 0.8], [0.7, 0.6]]), request(["a", "b"]))
     second = messages.from_message(reply([[5, -1]], [[0.5, -np.inf]]), request(["c"]))
     joined = wire.join([first, second])
@@ -177,7 +177,7 @@ def test_replies_are_put_together_in_order() -> None:
 
 
 @pytest.mark.parametrize("ids", [np.zeros((0, 2)), np.zeros((1, 2)), np.zeros(2)])
-def test_a_reply_with_other_rows_than_the_request_is_a_fault(ids: Any) -> None:
+def test_a_reply_with_another_number_of_rows_than_the_request_is_a_fault(ids: Any) -> None:
     with pytest.raises(ServerFault, match="retrieve answered 2 rows with shape"):
         messages.from_message(reply(ids, np.zeros((2, 2))), request(["a", "b"]))
 
@@ -187,7 +187,7 @@ def test_a_reply_without_an_output_is_a_fault() -> None:
         messages.from_message(ModelInferResponse(), request(["a"]))
 
 
-def test_info_reads_the_limits_and_tolerates_absent_ones() -> None:
+def test_info_reads_the_limits_and_accepts_missing_ones() -> None:
     retrieve = ModelConfig(name="retrieve", max_batch_size=32)
     index = ModelConfig(name="product_index", max_batch_size=64)
     index.input.add(name="embedding", dims=[128])
@@ -211,11 +211,11 @@ def test_info_reads_the_limits_and_tolerates_absent_ones() -> None:
         ({"max_concurrent": 0}, "max_concurrent must be at least 1, got 0"),
     ],
 )
-def test_a_client_is_checked_when_it_is_made(arguments: dict[str, Any], named: str) -> None:
+def test_wrong_settings_of_a_client_are_refused(arguments: dict[str, Any], named: str) -> None:
     with pytest.raises(InvalidRequest, match=named):
         RetrievalClient(**arguments)
 
 
-def test_one_product_is_said_in_one_way() -> None:
+def test_products_together_with_a_title_are_refused() -> None:
     with RetrievalClient() as client, pytest.raises(InvalidRequest, match="either products, or the title and image"):
         client.retrieve_similar(Product("mug"), title="red")

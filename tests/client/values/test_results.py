@@ -1,4 +1,4 @@
-"""Results: rows without padding, counts, a readable table, the same product apart from similar ones, timings kept."""
+"""Results: rows without padding, plain data, equality, a readable table, splitting."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RESULTS = Results(
 )
 
 
-def test_rows_leave_the_padding_out() -> None:
+def test_rows_have_no_padding() -> None:
     assert [row.ids.tolist() for row in RESULTS] == [[11, 12, 13, 14], [21], []]
     assert all(np.isfinite(row.scores).all() for row in RESULTS)
     assert [len(row) for row in RESULTS] == RESULTS.counts.tolist() == [4, 1, 0]
@@ -39,13 +39,13 @@ def test_the_table_shows_the_best_and_says_what_it_leaves_out() -> None:
     assert repr(RESULTS[2]) == "Row(no products)"
 
 
-def test_a_row_gives_pairs_of_plain_numbers_best_first() -> None:
+def test_iterating_over_a_row_gives_pairs_of_plain_numbers_best_first() -> None:
     pairs = [(product_id, round(score, 6)) for product_id, score in RESULTS[0]]
     assert pairs == [(11, 0.9), (12, 0.8), (13, 0.7), (14, 0.6)]
     assert {type(number) for row in RESULTS for pair in row for number in pair} == {int, float}
 
 
-def test_plain_data_survives_json_without_padding() -> None:
+def test_plain_data_is_fit_for_json_and_has_no_padding() -> None:
     data = RESULTS.to_list()
     assert json.loads(json.dumps(data, allow_nan=False)) == data
     assert [[product["product_id"] for product in row] for row in data] == [[11, 12, 13, 14], [21], []]
@@ -92,7 +92,7 @@ def test_a_split_puts_every_product_into_one_of_two_lists_in_order() -> None:
     assert [row.scores.tolist() for row in similar] == [[RESULTS.scores[0, 3]], [0.5], []]
 
 
-def test_the_product_that_was_asked_with_is_left_out() -> None:
+def test_without_removes_one_product_from_each_row() -> None:
     other = RESULTS.without([12, 99, 5])
     assert [row.ids.tolist() for row in other] == [[11, 13, 14], [21], []]
     assert [row.ids.tolist() for row in other.split(0.75).same] == [[11], [], []]
@@ -100,14 +100,14 @@ def test_the_product_that_was_asked_with_is_left_out() -> None:
     assert one.without(11).ids.tolist() == [[12, 13, 14, -1]]
 
 
-def test_what_is_made_of_results_keeps_their_timings() -> None:
+def test_without_and_split_keep_the_timings() -> None:
     times, counts = np.array([1.0, 2.0, 3.0]), np.array([4, 5, 6])
     results = Results(RESULTS.ids, RESULTS.scores, Timings(*[times] * 5, *[counts] * 3))
     assert results.without([12, 99, 5]).split(0.7).similar.timings is results.timings
     assert RESULTS.split(0.7).same.timings is None
 
 
-def test_what_is_made_of_results_keeps_what_found_each_product() -> None:
+def test_without_and_split_keep_the_channels() -> None:
     channels = np.array([[3, 1, 2, 3], [2, 0, 0, 0], [0, 0, 0, 0]], np.int64)
     same, similar = Results(RESULTS.ids, RESULTS.scores, channels=channels).without([12, 99, 5]).split(0.7)
     assert same.channels.tolist() == [[3, 2, 0, 0], [0] * 4, [0] * 4]  # of 11 and 13
@@ -117,7 +117,7 @@ def test_what_is_made_of_results_keeps_what_found_each_product() -> None:
 
 
 @pytest.mark.parametrize("threshold", [None, "0.9", float("nan"), True])
-def test_a_threshold_that_is_no_number_is_refused(threshold: Any) -> None:
+def test_a_threshold_that_is_not_a_finite_number_is_refused(threshold: Any) -> None:
     with pytest.raises(InvalidRequest, match="same_threshold must be a finite number, got"):
         RESULTS.split(threshold)
 

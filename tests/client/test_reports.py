@@ -1,4 +1,4 @@
-"""What a server tells only on request, or can't tell in an overload. No server: one model's replies stand for it."""
+"""What a server reports only on request, or cannot report in an overload. A class in this process plays the server."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from shopwindow_client._in_process import Refused
 BOTH = "embedding,lexical"
 
 
-class Told(InProcess):
-    """Finds in row n products n and n + 10, and nothing more.
+class Scripted(InProcess):
+    """Finds products n and n + 10 for the query n, and nothing more.
 
     Args:
-        refusal: What the models answer instead of results.
+        refusal: The error message of all models. None: they answer.
 
     Attributes:
-        asked: Of each inference, the model and the outputs asked for.
+        asked: The model and the requested outputs of each inference.
     """
 
     def __init__(self, refusal: str | None = None) -> None:
@@ -55,14 +55,13 @@ class Told(InProcess):
         }
 
 
-@pytest.mark.parametrize("channels", [BOTH, "lexical, embedding", "lexical"])
-def test_what_found_each_product_is_told_of_every_part_of_a_call(channels: str) -> None:
+def test_a_long_call_reports_what_found_each_product_in_all_its_parts() -> None:
     async def ask() -> Any:
-        async with AsyncRetrievalClient(Told()) as client:
-            return await client.retrieve(list("01234"), channels=channels)
+        async with AsyncRetrievalClient(Scripted()) as client:
+            return await client.retrieve(list("01234"), channels=BOTH)
 
-    with RetrievalClient(Told()) as client:
-        found = client.retrieve(list("01234"), channels=channels)
+    with RetrievalClient(Scripted()) as client:
+        found = client.retrieve(list("01234"), channels=BOTH)
     for results in (found, asyncio.run(ask())):
         assert results.channels.tolist() == [[1, 1, 0], [2, 1, 0], [3, 1, 0], [1, 1, 0], [2, 1, 0]]
         assert results.channels.dtype == np.int64
@@ -77,20 +76,23 @@ def test_what_found_each_product_is_told_of_every_part_of_a_call(channels: str) 
         ({"channels": "embedding"}, []),
         ({"channels": " embedding "}, []),
         ({"channels": BOTH}, ["channels"]),
+        ({"channels": "lexical"}, ["channels"]),
         ({"channels": BOTH, "fusion": "rrf"}, ["channels"]),
         ({"fusion": "weighted:0.7"}, ["channels"]),
     ],
 )
-def test_it_is_asked_for_only_where_words_are_searched_for(options: dict[str, Any], extra: list[str]) -> None:
-    server = Told()
+def test_the_client_asks_what_found_each_product_only_if_words_may_have(
+    options: dict[str, Any], extra: list[str]
+) -> None:
+    server = Scripted()
     with RetrievalClient(server) as client:
         found = client.retrieve("7", **options)
     assert server.asked == [("retrieve", ["product_ids", "scores", *extra])]
     assert (found.channels is not None) == bool(extra)
 
 
-def test_a_model_without_words_is_left_to_refuse_them() -> None:
-    server = Told()
+def test_the_client_leaves_it_to_models_without_words_to_refuse_channels() -> None:
+    server = Scripted()
     with RetrievalClient(server) as client:
         client.retrieve_similar(title="7", channels=BOTH)
         client.retrieve_by_embedding([7.0], channels=BOTH)
@@ -99,8 +101,8 @@ def test_a_model_without_words_is_left_to_refuse_them() -> None:
 
 
 @pytest.mark.parametrize("refusal", ["Exceeds maximum queue size", "Request timeout expired"])
-def test_in_an_overload_info_is_what_is_known_without_the_models(refusal: str) -> None:
-    server = Told(refusal)
+def test_in_an_overload_info_returns_what_is_known_without_the_models(refusal: str) -> None:
+    server = Scripted(refusal)
     with RetrievalClient(server, retry=None) as client:
         info = client.info()
     assert (info.name, info.max_batch_size, info.max_top_k, info.embedding_dim) == ("in process", 2, 10000, 4)

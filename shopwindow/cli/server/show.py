@@ -50,7 +50,8 @@ def show_results(asked: Sequence[str], results: Results, *, index: Path, served:
         served: whether `is_served`; another index is not looked into.
         page_file: HTML page to write, or None.
     """
-    products = look_up(index, served, {int(i) for row in results for i in row.ids}, images=page_file is not None)
+    found = {product_id for row in results for product_id, _ in row}
+    products = look_up(index, served, found, images=page_file is not None)
     print(table(asked, results, products))
     if page_file is not None:
         page_file.parent.mkdir(parents=True, exist_ok=True)
@@ -119,10 +120,10 @@ def table(asked: Sequence[str], results: Results, products: dict[int, Shown]) ->
     lines = []
     for name, row in zip(asked, results, strict=True):
         lines.append(name)
-        for rank, (product_id, score) in enumerate(zip(row.ids, row.scores, strict=True), 1):
-            shown = products.get(int(product_id))
+        for rank, (product_id, score) in enumerate(row, 1):
+            shown = products.get(product_id)
             lines.append(f"  {rank:>3}  {product_id:>10}  {score:6.3f}  {shown.title if shown else ''}".rstrip())
-        if len(row.ids) == 0:
+        if not row:
             lines.append("  nothing qualifies")
     return "\n".join(lines)
 
@@ -137,9 +138,9 @@ def section(asked: Sequence[str], results: Results, products: dict[int, Shown]) 
     """The results as HTML: a heading and a row of cards for each row."""
     parts = []
     for name, row in zip(asked, results, strict=True):
-        parts.append(f"<h2>{html.escape(name)} <small>{len(row.ids)} products</small></h2><div class=row>")
-        for product_id, score in zip(row.ids, row.scores, strict=True):
-            shown = products.get(int(product_id), Shown(title="", details="", image=b""))
+        parts.append(f"<h2>{html.escape(name)} <small>{len(row)} products</small></h2><div class=row>")
+        for product_id, score in row:
+            shown = products.get(product_id, Shown(title="", details="", image=b""))
             photo = base64.b64encode(shown.image).decode()
             picture = f'<img alt="" src="data:image;base64,{photo}">' if photo else "<div class=blank></div>"
             parts.append(

@@ -1,4 +1,4 @@
-"""Load tests of a served Shopwindow: Locust users on the client, raw samples, pass or fail by stated limits."""
+"""Load tests of a running Shopwindow server: Locust users, raw samples, and a verdict by stated limits."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from shopwindow_loadtests.judging.slo import ExitCode
+    from shopwindow_loadtests.scenario.errors import GeneratorTooSlow, HarnessFailure, TooFewSamples
     from shopwindow_loadtests.scenario.options import LoadTestOptions
     from shopwindow_loadtests.sending.find_rate import FoundRate, find_rate
-    from shopwindow_loadtests.sending.launching import GeneratorTooSlow, HarnessFailure, TooFewSamples
     from shopwindow_loadtests.sending.runner import Outcome, measure, run
 
 _ROOMS = {
     "ExitCode": "judging.slo",
     "FoundRate": "sending.find_rate",
-    "GeneratorTooSlow": "sending.launching",
-    "HarnessFailure": "sending.launching",
+    "GeneratorTooSlow": "scenario.errors",
+    "HarnessFailure": "scenario.errors",
     "LoadTestOptions": "scenario.options",
     "Outcome": "sending.runner",
-    "TooFewSamples": "sending.launching",
+    "TooFewSamples": "scenario.errors",
     "find_rate": "sending.find_rate",
     "measure": "sending.runner",
     "run": "sending.runner",
@@ -40,7 +40,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Load a name's module only when it is asked for: `gpu.parts` runs where no library is installed."""
+    """Load the module of a name when somebody asks for it: `gpu.parts` runs on machines without any library."""
     if name not in _ROOMS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_ROOMS[name]}"), name)

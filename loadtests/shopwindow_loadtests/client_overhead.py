@@ -1,8 +1,8 @@
-"""What the client costs above raw tritonclient, and whether a thousand calls at once leave anything behind.
+"""Measures what the client costs beyond raw tritonclient, and whether a thousand calls at once leave anything behind.
 
     python -m shopwindow_loadtests.client_overhead --repository build/model_repository
 
-It starts a real server, asks it in turn with either, and prints PASS or FAIL a criterion.
+It starts a real server, asks it with both in turn, and prints PASS or FAIL for each criterion.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from shopwindow_client import AsyncRetrievalClient, Results, RetrievalClient, Re
 MAX_OVERHEAD_MS = 0.15
 CALLS_AT_ONCE = 1_000
 TOP_K = 10
-TIMEOUT_S = 120.0  # of a call; a call that is not done well after it is stuck
+TIMEOUT_S = 120.0  # of a call; a call that takes much longer is stuck
 SETTLING_S = 10.0  # gRPC closes its sockets a moment after the channel
 
 QUERIES = ("red summer dress", "white mug", "running shoes", "black leather bag", "blue shirt")
@@ -35,11 +35,11 @@ QUERIES = ("red summer dress", "white mug", "running shoes", "black leather bag"
 
 @dataclass(frozen=True, kw_only=True)
 class Overhead:
-    """CPU milliseconds of this process for a single query, one figure a round.
+    """CPU milliseconds of this process for a single query, one figure for each round.
 
     Attributes:
-        client: through `RetrievalClient`.
-        raw: through tritonclient.
+        client: Through `RetrievalClient`.
+        raw: Through tritonclient.
     """
 
     client: Sequence[float]
@@ -47,7 +47,7 @@ class Overhead:
 
     @property
     def extra_ms(self) -> float:
-        """The median over rounds of what the client takes beyond tritonclient."""
+        """The median over rounds of the client's cost beyond tritonclient."""
         return statistics.median(client - raw for client, raw in zip(self.client, self.raw, strict=True))
 
     def __str__(self) -> str:
@@ -60,7 +60,7 @@ class Overhead:
 
 @dataclass(frozen=True, kw_only=True)
 class Census:
-    """What a process has open: asyncio tasks beside the one that asks, gRPC channels, file descriptors."""
+    """Counts of what a process has open: other asyncio tasks, gRPC channels, file descriptors."""
 
     tasks: int
     channels: int
@@ -68,23 +68,23 @@ class Census:
 
     @classmethod
     def take(cls) -> Census:
-        """Count now; needs a running event loop."""
+        """Count now. Needs a running event loop."""
         gc.collect()
         return cls(
             tasks=len(asyncio.all_tasks()) - 1,
-            # By type, as some objects warn when they are asked for their class.
+            # By type, because some objects warn when they are asked for their class.
             channels=sum(issubclass(type(thing), grpc.aio.Channel) for thing in gc.get_objects()),
             descriptors=len(list(Path("/proc/self/fd").iterdir())),
         )
 
     def exceeds(self, other: Census) -> bool:
-        """Whether there is more of anything than in another census."""
+        """Whether any count is higher than in another census."""
         return any(getattr(self, name) > count for name, count in vars(other).items())
 
 
 @dataclass(frozen=True, kw_only=True)
 class Crowd:
-    """How calls that were made at once ended, and what was open before and after."""
+    """How calls made at once ended, and what was open before and after."""
 
     answered: int
     failures: Sequence[str]
@@ -95,7 +95,7 @@ class Crowd:
 
     @property
     def is_clean(self) -> bool:
-        """Whether all ended as they should, and left nothing behind."""
+        """Whether all calls ended as they should and left nothing behind."""
         return not (self.failures or self.stuck or self.after.exceeds(self.before))
 
     def __str__(self) -> str:
@@ -110,12 +110,12 @@ class Crowd:
 
 
 def measure_overhead(url: str, *, rounds: int, calls: int) -> Overhead:
-    """Ask a server with either in turn.
+    """Ask a server with the client and with tritonclient in turn.
 
     Args:
-        url: of the server's gRPC endpoint.
-        rounds: figures of each.
-        calls: single queries a figure.
+        url: `host:port` of the server's gRPC endpoint.
+        rounds: Number of figures for each of the two.
+        calls: Single queries for each figure.
     """
     figures: dict[str, list[float]] = {"client": [], "raw": []}
     with RetrievalClient(url, timeout_s=TIMEOUT_S) as client, InferenceServerClient(url) as raw:
@@ -123,23 +123,23 @@ def measure_overhead(url: str, *, rounds: int, calls: int) -> Overhead:
             "client": lambda query: client.retrieve(query, top_k=TOP_K),
             "raw": lambda query: _ask_raw(raw, query),
         }
-        for name in ask:  # connections, and whatever is made at the first call
+        for name in ask:  # opens connections, and makes whatever the first call makes
             _cpu_ms(ask[name], calls // 4)
         for number in range(rounds):
-            for name in sorted(ask, reverse=number % 2 == 1):  # neither is always the one that comes first
+            for name in sorted(ask, reverse=number % 2 == 1):  # neither always comes first
                 figures[name].append(_cpu_ms(ask[name], calls))
     return Overhead(**figures)
 
 
 async def measure_crowd(url: str, *, calls: int = CALLS_AT_ONCE, cancelled: int = 0) -> Crowd:
-    """Make asyncio calls at once with a client of their own, and see that nothing stays.
+    """Make asyncio calls at once with a new client, and check that nothing stays behind.
 
     Args:
-        url: of the server's gRPC endpoint.
-        calls: how many.
-        cancelled: how many of them to cancel once the first is answered.
+        url: `host:port` of the server's gRPC endpoint.
+        calls: Number of calls.
+        cancelled: Number of calls to cancel once the first is answered.
     """
-    await _make_calls(url, 1)  # opens what gRPC keeps for the life of a process
+    await _make_calls(url, 1)  # opens whatever gRPC keeps for the life of a process
     before = Census.take()
     ended = await _make_calls(url, calls, cancelled)
     return Crowd(
@@ -153,8 +153,8 @@ async def measure_crowd(url: str, *, calls: int = CALLS_AT_ONCE, cancelled: int 
 
 
 async def _make_calls(url: str, calls: int, cancelled: int = 0) -> list[str]:
-    """How each call ended; in words, as a task that failed holds what it failed in."""
-    # So many at once may be more than the server's queue takes: what it refuses comes again.
+    """Return how each call ended, as text: a failed task would keep its frames alive."""
+    # All at once may be more than the server's queue takes, so refused calls try again.
     patient = Retry(attempts=1_000, budget=1e9)
     async with AsyncRetrievalClient(url, timeout_s=TIMEOUT_S, retry=patient) as client:
         tasks = [
@@ -178,7 +178,7 @@ def _how(task: asyncio.Future[Results]) -> str:
 
 
 async def _settled(before: Census) -> Census:
-    """A census with no more than before, or the last one after the time allowed."""
+    """Return a census with no more than before, or the last census within the time allowed."""
     end = time.monotonic() + SETTLING_S
     while (census := Census.take()).exceeds(before) and time.monotonic() < end:
         await asyncio.sleep(0.1)
@@ -186,7 +186,7 @@ async def _settled(before: Census) -> Census:
 
 
 def _ask_raw(client: InferenceServerClient, query: str) -> tuple[np.ndarray, np.ndarray]:
-    """What somebody writes who uses tritonclient alone."""
+    """Ask as somebody does who uses only tritonclient."""
     words = InferInput("query", [1, 1], "BYTES").set_data_from_numpy(np.array([[query.encode()]], dtype=np.object_))
     outputs = [InferRequestedOutput("product_ids"), InferRequestedOutput("scores")]
     reply = client.infer("retrieve", [words], outputs=outputs, parameters={"top_k": TOP_K}, client_timeout=TIMEOUT_S)
@@ -194,7 +194,7 @@ def _ask_raw(client: InferenceServerClient, query: str) -> tuple[np.ndarray, np.
 
 
 def _cpu_ms(ask: Callable[[str], object], calls: int) -> float:
-    """CPU of this process, all threads, for a call."""
+    """Return the CPU milliseconds of this process, all threads, per call."""
     started = time.process_time()
     for number in range(calls):
         ask(QUERIES[number % len(QUERIES)])
@@ -202,14 +202,14 @@ def _cpu_ms(ask: Callable[[str], object], calls: int) -> float:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Start a server, measure, print; 0 when all criteria hold."""
+    """Start a server, measure and print; return 0 if all criteria hold."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--repository", type=Path, default=Path("build/model_repository"), help="(default: %(default)s)"
     )
-    parser.add_argument("--index", type=Path, help="(default: index, beside the repository)")
-    parser.add_argument("--rounds", type=int, default=7, help="figures of each way (default: %(default)s)")
-    parser.add_argument("--calls", type=int, default=200, help="single queries a figure (default: %(default)s)")
+    parser.add_argument("--index", type=Path, help="(default: the folder index beside the repository)")
+    parser.add_argument("--rounds", type=int, default=7, help="figures for each of the two (default: %(default)s)")
+    parser.add_argument("--calls", type=int, default=200, help="single queries for each figure (default: %(default)s)")
     options = parser.parse_args(arguments)
     if min(options.rounds, options.calls) < 1:
         parser.error(f"--rounds and --calls must be at least 1, got {options.rounds} and {options.calls}")

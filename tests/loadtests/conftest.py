@@ -1,4 +1,4 @@
-"""A real server whose faults are known, and what its right answers are."""
+"""A real server with planted faults, and the right answers to its queries."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from shopwindow.server import ServerOptions, TritonServer
 from shopwindow_loadtests import LoadTestOptions
 from shopwindow_loadtests.scenario.queries import read_queries
 
-MODEL = Path(__file__).with_name("planted_model.py")
+MODEL = Path(__file__).parent / "sending" / "planted_model.py"
 K = 10
 CONFIG = """
 backend: "python"
@@ -33,11 +33,11 @@ INPUTS = {"retrieve": ("query",), "retrieve_similar": ("title", "image")}
 
 
 class PlantedServer:
-    """A server with faults to order.
+    """A server in which a test can plant faults.
 
     Args:
         server: Runs `planted_model`.
-        folder: Of its model `retrieve`.
+        folder: Folder of its model `retrieve`.
     """
 
     def __init__(self, server: TritonServer, folder: Path) -> None:
@@ -46,11 +46,11 @@ class PlantedServer:
 
     @contextmanager
     def plant(self, fault: str, number: int) -> Iterator[None]:
-        """Make something go wrong, see `planted_model`."""
+        """Plant a fault for the time of the block, see `planted_model`."""
         file = self._folder / fault
         new = file.with_suffix(".new")
         new.write_text(str(number))
-        new.replace(file)  # at once: a reader never sees an empty file
+        new.replace(file)  # in one step, so that a reader never sees an empty file
         try:
             yield
         finally:
@@ -59,13 +59,13 @@ class PlantedServer:
 
 @pytest.fixture(scope="session")
 def shop_queries(shop: Path) -> list[str]:
-    """What shoppers ask for."""
+    """The queries of the demo shop."""
     return read_queries(shop / "queries.parquet")
 
 
 @pytest.fixture(scope="session")
 def right_answers(pipeline: InProcessPipeline, shop_queries: list[str]) -> dict[str, list[int]]:
-    """Query -> ids of the K products whose embeddings score highest, by plain matrix arithmetic."""
+    """Query -> ids of the K products with the highest scores, by plain matrix arithmetic."""
     folder = pipeline.index.folder
     assert folder is not None
     scores = pipeline.embed_query(shop_queries) @ np.asarray(folder.vectors).T
@@ -75,7 +75,7 @@ def right_answers(pipeline: InProcessPipeline, shop_queries: list[str]) -> dict[
 
 @pytest.fixture(scope="session")
 def planted(tmp_path_factory: pytest.TempPathFactory, right_answers: dict[str, list[int]]) -> Iterator[PlantedServer]:
-    """The server; it gives the right answers as long as nothing is planted."""
+    """The server. It gives the right answers as long as no fault is planted."""
     repository = tmp_path_factory.mktemp("planted") / "models"
     for model, inputs in INPUTS.items():
         folder = repository / model / "1"
@@ -91,7 +91,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory, right_answers: dict[str, l
 
 @pytest.fixture
 def short(planted: PlantedServer, shop: Path, repository: Path, index: Path, tmp_path: Path) -> Callable[..., Any]:
-    """Makes the options of a short test of that server."""
+    """Makes the options of a short test against that server."""
 
     def make(**changes: Any) -> LoadTestOptions:
         defaults: dict[str, Any] = {
@@ -101,11 +101,11 @@ def short(planted: PlantedServer, shop: Path, repository: Path, index: Path, tmp
             "recall_k": K,
             "repository": repository,
             "index": index,
-            "duration_s": 0.4,  # Locust looks once a second whether all is over: 1.4 s takes a second longer, 1.6 two
+            "duration_s": 0.4,  # Locust checks once a second whether the test is over: 1.4 s takes a second longer
             "seed": 0,
             "min_samples": 1,
             "timeout_s": 20.0,
-            "max_late_ms": 60_000.0,  # this machine may be slow: what is measured is then its own
+            "max_late_ms": 60_000.0,  # this machine may be slow
             "out": tmp_path / "out",
         }
         return LoadTestOptions(**{**defaults, **changes})

@@ -1,4 +1,4 @@
-"""docs/loadtests.md: every example runs, and every option has one."""
+"""docs/loadtests.md: every example runs, and every option appears in one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from shopwindow.base.default_places import python_path
+from shopwindow.base.default_places import ROOT, python_path
 from shopwindow.cli.main import main
 from tests.doc_examples import blocks, cut_short, easier, free_port, read_page
 
@@ -23,7 +23,7 @@ FILES = [(block.file, block.text) for block in blocks(TEXT, "yaml")]
 
 
 def arguments(line: str, url: str, port: str) -> list[str]:
-    """A command line's arguments, cut short."""
+    """Return the arguments of a command line, shortened to a second or two."""
     return cut_short(shlex.split(line.replace("$URL", url).replace("5557", port).replace("HOST", "127.0.0.1"))[1:])
 
 
@@ -34,6 +34,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory, shop: Path, repository: P
     (folder / "build" / "demo").mkdir(parents=True)
     for name, target in {"demo/shop": shop, "model_repository": repository, "index": index}.items():
         (folder / "build" / name).symlink_to(target)
+    (folder / "loadtests").symlink_to(ROOT / "loadtests")
     for name, text in FILES:
         (folder / name).write_text(easier(text) if name == "slo.yaml" else text)
     with pytest.MonkeyPatch.context() as patch:
@@ -45,7 +46,11 @@ def checkout(tmp_path_factory: pytest.TempPathFactory, shop: Path, repository: P
 def test_an_example_runs(block: str, planted: Any, checkout: Path, capfd: pytest.CaptureFixture[str]) -> None:
     port = free_port()
     environment = {**os.environ, "PYTHONPATH": python_path({})}
-    commands = [arguments(line, planted.url, port) for line in block.splitlines() if line.startswith("shopwindow")]
+    lines = block.splitlines()
+    commands = [arguments(line, planted.url, port) for line in lines if line.startswith("shopwindow")]
+    for line in [line for line in lines if line.startswith("locust")]:
+        words = [*shlex.split(line.replace("$URL", planted.url)), "--headless", "-t", "1s"]
+        subprocess.run([sys.executable, "-m", *words], env=environment, check=True)
     if "--baseline" in block and not (checkout / "build" / "before" / "samples.parquet").exists():
         before = next(other for other in BLOCKS if "--out build/before" in other)
         commands.insert(0, arguments(before, planted.url, port))
@@ -81,7 +86,7 @@ def test_every_option_is_in_an_example(capsys: pytest.CaptureFixture[str]) -> No
         (["--users", "2", "--find-rate"], "a search needs an open loop"),
     ],
 )
-def test_bad_usage_has_its_own_code(
+def test_bad_usage_has_its_own_exit_code(
     given: list[str], named: str, checkout: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["loadtest", *given]) == 2

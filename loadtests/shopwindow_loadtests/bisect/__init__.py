@@ -1,1 +1,1 @@
-"""`shopwindow bisect`: where a query's time goes."""
+"""`shopwindow bisect`: shows where the time of a query goes."""

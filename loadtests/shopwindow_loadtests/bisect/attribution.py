@@ -1,4 +1,4 @@
-"""Where a query's CPU time goes, and what to set therefore. Arithmetic only: no clock, no server."""
+"""Splits the CPU time of a query into stages and proposes settings. Arithmetic only: no clock, no server."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from dataclasses import dataclass
 from shopwindow_loadtests.generator.reading import Reading
 from shopwindow_loadtests.generator.server_cpu import SERVER
 
-THREADS = 2  # of an instance: it reads and answers requests in one, which would leave more of them waiting
-NEAR_BEST = 1.05  # a batch is large enough when a larger one would save no more than this
-WORTH_WAITING = 1.1  # what batches must save at least for a request to wait for company
+THREADS = 2  # of an instance; one thread reads and answers all of its requests, so more threads would only wait
+NEAR_BEST = 1.05  # a batch is large enough if a larger one saves no more than this
+WORTH_WAITING = 1.1  # a request waits for a batch only if batches save at least this much
 _LARGEST = 64  # max_batch_size of the models
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """A part of what a query costs.
+    """A part of the cost of a query.
 
     Attributes:
-        name: What is done.
-        cpu_ms: CPU milliseconds a query; below 0 where the server does it cheaper than the in-process batch.
-        share: Of the whole.
-        loss: Whether it is what serving adds, rather than the work itself.
+        name: The work in this stage.
+        cpu_ms: CPU milliseconds per query; below 0 if the server does it cheaper than the in-process batch.
+        share: Share of the whole.
+        loss: Whether serving adds this cost. False: the work itself.
     """
 
     name: str
@@ -33,15 +33,15 @@ class Stage:
 
 
 def attribute(steps: Mapping[str, float], limit_ms: float, reading: Reading) -> list[Stage]:
-    """Split a served query's CPU time into the work and what serving adds.
+    """Split the CPU time of a served query into the work and the cost that serving adds.
 
     Args:
-        steps: CPU milliseconds a query of each step alone, at the batch of the in-process limit.
-        limit_ms: The same of everything in process.
-        reading: Of the server.
+        steps: CPU milliseconds per query of each step alone, at the batch of the in-process limit.
+        limit_ms: The same for all steps together in process.
+        reading: The measurement of the server.
 
     Returns:
-        The steps, the rest of the work in process, what the Python models spend beyond that, and the server itself.
+        The steps, the rest of the work in process, what the Python models spend beyond it, and the server itself.
         Together they are `reading.cpu_ms`.
     """
     models = sum(took for name, took in reading.parts.items() if name != SERVER)
@@ -53,18 +53,18 @@ def attribute(steps: Mapping[str, float], limit_ms: float, reading: Reading) -> 
 
 
 def overhead_ms(stages: list[Stage]) -> float:
-    """What serving adds: CPU milliseconds a query beyond the in-process limit."""
+    """Return the cost that serving adds: CPU milliseconds per query beyond the in-process limit."""
     return sum(stage.cpu_ms for stage in stages if stage.loss)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Proposal:
-    """A setting, and why.
+    """A proposed setting.
 
     Attributes:
-        setting: What it is called in a config.pbtxt, or a profile.
-        value: What to set.
-        why: The rule and the figures that it was applied to.
+        setting: Its name in config.pbtxt, or `profile`.
+        value: The value to set.
+        why: The rule, with the figures behind it.
     """
 
     setting: str
@@ -75,17 +75,17 @@ class Proposal:
 def propose(
     *, single_ms: float, batched_ms: float, batch: int, fused: Reading, ensemble: Reading, cores: int
 ) -> list[Proposal]:
-    """Settings for the fused model, by simple rules.
+    """Propose settings for the fused model, by simple rules.
 
     Args:
-        single_ms: CPU milliseconds a query in process, one at a time.
-        batched_ms: The same at `batch`.
+        single_ms: CPU milliseconds per query in process, one query at a time.
+        batched_ms: The same in batches of `batch`.
         batch: Queries in a batch.
-        fused: Of the fused model under many clients with one query each.
-        ensemble: Of the ensemble under the same load.
-        cores: That the server may use.
+        fused: The fused model under many clients with one query each.
+        ensemble: The ensemble under the same load.
+        cores: Cores that the server may use.
     """
-    # A batch of b costs fixed + b * each.
+    # A batch of b queries costs fixed + b * each.
     fixed = max(0.0, (single_ms - batched_ms) * batch / (batch - 1))
     each = max(batched_ms - fixed / batch, 1e-9)
     share = (fused.cpu_ms - fused.parts.get(SERVER, 0.0)) / fused.cpu_ms
@@ -94,12 +94,12 @@ def propose(
     saves = single_ms / batched_ms
     reached = fused.rows or 1.0
     if saves < WORTH_WAITING:
-        delay, why = 0, f"a batch of {batch} saves only {saves:.2f}x, below {WORTH_WAITING:g}x: nothing to wait for"
+        delay, why = 0, f"a batch of {batch} saves only {saves:.2f}x, below {WORTH_WAITING:g}x: not worth a wait"
     elif reached >= min(batch, wanted) / 2:
-        delay, why = 0, f"batches reach {reached:.1f} queries by themselves, while the instances are busy"
+        delay, why = 0, f"batches reach {reached:.1f} queries without waiting, because the instances are busy"
     else:
         delay = round(1e3 * fixed)
-        why = f"batches reach only {reached:.1f} queries; waiting can save at most what a call costs, {fixed:.2f} ms"
+        why = f"batches reach only {reached:.1f} queries; a wait can save at most the cost of a call, {fixed:.2f} ms"
     ratio = fused.cpu_ms / ensemble.cpu_ms
     return [
         Proposal(
@@ -111,12 +111,12 @@ def propose(
             setting="instance_group count",
             value=str(instances),
             why=f"{THREADS} threads each; the Python models take {share:.0%} of the server's CPU time, which is "
-            f"{cores * share:.2f} of {cores} cores, rounded up from a quarter of one on",
+            f"{cores * share:.2f} of {cores} cores; a quarter of a core more starts another instance",
         ),
         Proposal(
             setting="preferred batch",
             value=str(wanted),
-            why=f"a call costs {fixed:.2f} ms and each query {each:.2f} ms more: from here on a larger batch saves at "
+            why=f"a call costs {fixed:.2f} ms and each query {each:.2f} ms more: a batch larger than this saves at "
             f"most {NEAR_BEST - 1:.0%}",
         ),
         Proposal(setting="max_queue_delay_microseconds", value=str(delay), why=why),

@@ -1,4 +1,4 @@
-"""The steps alone, and the in-process limit: every step in processes of one thread, one a core, with no server."""
+"""Measures the steps alone and the in-process limit: no server, but one process with one thread for each core."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _SETTLE_S = 0.2
 
 
 class InProcess:
-    """Running workers. Made by `in_process`."""
+    """The running workers; `in_process` makes them."""
 
     def __init__(self, workers: Sequence[subprocess.Popen[str]]) -> None:
         self._workers = workers
 
     def limit(self, batch: int, seconds: float) -> Reading:
-        """The whole of retrieval in all processes at once, at a batch."""
+        """Measure the whole of retrieval in all processes at once, at a batch size."""
         return self._measure(WHOLE, batch, seconds, self._workers)
 
     def step(self, name: str, batch: int, seconds: float) -> Reading:
-        """One step in one process, at a batch."""
+        """Measure one step in one process, at a batch size."""
         return self._measure(name, batch, seconds, self._workers[:1])
 
     def _measure(self, step: str, batch: int, seconds: float, workers: Sequence[subprocess.Popen[str]]) -> Reading:
@@ -38,7 +38,7 @@ class InProcess:
             if count:
                 return Reading(queries_per_s=count / seconds, cpu_ms=1e3 * cpu_s / count)
         raise HarnessFailure(
-            f"{step} at batch {batch}: not one call ended within {seconds:g} s, {ATTEMPTS} times; measure longer"
+            f"{step} at batch {batch}: no call ended within {seconds:g} s, in {ATTEMPTS} attempts; measure longer"
         )
 
     def _measure_once(
@@ -57,10 +57,10 @@ class InProcess:
 
 @contextmanager
 def in_process(repository: Path, index: Path, queries: Path) -> Iterator[InProcess]:
-    """Workers over a repository and its index, as many as the server has instances; they keep no query embeddings.
+    """Start workers over a repository and its index, as many as the server has instances. They cache no embeddings.
 
     Raises:
-        HarnessFailure: One can't start.
+        HarnessFailure: A worker cannot start.
     """
     places = [str(path.resolve()) for path in (repository, index, queries)]
     commands = [["shopwindow_loadtests.bisect.worker", *places, str(number)] for number in range(usable_cores())]

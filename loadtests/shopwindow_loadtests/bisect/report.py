@@ -1,4 +1,4 @@
-"""What `shopwindow bisect` found: as text, as JSON and as a plot."""
+"""The findings of `shopwindow bisect` as text, as JSON and as a plot."""
 
 from __future__ import annotations
 
@@ -7,28 +7,26 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-
+from shopwindow_loadtests.benchmarks_document import new_figure, save_figure
 from shopwindow_loadtests.bisect.attribution import overhead_ms
 from shopwindow_loadtests.bisect.run import LIMIT, Findings
 from shopwindow_loadtests.generator.reading import LIMIT_BATCH, Reading
 from shopwindow_loadtests.judging.summary import text_table
 
 COMPETES = (
-    "The load generator runs on the same cores: its CPU time (column `generator`) is not counted as the server's, but "
-    "what it takes is not there for the server, so throughput is lower than with clients elsewhere. The in-process "
-    "limit shares the cores with nobody; CPU time a query is what compares."
+    "The load generator runs on the same cores. Its CPU time (column `generator`) does not count as the server's, but "
+    "the server cannot use it, so throughput is lower than with clients on other machines. The in-process limit shares "
+    "the cores with nobody. So compare CPU time per query, not throughput."
 )
 
 
 def as_text(findings: Findings) -> str:
-    """Tables to print."""
+    """Return the tables to print."""
     alone = [
         [name, batch, _number(one.cpu_ms), f"{one.queries_per_s:.0f}"] for (name, batch), one in findings.steps.items()
     ]
     parts = [
-        f"Medians of {findings.rounds} rounds; CPU in milliseconds a query. {COMPETES}",
+        f"Medians of {findings.rounds} rounds; CPU in milliseconds per query. {COMPETES}",
         text_table(["alone", "batch", "CPU", "queries/s"], alone),
         text_table(
             [
@@ -53,7 +51,7 @@ def as_text(findings: Findings) -> str:
 
 
 def as_json(findings: Findings) -> str:
-    """Everything, for programs."""
+    """Return everything, for programs."""
 
     def named(values: dict[tuple[str, Any], Any]) -> list[dict[str, Any]]:
         return [{"name": name, "load": load, **asdict(one)} for (name, load), one in values.items()]
@@ -74,9 +72,8 @@ def as_json(findings: Findings) -> str:
 
 
 def plot(findings: Findings, file: Path) -> None:
-    """A bar a profile and load: what its CPU time is made of, over a line at the in-process limit."""
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    FigureCanvasAgg(figure)
+    """Draw a bar for each profile and load, made of its stages, with a line at the in-process limit."""
+    figure = new_figure(8, 4.5)
     axes = figure.add_subplot()
     keys = list(findings.stages)
     labels = [f"{profile}\n{load}" for profile, load in keys]
@@ -87,10 +84,9 @@ def plot(findings: Findings, file: Path) -> None:
         bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
     limits = [findings.steps[LIMIT, LIMIT_BATCH[load]].cpu_ms for _, load in keys]
     axes.plot(labels, limits, "k_", markersize=40, label="in-process limit")
-    axes.set(ylabel="server CPU, ms a query")
+    axes.set(ylabel="server CPU, ms per query")
     axes.legend(fontsize="small")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file, dpi=110)
+    save_figure(figure, file)
 
 
 def _served(findings: Findings, profile: str, load: str) -> list[str]:
@@ -105,7 +101,7 @@ def _stages(findings: Findings, profile: str, load: str) -> str:
     rows = [[stage.name, _number(stage.cpu_ms), f"{stage.share:.1%}"] for stage in stages]
     total = sum(stage.cpu_ms for stage in stages)
     lost = overhead_ms(stages)
-    rows.append(["overhead (served less in process)", _number(lost), f"{lost / total:.1%}"])
+    rows.append(["overhead (served minus in process)", _number(lost), f"{lost / total:.1%}"])
     return text_table([f"{profile}, {load}: stage", "ms", "share"], rows)
 
 

@@ -1,4 +1,4 @@
-"""`shopwindow bisect`: each step alone, the in-process limit, the fused model and the ensemble, measured in turn."""
+"""`shopwindow bisect`: measures each step alone, the in-process limit, the fused model and the ensemble, in turn."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from shopwindow.base.cores import usable_cores
+from shopwindow.base.machine import usable_cores
 from shopwindow.base.progress_bar import progress_bar
 from shopwindow.retrieval import InProcessPipeline
 from shopwindow_loadtests.bisect.attribution import Proposal, Stage, attribute, propose
@@ -21,20 +21,20 @@ from shopwindow_loadtests.scenario.queries import read_queries
 
 BATCHES = (1, 8)
 LIMIT = "in process"
-BUSY = Load(clients=32, batch=1)  # what the proposals are for
-_COMPARED = 32  # queries whose answers must be the same before anything is measured
+BUSY = Load(clients=32, batch=1)  # the load that the proposals are for
+_COMPARED = 32  # queries to which every server must give the same answers before anything is measured
 
 
 @dataclass(frozen=True, kw_only=True)
 class BisectOptions:
-    """What to measure.
+    """The options of a bisection.
 
     Attributes:
         repository: Model repository.
         index: Index folder or home.
         queries: File of queries, see `read_queries`.
         rounds: How often everything is measured.
-        seconds: Length of one measurement of a server; steps take half of it.
+        seconds: Length of one measurement of a server; steps take half as long.
 
     Raises:
         ValueError: A value is out of range.
@@ -55,13 +55,13 @@ class BisectOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """What was measured and what follows from it. Keys are (name, load), such as ("cpu", "32 x 1").
+    """The measurements and the conclusions. Keys are (name, load), such as ("cpu", "32 x 1").
 
     Attributes:
-        steps: (step, batch) -> medians; the step LIMIT is all of them in a process a core.
+        steps: (step, batch) -> medians. The step LIMIT is all steps together, in one process for each core.
         served: (profile, load) -> medians.
-        stages: (profile, load) -> where its CPU time goes.
-        proposals: What to set.
+        stages: (profile, load) -> the stages of its CPU time.
+        proposals: Proposed settings.
         rounds: How often everything was measured.
     """
 
@@ -73,11 +73,11 @@ class Findings:
 
 
 def bisect(options: BisectOptions) -> Findings:
-    """Measure, and work out what follows.
+    """Measure everything and draw the conclusions.
 
     Raises:
         HarnessFailure: A request failed, a server gives other answers, or a process ended.
-        ServingError: Triton can't start.
+        ServingError: Triton cannot start.
         ValueError: There are no queries.
     """
     queries = read_queries(options.queries)
@@ -107,12 +107,12 @@ def bisect(options: BisectOptions) -> Findings:
 
 
 def conclude(medians: Mapping[tuple[str, int | str], Reading], *, rounds: int, cores: int) -> Findings:
-    """Attribute and propose.
+    """Draw the conclusions from the medians.
 
     Args:
         medians: (step or LIMIT, batch) and (profile, load) -> medians over the rounds.
-        rounds: How many.
-        cores: That the servers may use.
+        rounds: Number of rounds.
+        cores: Cores that the servers may use.
     """
     steps = {(name, batch): one for (name, batch), one in medians.items() if isinstance(batch, int)}
     serving = {(name, load): one for (name, load), one in medians.items() if isinstance(load, str)}

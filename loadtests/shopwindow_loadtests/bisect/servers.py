@@ -1,4 +1,4 @@
-"""The servers that are measured: Triton under a profile, with or without the cache of query embeddings."""
+"""The servers to measure: Triton under a profile, with or without its caches."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from shopwindow.server.tritonserver import DIRECT
 from shopwindow_loadtests.generator.driving import Target, drive
 from shopwindow_loadtests.generator.reading import Load, Reading
 
-# Profile -> the model whose batches are what the server puts together.
+# Profile -> the model whose batches Triton collects.
 PROFILES = {"cpu": "retrieve", "cpu-ensemble": "query_tower"}
-# What a process of `retrieve` keeps -> the variable that says how much of it; 0 is nothing.
+# Cache of a `retrieve` process -> the variable that sets its size; 0 turns it off.
 CACHES = {"embeddings": embedding_cache.VARIABLE, "results": result_cache.VARIABLE}
 
 
 class _Counts(NamedTuple):
-    """Of a model so far, by Triton's statistics."""
+    """The counts of a model so far, from Triton's statistics."""
 
     queries: int
     batches: int
@@ -33,12 +33,12 @@ class _Counts(NamedTuple):
     queue_ns: int
 
 
-class Served:
+class MeasuredServer:
     """A running Triton.
 
     Args:
-        server: It.
-        name: What it is called.
+        server: The server.
+        name: Its name in the results.
     """
 
     def __init__(self, server: TritonServer, name: str) -> None:
@@ -46,7 +46,7 @@ class Served:
         self._model = PROFILES[server.options.profile]
 
     def measure(self, load: Load, *, queries: Path, seconds: float, seed: int = 0) -> Reading:
-        """As `drive`, with the model's batches and its requests' waiting, as Triton counts them."""
+        """Measure as `drive` does, and add the batch size and the time in the queue from Triton's statistics."""
         before = self._counts()
         reading = drive(self.target, load, queries=queries, seconds=seconds, seed=seed)
         after = self._counts()
@@ -66,28 +66,28 @@ class Served:
 @contextmanager
 def served(
     repository: Path, index: Path, *, profile: str = "cpu", kept: Collection[str] = (), name: str = ""
-) -> Iterator[Served]:
-    """A Triton that is ready inside the block.
+) -> Iterator[MeasuredServer]:
+    """Start a Triton that is ready inside the block.
 
     Args:
         repository: A model repository.
         index: Index folder or home.
-        profile: Of PROFILES.
-        kept: As for `caches`.
-        name: What it is called; the profile without one.
+        profile: One of PROFILES.
+        kept: See `caches`.
+        name: Its name in the results; by default the profile.
     """
     server = TritonServer(server_options(repository, index, profile))
     try:
         with caches(kept):
             server.start()
         server.wait_until_ready()
-        yield Served(server, name or profile)
+        yield MeasuredServer(server, name or profile)
     finally:
         server.stop()
 
 
 def server_options(repository: Path, index: Path, profile: str) -> ServerOptions:
-    """A server for this machine alone, on free ports."""
+    """Return the options of a server on free ports that only this machine can reach."""
     return ServerOptions(
         repository=repository,
         index=index,
@@ -101,11 +101,12 @@ def server_options(repository: Path, index: Path, profile: str) -> ServerOptions
 
 @contextmanager
 def caches(kept: Collection[str]) -> Iterator[None]:
-    """Processes that are started inside the block keep what is named, as much as by default, and nothing else:
-    repeated queries cost next to nothing then.
+    """Let processes that start inside the block use only some caches, at their default sizes.
+
+    With a cache, repeated queries cost next to nothing.
 
     Args:
-        kept: Of CACHES.
+        kept: Names from CACHES. All other caches are off.
     """
     before = {name: os.environ.pop(name) for name in CACHES.values() if name in os.environ}
     os.environ.update({variable: "0" for name, variable in CACHES.items() if name not in kept})

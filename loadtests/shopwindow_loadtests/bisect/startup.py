@@ -1,6 +1,6 @@
-"""`shopwindow bisect --startup`: from a server's start to its first answer, and what that time goes into.
+"""`shopwindow bisect --startup`: measures the time from a server's start to its first answer, part by part.
 
-python -m shopwindow_loadtests.bisect.startup REPOSITORY INDEX QUERY  # a fresh process that loads what `retrieve` loads
+python -m shopwindow_loadtests.bisect.startup REPOSITORY INDEX QUERY  # a new process that loads the same as `retrieve`
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
-READY_S = 10.0  # from nothing to the first answer: what a rollout or a restart in the night may take a pod
+READY_S = 10.0  # from nothing to the first answer: how long a pod may take in a rollout or a restart
 _LINE = re.compile(r"^[IWEF](\d{4} \d\d:\d\d:\d\d\.\d+) ", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Startup:
-    """Seconds from a server's start to its first answer, one after the other; its files come from the disk.
+    """The parts of a start, in seconds, one after the other. The files come from the disk, not from the page cache.
 
     Attributes:
-        server_s: The process starts, until Triton begins with the first model.
-        models_s: All models load, at the same time, with their processes.
-        endpoints_s: Triton opens its ports, and was asked whether all is ready.
-        first_answer_s: A client connects and has its first query answered.
-        alone: What one process of `retrieve` does meanwhile, in seconds, in a process by itself: imports, towers,
-            index, warm-up; likewise from the disk.
-        dropped_bytes: Size of the files that were put out of the page cache before.
+        server_s: From the start of the process until Triton begins with the first model.
+        models_s: Until all models are loaded. They load at the same time, each with its processes.
+        endpoints_s: Until Triton has opened its ports and says that it is ready.
+        first_answer_s: Until a client has connected and has the answer to its first query.
+        alone: The seconds that one process of `retrieve` needs for imports, towers, index and warm-up, measured in a
+            process by itself; likewise from the disk.
+        dropped_bytes: Size of the files that were dropped from the page cache first.
     """
 
     server_s: float
@@ -44,17 +44,17 @@ class Startup:
 
     @property
     def total_s(self) -> float:
-        """From nothing to the first answer."""
+        """Seconds from nothing to the first answer."""
         return self.server_s + self.models_s + self.endpoints_s + self.first_answer_s
 
 
 def measure_startups(repository: Path, index: Path, queries: Path, *, rounds: int) -> list[Startup]:
-    """Start a server that many times, profile cpu.
+    """Start a server `rounds` times, under the profile cpu.
 
     Raises:
-        ServingError: It can't start.
+        ServingError: The server cannot start.
         HarnessFailure: The process by itself failed.
-        ValueError: There are no queries, or Triton's log doesn't say when it loads models.
+        ValueError: There are no queries, or Triton's log does not say when it loads models.
     """
     from shopwindow_loadtests.scenario.queries import read_queries
 
@@ -100,27 +100,27 @@ def _measure(repository: Path, index: Path, query: str) -> Startup:
 
 
 def drop_from_cache(*folders: Path) -> int:
-    """Put the files of folders out of the page cache, unless a process has them mapped, and return their size in bytes.
+    """Drop the files of folders from the page cache, unless a process has them mapped. Return their size in bytes.
 
-    A start on a machine that has just pulled them finds them on the disk; whatever read them before is thus undone.
+    On a machine that has just pulled them, a start finds the files on the disk. Earlier reads must not make it faster.
     """
     size = 0
     for file in (file for folder in folders for file in folder.rglob("*") if file.is_file()):
         with file.open("rb") as opened:
-            os.fsync(opened.fileno())  # what is not on the disk yet would stay
+            os.fsync(opened.fileno())  # pages that are not on the disk yet cannot be dropped
             os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
             size += os.fstat(opened.fileno()).st_size
     return size
 
 
 def loading_times(log: str) -> tuple[float, float]:
-    """When Triton began with the first model, and when it had loaded the last: seconds since the epoch.
+    """Return when Triton began with the first model and when it had loaded the last, in seconds since the epoch.
 
     Args:
-        log: What the server wrote; it names no year, and is of this one.
+        log: The server's log of this year; it names no year.
 
     Raises:
-        ValueError: It doesn't say.
+        ValueError: The log does not say.
     """
     begun = [_at(line) for line in log.splitlines() if '"loading: ' in line]
     ended = [_at(line) for line in log.splitlines() if '"successfully loaded ' in line]
@@ -130,7 +130,7 @@ def loading_times(log: str) -> tuple[float, float]:
 
 
 def as_text(startups: Sequence[Startup]) -> str:
-    """Medians, and whether they are within READY_S."""
+    """Return the medians as a table, and whether the total is within READY_S."""
     total = median(one.total_s for one in startups)
     rows = {
         "server start": median(one.server_s for one in startups),
@@ -145,9 +145,9 @@ def as_text(startups: Sequence[Startup]) -> str:
     return "\n".join(
         [
             f"Medians of {len(startups)} starts, seconds. Page cache dropped: repository and index, "
-            f"{startups[0].dropped_bytes / 2**20:.0f} MiB; programs and libraries may be in it.",
+            f"{startups[0].dropped_bytes / 2**20:.0f} MiB. It may still hold programs and libraries.",
             *(f"{name.ljust(width)}  {seconds:6.2f}" for name, seconds in rows.items()),
-            "Of the model load, one process of retrieve by itself:",
+            "One process of retrieve by itself, as part of the model load:",
             *(f"  {name.ljust(width - 2)}  {seconds:6.2f}" for name, seconds in alone.items()),
             f"{verdict}  ready in {total:.1f} s (at most {READY_S:g} s)",
         ]
@@ -155,9 +155,9 @@ def as_text(startups: Sequence[Startup]) -> str:
 
 
 def load_alone(repository: Path, index: Path, query: str) -> dict[str, float]:
-    """What a process of `retrieve` loads, step by step, in this process: step -> seconds."""
+    """Load in this process what a process of `retrieve` loads. Return the seconds of each step."""
     moments = [time.perf_counter()]
-    from shopwindow.retrieval import InProcessPipeline  # timed: libraries are a good part of a start
+    from shopwindow.retrieval import InProcessPipeline  # timed too: libraries are a large part of a start
     from shopwindow.retrieval.embedding.bundle import towers_of
     from shopwindow.retrieval.index.home import resolve_index
 

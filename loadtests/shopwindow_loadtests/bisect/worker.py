@@ -1,4 +1,4 @@
-"""One process that runs steps of retrieval by itself: what a server could do if serving cost nothing.
+"""A process that runs steps of retrieval without a server. It shows what a server could do if serving cost nothing.
 
 python -m shopwindow_loadtests.bisect.worker REPOSITORY INDEX QUERIES NUMBER     # tasks as JSON lines on standard input
 """
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import cycle
 from pathlib import Path
 
-from shopwindow.base.cores import usable_cores
+from shopwindow.base.machine import usable_cores
 from shopwindow.retrieval import InProcessPipeline, parse_parameters
 from shopwindow.retrieval.embedding.bundle import Bundle, towers_of
 from shopwindow.retrieval.embedding.onnx_towers import OnnxQueryTower
@@ -24,11 +24,11 @@ from shopwindow_loadtests.scenario.queries import read_queries
 
 STEPS = ("tokenise", "tower", "search")
 WHOLE = "retrieve"
-_KEPT = 64  # batches that are prepared, and gone through again and again
+_KEPT = 64  # batches that are prepared and then used over and over
 
 
 class Steps:
-    """Each step as a call without arguments, on another batch of queries each time.
+    """The steps, each as a call without arguments that takes another batch of queries each time.
 
     Args:
         repository: A model repository.
@@ -47,7 +47,7 @@ class Steps:
         self._parameters = parse_parameters({"top_k": TOP_K})
 
     def step(self, name: str, batch: int) -> Callable[[], object]:
-        """One of STEPS, or WHOLE, on batches of that many queries."""
+        """Return the call for one of STEPS, or WHOLE, on batches of `batch` queries."""
         texts = list(_batches(self._queries, batch))
         if name == WHOLE:
             requests = cycle(texts)
@@ -68,16 +68,16 @@ class Steps:
 
 
 def measure(call: Callable[[], object], batch: int, start: float, end: float) -> tuple[int, float]:
-    """Call a step over and over within a window.
+    """Call a step over and over within a time window.
 
     Args:
         call: The step.
-        batch: Queries that a call answers.
-        start: Of the window, by `time.monotonic`; what comes before it warms up.
-        end: Of the window.
+        batch: Queries in one call.
+        start: Start of the window, by `time.monotonic`. Calls before it warm up.
+        end: End of the window.
 
     Returns:
-        Queries answered, and CPU seconds that they took.
+        The number of queries answered, and the CPU seconds that they took.
     """
     call()
     while time.monotonic() < start:
@@ -96,9 +96,9 @@ def _batches(queries: Sequence[str], batch: int) -> Iterator[list[str]]:
 
 
 def main(repository: str, index: str, queries: str, number: str) -> None:
-    """Answer tasks until standard input ends."""
+    """Do tasks until standard input ends."""
     texts = read_queries(Path(queries))
-    first = int(number) * len(texts) // usable_cores()  # the processes don't follow in each other's steps
+    first = int(number) * len(texts) // usable_cores()  # so that the processes do not send the same queries
     steps = Steps(Path(repository), Path(index), [*texts[first:], *texts[:first]])
     print("ready", flush=True)
     calls: dict[tuple[str, int], Callable[[], object]] = {}

@@ -1,1 +1,1 @@
-"""The cheap load generator, byte by byte, and the reading of a server's CPU time."""
+"""The cheap load generator, which writes the protocols byte by byte, and the reading of a server's CPU time."""

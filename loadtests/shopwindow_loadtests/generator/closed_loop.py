@@ -1,4 +1,4 @@
-"""A cheap closed-loop load generator: a process that sends ready-made messages for many clients and reads no reply.
+"""A cheap closed-loop load generator: one process sends ready-made messages for many clients and decodes no reply.
 
     python -m shopwindow_loadtests.generator.closed_loop  # a job as JSON on stdin, counts as JSON on stdout
 
@@ -26,27 +26,27 @@ from shopwindow_loadtests.generator.wire import GrpcWire, JsonWire, Reply, Wire
 from shopwindow_loadtests.scenario.queries import ZipfSampler, read_queries
 
 TOP_K = 100
-# What Triton and our models say, as UNAVAILABLE.
+# The words of Triton and of our models in errors with the code UNAVAILABLE.
 QUEUE_FULL = "Exceeds maximum queue size"
 EXPIRED = "Request timeout expired"
 _TIMEOUT_S = 20.0
 _AHEAD = 256  # queries drawn at a time
 _REFUSALS = f"UNAVAILABLE: {QUEUE_FULL}", "HTTP status 429", "HTTP status 503"
-_PAUSE_S = 0.05  # a client that was refused must not turn into a busy loop
+_PAUSE_S = 0.05  # a refused client must not turn into a busy loop
 
 
 class Refused(Exception):
-    """Raised when a server says that it has too much to do."""
+    """Raised when a server refuses a request because it is overloaded."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
-    """What a generator process does.
+class ClosedLoopJob:
+    """The task of one generator process.
 
     Attributes:
-        protocol: Of PROTOCOLS.
+        protocol: One of PROTOCOLS.
         url: `host:port`.
-        clients: How many, each with a connection of its own.
+        clients: Number of clients, each with its own connection.
         batch: Queries in a request.
         zipf: As in `Load`.
         queries: File of queries, see `read_queries`.
@@ -63,26 +63,27 @@ class Job:
 
 
 class Protocol(ABC):
-    """How queries become a request, and what a reply says."""
+    """Turns queries into a request and reads replies."""
 
     @abstractmethod
     def wire(self, url: str) -> Wire:
-        """A new connection's, to `host:port`."""
+        """Return the wire for a new connection to `host:port`."""
 
     @abstractmethod
     def message(self, queries: Sequence[str]) -> bytes:
-        """A request, ready to be sent."""
+        """Return a request, ready to send."""
 
     @abstractmethod
     def ids(self, reply: bytes) -> np.ndarray:
-        """(queries, TOP_K) int64 product ids of a reply."""
+        """Return the product ids of a reply, (queries, TOP_K) int64."""
 
 
 class Grpc(Protocol):
     """Triton's model `retrieve`, over gRPC.
 
     Args:
-        timeout_s: deadline of a request in seconds, of which the server is told as `shopwindow_client` does.
+        timeout_s: Deadline of a request in seconds. The server hears of it as from `shopwindow_client`. None: no
+            deadline.
     """
 
     def __init__(self, timeout_s: float | None = None) -> None:
@@ -113,7 +114,7 @@ class Grpc(Protocol):
 
 
 class Json(Protocol):
-    """POST /retrieve with JSON, over a connection that is kept."""
+    """POST /retrieve with JSON, over a connection that stays open."""
 
     def wire(self, url: str) -> JsonWire:
         return JsonWire(url, "/retrieve")
@@ -126,7 +127,7 @@ class Json(Protocol):
 
 
 class NestedJson(Json):
-    """As Json, where the reply is a list of JSON texts, one a query."""
+    """The same as Json, but the reply is a list of JSON texts, one for each query."""
 
     def ids(self, reply: bytes) -> np.ndarray:
         return np.array([json.loads(text)["product_ids"][0] for text in json.loads(reply)], np.int64)
@@ -136,14 +137,14 @@ PROTOCOLS: dict[str, Protocol] = {"grpc": Grpc(), "http": Json(), "nested": Nest
 
 
 class Connection:
-    """A wire and its socket, which is closed at the end of a `with` block.
+    """A wire with its socket. The end of a `with` block closes it.
 
     Args:
         url: `host:port`.
-        wire: what is spoken.
+        wire: The protocol.
 
     Raises:
-        OSError: nobody listens there.
+        OSError: Nobody listens at that address.
     """
 
     def __init__(self, url: str, wire: Wire) -> None:
@@ -159,22 +160,22 @@ class Connection:
         self.socket.close()
 
     def send(self, message: bytes) -> int:
-        """Send a request; returns its number."""
+        """Send a request and return its number."""
         number = self._wire.request(message)
         self.flush()
         return number
 
     def flush(self) -> None:
-        """Send what the wire holds ready."""
+        """Send the bytes that the wire has ready."""
         if self._wire.out:
             self.socket.sendall(self._wire.out)
             self._wire.out.clear()
 
     def receive(self) -> list[Reply]:
-        """Wait for something to come in: the requests that ended with it.
+        """Wait for bytes from the server and return the requests that ended with them.
 
         Raises:
-            OSError: nothing came for too long, or the connection is closed.
+            OSError: Nothing came for too long, or the connection is closed.
         """
         if not (data := self.socket.recv(2**18)):
             raise ConnectionError("the server closed the connection")
@@ -183,12 +184,12 @@ class Connection:
         return replies
 
     def call(self, message: bytes) -> bytes:
-        """Send a request and wait for its reply's message.
+        """Send a request and return the message of its reply.
 
         Raises:
-            Refused: the server has too much to do.
-            ValueError: it says something else than an answer.
-            OSError: as `receive`.
+            Refused: The server is overloaded.
+            ValueError: The reply is an error.
+            OSError: See `receive`.
         """
         number = self.send(message)
         while True:
@@ -198,14 +199,14 @@ class Connection:
 
 
 def answer(reply: Reply) -> bytes:
-    """The message of a reply; raises Refused, or ValueError for any other failure."""
+    """Return the message of a reply; raise Refused, or ValueError for any other failure."""
     if reply.message is None:
         raise (Refused if reply.why.startswith(_REFUSALS) else ValueError)(reply.why)
     return reply.message
 
 
 def batches(queries: Sequence[str], batch: int, zipf: float | None, seed: int) -> Iterator[list[str]]:
-    """Requests without end: queries in turn, from a place that the seed picks, or drawn by their popularity."""
+    """Yield batches of queries without end: in turn from a place that the seed picks, or drawn by their popularity."""
     if zipf is None:
         at = int(np.random.default_rng(seed).integers(len(queries)))
         while True:
@@ -218,23 +219,23 @@ def batches(queries: Sequence[str], batch: int, zipf: float | None, seed: int) -
 
 
 class Client:
-    """One client, which sends again when it has its answer.
+    """One client. It sends its next request when it has the answer to the last one.
 
     Args:
-        job: What to send.
-        queries: Of the job.
-        number: Which client.
+        job: The task.
+        queries: The queries of the job.
+        number: Number of this client.
     """
 
-    def __init__(self, job: Job, queries: Sequence[str], number: int) -> None:
+    def __init__(self, job: ClosedLoopJob, queries: Sequence[str], number: int) -> None:
         self._protocol = PROTOCOLS[job.protocol]
-        # A connection of its own: clients elsewhere would not share one either.
+        # Its own connection, because real clients would not share one either.
         self.connection = Connection(job.url, self._protocol.wire(job.url))
         self._requests = batches(queries, job.batch, job.zipf, job.seed * 1000 + number)
         self.sent = 0.0
 
     def connect(self) -> None:
-        """Get a first answer, whatever it is."""
+        """Send a request and wait for its answer or its refusal."""
         with suppress(Refused):
             self.connection.call(self._protocol.message(next(self._requests)))
 
@@ -247,13 +248,13 @@ class Client:
 
 @dataclass
 class Told:
-    """What a generator process tells.
+    """The report of a generator process.
 
     Attributes:
-        latencies_ms: Of what was answered in the window.
-        refused: Requests refused meanwhile.
-        failures: What else happened; the measurement is worth nothing then.
-        cpu_s: Its CPU time in the window.
+        latencies_ms: Of the requests answered within the window.
+        refused: Number of requests refused within the window.
+        failures: Other errors. If there is one, the measurement is worthless.
+        cpu_s: CPU time of the process within the window.
     """
 
     latencies_ms: list[float] = field(default_factory=list)
@@ -263,7 +264,7 @@ class Told:
 
 
 def drive_clients(clients: Sequence[Client], start: float, end: float) -> Told:
-    """Send from now until `end`; count what was answered or refused after `start`. Both by `time.monotonic`."""
+    """Send from now until `end`. Count answers and refusals from `start` on. Both times are of `time.monotonic`."""
     told = Told()
     try:
         _drive(clients, start, end, told)
@@ -313,8 +314,8 @@ def _drive(clients: Sequence[Client], start: float, end: float, told: Told) -> N
 
 
 def main() -> None:
-    """Connect, say so, wait for the window, send, and print what came of it."""
-    job = Job(**json.loads(sys.stdin.readline()))
+    """Connect, say "ready", wait for the window, send, and print the report."""
+    job = ClosedLoopJob(**json.loads(sys.stdin.readline()))
     queries = read_queries(Path(job.queries))
     told, clients = Told(), list[Client]()
     try:
@@ -330,8 +331,8 @@ def main() -> None:
     print(json.dumps(asdict(told)), flush=True)
 
 
-def as_line(job: Job) -> str:
-    """The line of standard input that is a job."""
+def as_line(job: ClosedLoopJob) -> str:
+    """Return a job as the line that a generator process reads."""
     return json.dumps(asdict(job)) + "\n"
 
 

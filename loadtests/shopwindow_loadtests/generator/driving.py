@@ -1,4 +1,4 @@
-"""Drives a server with the load generator's processes, and reads the server's CPU time over the same window."""
+"""Puts load on a server with the load generator's processes and reads the server's CPU time over the same window."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,22 +17,22 @@ import numpy as np
 
 from shopwindow.base.default_places import python_path
 from shopwindow.retrieval import InProcessPipeline
-from shopwindow_loadtests.generator.closed_loop import PROTOCOLS, Connection, Job, as_line
+from shopwindow_loadtests.generator.closed_loop import PROTOCOLS, ClosedLoopJob, Connection, as_line
 from shopwindow_loadtests.generator.reading import Load, Reading
 from shopwindow_loadtests.generator.server_cpu import cpu_seconds, spent
 from shopwindow_loadtests.judging.summary import percentiles
-from shopwindow_loadtests.sending.launching import HarnessFailure
+from shopwindow_loadtests.scenario.errors import HarnessFailure
 
 GENERATORS = 2
 _SETTLE_S = 0.3  # of load before the window opens
-ATTEMPTS = 10  # of a measurement
-_SEEDS = 10**6  # more than one run has
-_LATE_S, _LATE_SHARE = 0.05, 0.02  # of the window: who looks at the CPU time later than both sees another load
-_SAME_IDS = 0.98  # of the ids, which may differ where scores tie
+ATTEMPTS = 10  # for one measurement
+_SEEDS = 10**6  # more than one run uses
+_LATE_S, _LATE_SHARE = 0.05, 0.02  # a CPU time read later than both (seconds, share of the window) is of another load
+_SAME_IDS = 0.98  # share of the ids; where scores tie, ids may differ
 
 
 class _Disturbed(Exception):
-    """Raised when a measurement says nothing, as this machine did something else meanwhile."""
+    """Raised when a measurement is void because this machine was busy with something else."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,10 +40,10 @@ class Target:
     """A server to measure.
 
     Attributes:
-        name: What it is called.
-        protocol: Of PROTOCOLS.
+        name: Its name in the results.
+        protocol: One of PROTOCOLS.
         url: `host:port`.
-        pid: Its first process.
+        pid: Id of its first process.
     """
 
     name: str
@@ -53,21 +53,22 @@ class Target:
 
 
 def drive(target: Target, load: Load, *, queries: Path, seconds: float, seed: int = 0) -> Reading:
-    """Send a load and measure; again where this machine had no time for it.
+    """Send a load and measure. Repeat the measurement if this machine was too busy.
 
     Args:
         target: The server.
-        load: What to send.
+        load: The load to send.
         queries: File of queries.
-        seconds: Length of the window that is measured.
+        seconds: Length of the measured window.
         seed: Of the draws.
 
     Raises:
-        HarnessFailure: A request failed other than by being refused, all were refused, or it never had time.
+        HarnessFailure: A request failed and was not just refused, or all were refused, or this machine was always too
+            busy.
     """
     why = ""
     for attempt in range(ATTEMPTS):
-        try:  # other draws each time: what was asked for before is kept
+        try:  # other draws each time, because the server may have cached earlier ones
             return _drive_once(target, load, queries=queries, seconds=seconds, seed=seed + attempt * _SEEDS)
         except _Disturbed as disturbed:
             why = str(disturbed)
@@ -80,7 +81,7 @@ def drive(target: Target, load: Load, *, queries: Path, seconds: float, seed: in
 def _drive_once(target: Target, load: Load, *, queries: Path, seconds: float, seed: int) -> Reading:
     shares = [load.clients // GENERATORS + (number < load.clients % GENERATORS) for number in range(GENERATORS)]
     jobs = [
-        Job(
+        ClosedLoopJob(
             protocol=target.protocol,
             url=target.url,
             clients=share,
@@ -128,16 +129,16 @@ def _drive_once(target: Target, load: Load, *, queries: Path, seconds: float, se
 
 
 def check_answers(target: Target, pipeline: InProcessPipeline, queries: Sequence[str]) -> None:
-    """Check that a server does the same work: it finds what the pipeline finds.
+    """Check that a server does the same work: it finds the products that the pipeline finds.
 
     Raises:
-        HarnessFailure: It does not.
+        HarnessFailure: It finds other products.
     """
     protocol = PROTOCOLS[target.protocol]
     try:
         with Connection(target.url, protocol.wire(target.url)) as connection:
             found = protocol.ids(connection.call(protocol.message(queries)))
-    except Exception as error:  # whatever it is, this server can't be compared
+    except Exception as error:  # any error means that this server cannot be compared
         raise HarnessFailure(f"{target.name} does not answer: {type(error).__name__}: {error}") from error
     right = pipeline.retrieve(queries, top_k=found.shape[1]).product_ids
     same = np.mean([len(set(a) & set(b)) / len(set(b)) for a, b in zip(found.tolist(), right.tolist(), strict=True)])
@@ -146,16 +147,13 @@ def check_answers(target: Target, pipeline: InProcessPipeline, queries: Sequence
 
 
 @contextmanager
-def children(
-    modules: Sequence[Sequence[str]], environment: Mapping[str, str] | None = None
-) -> Iterator[list[subprocess.Popen[str]]]:
-    """Processes of this interpreter, one thread each for OpenMP, which are gone in the end.
+def children(modules: Sequence[Sequence[str]]) -> Iterator[list[subprocess.Popen[str]]]:
+    """Run processes of this interpreter, with one OpenMP thread each. They are killed at the end of the block.
 
     Args:
-        modules: Module and arguments of each.
-        environment: Variables to set beside.
+        modules: Module and arguments of each process.
     """
-    variables = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", **(environment or {})}
+    variables = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     variables["PYTHONPATH"] = python_path()
     processes: list[subprocess.Popen[str]] = []
     try:
@@ -186,10 +184,10 @@ def tell(process: subprocess.Popen[str], line: str) -> None:
 
 
 def hear(process: subprocess.Popen[str]) -> str:
-    """The next line that a process prints.
+    """Return the next line that a process prints.
 
     Raises:
-        HarnessFailure: It ended instead; its standard error says why.
+        HarnessFailure: The process ended instead; its standard error says why.
     """
     assert process.stdout is not None
     line = process.stdout.readline()
@@ -201,7 +199,7 @@ def hear(process: subprocess.Popen[str]) -> str:
 def _looks(
     look: Callable[[], dict[int, float]], start: float, seconds: float
 ) -> tuple[dict[int, float], dict[int, float], float]:
-    """What there is to see at the start and at the end of a window, and by how many seconds it is of another one."""
+    """Look at the start and at the end of a window. Return both results, and how many seconds they miss it by."""
     seen: list[dict[int, float]] = []
     begun, ended = [], []
     for at in (start, start + seconds):
@@ -209,5 +207,5 @@ def _looks(
         begun.append(time.monotonic() - at)
         seen.append(look())
         ended.append(time.monotonic())
-    # Of the looking itself, only what the two differ in counts.
+    # Looking takes time too. Only the difference between the two looks matters.
     return seen[0], seen[1], max(*begun, abs(ended[1] - ended[0] - seconds))

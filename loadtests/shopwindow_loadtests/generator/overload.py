@@ -1,9 +1,9 @@
-"""An open loop, as far beyond what a server can do as is wanted, from processes that wait for and read no reply.
+"""An open loop that can go far beyond what a server can do. Its processes neither wait for replies nor decode them.
 
     python -m shopwindow_loadtests.generator.overload  # a job as JSON on stdin, outcomes as JSON on stdout
 
-The load test's own users cost several times more CPU time a request, which three times the saturation rate does not
-leave on the server's cores.
+The Locust users cost several times more CPU time per request. At three times the saturation rate, that would leave too
+little for the server on the same cores.
 """
 
 from __future__ import annotations
@@ -29,32 +29,32 @@ from shopwindow_loadtests.judging.summary import percentiles
 from shopwindow_loadtests.scenario.queries import read_queries
 from shopwindow_loadtests.scenario.shapes import Shape, due_times
 
-DEADLINE_S = 1.0  # of a request: a shopper waits no longer for a page
-THROTTLE_RATIO = 1.2  # where callers throttle: few, each with much to send, and no time of the server's to spare
-_IN_FLIGHT = 4000  # of one process
+DEADLINE_S = 1.0  # of a request; shoppers wait no longer for a page
+THROTTLE_RATIO = 1.2  # for callers that throttle: few callers that each send a lot
+_IN_FLIGHT = 4000  # most requests of one process that may wait for their answers
 _SETTLE_S = 0.3
 _LOOK_S = 1.0
 
 Outcome = tuple[float, float, float, str]
-"""When a request was due, sent and over, in seconds of `time.monotonic`, and its error, empty for an answer."""
+"""When a request was due, sent and over, in seconds of `time.monotonic`; and its error, empty for an answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Overload:
-    """What became of the requests.
+    """The outcome of an overload.
 
     Attributes:
-        seconds: For how long they were sent.
-        sent: How many were.
-        unsent: How many were due, but not sent as too many were under way.
-        held_back: How many were due, but not sent as the callers' throttle did not admit them.
+        seconds: For how long requests were due.
+        sent: Number of requests sent.
+        unsent: Number of requests not sent because too many waited for their answers.
+        held_back: Number of requests not sent because the callers' throttle did not admit them.
         late_ms: 99th percentile of how late the generator sent.
-        good: Answered meanwhile, and within DEADLINE_S of when they were due.
-        p50_ms: Of all answers, from when they were due; None without any.
-        p99_ms: Likewise.
-        rejected: Refused by the server, or not answered in time.
-        rejected_p50_ms: Median of how long those took to fail, from being sent; None without any.
-        rejected_ms: 99th percentile of it.
+        good: Number of requests answered in that time and within DEADLINE_S of when they were due.
+        p50_ms: Median latency of all answers, counted from when they were due; None without any.
+        p99_ms: The 99th percentile likewise.
+        rejected: Number of requests that the server refused or did not answer in time.
+        rejected_p50_ms: Median time from sending until rejection; None without any.
+        rejected_ms: The 99th percentile of that time.
         errors: Code and beginning of an error -> how often it came.
     """
 
@@ -73,16 +73,16 @@ class Overload:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
-    """What is sent.
+class OpenLoopJob:
+    """The task of the generator.
 
     Attributes:
         url: `host:port`.
-        rate: Requests a second.
+        rate: Requests per second.
         seconds: For how long.
         queries: File of queries.
         seed: Of the arrivals.
-        ratio: That of the client's `Throttle`, by which the callers hold back; None where they send all.
+        ratio: The ratio of the client's `Throttle` with which the callers hold back; None if they send everything.
     """
 
     url: str
@@ -93,12 +93,12 @@ class Job:
     ratio: float | None = None
 
 
-def overload(job: Job, look: Callable[[], object] = lambda: None) -> Overload:
-    """Send from GENERATORS processes, each its share of the rate, and wait for all answers.
+def overload(job: OpenLoopJob, look: Callable[[], object] = lambda: None) -> Overload:
+    """Send from GENERATORS processes, each with its share of the rate, and wait for all answers.
 
     Args:
-        job: Of all of them together.
-        look: Called once a second meanwhile.
+        job: The task of all of them together.
+        look: Called once a second while they send.
 
     Raises:
         HarnessFailure: A process failed.
@@ -132,15 +132,15 @@ def judge(
     held_back: int = 0,
     deadline_s: float = DEADLINE_S,
 ) -> Overload:
-    """Sum up requests.
+    """Sum up the outcomes of requests.
 
     Args:
-        outcomes: Of all that were sent.
-        began: When the first might have been due.
-        unsent: How many were not sent.
-        held_back: How many else a throttle did not admit.
-        seconds: For how long requests were due; what is answered later says nothing of the rate.
-        deadline_s: An answer later than this is no good.
+        outcomes: Of all requests that were sent.
+        began: The beginning of the time in which requests were due.
+        unsent: Number of requests that were not sent.
+        held_back: Number of requests that a throttle did not admit.
+        seconds: For how long requests were due. Later answers say nothing about the rate.
+        deadline_s: Later answers do not count as good.
     """
     took = np.array([(over - due) * 1e3 for due, _, over, error in outcomes if not error])
     failed = np.array([(over - sent) * 1e3 for _, sent, over, error in outcomes if error])
@@ -148,7 +148,7 @@ def judge(
     p50_ms, p99_ms = percentiles(took, [0.5, 0.99])
     rejected_p50_ms, rejected_ms = percentiles(failed, [0.5, 0.99])
     [late_ms] = percentiles(late, [0.99])
-    # What follows a colon are figures, which differ from one request to the next.
+    # The part after the second colon has figures, which differ from request to request.
     kinds = Counter(":".join(error.split(":")[:2]) for *_, error in outcomes if error)
     return Overload(
         seconds=seconds,
@@ -167,15 +167,15 @@ def judge(
 
 
 def main() -> None:
-    """Prepare all messages, say so, wait for the moment to begin, send, and print what became of each request."""
-    job = Job(**json.loads(sys.stdin.readline()))
+    """Prepare all messages, say "ready", wait for the time to begin, send, and print the outcome of each request."""
+    job = OpenLoopJob(**json.loads(sys.stdin.readline()))
     shape = Shape(kind="soak", levels=[job.rate], duration_s=job.seconds)
     arrivals = due_times(shape, arrivals="poisson", seed=job.seed).tolist()
     protocol, requests = Grpc(DEADLINE_S), batches(read_queries(Path(job.queries)), 1, None, job.seed)
     messages = [protocol.message(next(requests)) for _ in range(len(arrivals) + 1)]  # before the clock runs
     wire = protocol.wire(job.url)
     connection = Connection(job.url, wire)
-    with suppress(Refused, ValueError):  # whatever becomes of it, the connection is open
+    with suppress(Refused, ValueError):  # either way the connection is open
         connection.call(messages.pop())
     print("ready", flush=True)
     began = float(sys.stdin.readline())
@@ -191,21 +191,21 @@ def send(
     messages: Sequence[bytes],
     throttling: Throttling | None,
 ) -> dict[str, Any]:
-    """Send each message when it is due, and wait for what becomes of them.
+    """Send each message when it is due, and wait for the outcomes.
 
     Args:
-        connection: Sends.
-        wire: Of that connection.
+        connection: Sends the messages.
+        wire: The wire of that connection.
         due: When to send, in seconds of `time.monotonic`, ascending.
-        messages: As many.
-        throttling: Holds back some; None to send all.
+        messages: One for each time.
+        throttling: Holds back some messages; None sends all.
 
     Returns:
-        `outcomes` of those that were sent, and how many were not, `unsent` and `held_back` as in `Overload`.
+        `outcomes` of the requests that were sent, and the numbers `unsent` and `held_back`, see `Overload`.
     """
     outcomes: list[Outcome] = []
     unsent = held_back = 0
-    under_way: dict[int, tuple[float, float]] = {}  # number -> when it was due and sent; the oldest is the first
+    under_way: dict[int, tuple[float, float]] = {}  # number -> when it was due and sent, oldest first
     coming = deque(zip(due, messages, strict=True))
     while coming or under_way:
         now = time.monotonic()
@@ -224,7 +224,7 @@ def send(
         until = min(coming[0][0] if coming else float("inf"), _gives_up(under_way))
         if select.select([connection.socket], [], [], min(DEADLINE_S, max(0.0, until - time.monotonic())))[0]:
             for reply in connection.receive():
-                if (sent := under_way.pop(reply.number, None)) is not None:  # else it was given up
+                if (sent := under_way.pop(reply.number, None)) is not None:  # None: it was given up
                     if throttling is not None and (reply.message is not None or _is_refusal(reply.why)):
                         throttling.ended(accepted=reply.message is not None)
                     outcomes.append((*sent, time.monotonic(), "" if reply.message is not None else reply.why))
@@ -236,7 +236,7 @@ def _is_refusal(why: str) -> bool:
 
 
 def _gives_up(under_way: Mapping[int, tuple[float, float]]) -> float:
-    """When the oldest request is given up; never without any."""
+    """Return when the oldest request is given up; infinity without any."""
     return next(iter(under_way.values()))[1] + DEADLINE_S if under_way else float("inf")
 
 

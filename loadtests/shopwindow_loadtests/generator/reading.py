@@ -1,4 +1,4 @@
-"""What one measurement of a server or a step says, and medians over interleaved rounds."""
+"""The result of one measurement of a server or a step, and medians over interleaved rounds."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ Key = TypeVar("Key")
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
-    """What clients send, each its next request as soon as it has its answer.
+    """A closed-loop load: each client sends its next request as soon as it has the answer to the last one.
 
     Attributes:
-        clients: At the same time.
+        clients: Number of clients.
         batch: Queries in one request.
-        zipf: How much the popular queries dominate, as in `ZipfSampler`; None sends each query in turn.
+        zipf: How strongly popular queries dominate, see `ZipfSampler`; None sends each query in turn.
     """
 
     clients: int
@@ -26,14 +26,14 @@ class Load:
 
     @property
     def name(self) -> str:
-        """As in `8 x 1` or `32 x 1, Zipf 1`."""
+        """Its name, such as `8 x 1` or `32 x 1, Zipf 1`."""
         mix = "" if self.zipf is None else f", Zipf {self.zipf:g}"
         return f"{self.clients} x {self.batch}{mix}"
 
 
 LOADS = (Load(clients=8, batch=1), Load(clients=32, batch=1), Load(clients=8, batch=8))
 
-# The in-process batch to hold a load against: what a server can put together of what waits.
+# The in-process batch to compare a load with: as many queries as a server can collect from the waiting requests.
 LIMIT_BATCH = {"8 x 1": 1, "32 x 1": 8, "8 x 8": 8}
 
 
@@ -42,12 +42,12 @@ class Reading:
     """One measurement.
 
     Attributes:
-        queries_per_s: Answered.
-        cpu_ms: CPU time of the server, or of the step, in milliseconds a query.
+        queries_per_s: Answered queries per second.
+        cpu_ms: CPU time of the server, or of the step, in milliseconds per query.
         parts: The same by process: "server" and the model of each Python process.
-        p50_ms: Latency of requests, as the load generator sees it; None for a step.
-        p99_ms: Likewise.
-        generator_ms: CPU time of the load generator, in milliseconds a query; no part of `cpu_ms`.
+        p50_ms: Median latency of requests as the load generator sees it; None for a step.
+        p99_ms: The 99th percentile likewise.
+        generator_ms: CPU time of the load generator, in milliseconds per query; not part of `cpu_ms`.
         rows: Queries that the server computed together, on average; None where it doesn't say.
         queue_ms: That a request waited in the server, on average; None where it doesn't say.
         refused: Share of requests that the server refused as it had too much to do; what they cost is in `cpu_ms`.
@@ -65,7 +65,7 @@ class Reading:
 
 
 def median_reading(readings: Sequence[Reading]) -> Reading:
-    """The median of each figure over rounds, each figure by itself.
+    """Return the median over rounds, for each figure by itself.
 
     Args:
         readings: At least one.
@@ -87,15 +87,15 @@ def median_reading(readings: Sequence[Reading]) -> Reading:
 def interleave(
     measures: Mapping[Key, Callable[[], Reading]], rounds: int, done: Callable[[Key], object]
 ) -> dict[Key, list[Reading]]:
-    """Measure everything once a round, in turn, so that what the machine does meanwhile touches all alike.
+    """Measure everything once in each round, so that whatever else the machine does affects all alike.
 
     Args:
-        measures: What to measure.
-        rounds: How often.
-        done: Hears of each measurement.
+        measures: The measurements.
+        rounds: Number of rounds.
+        done: Called after each measurement.
 
     Returns:
-        The readings of each, in the order of the rounds.
+        The readings of each measurement, in the order of the rounds.
     """
     readings: dict[Key, list[Reading]] = {key: [] for key in measures}
     for number in range(rounds):
@@ -106,17 +106,17 @@ def interleave(
 
 
 def in_turn(keys: Iterable[Key], number: int) -> list[Key]:
-    """The order within a round, counted from 0: every other one goes backwards, so that a steady drift cancels out."""
+    """Return the order within a round (from 0). Every other round runs backwards, so a steady drift cancels out."""
     order = list(keys)
     return order if number % 2 == 0 else order[::-1]
 
 
 def median_ratio(above: Sequence[Reading], below: Sequence[Reading], figure: str) -> float:
-    """The median over rounds of one thing's figure over another's: what both had in common in a round cancels out.
+    """Return the median over rounds of a ratio between two figures. Whatever affects both in a round cancels out.
 
     Args:
-        above: Readings of one, a round each.
-        below: Of the other, as many.
+        above: Readings for the numerator, one for each round.
+        below: Readings for the denominator, as many.
         figure: Field of `Reading`.
     """
     ratios = [float(getattr(a, figure) / getattr(b, figure)) for a, b in zip(above, below, strict=True)]

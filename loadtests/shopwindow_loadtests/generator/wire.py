@@ -1,7 +1,7 @@
-"""What a load generator says to a server and hears from it, byte by byte, at a fraction of a client library's cost.
+"""Speaks a server's protocol byte by byte, at a fraction of the cost of a client library.
 
-gRPC over HTTP/2 (RFC 9113, RFC 7541 and gRPC's PROTOCOL-HTTP2), and JSON over HTTP/1.1: only as much of them as it
-takes to send ready-made messages to a server that is trusted. No sockets here.
+gRPC over HTTP/2 (RFC 9113, RFC 7541 and gRPC's PROTOCOL-HTTP2), and JSON over HTTP/1.1. It has only the parts that are
+needed to send ready-made messages to a trusted server. There are no sockets here.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ _END_HEADERS = 4
 _CANCEL = 8
 _CODES = {str(code.value[0]): code.name for code in grpc.StatusCode}
 _LARGEST_WINDOW = 2**31 - 1
-_FIRST_WINDOW = 65_535  # bytes that may be sent before the server asks for more, of one request and of all
+_FIRST_WINDOW = 65_535  # bytes to send before the server grants more, for one request and for all together
 _LARGEST_FRAME = 16_384
-_OPEN_AGAIN = 2**24  # bytes after which the server may send as many more
+_OPEN_AGAIN = 2**24  # received bytes after which the server is granted as many more
 
 
 class Reply(NamedTuple):
-    """The end of a request: which, and its message unless it failed, and else why."""
+    """The end of a request: its number, and its message, or None and why it failed."""
 
     number: int
     message: bytes | None
@@ -35,10 +35,10 @@ class Reply(NamedTuple):
 
 
 class Wire(ABC):
-    """One connection's two directions.
+    """The two directions of one connection.
 
     Attributes:
-        out: what is to be sent; who sends it clears it.
+        out: Bytes to send. Whoever sends them clears it.
     """
 
     def __init__(self) -> None:
@@ -46,23 +46,23 @@ class Wire(ABC):
 
     @abstractmethod
     def request(self, message: bytes) -> int:
-        """Put a request into `out`, or hold it back until the server has room; returns its number.
+        """Put a request into `out`, or hold it until the server has room. Return its number.
 
         Raises:
-            ValueError: it is too long for a server to take at once.
+            ValueError: The message is too long to send at once.
         """
 
     @abstractmethod
     def receive(self, data: bytes) -> list[Reply]:
-        """Take in what the server sent: the requests that ended with it.
+        """Take bytes from the server and return the requests that ended with them.
 
         Raises:
-            ConnectionError: the server ends the connection.
+            ConnectionError: The server ends the connection.
         """
 
 
 class JsonWire(Wire):
-    """POSTs of one path over HTTP/1.1, one after the other."""
+    """POST requests to one path over HTTP/1.1, one after the other."""
 
     def __init__(self, authority: str, path: str) -> None:
         super().__init__()
@@ -94,19 +94,18 @@ class JsonWire(Wire):
 
 
 class GrpcWire(Wire):
-    """Unary calls of one method, any number at a time.
+    """Unary calls of Triton's ModelInfer, any number at a time.
 
     Args:
         authority: `host:port`.
-        path: of the method.
-        timeout_s: what the server is told of how long an answer is waited for.
+        timeout_s: The deadline that the server is told, in seconds; None tells it none.
     """
 
-    def __init__(self, authority: str, path: str = INFER, timeout_s: float | None = None) -> None:
+    def __init__(self, authority: str, timeout_s: float | None = None) -> None:
         super().__init__()
         self._head = (
             b"\x83\x86"  # :method POST, :scheme http
-            + b"\x04" + _text(path.encode())
+            + b"\x04" + _text(INFER.encode())
             + b"\x01" + _text(authority.encode())
             + b"\x0f\x10" + _text(b"application/grpc")
             + b"\x00" + _text(b"te") + _text(b"trailers")
@@ -114,12 +113,12 @@ class GrpcWire(Wire):
         if timeout_s is not None:
             self._head += b"\x00" + _text(b"grpc-timeout") + _text(b"%dm" % max(1, round(timeout_s * 1e3)))
         self._last = -1
-        self._window = _FIRST_WINDOW  # what the server takes now, of all requests together
+        self._window = _FIRST_WINDOW  # bytes that the server accepts now, for all requests together
         self._held: list[tuple[int, bytes]] = []
         self._received = bytearray()
         self._unacknowledged = 0
-        self._messages: dict[int, bytes] = {}  # of the requests that are under way, as far as they came
-        # No table of headers, so that each reply can be read by itself; no limit to what the server sends.
+        self._messages: dict[int, bytes] = {}  # the replies so far of the requests in flight
+        # No header table, so that each reply can be read by itself; and no limit on what the server sends.
         settings = b"\0\1" + bytes(4) + b"\0\2" + bytes(4) + b"\0\4" + _LARGEST_WINDOW.to_bytes(4)
         self.out += _PREFACE + _frame(_SETTINGS, 0, 0, settings)
         self.out += _frame(_WINDOW, 0, 0, (_LARGEST_WINDOW - _FIRST_WINDOW).to_bytes(4))
@@ -139,7 +138,7 @@ class GrpcWire(Wire):
         return self._last
 
     def cancel(self, number: int) -> None:
-        """Give up a request: no `Reply` comes of it."""
+        """Give up a request. It gets no `Reply`."""
         self._messages.pop(number, None)
         self._held = [(other, data) for other, data in self._held if other != number]
         self.out += _frame(_RESET, 0, number, _CANCEL.to_bytes(4))
@@ -171,7 +170,7 @@ class GrpcWire(Wire):
                 self._unacknowledged = 0
         elif (kind == _HEADERS and flags & _END_STREAM) or kind == _RESET:
             message = self._messages.pop(number, None)
-            if message is None:  # it has ended, or was given up
+            if message is None:  # it has ended or was given up
                 return None
             if kind == _RESET:
                 return Reply(number, None, f"reset with HTTP/2 error {int.from_bytes(payload)}")
@@ -203,14 +202,14 @@ def _frame(kind: int, flags: int, number: int, payload: bytes) -> bytes:
 
 
 def _text(value: bytes) -> bytes:
-    """A string of HPACK, uncompressed."""
+    """Return an uncompressed HPACK string."""
     if len(value) >= 127:
         raise ValueError(f"at most 126 bytes, got {len(value)}: {value!r}")
     return bytes((len(value),)) + value
 
 
 def _fields(block: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """The fields of a header block that it spells out, which gRPC's servers do uncompressed."""
+    """Yield the fields that a header block spells out. gRPC servers send them uncompressed."""
     at = 0
 
     def integer(bits: int) -> int:
@@ -218,7 +217,7 @@ def _fields(block: bytes) -> Iterator[tuple[bytes, bytes]]:
         most = (1 << bits) - 1
         value, at = block[at] & most, at + 1
         shift = 0
-        while value >= most:  # seven bits more, while the eighth is set
+        while value >= most:  # seven more bits, as long as the eighth is set
             more, at = block[at], at + 1
             value, shift = value + ((more & 127) << shift), shift + 7
             if more < 128:
@@ -233,11 +232,11 @@ def _fields(block: bytes) -> Iterator[tuple[bytes, bytes]]:
 
     while at < len(block):
         first = block[at]
-        if first & 0x80:  # a field of the static table, whole
+        if first & 0x80:  # a whole field of the static table
             integer(7)
-        elif first & 0xE0 == 0x20:  # a new size of the table
+        elif first & 0xE0 == 0x20:  # a new table size
             integer(5)
         else:
             number = integer(6 if first & 0x40 else 4)
-            name = b"" if number else text()  # by number, of the static table: none of gRPC's
+            name = b"" if number else text()  # a number points to the static table, which has none of gRPC's names
             yield name, text()

@@ -1,1 +1,1 @@
-"""`make gpu-check`: what only a machine with a GPU can show, measured there and written into docs/benchmarks.md."""
+"""`make gpu-check`: measures what only a machine with a GPU can show, and writes it into docs/benchmarks.md."""

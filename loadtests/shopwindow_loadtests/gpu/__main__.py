@@ -1,4 +1,4 @@
-"""The command: measures what this machine can, keeps each result as it comes, writes docs/benchmarks.md."""
+"""`make gpu-check`: measures everything that this machine can, saves each result, and writes docs/benchmarks.md."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shopwindow_loadtests.gpu.parts import make_environment
 from shopwindow_loadtests.gpu.results import FAILED, LEFT_OUT, Entry, Results
 from shopwindow_loadtests.gpu.steps import Step, run_steps
 
-# Figures that others are held against come first, what takes longest last.
+# The figures that others are compared with come first, the slowest groups last.
 MODULES = {
     "congruence": "congruence",
     "ceilings": "ceilings",
@@ -32,14 +32,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run.
 
     Returns:
-        0 when everything that can run here succeeded, 1 when a step failed, 3 when there is no GPU: then nothing is
-        measured and no document is touched.
+        0 if everything that can run here succeeded, 1 if a step failed, 3 if there is no GPU. Without a GPU it measures
+        nothing and leaves the document alone.
     """
     parser = argparse.ArgumentParser(prog="python -m shopwindow_loadtests.gpu", description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("build/gpu_check"), help="results (default: %(default)s)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("build/gpu_check"), help="folder for the results (default: %(default)s)"
+    )
     parser.add_argument("--only", nargs="+", choices=GROUPS, default=GROUPS, help="groups of steps (default: all)")
     parser.add_argument("--document", type=Path, default=Path("docs/benchmarks.md"), help="(default: %(default)s)")
-    parser.add_argument("--parts", type=Path, help="parts of wheels, joined and used first; see gpu_check.parts")
+    parser.add_argument(
+        "--parts", type=Path, help="parts of wheels, joined and used first; see shopwindow_loadtests.gpu.parts"
+    )
     parser.add_argument("--repository", type=Path, default=Path("build/model_repository"))
     parser.add_argument("--index", type=Path, default=Path("build/index"))
     parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
@@ -66,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 results.add(Entry(step=group, status=status, reason=f"{type(error).__name__}: {error}"))
                 say(f"{group}: {status}: {type(error).__name__}: {error}")
                 continue
-            results.drop(group)  # what kept the whole group from running in an earlier run
+            results.drop(group)  # the reason why the whole group did not run earlier
             run_steps(steps, results, missing, say)
     from shopwindow_loadtests.gpu.report import write_section
 
@@ -76,11 +80,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _steps(group: str, options: argparse.Namespace) -> list[Step]:
-    """The steps of a group. Imported only here: each module needs libraries that another machine may lack."""
+    """Return the steps of a group. The modules are imported only here, because a machine may lack their libraries."""
     catalog = options.shop / "products.parquet"
     from shopwindow_loadtests.gpu.material import make_shop, read_queries, serving_steps, towers_to_time
 
-    module = importlib.import_module(f"shopwindow_loadtests.gpu.{MODULES[group]}")
+    module = importlib.import_module(f"shopwindow_loadtests.gpu.measures.{MODULES[group]}")
     found: list[Step]
     if group in ("congruence", "search"):
         found = module.steps(options.out / "indexes")
@@ -99,7 +103,7 @@ def _steps(group: str, options: argparse.Namespace) -> list[Step]:
 
 
 def _again_with(parts: Path, folder: Path, arguments: Sequence[str] | None) -> int:
-    """Join the wheels and start over in an environment of theirs: some are imported already here."""
+    """Unpack the wheels and start over in an environment with them, because this process has imported others."""
     python = str(make_environment(parts, folder))
     given = list(sys.argv[1:] if arguments is None else arguments)
     place = next(number for number, word in enumerate(given) if word.startswith("--parts"))

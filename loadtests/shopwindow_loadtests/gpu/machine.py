@@ -1,4 +1,4 @@
-"""What this machine has: facts for the report, and what is missing for which step."""
+"""Facts about this machine for the report, and the abilities that it lacks for some steps."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ABILITIES = ("gpu", "torch-cuda", "faiss-gpu", "onnxruntime-cuda", "tensorrt", "
 
 
 def gpus() -> list[str]:
-    """Names of the NVIDIA GPUs with driver and memory, as nvidia-smi tells them; none without it."""
+    """Return the names of the NVIDIA GPUs with driver and memory, from nvidia-smi; empty without it."""
     query = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
     try:
         done = subprocess.run(query, capture_output=True, text=True, timeout=60, check=False)
@@ -23,7 +23,7 @@ def gpus() -> list[str]:
 
 
 def missing_abilities() -> dict[str, str]:
-    """Abilities of ABILITIES that this machine lacks -> why, in words."""
+    """Return the abilities of ABILITIES that this machine lacks, each with the reason."""
     found: dict[str, str] = {}
     if not gpus():
         found["gpu"] = "no NVIDIA GPU (nvidia-smi finds none)"
@@ -36,15 +36,15 @@ def missing_abilities() -> dict[str, str]:
     ):
         try:
             why = probe()
-        except Exception as error:  # a library without its CUDA libraries raises whatever it likes when imported
-            why = f"{name} can't be used ({type(error).__name__}: {error})"
+        except Exception as error:  # without its CUDA libraries, a library may raise anything on import
+            why = f"{name} cannot be used ({type(error).__name__}: {error})"
         if why:
             found[name] = why
     return found
 
 
 def facts() -> dict[str, Any]:
-    """The machine and the versions, for beside the figures."""
+    """Return the machine and the library versions, to print beside the figures."""
     versions = {}
     for name in ("torch", "faiss", "onnxruntime", "tensorrt", "numpy", "tritonclient"):
         try:

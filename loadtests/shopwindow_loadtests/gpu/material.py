@@ -1,4 +1,4 @@
-"""What is measured: towers, and a demo shop that is drawn, exported and indexed where it is not there yet."""
+"""The material to measure: towers, and a demo shop that is drawn, exported and indexed if it is missing."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ BASE = TOWER_CONFIGS / "base.json"
 
 
 def towers_to_time(checkpoint: Path) -> dict[str, Callable[[], Towers]]:
-    """Name -> makes the towers: the demo's, and the base config's, whose size is what a GPU is for."""
+    """Return name -> function that makes the towers: the demo's, and those of the base config, which suit a GPU."""
     return {"demo": partial(_load, checkpoint), "base": partial(random_towers, BASE)}
 
 
 def random_towers(config: Path) -> Towers:
-    """Towers of a training config with random weights: they take as long as trained ones."""
+    """Return towers of a training config with random weights. They take as long as trained ones."""
     content = json.loads(config.read_text())
     return Towers(TowerConfig(vocab_size=content["vocab_size"], **content["towers"])).eval()
 
@@ -33,12 +33,14 @@ def random_towers(config: Path) -> Towers:
 def _load(checkpoint: Path) -> Towers:
     towers = load_checkpoint(checkpoint).towers
     if not isinstance(towers, Towers):
-        raise ValueError(f"checkpoint: {checkpoint} holds adapted towers; give one of this project's own")
+        raise ValueError(
+            f"checkpoint: {checkpoint} holds adapted towers; give a checkpoint of this project's own towers"
+        )
     return towers
 
 
 def make_shop(folder: Path) -> None:
-    """Draw the demo shop, unless it is there."""
+    """Draw the demo shop if it is missing."""
     from shopwindow.demo_shop import generate
 
     if not (folder / "products.parquet").is_file():
@@ -46,7 +48,7 @@ def make_shop(folder: Path) -> None:
 
 
 def serving_steps(checkpoint: Path, catalog: Path, repository: Path, index: Path) -> list[Step]:
-    """Export, build TensorRT plans and index, each unless that is done."""
+    """Return the steps that export, build TensorRT plans and index, each only if that is not done yet."""
     return [
         Step(name="retrieve/export", needs=(), always=True, run=partial(_export, checkpoint, catalog, repository)),
         Step(name="retrieve/plans", needs=("gpu", "tensorrt"), always=True, run=partial(_plans, repository)),
@@ -71,7 +73,7 @@ def _plans(repository: Path) -> dict[str, Any]:
 
 
 def _index(catalog: Path, repository: Path, index: Path) -> dict[str, Any]:
-    from shopwindow.indexing.build.run import build_index
+    from shopwindow.indexing.full_build.run import build_index
 
     if not (index / "CURRENT").is_file():
         build_index(catalog, repository, index, progress=False)
@@ -79,6 +81,6 @@ def _index(catalog: Path, repository: Path, index: Path) -> dict[str, Any]:
 
 
 def read_queries(folder: Path) -> list[str]:
-    """The demo shop's queries."""
+    """Return the demo shop's queries."""
     queries: list[str] = pq.read_table(folder / "queries.parquet")["text"].to_pylist()
     return queries

@@ -1,9 +1,9 @@
-"""Wheels for a machine without internet, in parts small enough to be carried: prepare here, join there.
+"""Wheels for a machine without internet, split into parts that are small enough to carry.
 
-Only the standard library, so that the joining end needs nothing but Python 3.11 or newer:
+It needs only the standard library, so the other machine needs only Python 3.11 or newer:
 
     python -m shopwindow_loadtests.gpu.parts prepare parts/ faiss-gpu==1.15.1 nvidia-cuda-runtime-cu12 --python 3.12
-    python -m shopwindow_loadtests.gpu --parts parts/                          # there; `join` only unpacks them
+    python -m shopwindow_loadtests.gpu --parts parts/                  # on the other machine; `join` only unpacks them
 """
 
 from __future__ import annotations
@@ -24,18 +24,17 @@ from shopwindow.base.default_places import source_roots
 
 PART_BYTES = 58 * 2**20
 LIST = "SHA256SUMS"
-# pip matches the number exactly; these are the ones wheels are published for.
+# pip matches the number exactly. Wheels are published for these.
 _GLIBC = (5, 12, 17, 24, 27, 28, 31, 34, 35)
 
 
-def prepare(out: Path, requirements: Sequence[str], *, python: str, part_bytes: int = PART_BYTES) -> list[Path]:
+def prepare(out: Path, requirements: Sequence[str], *, python: str) -> list[Path]:
     """Download wheels for another machine and split them.
 
     Args:
-        out: folder of the parts.
-        requirements: as pip takes them, every needed one: their own needs are not followed.
-        python: version there, as `3.12`.
-        part_bytes: largest part.
+        out: Folder for the parts.
+        requirements: In pip's form. Name every package, because dependencies are not followed.
+        python: Python version on the other machine, such as `3.12`.
 
     Raises:
         subprocess.CalledProcessError: pip found no such wheel.
@@ -46,11 +45,11 @@ def prepare(out: Path, requirements: Sequence[str], *, python: str, part_bytes: 
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--dest", folder]
         command += ["--implementation=cp", f"--python-version={python}", *platforms, *requirements]
         subprocess.run(command, check=True)
-        return split(sorted(Path(folder).iterdir()), out, part_bytes=part_bytes)
+        return split(sorted(Path(folder).iterdir()), out)
 
 
 def split(files: Sequence[Path], out: Path, *, part_bytes: int = PART_BYTES) -> list[Path]:
-    """Cut files into parts and write their list with checksums.
+    """Split files into parts and write a list of the parts with checksums.
 
     Returns:
         The parts, in order.
@@ -70,25 +69,25 @@ def split(files: Sequence[Path], out: Path, *, part_bytes: int = PART_BYTES) -> 
 
 
 def join(folder: Path, into: Path) -> list[str]:
-    """Check the parts, put the wheels together and unpack them.
+    """Check the parts, join them to wheels and unpack the wheels.
 
     Args:
-        folder: parts and their list.
-        into: receives what the wheels hold.
+        folder: Folder with the parts and their list.
+        into: Folder for the content of the wheels.
 
     Returns:
         Names of the wheels.
 
     Raises:
-        FileNotFoundError: the list or a part of it is missing; names it.
-        ValueError: a part is damaged; names it.
+        FileNotFoundError: The list or a part is missing; the message names it.
+        ValueError: A part is damaged; the message names it.
     """
     listed = [line.split("  ", 1) for line in (folder / LIST).read_text().splitlines()]
     for digest, name in listed:
         if not (folder / name).is_file():
-            raise FileNotFoundError(f"{folder / name} is missing: {LIST} has {len(listed)} parts; carry it over too")
+            raise FileNotFoundError(f"{folder / name} is missing: {LIST} has {len(listed)} parts; copy it too")
         if _digest(folder / name) != digest:
-            raise ValueError(f"{folder / name}: its SHA-256 is not that of {LIST}; carry it over again")
+            raise ValueError(f"{folder / name}: its SHA-256 is not that of {LIST}; copy it again")
     into.mkdir(parents=True, exist_ok=True)
     wheels = list(dict.fromkeys(name.rpartition(".")[0] for _, name in listed))
     for wheel in wheels:
@@ -103,25 +102,25 @@ def join(folder: Path, into: Path) -> list[str]:
 
 
 def make_environment(parts: Path, folder: Path) -> Path:
-    """An environment with the wheels of the parts first, then this project, then what this Python sees already.
+    """Make an environment with the wheels of the parts first, then this project, then the packages of this Python.
 
-    Not PYTHONPATH: the processes in which Triton runs Python models take no notice of it.
+    PYTHONPATH would not do: the processes in which Triton runs Python models ignore it.
 
     Args:
-        parts: parts and their list.
-        folder: of the environment; one that is there is brought up to date.
+        parts: Folder with the parts and their list.
+        folder: Folder of the environment. An existing one is updated.
 
     Returns:
-        Its Python.
+        The Python of the environment.
 
     Raises:
-        FileNotFoundError, ValueError: see `join`.
+        FileNotFoundError, ValueError: See `join`.
     """
     site = Path(sysconfig.get_path("purelib", "venv", {"base": str(folder.resolve())}))
     print(f"unpacked {', '.join(join(parts, site))}", flush=True)
     venv.EnvBuilder(symlinks=True).create(folder)
     seen = [path for path in sys.path if path.endswith(("site-packages", "dist-packages")) and path != str(site)]
-    # Folders that hold *.pth files themselves, such as those of packages installed for development.
+    # These folders hold *.pth files themselves, such as those of packages installed for development.
     lines = [*map(str, source_roots()), *(f"import site; site.addsitedir({path!r})" for path in seen)]
     (site / "shopwindow.pth").write_text("\n".join(lines) + "\n")
     return folder.resolve() / "bin" / "python"
@@ -130,7 +129,9 @@ def make_environment(parts: Path, folder: Path) -> Path:
 def _unpack(archive: zipfile.ZipFile, into: Path) -> None:
     for member in archive.infolist():
         file = Path(archive.extract(member, into))
-        if mode := member.external_attr >> 16 & 0o111:  # zipfile drops run bits, and servers are run from wheels
+        if (
+            mode := member.external_attr >> 16 & 0o111
+        ):  # zipfile drops the executable bits, and some wheels contain servers
             file.chmod(file.stat().st_mode | mode)
 
 
@@ -140,7 +141,7 @@ def _digest(file: Path) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; see the module."""
+    """Run the command line; see the module."""
     parser = argparse.ArgumentParser(
         prog="python -m shopwindow_loadtests.gpu.parts", description=__doc__.splitlines()[0]
     )
@@ -148,7 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     one = commands.add_parser("prepare", help="download wheels and split them")
     one.add_argument("out", type=Path)
     one.add_argument("requirements", nargs="+")
-    one.add_argument("--python", default="3.12", help="version there (default: %(default)s)")
+    one.add_argument("--python", default="3.12", help="Python version on the other machine (default: %(default)s)")
     two = commands.add_parser("join", help="check, join and unpack parts")
     two.add_argument("parts", type=Path)
     two.add_argument("--into", type=Path, required=True)

@@ -1,17 +1,21 @@
-"""Results as Markdown and plots, between two markers of a document that is otherwise left as it is."""
+"""Writes the results as Markdown and plots between two markers of a document, and leaves the rest as it is."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-
+from shopwindow_loadtests.benchmarks_document import (
+    around_section,
+    markdown_table,
+    new_figure,
+    replace_section,
+    save_figure,
+)
 from shopwindow_loadtests.gpu.results import DONE, Results
 
 BEGIN, END = "<!-- gpu-check: begin -->", "<!-- gpu-check: end -->"
-# Those that multiply float32 as TF32 by default.
+# These multiply float32 as TF32 by default.
 TF32_BACKENDS = ("onnxruntime", "tensorrt")
 UNMEASURED = (
     "**Unmeasured.** No machine with a GPU has run `make gpu-check` yet: nothing is known of the speed of this "
@@ -20,23 +24,19 @@ UNMEASURED = (
 
 
 def write_section(document: Path, results: Results) -> None:
-    """Put the results between the markers, and the plots into `plots` beside the document.
+    """Put the results between the markers, and the plots into the folder `plots` beside the document.
 
     Raises:
-        ValueError: the document lacks the markers, or has them in the wrong order.
+        ValueError: The document lacks the markers, or has them in the wrong order.
     """
-    text = document.read_text()
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{document}: needs the lines {BEGIN} and {END}, in this order")
+    around_section(document, BEGIN, END)  # before any plot is drawn
     plots = _plots(results, document.parent / "plots") if results.machine["gpus"] else []
     body = section(results, [plot.relative_to(document.parent) for plot in plots])
-    document.write_text(f"{before}{BEGIN}\n{body}\n{END}{after}")
+    replace_section(document, BEGIN, END, body)
 
 
 def section(results: Results, plots: list[Path]) -> str:
-    """The section's text; says that nothing is measured when nothing was measured on a GPU."""
+    """Return the text of the section. It says so if nothing was measured on a GPU."""
     if not results.machine["gpus"]:
         return UNMEASURED
     versions = ", ".join(f"{name} {version}" for name, version in results.machine["versions"].items())
@@ -48,8 +48,8 @@ def section(results: Results, plots: list[Path]) -> str:
         _table("FAISS on the GPU against FAISS on the CPU, 200,000 x 128", _flat(results, "congruence/")),
         _table("FAISS on the GPU at size, x 128, k = 100: p50 in ms by batch", _search(results)),
         _table(
-            "Towers: rows a second by batch; of the card's matrix rate at the largest, of its copy rate (weights read) "
-            "at the smallest",
+            "Towers: rows per second by batch, and the share of the card's matrix rate at the largest batch and of its "
+            "copy rate (weights read) at the smallest",
             _towers(results),
         ),
         _table("Ranking parity", _flat(results, "parity/")),
@@ -73,7 +73,7 @@ def _ceilings(results: Results) -> list[dict[str, Any]]:
 
 
 def _flat(results: Results, prefix: str) -> list[dict[str, Any]]:
-    """Steps as rows of their own figures; columns are all that any of them has."""
+    """Return a row for each step. The columns are all figures that any of the steps has."""
     found = results.values(prefix)
     columns = list(dict.fromkeys(name for values in found.values() for name in values))
     return [
@@ -104,7 +104,7 @@ def _towers(results: Results) -> list[dict[str, Any]]:
         backend, precision = step.split("/")[-2:]
         kind = "tf32" if precision == "fp32" and backend in TF32_BACKENDS else precision
         work = timings[-1]["rows_per_s"] * values["gflop"] / 1e3
-        moved = values["weight_mb"] / timings[0]["p50_ms"] / 1e3  # TB a second
+        moved = values["weight_mb"] / timings[0]["p50_ms"] / 1e3  # TB/s
         rows.append(
             {
                 "tower": step.removeprefix("towers/"),
@@ -132,30 +132,26 @@ def _retrieve(results: Results) -> list[dict[str, Any]]:
 def _table(title: str, rows: list[dict[str, Any]]) -> str:
     if not rows:
         return ""
-    lines = [f"| {' | '.join(map(str, rows[0]))} |", "|" + " --- |" * len(rows[0])]
-    lines += [f"| {' | '.join(_cell(value) for value in row.values())} |" for row in rows]
-    return f"### {title}\n\n" + "\n".join(lines)
+    cells = [[_readable(value) for value in row.values()] for row in rows]
+    return f"### {title}\n\n{markdown_table(list(rows[0]), cells)}"
 
 
-def _cell(value: Any) -> str:
-    if isinstance(value, float) and 0 < abs(value) < 1e-3:
-        return f"{value:.1e}"
-    return str(value).replace("|", "\\|").replace("\n", " ")
+def _readable(value: Any) -> str:
+    return f"{value:.1e}" if isinstance(value, float) and 0 < abs(value) < 1e-3 else str(value)
 
 
 def _plots(results: Results, folder: Path) -> list[Path]:
-    folder.mkdir(parents=True, exist_ok=True)
     files = []
     search, towers = results.values("search/"), results.values("towers/")
     if search:
-        figure, axes = _figure("milliseconds a query at batch 64", "recall@100")
+        figure, axes = _figure("milliseconds per query at batch 64", "recall@100")
         axes.set_xscale("log")
         for step, values in search.items():
             points = [(f["batches"]["64"]["p50_ms"] / 64, f["recall"]) for f in values["efforts"].values()]
             axes.plot(*zip(*points, strict=True), marker="o", label=step.removeprefix("search/"))
         files.append(_save(figure, axes, folder / "gpu_search.png"))
     for name in sorted({"/".join(step.split("/")[1:3]) for step in towers}):
-        figure, axes = _figure("batch", "rows a second")
+        figure, axes = _figure("batch", "rows per second")
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
         for step, values in towers.items():
@@ -166,9 +162,8 @@ def _plots(results: Results, folder: Path) -> list[Path]:
     return files
 
 
-def _figure(x: str, y: str) -> tuple[Figure, Any]:
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    FigureCanvasAgg(figure)
+def _figure(x: str, y: str) -> tuple[Any, Any]:
+    figure = new_figure(7, 4.5)
     axes = figure.add_subplot()
     axes.set_xlabel(x)
     axes.set_ylabel(y)
@@ -176,7 +171,7 @@ def _figure(x: str, y: str) -> tuple[Figure, Any]:
     return figure, axes
 
 
-def _save(figure: Figure, axes: Any, file: Path) -> Path:
+def _save(figure: Any, axes: Any, file: Path) -> Path:
     axes.legend(fontsize="small")
-    figure.savefig(file, dpi=110)
+    save_figure(figure, file)
     return file

@@ -1,4 +1,4 @@
-"""What was measured: a JSON file that grows by one entry a step, so that a run that is cut off goes on."""
+"""The results: a JSON file that grows by one entry for each step, so an interrupted run can go on."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ DONE, FAILED, LEFT_OUT = "done", "failed", "left out"
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One step's outcome.
+    """The outcome of one step.
 
     Attributes:
-        step: its name.
+        step: Name of the step.
         status: DONE, FAILED or LEFT_OUT.
-        seconds: wall time.
-        values: figures by name, for DONE.
-        reason: why not, for the others.
+        seconds: Wall time.
+        values: Figures by name, if it is DONE.
+        reason: Why it is not done, otherwise.
     """
 
     step: str
@@ -30,14 +30,14 @@ class Entry:
 
 
 class Results:
-    """Entries of one machine, kept in a file; a step's newest entry counts.
+    """The entries of one machine, saved in a file. The newest entry of a step counts.
 
     Args:
-        file: read when it is there; written whole at each `add`, so that a reader never finds half of it.
-        machine: facts of this machine; entries of another one are not continued.
+        file: Read if it exists. Each `add` replaces the whole file, so a reader never finds half of it.
+        machine: Facts about this machine. Entries of another machine cannot be continued.
 
     Raises:
-        ValueError: the file is of another machine.
+        ValueError: The file is from another machine.
     """
 
     def __init__(self, file: Path, machine: dict[str, Any]) -> None:
@@ -54,11 +54,11 @@ class Results:
             self.entries = [Entry(**entry) for entry in content["entries"]]
 
     def done(self, step: str) -> bool:
-        """Whether the step has succeeded, so that it need not run again."""
+        """Whether the step has succeeded and need not run again."""
         return any(entry.step == step and entry.status == DONE for entry in self.entries)
 
     def add(self, entry: Entry) -> None:
-        """Keep an outcome, instead of an earlier one of the same step, and write the file."""
+        """Replace the outcome of a step and write the file."""
         self.drop(entry.step)
         self.entries.append(entry)
         self._file.parent.mkdir(parents=True, exist_ok=True)
@@ -68,11 +68,11 @@ class Results:
         fresh.replace(self._file)
 
     def drop(self, step: str) -> None:
-        """Forget the outcome of a step; written with the next one that is added."""
+        """Forget the outcome of a step. The next `add` writes that to the file."""
         self.entries = [kept for kept in self.entries if kept.step != step]
 
     def values(self, prefix: str) -> dict[str, dict[str, Any]]:
-        """Figures of the steps that succeeded and whose names start with `prefix`, by step, in order."""
+        """Return the figures of the steps that succeeded and whose names start with `prefix`, by step, in order."""
         return {
             entry.step: entry.values for entry in self.entries if entry.status == DONE and entry.step.startswith(prefix)
         }

@@ -1,4 +1,4 @@
-"""Steps, what they need, and running them so that one that fails stops no other."""
+"""Steps and the abilities that they need. A step that fails does not stop the others."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from shopwindow_loadtests.gpu.results import DONE, FAILED, LEFT_OUT, Entry, Resu
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One thing to measure or to check.
+    """One measurement or check.
 
     Attributes:
-        name: `group/what`, as `faiss/1M/flat`.
-        needs: names of `shopwindow_loadtests.gpu.machine.abilities`.
-        run: measures and returns figures by name; what it raises is its failure.
-        always: runs also where it has succeeded before, since later steps need what it makes.
+        name: `group/what`, such as `search/1M/flat`.
+        needs: Names from `shopwindow_loadtests.gpu.machine.ABILITIES`.
+        run: Measures and returns figures by name. An exception means that the step failed.
+        always: Whether to run it even if it has succeeded before, because later steps need the files that it makes.
     """
 
     name: str
@@ -29,13 +29,13 @@ class Step:
 
 
 def run_steps(steps: Iterable[Step], results: Results, missing: dict[str, str], say: Callable[[str], None]) -> None:
-    """Run what has not succeeded yet, and keep every outcome as it comes.
+    """Run the steps that have not succeeded yet, and save every outcome at once.
 
     Args:
-        steps: in order.
-        results: receives them.
-        missing: abilities this machine lacks -> why; steps that need one are left out.
-        say: tells the user.
+        steps: The steps, in order.
+        results: Receives the outcomes.
+        missing: Ability that this machine lacks -> why. Steps that need it are left out.
+        say: Prints a message for the user.
     """
     for step in steps:
         if results.done(step.name) and not step.always:

@@ -1,1 +1,1 @@
-"""`make bench-index`: recipes at millions of vectors."""
+"""`make bench-index`: index recipes at millions of vectors."""

@@ -1,6 +1,6 @@
-"""`make bench-index`: recall, latency, size and build rate of index recipes at one and five million vectors.
+"""`make bench-index`: measures recall, latency, size and build rate of index recipes at 1 and 5 million vectors.
 
-Everything that takes long is kept under build/bench, so that a run that was cut off goes on where it was.
+Slow results are saved under build/bench, so an interrupted run goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 import faiss
 import numpy as np
 
-from shopwindow.base.cores import usable_cores
+from shopwindow.base.machine import usable_cores
 from shopwindow.base.progress_bar import progress_bar
 from shopwindow.retrieval.engines import FaissCpuEngine
 from shopwindow.retrieval.engines.recipes import KINDS, Recipe, choose_recipe
@@ -27,32 +27,33 @@ from shopwindow.retrieval.request.parameters import DEFAULT_EFFORT
 from shopwindow_loadtests.index_bench.corpus import kept_corpus
 from shopwindow_loadtests.index_bench.made_up_vectors import Corpus, recall
 from shopwindow_loadtests.index_bench.report import write_section
+from shopwindow_loadtests.judging.conditions import cpu_name
 
 SIZES = (1_000_000, 5_000_000)
 DIM, K, QUERIES = 128, 100, 512
 DEPTHS = (10, 100, 1_000, 10_000)
 LEAST_RECALL, MOST_GROWTH = 0.95, 2.0
-# Calibration aims a little higher, since the queries that are timed are others; in steps finer than a doubling, which
+# Calibration aims a little higher, because other queries are timed. Its steps are finer than doubling, because that
 # would show as a doubled latency.
 RECALL_TARGET, STEP = 0.96, 1.2
-TIMED = 2_000  # searches a figure: its p99 leaves 20 above
+TIMED = 2_000  # searches for each figure: 20 of them lie above the p99
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """One recipe at one size.
+    """The figures of one recipe at one size.
 
     Attributes:
-        kind: of the recipe.
-        rows: vectors.
-        factory: as FAISS calls it.
-        breadth: nprobe or efSearch that the recall takes.
-        recall: at K, among queries that calibration did not see.
-        p50_ms: of single searches on one core, by k.
-        p99_ms: likewise.
-        vector_bytes: of the index file, a vector.
-        build_rate: vectors a second, training included.
-        scored: vectors that one search looks at, centroids included.
+        kind: Kind of the recipe.
+        rows: Number of vectors.
+        factory: Its FAISS factory string.
+        breadth: The nprobe or efSearch that the recall needs.
+        recall: recall@K of queries that calibration did not see.
+        p50_ms: Median latency of single searches on one core, by k.
+        p99_ms: The 99th percentile likewise.
+        vector_bytes: Size of the index file per vector.
+        build_rate: Vectors per second, including training.
+        scored: Vectors that one search compares, including centroids.
         scored_ns: CPU nanoseconds for each of them.
     """
 
@@ -70,17 +71,19 @@ class Figures:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure what was not measured yet, and write the document.
+    """Measure everything that was not measured before, and write the document.
 
     Returns:
-        0 when a recipe keeps the recall at every size and its p99 grows as little as is wanted, 1 when none does.
+        0 if at least one recipe keeps the recall at every size and its p99 grows no more than allowed, otherwise 1.
     """
     parser = argparse.ArgumentParser(prog="python -m shopwindow_loadtests.index_bench.__main__", description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("build/bench"), help="kept files (default: %(default)s)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("build/bench"), help="folder for the saved files (default: %(default)s)"
+    )
     parser.add_argument("--document", type=Path, default=Path("docs/benchmarks.md"), help="(default: %(default)s)")
-    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="vectors (default: %(default)s)")
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="numbers of vectors (default: %(default)s)")
     parser.add_argument("--recipes", nargs="+", choices=KINDS, default=("ivf", "ivf-sq8", "hnsw"))
-    parser.add_argument("--again", action="store_true", help="time everything again, on the indexes that are there")
+    parser.add_argument("--again", action="store_true", help="time everything again on the existing indexes")
     options = parser.parse_args(arguments)
     measured = []
     with progress_bar(total=len(options.sizes) * len(options.recipes), desc="bench-index", unit="index") as bar:
@@ -101,14 +104,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def measure(corpus: Corpus, kind: str, folder: Path, *, depths: Sequence[int] = (K,), timed: int = TIMED) -> Figures:
-    """Build (or find) an index, calibrate it, and time single searches on one core.
+    """Build or read an index, calibrate it, and time single searches on one core.
 
     Args:
-        corpus: what to search; half of the queries calibrate, the others are timed.
-        kind: of the recipe.
-        folder: keeps the index.
-        depths: every k to time beside K.
-        timed: searches a figure.
+        corpus: The vectors and queries. Half of the queries calibrate, the others are timed.
+        kind: Kind of the recipe.
+        folder: Folder for the index.
+        depths: Every k to time, beside K.
+        timed: Searches for each figure.
     """
     engine, build_s, size = _built(corpus.vectors, kind, folder)
     half = len(corpus.queries) // 2
@@ -132,12 +135,12 @@ def measure(corpus: Corpus, kind: str, folder: Path, *, depths: Sequence[int] = 
 
 
 def _built(vectors: np.ndarray, kind: str, folder: Path) -> tuple[FaissCpuEngine, float, int]:
-    """The index, the seconds that building it took, and its bytes."""
+    """Return the index, the seconds that its building took, and its size in bytes."""
     recipe = choose_recipe(len(vectors), kind)
     file, note = folder / f"{kind}-{len(vectors)}.faiss", folder / f"{kind}-{len(vectors)}.built"
     if not note.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        faiss.omp_set_num_threads(usable_cores())  # a search has set it to one
+        faiss.omp_set_num_threads(usable_cores())  # a search has set this to one
         started = time.perf_counter()
         engine = FaissCpuEngine.build(vectors, recipe)
         build_s = time.perf_counter() - started
@@ -148,7 +151,7 @@ def _built(vectors: np.ndarray, kind: str, folder: Path) -> tuple[FaissCpuEngine
 
 
 def _calibrated(engine: FaissCpuEngine, corpus: Corpus, half: int) -> Recipe:
-    """The recipe with the smallest breadth, in steps of STEP, that finds enough."""
+    """Return the recipe with the smallest breadth, in steps of STEP, that reaches the recall."""
     recipe = engine.recipe
     breadth = 4.0
     while recipe.max_breadth:
@@ -161,7 +164,7 @@ def _calibrated(engine: FaissCpuEngine, corpus: Corpus, half: int) -> Recipe:
 
 
 def _costs(engine: FaissCpuEngine, queries: np.ndarray) -> tuple[float, float]:
-    """Vectors that the engine scores for a query, and CPU nanoseconds for each, by FAISS's own counters."""
+    """Return the vectors that the engine scores for a query, by FAISS's counters, and CPU nanoseconds for each."""
     counters = {"hnsw": faiss.cvar.hnsw_stats, "flat": None}.get(engine.recipe.kind, faiss.cvar.indexIVF_stats)
     if counters is not None:
         counters.reset()
@@ -175,9 +178,9 @@ def _costs(engine: FaissCpuEngine, queries: np.ndarray) -> tuple[float, float]:
 
 
 def _timed(engine: FaissCpuEngine, corpus: Corpus, half: int, k: int, timed: int) -> np.ndarray:
-    """(searches,) milliseconds, after a warm-up that touches what the searches need."""
+    """Return the milliseconds of each search, (searches,), after a warm-up."""
     queries = corpus.queries[half:]
-    fewer = max(len(queries), timed * K // max(k, K))  # large ones take long and vary little
+    fewer = max(len(queries), timed * K // max(k, K))  # deep searches take long and vary little
     took = []
     for number in range(-len(queries), min(timed, fewer)):
         query = queries[number % len(queries)][None]
@@ -189,7 +192,7 @@ def _timed(engine: FaissCpuEngine, corpus: Corpus, half: int, k: int, timed: int
 
 
 def _verdict(figures: list[Figures]) -> str:
-    """One line: the recall everywhere, and how much the p99 grows from the smallest to the largest size."""
+    """Return one line: the lowest recall, and how much the p99 grows from the smallest to the largest size."""
     least, growth = min(one.recall for one in figures), figures[-1].p99_ms[str(K)] / figures[0].p99_ms[str(K)]
     good = least >= LEAST_RECALL and growth <= MOST_GROWTH
     return (
@@ -199,13 +202,12 @@ def _verdict(figures: list[Figures]) -> str:
 
 
 def _depths(rows: int, sizes: Sequence[int]) -> Sequence[int]:
-    """Latency against k is shown at the smallest size."""
+    """Return the k to time beside K; only the smallest size shows latency against k."""
     return [k for k in DEPTHS if k <= rows] if rows == min(sizes) else ()
 
 
 def _machine() -> str:
-    model = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), "")
-    return f"{model.partition(':')[2].strip() or 'CPU'}, {usable_cores()} cores; FAISS {faiss.__version__}"
+    return f"{cpu_name()}, {usable_cores()} cores; FAISS {faiss.__version__}"
 
 
 def _write(file: Path, content: dict[str, Any]) -> None:

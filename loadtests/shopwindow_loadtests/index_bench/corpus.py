@@ -1,4 +1,4 @@
-"""Made-up vectors that an index finds its way among as among learned ones, kept on the disk."""
+"""Made-up vectors, saved on the disk, on which an index works as it does on learned ones."""
 
 from __future__ import annotations
 
@@ -6,37 +6,36 @@ from pathlib import Path
 
 import numpy as np
 
-from shopwindow.retrieval.search.product_index import exact_search
+from shopwindow.retrieval.search.exact import exact_search
 from shopwindow_loadtests.index_bench.made_up_vectors import Corpus
 
 BLOCK = 500_000
-# Kinds of products: a catalogue grows by more of the kinds that it has. The same at every size.
+# Kinds of products. The number is the same at every size, because a catalogue grows by more products of its kinds.
 CLUSTERS = 20_000
 LATENT = 24
-# Of a kind's products around its centre, and of all dimensions around the LATENT ones; centres have a spread of 1.
+# Spread of the products around the centre of their kind, and noise in all dimensions. Centres have a spread of 1.
 SPREAD, NOISE = np.float32(0.7), np.float32(0.1)
 
 
-def kept_corpus(folder: Path, rows: int, dim: int, *, queries: int, k: int, clusters: int = CLUSTERS) -> Corpus:
-    """Draw a corpus, or find it where it was drawn before; its vectors stay on the disk.
+def kept_corpus(folder: Path, rows: int, dim: int, *, queries: int, k: int) -> Corpus:
+    """Draw a corpus, or read it if it was drawn before. Its vectors stay on the disk.
 
-    Learned embeddings fill few of their dimensions, and fill these in clusters. Vectors drawn evenly in all dimensions
-    are all equally far from each other, and no index helps; ones in clusters that keep apart are found in one list.
+    Learned embeddings fill few of their dimensions, and form clusters in these. Vectors drawn evenly in all dimensions
+    are equally far from each other, so no index helps. Vectors in clusters that keep apart are all found in one list.
 
     Args:
-        folder: keeps it.
-        rows: vectors.
-        dim: their length.
-        queries: queries, drawn as the vectors are.
-        k: places of the exact answer.
-        clusters: centres of the mixture.
+        folder: Folder for the corpus.
+        rows: Number of vectors.
+        dim: Their length.
+        queries: Number of queries. They are drawn like the vectors.
+        k: Length of the exact answers.
     """
     place = folder / f"corpus-{rows}"
     if not place.is_dir():
         new = folder / f"corpus-{rows}.new"
         new.mkdir(parents=True, exist_ok=True)
         rng = np.random.default_rng(0)
-        centres = rng.standard_normal((clusters, LATENT), dtype=np.float32)
+        centres = rng.standard_normal((CLUSTERS, LATENT), dtype=np.float32)
         turned = rng.standard_normal((LATENT, dim), dtype=np.float32) / np.float32(np.sqrt(LATENT))
         vectors: np.ndarray = np.lib.format.open_memmap(  # type: ignore[no-untyped-call]
             new / "vectors.npy", "w+", np.float32, (rows, dim)

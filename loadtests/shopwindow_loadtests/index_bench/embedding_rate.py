@@ -1,10 +1,10 @@
-"""Embedding through the stage of `shopwindow index` against the towers alone, in process, on the same products.
+"""Compares the embedding stage of `shopwindow index` with the towers alone, in process, on the same products.
 
     python -m shopwindow_loadtests.index_bench.embedding_rate --catalog build/demo/shop/products.parquet \\
         --repository build/model_repository
 
-The towers alone is `embed_product` on products that lie in memory, in as many threads as the stage has: what no stage
-that reads, checks and stores can exceed. Rounds of both follow each other, and the ratio is taken within each.
+The towers alone means `embed_product` on products in memory, in as many threads as the stage has. No stage that reads,
+checks and stores can be faster. Rounds of both alternate, and the ratio is taken within each round.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 
 from shopwindow.base.default_places import SHOP
-from shopwindow.indexing.build.embedded_parts import Building
-from shopwindow.indexing.build.embedders import LocalEmbedder, embed_in_order
-from shopwindow.indexing.build.embedding import embed_catalog
 from shopwindow.indexing.catalogue.reading import Catalog
+from shopwindow.indexing.full_build.embedded_parts import Building
+from shopwindow.indexing.full_build.embedders import LocalEmbedder, embed_in_order
+from shopwindow.indexing.full_build.embedding import embed_catalog
 from shopwindow.retrieval.pipeline import TOWER_ROWS, InProcessPipeline
 
 LEAST_RATIO = 0.9
@@ -32,7 +32,7 @@ Products = tuple[list[str], list[bytes]]
 
 
 def read_products(catalog: Catalog) -> list[Products]:
-    """All usable products of a catalogue, as many a call as the stage has."""
+    """Return all usable products of a catalogue, in calls as large as those of the stage."""
     return [
         ([rows.titles[i] for i in rows.usable], [rows.images[i] for i in rows.usable])
         for rows in catalog.read(TOWER_ROWS)
@@ -41,7 +41,7 @@ def read_products(catalog: Catalog) -> list[Products]:
 
 
 def stage_rate(catalog: Catalog, pipeline: InProcessPipeline, folder: Path) -> float:
-    """Products a second through reading, preparing, embedding and storing."""
+    """Return the products per second of reading, preparing, embedding and storing."""
     embedder = LocalEmbedder(pipeline)
     started = time.perf_counter()
     with Building(folder, {}, pipeline.bundle.embedding_dim) as building:
@@ -51,7 +51,7 @@ def stage_rate(catalog: Catalog, pipeline: InProcessPipeline, folder: Path) -> f
 
 
 def towers_rate(calls: Sequence[Products], pipeline: InProcessPipeline) -> float:
-    """Products a second of `embed_product`."""
+    """Return the products per second of `embed_product`."""
     with ThreadPoolExecutor(LocalEmbedder(pipeline).workers) as pool:
         started = time.perf_counter()
         products = sum(pool.map(lambda call: len(pipeline.embed_product(*call)[0]), calls))
@@ -59,13 +59,13 @@ def towers_rate(calls: Sequence[Products], pipeline: InProcessPipeline) -> float
 
 
 def compare(catalog: Catalog, pipeline: InProcessPipeline, rounds: int) -> list[tuple[float, float]]:
-    """(stage, towers) products a second of each round; every other one begins with the towers.
+    """Return (stage, towers) products per second for each round. Every other round begins with the towers.
 
     Raises:
-        InvalidRequest: the catalogue has a photo that cannot be decoded: both are to embed the same.
+        InvalidRequest: The catalogue has a photo that cannot be decoded. Both must embed the same products.
     """
     calls = read_products(catalog)
-    towers_rate(calls[:2], pipeline)  # reads the tower
+    towers_rate(calls[:2], pipeline)  # loads the tower
     found = []
     for number in range(rounds):
         towers = towers_rate(calls, pipeline) if number % 2 else None
@@ -76,11 +76,11 @@ def compare(catalog: Catalog, pipeline: InProcessPipeline, rounds: int) -> list[
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure and print; 0 when the stage is fast enough."""
+    """Measure and print; return 0 if the stage is fast enough."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--catalog", type=Path, nargs="+", default=[SHOP / "products.parquet"], metavar="PATH")
     parser.add_argument("--repository", type=Path, default=Path("build/model_repository"), metavar="DIR")
-    parser.add_argument("--rounds", type=int, default=7, metavar="N", help="of each (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=7, metavar="N", help="rounds (default: %(default)s)")
     options = parser.parse_args(arguments)
     if options.rounds < 1:
         parser.error(f"--rounds: must be at least 1, got {options.rounds}")

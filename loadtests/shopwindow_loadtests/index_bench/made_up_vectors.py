@@ -1,4 +1,4 @@
-"""Made-up vectors that are as crowded as a catalogue, and what exact search finds among them."""
+"""Made-up vectors, as crowded as those of a catalogue, with the results of an exact search."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shopwindow.retrieval.search.product_index import exact_search
+from shopwindow.retrieval.search.exact import exact_search
 
 BLOCK = 500_000
+_SEED = 0
 LATENT = 24
 ROWS_A_CENTRE = 1_000
 NOISE = np.float32(0.3)
@@ -16,12 +17,12 @@ NOISE = np.float32(0.3)
 
 @dataclass(frozen=True, kw_only=True)
 class Corpus:
-    """Vectors, queries near them, and the exact answer.
+    """Vectors, queries near them, and the exact answers.
 
     Attributes:
         vectors: (rows, dim) float32, L2-normalised, around centres.
         queries: (batch, dim) float32, L2-normalised.
-        best: (batch, k) float32, the k best scores of each query, falling.
+        best: (batch, k) float32: the k best scores of each query, best first.
     """
 
     vectors: np.ndarray
@@ -29,20 +30,19 @@ class Corpus:
     best: np.ndarray
 
 
-def make_corpus(rows: int, dim: int, *, queries: int = 256, k: int = 100, seed: int = 0) -> Corpus:
-    """Draw a corpus: points around centres in a space of LATENT dimensions, turned into one of `dim` with some noise.
+def make_corpus(rows: int, dim: int, *, queries: int = 256, k: int = 100) -> Corpus:
+    """Draw a corpus: points around centres in LATENT dimensions, mapped into `dim` dimensions with some noise.
 
-    Learned embeddings fill few of their dimensions; vectors drawn in all of them are all equally far from each other,
-    and vectors that only sit around centres are found by looking at one list.
+    Learned embeddings fill few of their dimensions. Vectors drawn in all dimensions are equally far from each other.
+    Vectors that only lie around centres are all found in one list.
 
     Args:
-        rows: vectors.
-        dim: their length.
-        queries: queries.
-        k: places of the exact answer.
-        seed: the same seed draws the same corpus.
+        rows: Number of vectors.
+        dim: Their length.
+        queries: Number of queries.
+        k: Length of the exact answers.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(_SEED)
     centres = rng.standard_normal((max(1, rows // ROWS_A_CENTRE), LATENT), dtype=np.float32)
     turned = rng.standard_normal((LATENT, dim), dtype=np.float32) / np.float32(np.sqrt(LATENT))
     vectors = np.empty((rows, dim), np.float32)
@@ -54,7 +54,7 @@ def make_corpus(rows: int, dim: int, *, queries: int = 256, k: int = 100, seed: 
 
 
 def recall(scores: np.ndarray, best: np.ndarray) -> float:
-    """Share of the exact answer that was found, judged by true score, so that ties count."""
+    """Return the share of the exact answers that was found, judged by true scores so that ties count."""
     return round(float(np.mean(scores[:, : best.shape[1]] >= best[:, -1:] - 1e-5)), 4)
 
 

@@ -1,4 +1,4 @@
-"""What `make bench-index` measured, as a section of docs/benchmarks.md with a plot."""
+"""The results of `make bench-index` as a section of docs/benchmarks.md with a plot."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from shopwindow_loadtests.benchmarks_document import markdown_table, new_figure, replace_section, save_figure
 
 BEGIN, END = "<!-- bench-index: begin -->", "<!-- bench-index: end -->"
 
@@ -16,31 +15,26 @@ def write_section(document: Path, measured: Sequence[dict[str, Any]], verdicts: 
     """Put the figures between the markers of a document, and a plot into `benchmarks/` beside it.
 
     Args:
-        document: has the markers, each on a line of its own.
-        measured: fields of `shopwindow_loadtests.index_bench.__main__.Figures`, smallest size first.
-        verdicts: a line each.
-        machine: what it was measured on.
+        document: Markdown file with the markers, each on its own line.
+        measured: Fields of `shopwindow_loadtests.index_bench.__main__.Figures`, smallest size first.
+        verdicts: One line each.
+        machine: The machine that measured.
 
     Raises:
-        ValueError: the document lacks the markers, or has them in the wrong order.
+        ValueError: The document lacks the markers, or has them in the wrong order.
     """
-    text = document.read_text()
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{document}: needs the lines {BEGIN} and {END}, in this order")
     deep = [one for one in measured if len(one["p50_ms"]) > 1]
     plot = document.parent / "benchmarks" / "index_latency.png"
     if deep:
         _plot(deep, plot)
     parts = [
-        f"{machine}. One search at a time on one core, k = 100 unless said.",
+        f"{machine}. One search at a time on one core, k = 100 unless the table says otherwise.",
         "\n".join(f"- {verdict}" for verdict in verdicts),
         _sizes(measured),
         *([f"Latency against k, {deep[0]['rows']:,} vectors:", _depths(deep)] if deep else []),
         *([f"![Latency against k]({plot.relative_to(document.parent).as_posix()})"] if deep else []),
     ]
-    document.write_text(f"{before}{BEGIN}\n" + "\n\n".join(parts) + f"\n{END}{after}")
+    replace_section(document, BEGIN, END, "\n\n".join(parts))
 
 
 def _sizes(measured: Sequence[dict[str, Any]]) -> str:
@@ -62,30 +56,23 @@ def _sizes(measured: Sequence[dict[str, Any]]) -> str:
         ]
         for one in measured
     ]
-    return _table(heads, rows)
+    return markdown_table(heads, rows)
 
 
 def _depths(deep: Sequence[dict[str, Any]]) -> str:
     depths = list(deep[0]["p50_ms"])
     rows = [[one["kind"], *(f"{one['p50_ms'][k]} / {one['p99_ms'][k]}" for k in depths)] for one in deep]
-    return _table(["p50 / p99 ms", *(f"k = {int(k):,}" for k in depths)], rows)
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+    return markdown_table(["p50 / p99 ms", *(f"k = {int(k):,}" for k in depths)], rows)
 
 
 def _plot(deep: Sequence[dict[str, Any]], file: Path) -> None:
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(7, 4.5)
     axes = figure.add_subplot()
     for one in deep:
         depths = [int(k) for k in one["p50_ms"]]
         (line,) = axes.plot(depths, list(one["p50_ms"].values()), marker="o", label=f"{one['kind']}, p50")
         axes.plot(depths, list(one["p99_ms"].values()), linestyle=":", color=line.get_color(), label="p99")
-    axes.set(xscale="log", yscale="log", xlabel="k", ylabel="milliseconds a search, one core")
+    axes.set(xscale="log", yscale="log", xlabel="k", ylabel="milliseconds per search, one core")
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file, dpi=110)
+    save_figure(figure, file)

@@ -1,1 +1,1 @@
-"""Samples to figures, limits, comparison, report."""
+"""From samples to figures, verdict, comparison and report."""

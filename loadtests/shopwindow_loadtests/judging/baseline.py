@@ -1,4 +1,4 @@
-"""How a load test compares with an earlier one, and which differences are more than noise."""
+"""Compares a load test with an earlier one and tells real differences from noise."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from shopwindow_loadtests.judging.samples import Samples
 from shopwindow_loadtests.judging.summary import select, summarise
 
 _DRAWS = 200
-_BLOCK_S = 1.0  # neighbouring requests share their luck: seconds are drawn anew, not single requests
+_SEED = 0
+_BLOCK_S = 1.0  # neighbouring requests depend on each other, so whole seconds are drawn anew, not single requests
 _LEAST_BLOCKS = 5
 
-_SHARES = ("recall", "error_share")  # compared by their difference, and free of the machine's noise
+_SHARES = ("recall", "error_share")  # compared by their difference; the machine adds no noise to them
 
 METRICS: dict[str, Callable[[Samples, float], float]] = {
     "p50_ms": lambda samples, span_s: _quantile(samples, 0.5),
@@ -34,11 +35,12 @@ class Difference:
     Attributes:
         name: The requests.
         metric: One of METRICS.
-        before: In the baseline.
-        now: In this test.
-        low: The 95 % interval of `change`, from drawing the seconds of both tests anew; with `high`.
-        outside_noise: Whether the interval excludes no change, and a ratio is further from 1 than the stated noise.
-            None when one of the tests is too short to tell.
+        before: Its value in the baseline.
+        now: Its value in this test.
+        low: Lower end of the 95 % interval of `change`, found by drawing the seconds of both tests anew; `high` is the
+            upper.
+        outside_noise: Whether the interval excludes "no change" and a ratio is further from 1 than the stated noise.
+            None if one of the tests is too short to tell.
     """
 
     name: str
@@ -51,12 +53,12 @@ class Difference:
 
     @property
     def change(self) -> float:
-        """Now over before; for recall and the share of errors, which may be 0, now less before."""
+        """The value now divided by the one before. For recall and the error share, which may be 0: the difference."""
         return float(_change(self.metric, self.now, self.before))
 
     @property
     def said(self) -> tuple[str, str, str]:
-        """The change, its interval, and whether it is noise, in words."""
+        """The change, its interval and whether it is noise, in words."""
         change, low, high = (
             f"{value:+.4f}" if self.metric in _SHARES else f"x {value:.3f}"
             for value in (self.change, self.low, self.high)
@@ -69,21 +71,20 @@ class Difference:
         return f"{self.name} {self.metric}: {self.now:.4g} against {self.before:.4g}, {change} ({interval}), {noise}"
 
 
-def compare(now: Samples, before: Samples, *, noise: float, seed: int = 0) -> list[Difference]:
+def compare(now: Samples, before: Samples, *, noise: float) -> list[Difference]:
     """Compare two tests, request name by request name.
 
     Args:
         now: This test.
         before: The baseline.
-        noise: Smallest difference of timings and throughput, as a share, that may count: what two tests of the same
-            thing differ by. Recall and errors have no such allowance.
-        seed: Of the draws.
+        noise: Smallest relative change of timings and throughput that counts. Two tests of the same server differ by
+            about this much. Recall and errors have no such allowance.
 
     Returns:
-        The figures that both tests have; those that are compared by their ratio only where both are above 0.
+        The metrics that both tests have. A metric that is compared by its ratio needs to be above 0 in both.
     """
     names = [name for name in summarise(now) if name in summarise(before)]
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(_SEED)
     differences = []
     for name in names:
         drawn_now, short_now = _draws(select(now, name), now, random)
@@ -94,7 +95,7 @@ def compare(now: Samples, before: Samples, *, noise: float, seed: int = 0) -> li
             if np.isnan(value - reference) or (metric not in _SHARES and not min(value, reference) > 0):
                 continue
             changes = _change(metric, np.array(drawn_now[metric]), np.array(drawn_before[metric]))
-            low, high = np.nanquantile(changes, [0.025, 0.975]).round(9)  # sums of the same in another order
+            low, high = np.nanquantile(changes, [0.025, 0.975]).round(9)  # a sum in another order differs
             if metric in _SHARES:
                 sure = not low <= 0 <= high
             else:
@@ -118,10 +119,10 @@ def _change(metric: str, now: Any, before: Any) -> Any:
 
 
 def _draws(samples: Samples, whole: Samples, random: np.random.Generator) -> tuple[dict[str, list[float]], bool]:
-    """The metrics of tests put together from randomly drawn seconds of one, and whether it has too few seconds."""
+    """Draw the seconds of a test anew, many times, and measure each draw. Return also if it has too few seconds."""
     block = np.floor((samples.start_s - whole.start_s.min()) / _BLOCK_S).astype(int)
     count = max(1, round(float(whole.at_s.max()) / _BLOCK_S))
-    block = np.minimum(block, count - 1)  # a last second that was cut short belongs to the one before
+    block = np.minimum(block, count - 1)  # a cut-off last second joins the one before
     rows = [np.flatnonzero(block == number) for number in range(count)]
     drawn: dict[str, list[float]] = {metric: [] for metric in METRICS}
     for _ in range(_DRAWS):

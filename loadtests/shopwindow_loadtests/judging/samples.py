@@ -1,4 +1,4 @@
-"""Raw samples: one a request, never rounded, kept in a parquet file."""
+"""Raw samples: one for each request, never rounded, kept in a parquet file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 NOT_SENT = "NotSent"
-HARNESS = "Harness: "  # begins the error of a request that failed because of the load test itself
+HARNESS = "Harness: "  # the error of a request begins so if the load test itself failed
 
 SCHEMA = pa.schema(
     [
@@ -27,21 +27,21 @@ SCHEMA = pa.schema(
     ]
 )
 _GENERATOR_CPU = b"generator_cpu"
-_ROWS = 2000  # kept in memory before they are written: few, as writing holds up the process that sends
+_ROWS = 2000  # held in memory before they are written; few, because writing delays the sending process
 
 
 class Sample(NamedTuple):
     """One request.
 
     Attributes:
-        start_s: When it was due (open loop) or sent (closed loop), seconds since the epoch.
-        late_ms: How much later than that the harness sent it.
+        start_s: When it was due (open loop) or sent (closed loop), in seconds since the epoch.
+        late_ms: How much later than that the load test sent it.
         latency_ms: From `start_s` to the answer or the error.
         name: Kind and batch size.
-        queries: How many queries it held.
-        error: What it failed of; empty when it was answered.
+        queries: Number of queries in it.
+        error: Why it failed; empty if it was answered.
         recall: recall@k of its queries with known answers; NaN without any.
-        worker: Which process sent it.
+        worker: Number of the process that sent it.
     """
 
     start_s: float
@@ -56,7 +56,7 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Samples:
-    """Many samples as arrays of the same length, in the order of their starts; see `Sample`."""
+    """Many samples, as arrays of the same length in the order of their starts; see `Sample`."""
 
     start_s: np.ndarray
     late_ms: np.ndarray
@@ -72,34 +72,34 @@ class Samples:
 
     @property
     def answered(self) -> np.ndarray:
-        """(n,) bool."""
+        """(n,) bool: which requests were answered."""
         return np.asarray(self.error == "")
 
     @property
     def at_s(self) -> np.ndarray:
-        """(n,) float64, seconds since the first start."""
+        """(n,) float64: seconds since the first start."""
         return self.start_s - self.start_s.min() if len(self) else self.start_s
 
     @property
     def span_s(self) -> float:
-        """From the first start to the last end."""
+        """Seconds from the first start to the last end."""
         return float((self.start_s + self.latency_ms / 1000).max() - self.start_s.min()) if len(self) else 0.0
 
     def where(self, mask: np.ndarray) -> Samples:
-        """The samples that a mask or an index array picks."""
+        """Return the samples that a mask or an index array picks."""
         return Samples(**{field.name: getattr(self, field.name)[mask] for field in fields(self)})
 
     @classmethod
     def of(cls, samples: Sequence[Sample]) -> Samples:
-        """From single ones."""
+        """Return single samples as arrays."""
         return cls._from(_table(samples))
 
     @classmethod
     def read(cls, path: Path) -> Samples:
-        """Read a file that `SampleWriter` wrote, or the one in a load test's folder.
+        """Read a file that `SampleWriter` wrote, or the one in the folder of a load test.
 
         Raises:
-            ValueError: It isn't one.
+            ValueError: The file is missing or is no such file.
         """
         file = path / "samples.parquet" if path.is_dir() else path
         try:
@@ -117,7 +117,7 @@ class Samples:
 
 
 class SampleWriter:
-    """Writes samples as they come; the file is whole once it is closed.
+    """Writes samples as they come. The file is complete only after `close`.
 
     Args:
         path: The parquet file.
@@ -134,10 +134,10 @@ class SampleWriter:
             self._flush()
 
     def close(self, *, generator_cpu: float) -> None:
-        """Write what is left, and the end of the file.
+        """Write the samples that are left and finish the file.
 
         Args:
-            generator_cpu: Share of a core that the busiest of the processes that sent used, at its busiest.
+            generator_cpu: Share of a core that the busiest sending process used at its busiest.
         """
         self._flush()
         self._writer.add_key_value_metadata({_GENERATOR_CPU: repr(generator_cpu)})
@@ -150,7 +150,7 @@ class SampleWriter:
 
 
 def read_generator_cpu(path: Path) -> float:
-    """What `SampleWriter.close` was told."""
+    """Return the `generator_cpu` given to `SampleWriter.close`."""
     return float(pq.read_metadata(path).metadata[_GENERATOR_CPU])
 
 

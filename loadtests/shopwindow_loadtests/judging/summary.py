@@ -1,4 +1,4 @@
-"""A load test in numbers, worked out from its raw samples."""
+"""The figures of a load test, computed from its raw samples."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ ALL = "all"
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """What is known of some requests. Percentiles are of answered ones; None without any, as for recall.
+    """The figures of some requests. Percentiles and recall are of answered requests, and None without any.
 
     Attributes:
         requests: How many were due.
-        errors: How many of them were not answered, those that could not be sent among them.
-        p50_ms: The median; the others likewise.
-        recall: Mean recall@k of those whose answers are known.
-        recall_samples: How many these are.
-        requests_per_s: Answered, over the time from the first start to the last end of the whole test.
-        queries_per_s: The queries in them.
+        errors: How many of them were not answered, including those that could not be sent.
+        p50_ms: Median latency; the other percentiles likewise.
+        recall: Mean recall@k of the requests with known answers.
+        recall_samples: Number of these requests.
+        requests_per_s: Answered requests, divided by the time from the first start to the last end of the whole test.
+        queries_per_s: The same for the queries in them.
     """
 
     requests: int
@@ -41,28 +41,28 @@ class Figures:
 
     @property
     def answered(self) -> int:
-        """How many were answered."""
+        """Number of answered requests."""
         return self.requests - self.errors
 
     @property
     def error_share(self) -> float:
-        """The share of failed requests; 0 when there are none at all."""
+        """The share of failed requests; 0 if there are no requests."""
         return self.errors / self.requests if self.requests else 0.0
 
 
 def percentiles(values: np.ndarray, shares: Sequence[float]) -> list[float | None]:
-    """Values that were measured (nearest rank), never ones between two; None without any values."""
+    """Return percentiles by nearest rank: each is a measured value, never one in between. None without any values."""
     if not len(values):
         return [None] * len(shares)
     return [float(value) for value in np.quantile(values, shares, method="inverted_cdf")]
 
 
 def figures(samples: Samples, *, span_s: float) -> Figures:
-    """Work out the figures of some requests.
+    """Compute the figures of some requests.
 
     Args:
         samples: The requests.
-        span_s: The length of the test that they are from.
+        span_s: Length of their test in seconds.
     """
     answered = samples.where(samples.answered)
     p50, p95, p99, p999, largest = percentiles(answered.latency_ms, [0.5, 0.95, 0.99, 0.999, 1.0])
@@ -83,19 +83,19 @@ def figures(samples: Samples, *, span_s: float) -> Figures:
 
 
 def select(samples: Samples, name: str) -> Samples:
-    """The samples of `all`, of a request name such as "text batch=8", or of a kind in all batch sizes: "text"."""
+    """Return the samples of `all`, of a request name ("text batch=8"), or of a kind in all batch sizes ("text")."""
     if name == ALL:
         return samples
     return samples.where(np.array([full == name or group_of(full) == name for full in samples.name], dtype=bool))
 
 
 def group_of(name: str) -> str:
-    """A request name without its batch size."""
+    """Return a request name without its batch size."""
     return name.rpartition(" batch=")[0]
 
 
 def summarise(samples: Samples) -> dict[str, Figures]:
-    """The figures of `all` and of each request name."""
+    """Return the figures of `all` and of each request name."""
     span_s = samples.span_s
     names = [ALL, *sorted(set(samples.name.tolist()))]
     return {name: figures(select(samples, name), span_s=span_s) for name in names}
@@ -105,7 +105,7 @@ HEADER = ("requests", "errors", "p50 ms", "p95 ms", "p99 ms", "p99.9 ms", "max m
 
 
 def cells(figures: Figures) -> list[str]:
-    """One row of a table under `HEADER`."""
+    """Return one row of a table under `HEADER`."""
     times = (figures.p50_ms, figures.p95_ms, figures.p99_ms, figures.p999_ms, figures.max_ms)
     return [
         str(figures.requests),
@@ -118,12 +118,12 @@ def cells(figures: Figures) -> list[str]:
 
 
 def as_text(summary: dict[str, Figures]) -> str:
-    """A table to print."""
+    """Return a table to print."""
     return text_table(["", *HEADER], [[name, *cells(figures)] for name, figures in summary.items()])
 
 
 def text_table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Columns of equal width, the first one to the left."""
+    """Return a table with aligned columns: the first to the left, the others to the right."""
     lines = [list(map(str, row)) for row in (heads, *rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
     return "\n".join(

@@ -1,1 +1,1 @@
-"""The same work served by others, for `make bench`: same towers, same index, same tokeniser, same cores."""
+"""`make bench`: other servers that do the same work with the same towers, index, tokeniser and cores."""

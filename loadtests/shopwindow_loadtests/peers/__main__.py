@@ -1,7 +1,7 @@
-"""`make bench`: Shopwindow against peers that do the same work, and the targets of serving.
+"""`make bench`: compares Shopwindow with peers that do the same work, and checks the targets of serving.
 
-Servers run side by side and are measured in turn, in rounds; what was measured is kept after each. Exit codes: 0 all
-targets hold, 1 one is missed or could not be measured, 4 the harness failed.
+The servers run side by side and are measured in turn, in rounds. The results are saved after each round. Exit codes: 0
+all targets hold, 1 a target is missed or could not be measured, 4 the harness failed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 
-from shopwindow.base.cores import usable_cores
+from shopwindow.base.machine import usable_cores
 from shopwindow.base.progress_bar import progress_bar
 from shopwindow.retrieval import InProcessPipeline
 from shopwindow.server import ServingError
@@ -24,33 +24,33 @@ from shopwindow.server.processes import stubs
 from shopwindow_loadtests.bisect.in_process import in_process
 from shopwindow_loadtests.bisect.report import COMPETES
 from shopwindow_loadtests.bisect.run import BATCHES, LIMIT
-from shopwindow_loadtests.bisect.servers import CACHES, Served, served
+from shopwindow_loadtests.bisect.servers import CACHES, MeasuredServer, served
 from shopwindow_loadtests.generator.driving import GENERATORS, Target, check_answers, drive
 from shopwindow_loadtests.generator.overload import THROTTLE_RATIO
 from shopwindow_loadtests.generator.reading import LOADS, Load, Reading
+from shopwindow_loadtests.judging.conditions import cpu_name
 from shopwindow_loadtests.judging.slo import ExitCode
 from shopwindow_loadtests.judging.summary import text_table
 from shopwindow_loadtests.peers.goals import CACHED, EMBEDDINGS, OURS, goals
 from shopwindow_loadtests.peers.open_loop import measure_open_loop
-from shopwindow_loadtests.peers.report import GOAL_HEADS, HEADS, around_section, rows, write_section
+from shopwindow_loadtests.peers.report import GOAL_HEADS, HEADS, check_document, rows, write_section
 from shopwindow_loadtests.peers.rounds import Found, Key, measure_rounds
 from shopwindow_loadtests.peers.running import PEERS, running
 from shopwindow_loadtests.peers.settings import WORKERS
-from shopwindow_loadtests.scenario.queries import read_queries
-from shopwindow_loadtests.scenario.zipf import widen
-from shopwindow_loadtests.sending.launching import HarnessFailure
+from shopwindow_loadtests.scenario.errors import HarnessFailure
+from shopwindow_loadtests.scenario.queries import read_queries, widen
 
 ZIPF = Load(clients=32, batch=1, zipf=1.0)
 DOCUMENT = Path("docs/benchmarks.md")
-ROUNDS = 5  # that the targets are for
-_COMPARED = 32  # queries whose answers must be the same before anything is measured
+ROUNDS = 5  # the targets are for at least this many
+_COMPARED = 32  # queries to which every server must give the same answers before anything is measured
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, and write the document."""
     options = _options(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C does, it stops all servers
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop all servers, like Ctrl-C
     found, notes = Found(options.out / "results.json"), list[str]()
     failed = False
     try:
@@ -66,22 +66,26 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--repository", type=Path, default=Path("build/model_repository"), help="(%(default)s)")
     parser.add_argument("--index", type=Path, default=Path("build/index"), help="(%(default)s)")
     parser.add_argument("--queries", type=Path, default=Path("build/demo/shop/queries.parquet"), help="(%(default)s)")
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help="(%(default)s)")
-    parser.add_argument("--seconds", type=float, default=5.0, help="of a measurement (%(default)g)")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="how often to measure everything (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=5.0, help="length of a measurement (%(default)g)")
     parser.add_argument(
-        "--open-seconds", type=float, default=10.0, help="of an open loop; 0 leaves it out (%(default)g)"
+        "--open-seconds", type=float, default=10.0, help="length of an open loop; 0 leaves it out (%(default)g)"
     )
     parser.add_argument(
-        "--warm-up", type=float, default=60.0, help="seconds of Zipf before that is measured (%(default)g)"
+        "--warm-up", type=float, default=60.0, help="seconds of the Zipf mix before it is measured (%(default)g)"
     )
-    parser.add_argument("--zipf-queries", type=int, default=100_000, help="distinct ones (%(default)s)")
+    parser.add_argument(
+        "--zipf-queries", type=int, default=100_000, help="distinct queries in the Zipf mix (%(default)s)"
+    )
     names = [peer.name for peer in PEERS]
-    parser.add_argument("--peers", nargs="*", choices=names, default=names, help="(all)")
-    parser.add_argument("--out", type=Path, default=Path("build/bench-peers"), help="raw figures, logs (%(default)s)")
+    parser.add_argument("--peers", nargs="*", choices=names, default=names, help="peers to measure (all)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("build/bench-peers"), help="folder for raw figures and logs (%(default)s)"
+    )
     parser.add_argument(
         "--document",
         type=Path,
-        help=f"gets the figures (default: {DOCUMENT}, given at least {ROUNDS} rounds and the open loop; else none)",
+        help=f"gets the figures (default: {DOCUMENT} with at least {ROUNDS} rounds and the open loop, else none)",
     )
     options = parser.parse_args(arguments)
     for name, least in (("rounds", 1), ("seconds", 0.2), ("open_seconds", 0), ("warm_up", 0), ("zipf_queries", 1)):
@@ -91,14 +95,14 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         options.document = DOCUMENT
     if options.document is not None:
         try:
-            around_section(options.document)  # now, not after twenty minutes
+            check_document(options.document)  # now and not after twenty minutes
         except ValueError as error:
             parser.error(f"--document {error}")
     return options
 
 
 def _bench(options: argparse.Namespace, found: Found, notes: list[str]) -> None:
-    """Measure into `found`, and say into `notes` under what conditions."""
+    """Measure everything. Put the results into `found` and the conditions into `notes`."""
     queries = read_queries(options.queries)
     wide = options.out / "zipf_queries.txt"
     popular = widen(queries, options.zipf_queries)
@@ -147,7 +151,7 @@ def _peers(
     stops: dict[str, ExitStack],
     found: Found,
 ) -> list[Target]:
-    """Start those that can be started and do the same work, and say of the others why not."""
+    """Start the peers that can start and that do the same work. Record why the others are left out."""
     targets = []
     for peer in PEERS:
         if peer.name not in options.peers:
@@ -167,31 +171,32 @@ def _peers(
     return targets
 
 
-def _notes(options: argparse.Namespace, pipeline: InProcessPipeline, ours: Served, popular: int) -> list[str]:
+def _notes(options: argparse.Namespace, pipeline: InProcessPipeline, ours: MeasuredServer, popular: int) -> list[str]:
     instances = sum(stub.model == "retrieve" for stub in stubs(ours.target.pid))
     threads = math.ceil(usable_cores() / instances)
     manifest = pipeline.index.manifest
     return [
-        f"{_machine()}; {pipeline.bundle.precision} towers, {manifest.count:,} products x {manifest.dim}, "
-        f"{pipeline.index.engine_description}; a measurement takes {options.seconds:g} s.",
+        f"{cpu_name()}, {usable_cores()} cores; {pipeline.bundle.precision} towers, "
+        f"{manifest.count:,} products x {manifest.dim}, {pipeline.index.engine_description}; a measurement "
+        f"takes {options.seconds:g} s.",
         f"Shopwindow computes in {instances} x {threads} (processes x threads), each peer and the in-process limit in "
         f"{WORKERS} x 1.",
-        f"A load is clients x queries in a request, closed loop: each client, a connection of one of {GENERATORS} "
-        "processes, sends again when it has its answer, and p50 and p99 are what it waits. Throughput is of what was "
-        "answered; throughput and CPU in the last columns are Shopwindow's over that server's. CPU is the server's, "
-        "with all its processes, a query.",
-        "Peers embed the queries of a batch together, padded to the longest; Shopwindow, and the peer whose name ends "
-        "in slices, which takes that over from it, in slices of about one length.",
-        f"The Zipf mix draws from {popular:,} queries; Shopwindow keeps query embeddings there, once without and once "
-        f"with what was found for them, after {options.warm_up:g} s of the same mix; everywhere else it keeps nothing. "
-        "Peers keep nothing.",
-        f"Callers with a Throttle are as a client of {THROTTLE_RATIO:g} times what is accepted, without its retries.",
+        "A load is clients x queries in a request, in a closed loop: each client has a connection in one of "
+        f"{GENERATORS} processes and sends its next request when it has the answer to the last one. p50 and p99 are "
+        "the times that it waits. Throughput counts answered queries. Throughput and CPU in the last columns are "
+        "Shopwindow's divided by that server's. CPU is the CPU time per query of the server with all its processes.",
+        "Peers embed the queries of a batch together, padded to the longest. Shopwindow embeds them in slices of about "
+        "one length, and so does the peer whose name ends in slices.",
+        f"The Zipf mix draws from {popular:,} queries. There Shopwindow caches query embeddings, once without and once "
+        f"with the results, after {options.warm_up:g} s of the same mix. In all other loads it caches nothing. Peers "
+        "never cache.",
+        f"Callers with a Throttle behave like a client with ratio {THROTTLE_RATIO:g}, without its retries.",
         COMPETES,
     ]
 
 
 def _report(options: argparse.Namespace, found: Found, notes: list[str], *, failed: bool) -> int:
-    """Print what was measured, put it into the document where it is all there, and return the exit code."""
+    """Print the results, put them into the document if they are complete, and return the exit code."""
     judged = goals(found.whole, ZIPF.name, found.open_loops)
     notes = [*notes, f"Medians of {found.rounds} rounds; the targets are for at least {ROUNDS}."]
     if found.whole:
@@ -205,11 +210,6 @@ def _report(options: argparse.Namespace, found: Found, notes: list[str], *, fail
         write_section(options.document, found.whole, judged, notes=notes, left_out=found.left_out)
         print(f"wrote {options.document}")
     return 0 if all(goal.passed for goal in judged) else 1
-
-
-def _machine() -> str:
-    model = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), "")
-    return f"{model.partition(':')[2].strip() or 'CPU'}, {usable_cores()} cores"
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Towers, repository, index and queries of the size at which serving is measured.
+"""Makes towers, repository, index and queries of the size at which serving is measured.
 
     python -m shopwindow_loadtests.peers.bench_material
 
 
-A query tower of 6 layers x 384 over 200,000 x 128 vectors. The weights are drawn: they take as long as trained ones,
-and what they find is compared with what the same towers find in process, not judged.
+The query tower has 6 layers x 384, the index 200,000 x 128 vectors. The weights are random, and take as long as trained
+ones. Nobody judges the products that they find: they are only compared with those of the same towers in process.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 import torch
 
 from shopwindow.base.default_places import SHOP, TOWER_CONFIGS
-from shopwindow.indexing.build.run import build_index, built_already
+from shopwindow.indexing.full_build.run import build_index, built_already
 from shopwindow.retrieval.embedding.bundle import FILE as BUNDLE
 from shopwindow.retrieval.embedding.text import TextEncoder
 from shopwindow.towers.architecture.both_towers import Towers
@@ -35,18 +35,17 @@ from shopwindow_loadtests.scenario.queries import read_queries
 _RECIPE = "ivf"
 _QUERIES = 2000
 _SAMPLE = 2000
-_QUERY_WORDS = (3, 6)  # at least, and fewer than; with the tokens at both ends some six tokens
+_QUERY_WORDS = (3, 6)  # at least, and fewer than; with the tokens at both ends about six tokens
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Make what is missing; what is whole is kept."""
+    """Make the parts that are missing and keep those that are complete."""
     parser = argparse.ArgumentParser(prog="python -m shopwindow_loadtests.peers.bench_material", description=__doc__)
     parser.add_argument(
         "--titles",
         type=Path,
         default=SHOP / "products.parquet",
-        help="catalogue whose titles are taken, and whose queries, where there is a queries.parquet beside it "
-        "(%(default)s)",
+        help="catalogue with the titles to use; a queries.parquet beside it gives the queries (%(default)s)",
     )
     parser.add_argument("--config", type=Path, default=TOWER_CONFIGS / "bench.json", help="(%(default)s)")
     parser.add_argument("--products", type=int, default=200_000, help="(%(default)s)")
@@ -58,14 +57,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     asked |= {f"{name} SHA-256": _digest(getattr(options, name)) for name in ("titles", "config")}
     note = options.out / "stand.json"
     if note.exists() and (before := json.loads(note.read_text())) != asked:
-        parser.error(f"--out {options.out} holds a stand of {before}; remove it, or give another folder")
+        parser.error(f"--out {options.out} holds material made from {before}; remove it, or give another folder")
     note.write_text(json.dumps(asked) + "\n")
 
     catalogue, repository = options.out / "products.parquet", options.out / "model_repository"
     if not catalogue.exists():
         write_catalogue(options.titles, catalogue, options.products)
     write_queries(options.titles, options.out / "queries.txt")
-    if not (repository / BUNDLE).exists():  # it comes into its place as a whole
+    if not (repository / BUNDLE).exists():  # it appears only when it is complete
         write_checkpoint(options.config, catalogue, options.out / "checkpoint")
         export_repository(options.out / "checkpoint", repository, catalogue, precision=options.precision)
     index = options.out / "index"
@@ -81,10 +80,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def write_catalogue(titles: Path, out: Path, products: int) -> None:
-    """Products without photos: the titles of a catalogue, then the same with another word in one place.
+    """Write products without photos: the titles of a catalogue, then the same titles with one word replaced.
 
-    A catalogue grows by more products of the kinds that it has; titles of words drawn freely would be of no kind, and
-    an index, which puts like to like, would have to look at most of them.
+    A catalogue grows by more products of the kinds that it has. Titles of freely drawn words would be of no kind. An
+    index groups similar products, and would have to look at most of these.
     """
     known = _titles(titles)
     words = sorted({word for title in known for word in title.split()})
@@ -105,14 +104,14 @@ def write_catalogue(titles: Path, out: Path, products: int) -> None:
 
 
 def write_queries(titles: Path, out: Path) -> None:
-    """A query a line: those beside a catalogue, or else some words of a title each, in their order."""
+    """Write one query per line: those beside a catalogue, or else some words of a title each, in their order."""
     known = titles.with_name("queries.parquet")
     queries = read_queries(known) if known.exists() else _drawn_queries(_titles(titles))
     out.write_text("\n".join(queries) + "\n")
 
 
 def write_checkpoint(config: Path, catalogue: Path, out: Path) -> None:
-    """Towers of a configuration, their weights drawn, with a tokeniser for a catalogue's words."""
+    """Write towers of a configuration with random weights, and a tokeniser for the words of a catalogue."""
     settings = read_json(config)
     titles = pq.read_table(catalogue).column("title").to_pylist()
     tokenizer = train_tokenizer(titles, settings["vocab_size"])
@@ -130,9 +129,9 @@ def write_checkpoint(config: Path, catalogue: Path, out: Path) -> None:
 
 @torch.no_grad()
 def _spread(head: torch.nn.Linear, embed: Callable[[], object]) -> None:
-    """Turn a tower's last layer so that what it makes of a sample fills directions as learned embeddings do.
+    """Change a tower's last layer so that the embeddings of a sample spread over directions as learned ones do.
 
-    Drawn weights give all texts nearly the same embedding, among which no index finds its way. See `index_corpus`.
+    Random weights give all texts nearly the same embedding, and no index works well on those. See `index_bench.corpus`.
     """
     made: list[torch.Tensor] = []
     hook = head.register_forward_hook(lambda _, given, output: made.append(output))

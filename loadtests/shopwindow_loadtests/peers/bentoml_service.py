@@ -1,6 +1,6 @@
-"""BentoML with its adaptive batching: a worker a core.
+"""BentoML with its adaptive batching and a worker for each core.
 
-bentoml serve loadtests.peers.bentoml_service:Retrieve
+bentoml serve shopwindow_loadtests.peers.bentoml_service:Retrieve
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ class Retrieve:
 
     @bentoml.api(batchable=True, max_batch_size=LARGEST_BATCH, max_latency_ms=1000)  # type: ignore[untyped-decorator]
     def retrieve(self, queries: list[str]) -> list[str]:
-        """Ids and scores, one JSON text a query: BentoML's own encoding of arrays is slower than orjson's."""
+        """Return ids and scores, one JSON text for each query: BentoML encodes arrays more slowly than orjson."""
         result = self._pipeline.retrieve(queries, top_k=TOP_K)
         return [as_json(result, slice(row, row + 1)).decode() for row in range(len(queries))]
 
     @bentoml.api  # type: ignore[untyped-decorator]
     def ready(self) -> bool:
-        """Answers once the pipeline is loaded."""
+        """Answer once the pipeline is loaded."""
         return True

@@ -1,7 +1,8 @@
-"""FastAPI with a batcher tuned by hand: a worker a core; each computes what waits in one go, in a thread, while its
-event loop takes the next requests.
+"""FastAPI with a hand-tuned batcher and a worker for each core.
 
-    uvicorn loadtests.peers.fastapi_batcher:app --workers 2
+    uvicorn shopwindow_loadtests.peers.fastapi_batcher:app --workers 2
+
+A worker computes all waiting requests together, in a thread, while its event loop takes the next ones.
 """
 
 from __future__ import annotations
@@ -22,21 +23,23 @@ Waiting = tuple[Sequence[str], "asyncio.Future[bytes]"]
 
 
 class Batcher:
-    """Puts together what came in while the last batch was computed. No delay: on a CPU, waiting costs more than it
-    saves."""
+    """Batches the requests that came in while the last batch was computed.
+
+    It adds no delay: on a CPU, waiting costs more than it saves.
+    """
 
     def __init__(self) -> None:
         self._waiting: asyncio.Queue[Waiting] = asyncio.Queue()
         self._thread = ThreadPoolExecutor(1)
 
     async def answer(self, queries: Sequence[str]) -> bytes:
-        """The reply to one request."""
+        """Return the reply to one request."""
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._waiting.put_nowait((queries, future))
         return await future
 
     async def run(self) -> None:
-        """Compute batches for ever."""
+        """Compute batches forever."""
         loop = asyncio.get_running_loop()
         while True:
             batch = [await self._waiting.get()]
@@ -46,7 +49,7 @@ class Batcher:
                 rows += len(batch[-1][0])
             try:
                 replies = await loop.run_in_executor(self._thread, _compute, [queries for queries, _ in batch])
-            except Exception as error:  # the callers hear of it, and the batcher goes on
+            except Exception as error:  # the callers get it, and the batcher goes on
                 for _, future in batch:
                     if not future.done():  # its caller may have gone
                         future.set_exception(error)
@@ -80,11 +83,11 @@ app = FastAPI(lifespan=_lifespan)
 
 @app.post("/retrieve")
 async def retrieve(request: Request) -> Response:
-    """Ids and scores."""
+    """Return ids and scores."""
     return Response(await batcher.answer(queries_of(await request.body())), media_type="application/json")
 
 
 @app.get("/ready")
 async def ready() -> bool:
-    """Answers once the pipeline is loaded."""
+    """Answer once the pipeline is loaded."""
     return True

@@ -1,6 +1,6 @@
-"""Plain FastAPI: a worker a core, each request computed by itself as it comes.
+"""Plain FastAPI with a worker for each core. Each request is computed by itself as it comes.
 
-uvicorn loadtests.peers.fastapi_plain:app --workers 2
+uvicorn shopwindow_loadtests.peers.fastapi_plain:app --workers 2
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ app = FastAPI()
 
 @app.post("/retrieve")
 async def retrieve(request: Request) -> Response:
-    """Ids and scores; on the event loop, as a thread would only add its own cost to work that holds the core."""
+    """Return ids and scores. Runs on the event loop: the work fills the core, and a thread would only add cost."""
     result = pipeline.retrieve(queries_of(await request.body()), top_k=TOP_K)
     return Response(as_json(result), media_type="application/json")
 
 
 @app.get("/ready")
 async def ready() -> bool:
-    """Answers once the pipeline is loaded."""
+    """Answer once the pipeline is loaded."""
     return True

@@ -1,4 +1,4 @@
-"""The targets of serving, each as a ratio with its limit. Arithmetic only: no clock, no server."""
+"""The targets of serving, each a ratio with its limit. Arithmetic only: no clock, no server."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from shopwindow_loadtests.generator.reading import Reading, median_ratio
 from shopwindow_loadtests.peers.running import BATCHERS
 
 OURS, EMBEDDINGS = "Shopwindow", "Shopwindow, embeddings kept"
-CACHED = "Shopwindow, results kept too"  # of which peers keep none
+CACHED = "Shopwindow, results kept too"  # peers cache nothing
 REJECTED_MS = 50.0
-_MOST_LATE_MS = 500.0  # an overload that was sent later was none
-_MOST_HALF_LATE_MS = 100.0  # nor does a calm load that was sent later tell of the server; as in a load test
-_MOST_GOOD = 1.25  # nor was one of which more was answered than the server was thought able to
-_LEAST_SENT = 2.7  # times the saturation rate; nor was one that was sent more slowly
-_MOST_ERRORS = 0.001  # share; a server that refuses part of a load is fast with the rest, or has no peak
+_MOST_LATE_MS = 500.0  # sent later than this, an overload does not count as one
+_MOST_HALF_LATE_MS = 100.0  # sent later than this, half the load says nothing about the server; as in a load test
+_MOST_GOOD = 1.25  # if more of an overload than this was answered, the peak was measured too low
+_LEAST_SENT = 2.7  # times the saturation rate; sent more slowly, an overload does not count as one
+_MOST_ERRORS = 0.001  # share; a server that refuses part of a load answers the rest faster, and has no true peak
 _MEMORY = "memory of the server's processes (RssAnon)"
-_SHARED = "by the servers' CPU time it is {:.2f}: the rest is the clients', and time in which a core waited"
+_SHARED = "by the servers' CPU time it is {:.2f}; the clients' CPU time and idle cores make the difference"
 Readings = Mapping[tuple[str, str], Sequence[Reading]]
-"""(server, load) -> a reading a round; (LIMIT, batch as text) for the in-process limit."""
+"""(server, load) -> a reading for each round; the key of the in-process limit is (LIMIT, batch as text)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Goal:
-    """A target and what was measured.
+    """A target and its measurement.
 
     Attributes:
-        name: What is to hold.
-        limit: Of the ratio.
-        at_most: Whether the limit is an upper one.
-        ratio: The median over rounds; None when it was not measured.
-        note: What else there is to say.
+        name: What the target says.
+        limit: Limit on the ratio.
+        at_most: Whether it is an upper limit.
+        ratio: Median over the rounds; None if it was not measured.
+        note: A further remark.
     """
 
     name: str
@@ -46,12 +46,12 @@ class Goal:
 
     @property
     def passed(self) -> bool:
-        """Whether it was measured, and holds."""
+        """Whether it was measured and holds."""
         return self.ratio is not None and (self.ratio <= self.limit if self.at_most else self.ratio >= self.limit)
 
     @property
     def cells(self) -> list[str]:
-        """A row of a table."""
+        """Its row in a table."""
         wanted = f"{'at most' if self.at_most else 'at least'} {self.limit:g}"
         measured = "not measured" if self.ratio is None else f"{self.ratio:.3f}"
         return ["PASS" if self.passed else "FAIL", self.name, wanted, measured, self.note]
@@ -59,21 +59,21 @@ class Goal:
 
 @dataclass(frozen=True, kw_only=True)
 class OpenLoop:
-    """What the open loop saw in one round.
+    """The open-loop measurements of one round.
 
     Attributes:
-        peak_per_s: Saturation rate, from which the others follow.
-        peak_refused: Share of the requests that were refused then: what is refused makes the rate too low.
-        half_p50_ms: At half of that rate, from the intended start.
-        half_p99_ms: Likewise.
-        half_late_ms: 99th percentile of how late the load generator sent then, which is part of the latency.
-        half_error_share: Share of the requests that were not answered then.
-        overload: At three times that rate.
+        peak_per_s: Saturation rate. The other rates follow from it.
+        peak_refused: Share of the requests refused at that rate. If some are refused, the rate is too low.
+        half_p50_ms: Median latency at half of that rate, counted from the intended start.
+        half_p99_ms: The 99th percentile likewise.
+        half_late_ms: 99th percentile of how late the load generator sent at that rate; the latency includes it.
+        half_error_share: Share of the requests that were not answered at that rate.
+        overload: The overload at three times the saturation rate.
         throttled: The same from callers that throttle as the client does.
         memory_before: RssAnon of all the server's processes before the overload, in bytes.
-        memory_most: The most that was seen during it.
-        memory_after: After it.
-        after_ms: What a query took right after it; None when it was not answered.
+        memory_most: The highest value during it.
+        memory_after: The value after it.
+        after_ms: Latency of a query right after it; None if it was not answered.
     """
 
     peak_per_s: float
@@ -91,12 +91,12 @@ class OpenLoop:
 
 
 def goals(readings: Readings, zipf: str, open_loops: Sequence[OpenLoop]) -> list[Goal]:
-    """Hold what was measured against the targets.
+    """Compare the measurements with the targets.
 
     Args:
-        readings: Of all servers.
+        readings: The readings of all servers.
         zipf: Name of the load with the Zipf mix.
-        open_loops: A round each; none when they were left out.
+        open_loops: One for each round; none if they were left out.
     """
 
     def ratio(above: tuple[str, str], below: tuple[str, str], figure: str) -> float | None:
@@ -125,7 +125,7 @@ def _throughput(readings: Readings, name: str, load: str, limit: float) -> Goal:
     note = f"needs {' and '.join(BATCHERS)}"
     ours, theirs = readings.get((name, load)), [readings.get((batcher, load)) for batcher in BATCHERS]
     if ours and all(theirs):
-        # Of each round by itself: which one is faster may change with what else the machine does.
+        # Chosen in each round: which batcher is faster may change with the other work of the machine.
         best = [max(each, key=lambda one: one.queries_per_s) for each in zip(*theirs, strict=True)]
         rate = median_ratio(ours, best, "queries_per_s")
         note = _SHARED.format(median_ratio(best, ours, "cpu_ms"))
@@ -140,7 +140,7 @@ def _open_goals(rounds: Sequence[OpenLoop]) -> list[Goal]:
     errors = grown = answered = ""
     if rounds:
         late = [wave.rejected_ms for wave in waves if wave.rejected_ms is not None]
-        rejected = median(late) / REJECTED_MS if late else 0.0  # where all were answered, none was rejected too late
+        rejected = median(late) / REJECTED_MS if late else 0.0  # if all were answered, none was rejected too late
         most = median(one.memory_most / one.memory_before for one in rounds)
         left = median(one.memory_after / one.memory_before for one in rounds)
         after = sum(one.after_ms is not None for one in rounds) / len(rounds)
@@ -185,13 +185,13 @@ def _goodput(rounds: Sequence[OpenLoop], waves: Sequence[Overload], whose: str =
 
 
 def _calm(rounds: Sequence[OpenLoop]) -> tuple[float | None, str]:
-    """p99 over p50 at half of the saturation rate, None where it says nothing, and a note."""
+    """Return p99 over p50 at half of the saturation rate, or None if it is meaningless; and a note."""
     if not rounds:
         return None, ""
     if why := _no_peak(rounds):
         return None, why
     if (late := median(one.half_late_ms for one in rounds)) > _MOST_HALF_LATE_MS:
-        return None, f"the load generator was {late:.0f} ms late: the cores have no room for it"
+        return None, f"the load generator was {late:.0f} ms late: the cores have no time for it"
     if (errors := median(one.half_error_share for one in rounds)) > _MOST_ERRORS:
         return None, f"{errors:.1%} of the requests were not answered"
     tail = median(one.half_p99_ms / one.half_p50_ms for one in rounds)
@@ -207,19 +207,19 @@ def _sent(rounds: Sequence[OpenLoop], waves: Sequence[Overload]) -> str:
 
 
 def _no_overload(rounds: Sequence[OpenLoop], waves: Sequence[Overload]) -> str:
-    """Why what was sent was no overload of three times the peak; empty where it was one."""
+    """Return why this was no overload of three times the peak; empty if it was one."""
     if why := _no_peak(rounds):
         return why
     good = median(_good(one, wave) for one, wave in zip(rounds, waves, strict=True))
     if good > _MOST_GOOD:
-        return f"no overload, as {good:.2f} x the peak was answered; measure on a quiet machine, or longer"
+        return f"no overload: {good:.2f} x the peak was answered; measure on a quiet machine, or longer"
     if _times(rounds, waves) < _LEAST_SENT or max(wave.late_ms for wave in waves) > _MOST_LATE_MS:
         return "the load generator did not keep up"
     return ""
 
 
 def _no_peak(rounds: Sequence[OpenLoop]) -> str:
-    """Why the saturation rate is none; empty where it is one."""
+    """Return why the saturation rate is not valid; empty if it is."""
     refused = max(one.peak_refused for one in rounds)
     return "" if refused <= _MOST_ERRORS else f"{refused:.1%} of the requests were refused at the peak: it is too low"
 

@@ -1,4 +1,4 @@
-"""Latency at half of the saturation rate, and what an overload does."""
+"""Measures the latency at half of the saturation rate, and the effect of an overload."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from pathlib import Path
 
 from shopwindow_loadtests.generator.closed_loop import Connection, Grpc, Refused
 from shopwindow_loadtests.generator.driving import Target, drive
-from shopwindow_loadtests.generator.overload import DEADLINE_S, THROTTLE_RATIO, Job, overload
+from shopwindow_loadtests.generator.overload import DEADLINE_S, THROTTLE_RATIO, OpenLoopJob, overload
 from shopwindow_loadtests.generator.reading import Load
 from shopwindow_loadtests.generator.server_cpu import memory_bytes
 from shopwindow_loadtests.peers.goals import OpenLoop
+from shopwindow_loadtests.scenario.errors import HarnessFailure
 from shopwindow_loadtests.scenario.queries import read_queries
-from shopwindow_loadtests.sending.launching import HarnessFailure
 
-_SATURATING = Load(clients=64, batch=1)  # enough waits for large batches, and not so much that some is refused
-_FACTOR = 3  # of the saturation rate, in an overload
+_SATURATING = Load(clients=64, batch=1)  # enough waiting requests for large batches, too few for refusals
+_FACTOR = 3  # an overload is this many times the saturation rate
 
 
 def measure_open_loop(target: Target, queries: Path, *, seconds: float, seed: int) -> OpenLoop:
-    """One round.
+    """Measure one round.
 
     Args:
-        target: The server, which speaks gRPC.
+        target: The server. It speaks gRPC.
         queries: File of queries.
-        seconds: Of each of the four loads: clients that saturate the server, half of that rate, and an overload, whose
-            callers send all of it, or throttle.
+        seconds: Length of each of the four loads: clients that saturate the server, half of that rate, an overload, and
+            an overload whose callers throttle.
         seed: Of all draws.
 
     Raises:
         HarnessFailure: The load generator failed, or nothing was answered.
     """
     peak = drive(target, _SATURATING, queries=queries, seconds=seconds, seed=seed)
-    job = Job(url=target.url, rate=peak.queries_per_s / 2, seconds=seconds, queries=str(queries), seed=seed)
+    job = OpenLoopJob(url=target.url, rate=peak.queries_per_s / 2, seconds=seconds, queries=str(queries), seed=seed)
     half = overload(job)
     if half.p50_ms is None or half.p99_ms is None:
         raise HarnessFailure("open loop: nothing was answered at half of the saturation rate")
@@ -60,7 +60,7 @@ def measure_open_loop(target: Target, queries: Path, *, seconds: float, seed: in
 
 
 def _answered_ms(url: str, query: str) -> float | None:
-    """What a query takes; None when it is refused, fails or hangs."""
+    """Return the latency of a query; None if it is refused, fails or hangs."""
     protocol = Grpc(DEADLINE_S)
     began = time.monotonic()
     try:

@@ -1,4 +1,4 @@
-"""pytriton with its @batch decorator: an instance a core behind Triton's own batcher, the model in the parent process.
+"""pytriton with its @batch decorator: an instance for each core behind Triton's batcher, all in the parent process.
 
 python -m shopwindow_loadtests.peers.pytriton_batch PORT
 """
@@ -19,14 +19,14 @@ from shopwindow_loadtests.peers.work import load_pipeline
 
 
 class Instance:
-    """One of the instances, with a pipeline of its own: an index serves one thread."""
+    """One of the instances. It has its own pipeline, because an index serves one thread."""
 
     def __init__(self) -> None:
         self._pipeline = load_pipeline()
 
     @batch  # type: ignore[untyped-decorator]
     def __call__(self, query: np.ndarray) -> dict[str, np.ndarray]:
-        """Ids and scores of (batch, 1) texts."""
+        """Return ids and scores for (batch, 1) texts."""
         result = self._pipeline.retrieve(list(query[:, 0]), top_k=TOP_K)
         return {"product_ids": result.product_ids, "scores": result.scores}
 

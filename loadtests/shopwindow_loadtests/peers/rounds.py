@@ -1,4 +1,4 @@
-"""Rounds of measurements that outlast a failing peer, and are kept on disk as they come."""
+"""Rounds of measurements. They go on if a peer fails, and every round is saved to disk."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from pathlib import Path
 
 from shopwindow_loadtests.generator.reading import Reading, in_turn
 from shopwindow_loadtests.peers.goals import OpenLoop
-from shopwindow_loadtests.sending.launching import HarnessFailure
+from shopwindow_loadtests.scenario.errors import HarnessFailure
 
 Key = tuple[str, str]
 
 
 @dataclass
 class Found:
-    """What was measured so far.
+    """The results so far.
 
     Attributes:
-        file: Where `keep` writes it.
-        readings: (server, load) -> a reading a round.
+        file: The file that `keep` writes.
+        readings: (server, load) -> a reading for each round.
         left_out: Servers that were not measured, and why.
-        open_loops: A round each.
+        open_loops: One for each round.
     """
 
     file: Path
@@ -33,21 +33,21 @@ class Found:
 
     @property
     def rounds(self) -> int:
-        """Those that are whole."""
+        """Number of complete rounds."""
         return min(map(len, self.readings.values()), default=0)
 
     @property
     def whole(self) -> dict[Key, list[Reading]]:
-        """The readings of the whole rounds; nothing before there is one."""
+        """The readings of the complete rounds; empty before the first one."""
         return {key: some[: self.rounds] for key, some in self.readings.items() if self.rounds}
 
     def leave_out(self, server: str, why: str) -> None:
-        """Forget a server: a ratio needs all rounds."""
+        """Drop a server and its readings, because a ratio needs all rounds."""
         self.left_out[server] = why
         self.readings = {key: some for key, some in self.readings.items() if key[0] != server}
 
     def keep(self) -> None:
-        """Write all that there is, as JSON."""
+        """Write all results as JSON."""
         readings = [
             {"server": name, "load": load, "rounds": [asdict(one) for one in some]}
             for (name, load), some in self.readings.items()
@@ -64,23 +64,23 @@ def measure_rounds(
     peers: Mapping[str, ExitStack],
     done: Callable[[], object],
 ) -> None:
-    """Measure everything once a round, in turn, as `shopwindow_loadtests.generator.reading.interleave` does.
+    """Measure everything once in each round, as `shopwindow_loadtests.generator.reading.interleave` does.
 
     Args:
-        measures: (server, load) -> what measures it.
-        rounds: How often.
-        found: Takes the readings, and is kept after each round, and where one fails.
-        peers: Those that are left out when they fail, rather than end it all -> what stops them.
+        measures: (server, load) -> its measurement.
+        rounds: Number of rounds.
+        found: Takes the readings. It is saved after each round, and also if a round fails.
+        peers: Peer -> the stack that stops it. A peer that fails is left out; any other failure ends the run.
         done: Called after each measurement.
 
     Raises:
-        HarnessFailure: Something else failed.
+        HarnessFailure: A measurement failed that is not of a peer.
     """
     found.readings = {key: [] for key in measures}
     for number in range(rounds):
         try:
             for key in in_turn(measures, number):
-                if key in found.readings:  # else its server was left out meanwhile
+                if key in found.readings:  # otherwise its server was left out meanwhile
                     _measure(key, measures[key], found, peers, number)
                 done()
         finally:

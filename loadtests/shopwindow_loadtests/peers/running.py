@@ -32,7 +32,7 @@ from shopwindow_loadtests.peers.settings import (
     ROWS_VARIABLE,
     WORKERS,
 )
-from shopwindow_loadtests.sending.launching import HarnessFailure
+from shopwindow_loadtests.scenario.errors import HarnessFailure
 
 _READY_S = 120.0
 _STOP_S = 10.0
@@ -40,14 +40,14 @@ _STOP_S = 10.0
 
 @dataclass(frozen=True, kw_only=True)
 class Peer:
-    """How to start one.
+    """How to start a peer.
 
     Attributes:
-        name: What it is called in the results.
-        needs: Packages that it imports, which the extra `bench` installs.
-        protocol: Of `shopwindow_loadtests.generator.closed_loop.PROTOCOLS`.
-        command: Makes the arguments of the interpreter, given the port.
-        sliced: Whether it embeds queries in slices of about one length, as Shopwindow does, and not a whole batch at
+        name: Its name in the results.
+        needs: Packages that it imports. The extra `bench` installs them.
+        protocol: One of `shopwindow_loadtests.generator.closed_loop.PROTOCOLS`.
+        command: Returns the arguments of the interpreter for a port.
+        sliced: Whether it embeds queries in slices of about one length, as Shopwindow does. False: a whole batch at
             once, padded to its longest query.
     """
 
@@ -59,7 +59,7 @@ class Peer:
 
     @property
     def missing(self) -> list[str]:
-        """What of `needs` is not installed."""
+        """The packages of `needs` that are not installed."""
         return [package for package in self.needs if importlib.util.find_spec(package) is None]
 
 
@@ -106,28 +106,28 @@ PEERS = (
 
 @contextmanager
 def running(peer: Peer, repository: Path, index: Path, log: Path) -> Iterator[Target]:
-    """A peer that answers inside the block and is gone after it, with every process that it started.
+    """Start a peer that answers inside the block. After the block it has ended, with every process that it started.
 
     Args:
-        peer: What to start.
+        peer: The peer.
         repository: Model repository.
         index: Index folder or home.
-        log: Where its output goes.
+        log: File for its output.
 
     Raises:
-        HarnessFailure: It ended, or was not ready in time.
+        HarnessFailure: The peer ended, or was not ready in time.
     """
     port = choose_ports("127.0.0.1", {"port": 0})["port"]
     environment = {
         "OMP_NUM_THREADS": "1",
-        "TOKENIZERS_PARALLELISM": "false",  # its threads would fight with the workers for the cores
+        "TOKENIZERS_PARALLELISM": "false",  # its threads would compete with the workers for the cores
         "BENTOML_DO_NOT_TRACK": "true",
-        "BENTOML_HOME": str(log.parent.resolve() / "bentoml"),  # else a folder in the user's home
+        "BENTOML_HOME": str(log.parent.resolve() / "bentoml"),  # by default in the user's home
         REPOSITORY_VARIABLE: str(repository.resolve()),
         INDEX_VARIABLE: str(index.resolve()),
         ROWS_VARIABLE: "" if peer.sliced else str(LARGEST_BATCH),
         "PYTHONPATH": python_path(),
-        # pytriton's processes run this interpreter's library only when they find it before the system's.
+        # pytriton's processes run this interpreter's library only if they find it before the system's.
         "LD_LIBRARY_PATH": os.pathsep.join(
             filter(None, [*map(str, find_tritonserver().library_path), os.environ.get("LD_LIBRARY_PATH")])
         ),
@@ -140,7 +140,7 @@ def running(peer: Peer, repository: Path, index: Path, log: Path) -> Iterator[Ta
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # a group of its own: it ends as a whole
+            start_new_session=True,  # so that it ends together with its processes
         )
         stack.callback(_stop, process)
         url = f"127.0.0.1:{port}"
@@ -162,7 +162,7 @@ def _wait(peer: Peer, process: subprocess.Popen[bytes], url: str, log: Path) -> 
 def _http_answers(url: str) -> bool:
     connection = HTTPConnection(url, timeout=2.0)
     try:
-        for method in ("GET", "POST"):  # BentoML's calls are all POST
+        for method in ("GET", "POST"):  # BentoML takes only POST
             connection.request(method, "/ready", b"{}", {"Content-Type": "application/json"})
             response = connection.getresponse()
             response.read()
@@ -184,12 +184,12 @@ def _grpc_answers(url: str) -> bool:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End a peer; those of its processes that stay, which may have left its group, are killed."""
+    """End a peer. Kill those of its processes that stay; they may have left its group."""
     with ExitStack() as stack:
         family = []
         for pid in cpu_seconds(process.pid):
             with suppress(ProcessLookupError):
-                family.append(os.pidfd_open(pid))  # by number, it might be another's by then
+                family.append(os.pidfd_open(pid))  # a descriptor, because another process may have the id by then
                 stack.callback(os.close, family[-1])
         process.send_signal(signal.SIGINT)
         with suppress(subprocess.TimeoutExpired):
@@ -198,5 +198,5 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(descriptor, signal.SIGKILL)
         for descriptor in family:
-            select.select([descriptor], [], [], _STOP_S)  # until it has ended: a kill is not waited for
+            select.select([descriptor], [], [], _STOP_S)  # wait for the end, because a kill returns at once
         process.wait()

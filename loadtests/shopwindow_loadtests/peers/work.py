@@ -15,7 +15,7 @@ from shopwindow_loadtests.peers.settings import INDEX_VARIABLE, REPOSITORY_VARIA
 
 
 def load_pipeline() -> InProcessPipeline:
-    """The pipeline over what the environment names, warmed up."""
+    """Return the pipeline over the repository and index that the environment names, warmed up."""
     pipeline = InProcessPipeline(
         Path(os.environ[REPOSITORY_VARIABLE]),
         Path(os.environ[INDEX_VARIABLE]),
@@ -26,12 +26,12 @@ def load_pipeline() -> InProcessPipeline:
 
 
 def as_json(result: SearchResult, rows: slice = slice(None)) -> bytes:
-    """Ids and scores of some rows."""
+    """Return ids and scores of some rows as JSON."""
     answer = {"product_ids": result.product_ids[rows], "scores": result.scores[rows]}
     return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def queries_of(body: bytes) -> Sequence[str]:
-    """The queries of a request."""
+    """Return the queries of a request."""
     queries: Sequence[str] = orjson.loads(body)["queries"]
     return queries

@@ -1,1 +1,1 @@
-"""What is sent: options, mix, shape of the load, queries, exact answers."""
+"""What a load test sends: options, mix, shape of the load, queries, exact answers."""

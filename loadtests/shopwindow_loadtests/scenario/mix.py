@@ -1,4 +1,4 @@
-"""What shoppers ask for: kinds of requests and how often each comes, from a YAML file."""
+"""The mix of requests: which kinds there are and how often each comes, read from a YAML file."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from shopwindow_loadtests.scenario.options import LoadTestOptions
+from shopwindow_loadtests.scenario.queries import read_queries
 
 KINDS = ("text", "similar", "composed")
 
@@ -21,11 +22,11 @@ class Request:
 
     Attributes:
         kind: `text`: words. `similar`: a product's photo, or its title when it has none. `composed`: a photo and words.
-        weight: How often it comes, in proportion to the other weights.
+        weight: How often it comes, relative to the other weights.
         batch: Queries or products in one request.
-        label: Stands for the kind in the name; the kind, with "+filter" where there is one, when None.
-        filter: Conditions on attributes, as the client takes them.
-        top_k: Products a query.
+        label: Replaces the kind in the name. None: the kind, followed by "+filter" if there is a filter.
+        filter: Conditions on attributes, in the client's form.
+        top_k: Products for each query.
         effort: Search effort, 1 to 10.
     """
 
@@ -48,7 +49,7 @@ class Request:
 
     @property
     def name(self) -> str:
-        """What its samples are counted under: kind and batch size, never the words."""
+        """The name under which its samples are counted: kind and batch size, never the words."""
         return f"{self.group} batch={self.batch}"
 
     @property
@@ -64,17 +65,18 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class Mix:
-    """All that is sent.
+    """Everything that a load test sends.
 
     Attributes:
-        requests: The kinds.
-        queries: File of queries, the most popular first; see `read_queries`. For `text` and `composed`.
+        requests: The kinds of requests.
+        queries: File of queries, the most popular first, see `read_queries`; or the queries themselves. For `text` and
+            `composed`.
         products: Parquet file with title and image, the most popular first. For `similar` and `composed`.
-        zipf: How much the popular dominate, in queries and products.
+        zipf: How strongly popular queries and products dominate.
     """
 
     requests: tuple[Request, ...]
-    queries: Path | None = None
+    queries: Path | tuple[str, ...] | None = None
     products: Path | None = None
     zipf: float = 1.0
 
@@ -86,26 +88,34 @@ class Mix:
         kinds = {request.kind for request in self.requests}
         for name, users in (("queries", {"text", "composed"}), ("products", {"similar", "composed"})):
             path = getattr(self, name)
-            if kinds & users and (path is None or not path.is_file()):
+            if kinds & users and not isinstance(path, tuple) and (path is None or not path.is_file()):
                 raise ValueError(f"{name} must be a file for {' and '.join(sorted(kinds & users))}, got {path}")
         names = [request.name for request in self.requests]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"two requests are both named {twice[0]!r}: give one of them a label")
 
+    def texts(self) -> list[str]:
+        """Return the distinct queries, the most popular first.
+
+        Raises:
+            ValueError: See `read_queries`.
+        """
+        return read_queries(self.queries) if isinstance(self.queries, Path) else list(self.queries or ())
+
     @property
     def models(self) -> list[str]:
-        """The models that are called."""
+        """The names of the models that these requests call."""
         return sorted({"retrieve" if request.kind == "text" else "retrieve_similar" for request in self.requests})
 
 
 def read_mix(options: LoadTestOptions) -> Mix:
-    """The mix of a load test: its YAML file, or what its options say.
+    """Return the mix of a load test, from its YAML file or from its options.
 
-    The file has `queries` and `products` (paths, seen from the file), `zipf`, and `requests`: a list of `Request`.
+    The file has `queries` and `products` (paths relative to the file), `zipf`, and `requests`: a list of `Request`.
 
     Raises:
-        ValueError: Names the file and what is wrong with it.
+        ValueError: The file is wrong; the message names it and what is wrong.
     """
     default = Request(kind="text", batch=options.batch, top_k=options.top_k)
     if options.mix is None:
@@ -126,7 +136,7 @@ def read_mix(options: LoadTestOptions) -> Mix:
 
 
 def known_keys(given: Any, kind: type) -> dict[str, Any]:
-    """A mapping out of a YAML file, with no key that a dataclass doesn't have."""
+    """Return a mapping from a YAML file after checking that a dataclass has all of its keys."""
     names = [field.name for field in fields(kind)]
     if not isinstance(given, dict):
         raise ValueError(f"must have the keys {', '.join(names)}, got {given!r}")

@@ -1,4 +1,4 @@
-"""What a load test is told, as one value that also travels to the Locust processes."""
+"""The options of a load test, as one value that also travels to the Locust processes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from shopwindow_loadtests.scenario.shapes import Shape
 
-_SEEDS = 10**6  # short enough to be typed again
+_SEEDS = 10**6  # short enough to type again
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,37 +19,43 @@ class LoadTestOptions:
 
     Attributes:
         url: `host:port` of the server's gRPC service.
-        users: Closed loop: how many users there are; each sends its next request when it has its answer. More than
-            one number where the shape asks for them.
-        rate: Open loop: requests a second, sent whether or not earlier ones were answered. Users or rate, not both.
+        users: Closed loop: the number of users. Each sends its next request when it has the answer to the last one.
+            Some shapes take more than one number.
+        rate: Open loop: requests per second, sent whether or not earlier ones were answered. Give users or rate, not
+            both.
         shape: How users or rate change over the test: soak, steps, spike or ramp; see `Shape`.
-        arrivals: When an open-loop request is due: "poisson" (as independent shoppers come) or "constant".
-        max_in_flight: Open loop: requests on their way at once. One that is due beyond is a failed one, `NotSent`.
+        arrivals: When an open-loop request is due: "poisson" (like shoppers who come independently) or "constant".
+        max_in_flight: Open loop: the most requests that may wait for their answers. Any further one fails as `NotSent`.
         duration_s: Length of the test in seconds.
-        mix: YAML file of what is sent, see `read_mix`; None sends `queries`, `batch` in a request.
-        queries: Without `mix`. Queries, the most popular first: parquet with a column `text`, or text, one a line.
-        batch: Without `mix`. Queries in one request.
-        top_k: Products a query, where the mix doesn't say.
-        zipf: How much the popular dominate, where the mix doesn't say: rank r is drawn in proportion to `r ** -zipf`.
-        recall_share: Share of the distinct queries whose exact answers are worked out before the test, 0 to 1.
+        mix: YAML file of the requests, see `read_mix`. None sends `queries`, `batch` of them in each request.
+        queries: Without `mix`: queries, the most popular first. Parquet with a column `text`, or text with one per
+            line.
+        batch: Without `mix`: queries in one request.
+        top_k: Products for each query, unless the mix says so.
+        zipf: How strongly popular queries dominate, unless the mix says so: rank r is drawn in proportion to `r **
+            -zipf`.
+        recall_share: Share of the distinct queries whose exact answers are computed before the test, 0 to 1.
         recall_k: The k of recall@k.
         repository: Model repository whose query tower embeds them.
-        index: Index folder, or index home, that is searched exactly; the one that is served.
-        seed: Of all draws; the same seed draws the same. Another one each time by default: what a server has seen
-            before may be in its cache, and two tests of the same draws agree on what they happened to draw.
+        index: Index folder or index home that is searched exactly; give the one that the server serves.
+        seed: Of all draws; the same seed draws the same requests. By default it changes with each test: the server may
+            have cached earlier requests, and two tests of the same draws would only confirm each other.
         timeout_s: Deadline of a request in seconds.
-        slo: YAML file of limits, see `read_slo`.
-        max_p99_ms: Without `slo`: limit on the 99th percentile; a failed request is slower than any limit.
+        slo: YAML file with limits, see `read_slo`.
+        max_p95_ms: Without `slo`: limit on the 95th percentile; a failed request is slower than any limit.
+        max_p99_ms: The same for the 99th percentile.
         max_error_share: Without `slo`: limit on the share of failed requests.
-        min_samples: Without `slo`: answered requests needed; None for ten beyond the highest percentile limited.
-        max_late_ms: A missed SLO is the harness's own failure when it sent the 99th percentile of its requests later.
+        min_samples: Without `slo`: answered requests needed. None: enough for ten beyond the highest limited
+            percentile.
+        max_late_ms: If 1 % of the requests were sent later than this, a missed limit counts as a harness failure.
         baseline: `samples.parquet` of an earlier test, or its folder, to compare with.
-        noise: Differences of timings and throughput below this share are noise, whatever the samples say.
-        workers: Processes that send.
+        noise: Smaller changes of timings and throughput count as noise, whatever the samples say. A share, such as
+            0.12.
+        workers: Number of processes that send.
         elsewhere: How many of them are started on other machines, with `join`.
-        port: Where workers find this test; 0 picks one.
-        join: `host:port` of another test to be a worker of, with otherwise the same options.
-        out: Folder of the report and the raw samples.
+        port: Port on which workers connect to this test; 0 picks one.
+        join: `host:port` of another test. This process becomes one of its workers; the other options must be the same.
+        out: Folder for the report and the raw samples.
 
     Raises:
         ValueError: A value is out of range, or a file is missing.
@@ -74,6 +80,7 @@ class LoadTestOptions:
     seed: int = field(default_factory=lambda: random.randrange(_SEEDS))
     timeout_s: float = 5.0
     slo: Path | None = None
+    max_p95_ms: float | None = None
     max_p99_ms: float | None = None
     max_error_share: float = 0.0
     min_samples: int | None = None
@@ -92,7 +99,7 @@ class LoadTestOptions:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)!r}")
         if self.min_samples is not None and self.min_samples < 1:
             raise ValueError(f"min_samples must be at least 1, got {self.min_samples!r}")
-        for name in ("duration_s", "timeout_s", "max_p99_ms", "max_late_ms"):
+        for name in ("duration_s", "timeout_s", "max_p95_ms", "max_p99_ms", "max_late_ms"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"{name} must be finite and above 0, got {value!r}")
@@ -121,31 +128,31 @@ class LoadTestOptions:
 
     @property
     def open_loop(self) -> bool:
-        """Whether requests are sent at their time, not when there was an answer."""
+        """Whether requests are sent at fixed times and not after each answer."""
         return bool(self.rate)
 
     @property
     def load(self) -> Shape:
-        """Users, or requests a second, over time."""
+        """Users, or requests per second, over time."""
         return Shape(kind=self.shape, levels=self.rate or self.users, duration_s=self.duration_s)
 
     @property
     def samples_file(self) -> Path:
-        """Where the raw samples are."""
+        """The file with the raw samples."""
         return self.out / "samples.parquet"
 
     @property
     def answers_file(self) -> Path:
-        """Where the exact answers are, while there are any."""
+        """The file with the exact answers, if there are any."""
         return self.out / "exact_answers.json"
 
     def to_json(self) -> str:
-        """Write the options as JSON."""
+        """Return the options as JSON."""
         return json.dumps(asdict(self), default=str)
 
     @classmethod
     def from_json(cls, text: str) -> LoadTestOptions:
-        """Read what `to_json` wrote."""
+        """Return the options that `to_json` wrote."""
         values = json.loads(text)
         for one in fields(cls):
             value = values[one.name]

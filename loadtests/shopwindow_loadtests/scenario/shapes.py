@@ -1,4 +1,4 @@
-"""How load changes over a test, and the moments at which an open loop has to send."""
+"""How the load changes during a test, and when an open loop has to send."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ KINDS = {"soak": (1, 1), "steps": (2, 1000), "spike": (2, 2), "ramp": (2, 2)}
 
 
 class Phase(NamedTuple):
-    """A stretch of time in which the load goes straight from one level to another."""
+    """A stretch of time during which the load goes linearly from one level to another."""
 
     first: float
     last: float
@@ -23,17 +23,17 @@ class Phase(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """Users, or requests a second, as a function of time.
+    """Users, or requests per second, as a function of time.
 
     Attributes:
-        kind: `soak`: one level throughout. `steps`: the levels one after the other, equally long. `spike`: the first
-            level, in the middle fifth of the time the second. `ramp`: from the first level straight to the second;
-            the test ends at once where the limits are first broken.
-        levels: See there.
+        kind: `soak`: one level throughout. `steps`: each level in turn, equally long. `spike`: the first level, but the
+            second in the middle fifth of the time. `ramp`: linearly from the first level to the second; the test ends
+            as soon as a limit breaks.
+        levels: As many as the kind takes.
         duration_s: Length of the whole in seconds.
 
     Raises:
-        ValueError: The kind is unknown, or the levels don't suit it.
+        ValueError: The kind is unknown, or the levels do not fit it.
     """
 
     kind: str
@@ -52,7 +52,7 @@ class Shape:
 
     @property
     def phases(self) -> list[Phase]:
-        """The stretches, in order."""
+        """The phases, in order."""
         levels, whole = self.levels, self.duration_s
         if self.kind == "ramp":
             return [Phase(levels[0], levels[1], whole)]
@@ -62,7 +62,7 @@ class Shape:
         return [Phase(level, level, whole / len(levels)) for level in levels]
 
     def level(self, at_s: float) -> float:
-        """The load so many seconds after the start."""
+        """Return the load at a time, in seconds after the start."""
         for phase in self.phases:
             if at_s < phase.seconds:
                 return phase.first + (phase.last - phase.first) * max(at_s, 0.0) / phase.seconds
@@ -71,23 +71,23 @@ class Shape:
 
 
 def due_times(shape: Shape, *, arrivals: str, seed: int, worker: int = 0, workers: int = 1) -> np.ndarray:
-    """When one of several workers has to send, so that together they send as the shape says.
+    """Return when one of several workers has to send, so that all of them together follow the shape.
 
     Args:
-        shape: Requests a second of all workers together.
+        shape: Requests per second of all workers together.
         arrivals: "poisson" for independent arrivals, "constant" for equal distances (at a constant level).
         seed: Of the Poisson arrivals.
-        worker: Which worker, from 0.
-        workers: How many there are.
+        worker: Number of this worker, from 0.
+        workers: Number of workers.
 
     Returns:
-        (n,) float64, seconds after the start, in rising order.
+        (n,) float64: seconds after the start, in rising order.
     """
     phases = shape.phases
     expected = np.array([(phase.first + phase.last) / 2 * phase.seconds for phase in phases]) / workers
     starts = np.concatenate([[0.0], np.cumsum(expected)])
     total = starts[-1]
-    # Arrivals at a changing rate are arrivals at rate one, on a time scale that is stretched by the rate.
+    # Arrivals at a changing rate are arrivals at rate one on a time scale that the rate stretches.
     if arrivals == "constant":
         units = np.arange(math.ceil(total)) + worker / workers
     else:

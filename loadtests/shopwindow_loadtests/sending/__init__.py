@@ -1,1 +1,1 @@
-"""Sends the load with Locust; `shopwindow loadtest`."""
+"""Sends the load with Locust: `shopwindow loadtest`, and Locust's own command."""

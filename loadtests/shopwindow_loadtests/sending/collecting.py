@@ -1,4 +1,4 @@
-"""Where the raw samples of all processes of a load test come together."""
+"""Collects the raw samples of all processes of a load test."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from shopwindow_loadtests.sending.sender import now
 
 RAMP_WINDOW_S = 3.0
 MAX_SKEW_S = 0.5
-_REPORTS = 4  # of a worker before its clock is judged: a single one may have been under way for long
+_REPORTS = 4  # a worker must send this many before its clock is judged, since a single report may have been delayed
 
 
 class Collector:
-    """Writes samples to the test's file as they arrive.
+    """Writes samples to the file of the test as they arrive.
 
     Args:
         options: The test.
-        slo: The limits at which a ramp ends.
+        slo: The limits; a ramp ends when they break.
     """
 
     def __init__(self, options: LoadTestOptions, slo: Slo) -> None:
@@ -31,37 +31,40 @@ class Collector:
         self._recent: list[Sample] = []
         self._heard = time.monotonic()
         self._cpu = 0.0
-        self._delays: dict[int, tuple[int, float]] = {}  # worker -> how many reports, the shortest time they took
+        self._delays: dict[int, tuple[int, float]] = {}  # worker -> number of reports, shortest delay
 
     @property
     def done(self) -> int:
-        """How many processes have delivered all of their samples."""
+        """Number of processes that have delivered all of their samples."""
         return len(self._done)
 
     @property
     def complete(self) -> bool:
-        """Whether all have."""
+        """Whether all processes have."""
         return self.done >= self._options.workers
 
     @property
     def silent_s(self) -> float:
-        """For how long nothing was delivered."""
+        """Seconds since the last delivery."""
         return time.monotonic() - self._heard
 
     @property
     def failing(self) -> bool:
-        """Whether the latest samples of a ramp are beyond the limits."""
+        """Whether the latest samples of a ramp break the limits."""
         return failing(Samples.of(self._recent), self._slo, span_s=RAMP_WINDOW_S)
 
     @property
     def skewed(self) -> str:
-        """Which worker's clock is not ours, and by how much; empty when all are near enough.
+        """Which worker's clock differs from ours, and by how much; empty if all are close enough.
 
-        Samples carry their worker's time: those of another clock would lie elsewhere in the test. A clock that is
-        behind looks like a report that took long. Only several tell, which a test of a second or two does not have.
+        Samples carry the time of their worker. With another clock they would end up elsewhere in the test. A clock
+        that is behind looks like a delayed report. Only several reports tell the two apart, and a test of a second or
+        two does not have several.
         """
         for worker, (reports, off_s) in self._delays.items():
-            known = reports >= _REPORTS or (worker in self._done and off_s < 0)  # no delay makes a clock look ahead
+            known = reports >= _REPORTS or (
+                worker in self._done and off_s < 0
+            )  # a delay never makes a clock look ahead
             if abs(off_s) > MAX_SKEW_S and known:
                 return (
                     f"the clock of worker {worker} is {abs(off_s):.1f} s {'behind' if off_s > 0 else 'ahead'} (at most "
@@ -70,14 +73,14 @@ class Collector:
         return ""
 
     def take(self, *, rows: Sequence[Sequence[Any]], worker: int, done: bool, cpu: float, clock_s: float) -> None:
-        """Take what a process delivers.
+        """Take a delivery from a process.
 
         Args:
             rows: Samples, as lists of their fields.
-            worker: The process's number.
-            done: Whether these are its last.
+            worker: Number of the process.
+            done: Whether these samples are its last.
             cpu: Share of a core that it used, see `CpuShare`.
-            clock_s: What time it is there.
+            clock_s: The time on its clock.
         """
         self._heard = time.monotonic()
         self._cpu = max(self._cpu, cpu)

@@ -1,4 +1,4 @@
-"""Searches the highest open-loop rate that still meets the limits."""
+"""Searches for the highest open-loop rate that meets the limits."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from shopwindow_loadtests.judging.slo import ExitCode
+from shopwindow_loadtests.scenario.errors import GeneratorTooSlow, TooFewSamples
 from shopwindow_loadtests.scenario.options import LoadTestOptions
-from shopwindow_loadtests.sending.launching import GeneratorTooSlow, TooFewSamples
 from shopwindow_loadtests.sending.runner import measure
 
-_REPEATS = 3  # at most, of each rate: two that agree decide
-_DOWN = 64  # the search ends where a rate so many times below the first still breaks the limits
+_REPEATS = 3  # most trials of each rate; two that agree decide
+_DOWN = 64  # the search ends if a rate this many times lower than the first still breaks the limits
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """How often a rate was tried, and how often it met the limits."""
+    """How often a rate was tried and how often it met the limits."""
 
     tried: int
     met: int
 
     @property
     def holds(self) -> bool:
-        """Whether the rate meets the limits, by the majority."""
+        """Whether the rate meets the limits, by majority."""
         return self.met > self.tried - self.met
 
     @property
@@ -36,11 +36,11 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True)
 class FoundRate:
-    """What the search knows.
+    """The result of the search.
 
     Attributes:
-        trials: Requests a second -> how they went.
-        limit: Why no rate that breaks the limits was seen; empty otherwise.
+        trials: Requests per second -> the trials of that rate.
+        limit: Why the search saw no rate that breaks the limits; empty otherwise.
     """
 
     trials: dict[float, Trial] = field(default_factory=dict)
@@ -53,7 +53,7 @@ class FoundRate:
 
     @property
     def highest(self) -> float | None:
-        """The highest rate that meets the limits, as do all lower ones that were tried; None without any."""
+        """The highest rate that meets the limits together with all lower ones that were tried; None without any."""
         broken = self.lowest_broken
         held = [rate for rate, trial in self.trials.items() if trial.holds and (broken is None or rate < broken)]
         return max(held, default=None)
@@ -78,19 +78,19 @@ def find_rate(
     highest: float = math.inf,
     meets: Callable[[float], bool] | None = None,
 ) -> FoundRate:
-    """Double the rate until the limits break, then halve the interval. Prints each trial.
+    """Double the rate until the limits break, then halve the interval. Print each trial.
 
     Args:
-        options: An open-loop soak; its rate is where the search begins, its duration that of one trial, its seed that
-            of the first one. Each trial draws anew: the same draws would agree with themselves, and be cached.
-        tolerance: The search ends when the rates around the limit are this near, as a share.
-        highest: The search goes no higher, in requests a second.
+        options: An open-loop soak. The search begins at its rate. Its duration is that of one trial, its seed that of
+            the first one. Each trial draws other requests: the same ones would be cached and would confirm each other.
+        tolerance: The search ends when the rates around the limit differ by this share at most.
+        highest: The search goes no higher, in requests per second.
         meets: Tries a rate; None runs a load test.
 
     Raises:
         HarnessFailure: A trial failed.
-        TooFewSamples: It had too few samples to judge.
-        ValueError: The options are no open-loop soak.
+        TooFewSamples: A trial had too few samples to judge.
+        ValueError: The options do not describe an open-loop soak.
     """
     if not options.open_loop or options.shape != "soak" or options.join is not None:
         raise ValueError("a search needs an open loop (rate) of the shape soak, and no join")
@@ -121,7 +121,7 @@ def find_rate(
     except GeneratorTooSlow as error:
         if not any(trial.holds for trial in trials.values()):
             raise
-        return FoundRate(trials=trials, limit=f"higher rates can't be judged: {error}")
+        return FoundRate(trials=trials, limit=f"higher rates cannot be judged: {error}")
     return FoundRate(trials=trials)
 
 

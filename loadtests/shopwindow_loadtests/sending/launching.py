@@ -1,4 +1,4 @@
-"""Starts the Locust processes of a load test, and waits for them."""
+"""Starts the Locust processes of a load test and waits for them."""
 
 from __future__ import annotations
 
@@ -11,31 +11,20 @@ import time
 from pathlib import Path
 
 from shopwindow.base.default_places import python_path
+from shopwindow_loadtests.scenario.errors import HarnessFailure
 from shopwindow_loadtests.scenario.options import LoadTestOptions
 
 OPTIONS_VARIABLE = "SHOPWINDOW_LOADTEST"
 
 _HERE = Path(__file__).resolve().parent
-_START_S = 120.0  # to start all workers, those elsewhere among them
-
-
-class HarnessFailure(Exception):
-    """Raised when the load test itself failed, so that nothing can be said of the server."""
-
-
-class GeneratorTooSlow(HarnessFailure):
-    """Raised when limits were missed by a generator that couldn't keep up, so that it may not be the server's fault."""
-
-
-class TooFewSamples(HarnessFailure):
-    """Raised when a search can't go on, as a trial had too few samples to judge."""
+_START_S = 120.0  # time for all workers to start, including those on other machines
 
 
 def launch(options: LoadTestOptions) -> None:
-    """Send the load of a test; its samples are in `options.samples_file` then.
+    """Send the load of a test; afterwards its samples are in `options.samples_file`.
 
     Args:
-        options: The test. With `join`, this process's part of another one, which keeps the samples.
+        options: The test. With `join`, this process takes a part in another test, which keeps the samples.
 
     Raises:
         HarnessFailure: A process failed, or did not end.
@@ -55,7 +44,7 @@ def launch(options: LoadTestOptions) -> None:
         commands = [(*master, *expected), *[worker] * (options.workers - options.elsewhere)]
         if options.elsewhere:
             print(f"waiting for {options.elsewhere} workers on port {port}", flush=True)
-    # For what hangs altogether: silence between the processes has a shorter limit of its own, in the locustfile.
+    # In case everything hangs. Silence between the processes has a shorter limit, in `scheduled`.
     limit_s = _START_S + options.duration_s + 3 * options.timeout_s + 180
     _wait([_start(options, *command) for command in commands], limit_s=limit_s)
 
@@ -63,13 +52,13 @@ def launch(options: LoadTestOptions) -> None:
 def _start(options: LoadTestOptions, *arguments: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-P", "-m", "locust", "-f", str(_HERE / "locustfile.py"), *arguments]
     command += ["--loglevel", "WARNING", "--stop-timeout", str(math.ceil(options.timeout_s)), "--only-summary"]
-    # A process of its own, because Locust replaces threads and sockets by gevent's in the one it runs in.
+    # Another process, because Locust replaces threads and sockets by gevent's in the one in which it runs.
     environment = {**os.environ, "PYTHONPATH": python_path(), OPTIONS_VARIABLE: options.to_json()}
     return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)
 
 
 def _wait(processes: list[subprocess.Popen[bytes]], *, limit_s: float | None) -> None:
-    """Wait until all processes have ended well; end them all where one didn't."""
+    """Wait until all processes have ended without an error. If one fails, end them all."""
     deadline = math.inf if limit_s is None else time.monotonic() + limit_s
     try:
         while True:

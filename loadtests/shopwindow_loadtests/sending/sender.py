@@ -1,7 +1,8 @@
-"""Draws requests from a mix, sends them, and says what came of it. Knows nothing of Locust."""
+"""Draws requests from a mix, sends them and records the outcome. Does not depend on Locust."""
 
 from __future__ import annotations
 
+import itertools
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -11,27 +12,27 @@ import numpy as np
 from shopwindow_client import Product, Results, RetrievalClient, ShopwindowError
 from shopwindow_loadtests.judging.samples import HARNESS, Sample
 from shopwindow_loadtests.scenario.mix import Mix, Request
-from shopwindow_loadtests.scenario.queries import ZipfSampler, read_queries
+from shopwindow_loadtests.scenario.queries import ZipfSampler
 from shopwindow_loadtests.scenario.truth import ExactAnswers
 
-_PRODUCTS = 2000  # photos are held in memory
+_PRODUCTS = 2000  # at most, because their photos are held in memory
 _EPOCH = time.time() - time.perf_counter()
 
 
 def now() -> float:
-    """Seconds since the epoch, by a clock that is never set back."""
+    """Return the seconds since the epoch, by a clock that never goes back."""
     return _EPOCH + time.perf_counter()
 
 
 class Drawn(NamedTuple):
-    """A request with what it asks about: texts for the kind `text`, products for the others."""
+    """A request with its content: texts for the kind `text`, products for the others."""
 
     request: Request
     texts: list[str]
     products: list[Product]
 
     def send(self, client: RetrievalClient) -> Results:
-        """Ask the server."""
+        """Send the request to the server."""
         request = self.request
         if request.kind == "text":
             return client.retrieve(self.texts, top_k=request.top_k, effort=request.effort, filter=request.filter)
@@ -39,10 +40,10 @@ class Drawn(NamedTuple):
 
 
 class Traffic:
-    """An endless stream of requests; the same seed gives the same one.
+    """An endless stream of requests. The same seed gives the same stream.
 
     Args:
-        mix: What to draw from.
+        mix: The requests to draw from.
         seed: Of the draws.
     """
 
@@ -53,14 +54,14 @@ class Traffic:
         self._random = np.random.default_rng(seed)
         kinds = {request.kind for request in mix.requests}
         if kinds & {"text", "composed"} and mix.queries is not None:
-            self._words = ZipfSampler(read_queries(mix.queries), exponent=mix.zipf, seed=seed)
+            self._words = ZipfSampler(mix.texts(), exponent=mix.zipf, seed=seed)
         if kinds & {"similar", "composed"} and mix.products is not None:
             self._products = read_products(mix.products)
             ranks = [str(row) for row in range(len(self._products))]
             self._product_rows = ZipfSampler(ranks, exponent=mix.zipf, seed=seed)
 
     def draw(self) -> Drawn:
-        """The next request."""
+        """Return the next request."""
         request = self._requests[self._random.choice(len(self._requests), p=self._shares)]
         if request.kind == "text":
             return Drawn(request, self._words.draw(request.batch), [])
@@ -68,25 +69,29 @@ class Traffic:
         if request.kind == "composed":
             words = self._words.draw(request.batch)
             products = [Product(text, product.image) for text, product in zip(words, products, strict=True)]
-        else:  # the photo alone asks more of the server than a title does
+        else:  # a photo alone costs the server more than a title
             products = [Product(None, one.image) if one.image else one for one in products]
         return Drawn(request, [], products)
 
 
 def read_products(path: Path) -> list[Product]:
-    """The first products of a parquet file with the columns title and image.
+    """Return the first products of a parquet file with the columns title and image.
 
     Raises:
-        ValueError: It has neither, or no product with one of them.
+        ValueError: The file is no parquet file, has neither column, or has no product with a title or an image.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    columns = [name for name in ("title", "image") if name in pq.read_schema(path).names]
-    if not columns:
-        raise ValueError(f"{path} must have a column 'title' or 'image'")
-    batches = pq.ParquetFile(path).iter_batches(_PRODUCTS, columns=columns)
-    rows = pa.Table.from_batches([next(batches)]).to_pylist()
+    try:
+        names = pq.read_schema(path).names
+        columns = [name for name in ("title", "image") if name in names]
+        if not columns:
+            raise ValueError(f"{path} must have a column 'title' or 'image', it has {', '.join(names)}")
+        batches = pq.ParquetFile(path).iter_batches(_PRODUCTS, columns=columns)
+        rows = [row for batch in itertools.islice(batches, 1) for row in batch.to_pylist()]
+    except pa.ArrowException as error:
+        raise ValueError(f"{path} must be a parquet file: {str(error).splitlines()[0]}") from error
     products = [Product(row.get("title"), row.get("image")) for row in rows if row.get("title") or row.get("image")]
     if not products:
         raise ValueError(f"{path} holds no product with a title or an image")
@@ -105,9 +110,9 @@ def send(
 
     Args:
         drawn: The request.
-        client: Sends it; without retries, which would hide failures.
-        due: When it should be sent, seconds since the epoch; its latency counts from then. None is now.
-        answers: To measure recall with.
+        client: Sends the request. It must not retry, because that would hide failures.
+        due: When to send, in seconds since the epoch. The latency counts from then. None is now.
+        answers: The exact answers, to measure recall; None measures none.
         worker: Number of this process.
     """
     sent = now()
@@ -117,7 +122,7 @@ def send(
         found = drawn.send(client)
     except ShopwindowError as caught:
         error = type(caught).__name__
-    except Exception as caught:  # not the server's fault: the test is worth nothing then, and has to say so
+    except Exception as caught:  # the server is not at fault, and the test has to say that it is worth nothing
         error = f"{HARNESS}{type(caught).__name__}: {caught}"
     ended = now()
     recall = float("nan")

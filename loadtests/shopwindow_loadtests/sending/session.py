@@ -1,7 +1,9 @@
-"""What one process sends during a load test, closed or open loop. Needs gevent in place, see the locustfile."""
+"""The part of one process in a load test, closed or open loop. Needs gevent in place, see `locustfile`."""
 
 from __future__ import annotations
 
+import time
+from collections import deque
 from collections.abc import Callable
 
 import gevent
@@ -13,26 +15,49 @@ from shopwindow_loadtests.scenario.mix import Mix
 from shopwindow_loadtests.scenario.options import LoadTestOptions
 from shopwindow_loadtests.scenario.shapes import due_times
 from shopwindow_loadtests.scenario.truth import ExactAnswers
-from shopwindow_loadtests.sending.cpu_share import CpuShare
 from shopwindow_loadtests.sending.sender import Drawn, Traffic, now, send
 
 REPORT_S = 0.5
+WINDOW_S = 5.0  # short enough to see a spike, long enough to ignore a burst
+
+
+class CpuShare:
+    """How much of a core this process uses, from now on.
+
+    A process near a full core measures its own limit and not the server's.
+    """
+
+    def __init__(self) -> None:
+        self._looks = deque([(time.perf_counter(), time.process_time())])
+        self._busiest: float | None = None
+
+    def look(self) -> float:
+        """Return the cores used in the busiest `WINDOW_S` so far; before that, since the start. Call it often."""
+        at_s, cpu_s = time.perf_counter(), time.process_time()
+        while len(self._looks) > 1 and self._looks[1][0] <= at_s - WINDOW_S:
+            self._looks.popleft()
+        began_s, before_s = self._looks[0]
+        self._looks.append((at_s, cpu_s))
+        share = (cpu_s - before_s) / max(at_s - began_s, 1e-9)
+        if at_s - began_s >= WINDOW_S:
+            self._busiest = max(share, self._busiest or 0.0)
+        return share if self._busiest is None else self._busiest
 
 
 class Session:
-    """One process's part of a load test.
+    """The part of one process in a load test.
 
     Args:
         options: The test.
-        mix: What to send.
+        mix: The requests to send.
         deliver: Takes the samples, see `Collector.take`.
     """
 
     def __init__(self, options: LoadTestOptions, mix: Mix, deliver: Callable[..., None]) -> None:
-        self.finished = False  # no further request is to be sent
+        self.finished = False  # whether to stop sending
         self._options, self._mix, self._deliver = options, mix, deliver
         self._answers = ExactAnswers.read(options.answers_file) if options.recall_share else None
-        # Retries would hide failures, and their pauses would count as the server's time.
+        # Retries would hide failures, and their pauses would count as time of the server.
         self._client = RetrievalClient(options.url, timeout_s=options.timeout_s, retry=None)
         self._samples: list[Sample] = []
         self._in_flight = 0
@@ -40,12 +65,12 @@ class Session:
         self._schedule_ended = not options.open_loop
 
     def start(self, worker: int) -> None:
-        """Let the time run.
+        """Start the clock.
 
         Args:
             worker: Number of this process, from 0.
         """
-        self._client.health()  # opens the connection, which no request of the test has to wait for then
+        self._client.health()  # opens the connection, so that no request of the test waits for that
         self._worker = worker
         self._traffic = Traffic(self._mix, self._options.seed * 1000 + worker)
         self._due: list[float] = []
@@ -67,7 +92,7 @@ class Session:
             gevent.sleep(0.05)  # a server that refuses at once must not turn the users into a busy loop
 
     def send_when_due(self) -> None:
-        """Open loop: send all requests, each when it is due, whatever became of those before."""
+        """Open loop: send each request when it is due, whether or not earlier ones were answered."""
         if self._schedule_ended:
             gevent.sleep(REPORT_S)
             return
@@ -75,7 +100,7 @@ class Session:
         for due in self._due:
             drawn = self._traffic.draw()
             at = self._started + due
-            gevent.sleep(max(0.0, at - now()))  # also when late: those on their way need their turn
+            gevent.sleep(max(0.0, at - now()))  # sleep even if late: requests in flight need their turn
             if self.finished:
                 break
             if pool.full():
@@ -87,7 +112,7 @@ class Session:
         self._schedule_ended = True
 
     def _send(self, drawn: Drawn, due: float | None) -> str:
-        """Send a request and return its error."""
+        """Send a request and return its error; empty if it was answered."""
         self._in_flight += 1
         try:
             sample = send(drawn, self._client, due=due, answers=self._answers, worker=self._worker)

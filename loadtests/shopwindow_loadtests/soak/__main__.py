@@ -1,8 +1,9 @@
-"""`make soak`: an index that changes all the time under a steady load, then processes killed one by one.
+"""`make soak`: changes an index all the time under a steady load, then kills processes one by one.
 
-The server is `shopwindow serve`, watch and health endpoint included. First generations are built anew, updated
-(products that were just shown are removed, others changed and added) and rolled back; then one process of every Python
-model is killed with SIGKILL. Every figure is printed with PASS or FAIL. Products are made up, in a temporary home.
+The server is `shopwindow serve`, with its watch and health endpoint. First the soak builds new generations, updates
+them (it removes products that were just shown, and changes and adds others) and rolls back. Then it kills one process
+of every Python model with SIGKILL. It prints every figure with PASS or FAIL. The products are made up, and the index
+home is temporary.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from shopwindow_loadtests.soak.catalogue import ADDED, CHANGED, IDS, REMOVED, Ca
 from shopwindow_loadtests.soak.timeline import Timeline
 from shopwindow_loadtests.soak.watched_server import TOLD_WITHIN_S, Recovery, WatchedServer
 
-SETTLING = 5  # swaps after which memory must stay as it is
+SETTLING = 5  # swaps after which memory must not grow any more
 MAX_GROWTH = 0.05
 RECOVERED_WITHIN_S = 10.0
 _SERVED_WITHIN_S = 120.0
@@ -31,7 +32,11 @@ _MIB = 2**20
 
 @dataclass
 class Verdicts:
-    """Figures, each with whether it is as it should be."""
+    """Prints figures and whether each is as it should be.
+
+    Attributes:
+        passed: Whether all of them are.
+    """
 
     passed: bool = True
 
@@ -43,16 +48,16 @@ class Verdicts:
 
 @dataclass
 class Changes:
-    """Publishes one change after the other, each when the one before is served, and keeps the timeline.
+    """Publishes changes one after the other, each once the last one is served, and keeps the timeline.
 
     Args:
-        catalogue: what is published.
-        timeline: of the load.
+        catalogue: Makes the changes.
+        timeline: The timeline that judges the replies.
 
     Attributes:
-        memory: bytes that the server's processes take, after each swap.
-        slowest: seconds from a change's publishing until it was served by all processes.
-        count: changes of all kinds.
+        memory: Bytes of memory of the server's processes after each swap.
+        slowest: Most seconds from publishing a change until all processes served it.
+        count: Number of changes of all kinds.
     """
 
     catalogue: Catalogue
@@ -62,23 +67,23 @@ class Changes:
     count: int = 0
 
     def swap(self) -> None:
-        """Build a generation anew."""
+        """Build and publish a new generation."""
         generation = self.catalogue.next_generation
         self.timeline.begin(generation, self.catalogue.products_of(generation))
         self._wait(self.catalogue.build())
 
     def roll_back(self) -> None:
-        """Go back to the generation before."""
+        """Go back one generation."""
         pointer = self.catalogue.home.pointer
         assert pointer is not None and pointer.previous is not None  # the first change was a swap
         self.timeline.begin(pointer.previous)
         self._wait(self.catalogue.roll_back())
 
     def update(self, shown: np.ndarray) -> None:
-        """Change what is served.
+        """Publish an update of the served generation.
 
         Args:
-            shown: (k,) int64, products that were found just now: the first of them go.
+            shown: (k,) int64: products that were just found. The update removes the first of them.
         """
         products, generation = self.timeline.newest, self.catalogue.next_generation
         here = shown[np.isin(shown, products)]
@@ -99,10 +104,10 @@ class Changes:
 def change_all_the_time(
     server: WatchedServer, changes: Changes, load: Load, *, swaps: int, rollbacks: int, updates: int
 ) -> None:
-    """Swap so many times; updates and rollbacks are spread among the swaps."""
+    """Swap `swaps` times, and spread the updates and rollbacks evenly among the swaps."""
     for swap in range(swaps):
         changes.swap()
-        time.sleep(1)  # requests in flight end, and what they held is freed
+        time.sleep(1)  # requests in flight end and free their memory
         changes.memory.append(server.memory)
         for _ in range(_share(updates, swaps, swap)):
             changes.update(load.shown)
@@ -116,7 +121,7 @@ def _share(total: int, parts: int, part: int) -> int:
 
 
 def judge_changes(verdicts: Verdicts, server: WatchedServer, changes: Changes, load: Load, rate: float) -> None:
-    """Print what the changes cost."""
+    """Print the verdicts on the changes."""
     reached, sent = load.reached, load.answered + len(load.failures)
     verdicts.add(reached >= rate, f"answered {reached:.1f} requests/s, at least {rate:g} wanted")
     verdicts.add(not load.failures, f"failed requests: {len(load.failures)} of {sent}")
@@ -130,39 +135,41 @@ def judge_changes(verdicts: Verdicts, server: WatchedServer, changes: Changes, l
         text = f"memory after {SETTLING} swaps {settled / _MIB:.0f} MiB, then at most {growth:+.1%}"
         verdicts.add(growth <= MAX_GROWTH, f"{text}, {MAX_GROWTH:.0%} allowed")
     else:
-        verdicts.add(False, f"memory: not judged, as it takes more than {SETTLING} swaps")
+        verdicts.add(False, f"memory: not judged, because that takes more than {SETTLING} swaps")
     looks, unready = server.looks
-    verdicts.add(unready == 0, f"health endpoint not ready while all was well: {unready} of {looks} looks")
+    verdicts.add(unready == 0, f"health endpoint not ready although all was well: {unready} of {looks} looks")
     late = np.quantile(load.seconds, [0.5, 0.99, 0.999]) * 1000
     print(
-        f"      {changes.count} changes, the slowest was served after {changes.slowest:.1f} s; latency from the "
-        f"planned start, ms: p50 {late[0]:.1f}, p99 {late[1]:.1f}, p99.9 {late[2]:.1f}"
+        f"      {changes.count} changes, the slowest served after {changes.slowest:.1f} s; latency from the planned "
+        f"start, ms: p50 {late[0]:.1f}, p99 {late[1]:.1f}, p99.9 {late[2]:.1f}"
     )
 
 
 def judge_kills(verdicts: Verdicts, server: WatchedServer, recoveries: list[Recovery], load: Load) -> None:
-    """Print what killed processes cost."""
+    """Print the verdicts on the kills."""
     slowest = max(recoveries, key=lambda recovery: recovery.seconds)
     verdicts.add(
         slowest.seconds <= RECOVERED_WITHIN_S,
-        f"{len(recoveries)} models killed, the slowest ({slowest.model}) well again after {slowest.seconds:.1f} s, "
+        f"{len(recoveries)} models killed, the slowest ({slowest.model}) recovered after {slowest.seconds:.1f} s, "
         f"{RECOVERED_WITHIN_S:g} s allowed",
     )
     failures = [*load.failures, *(failure for recovery in recoveries for failure in recovery.failures)]
     final = [failure for failure in failures if not failure.error.retryable]
-    verdicts.add(not final, f"errors meanwhile that are not typed and retryable: {len(final)} of {len(failures)}")
+    verdicts.add(
+        not final, f"errors during the kills that are not typed and retryable: {len(final)} of {len(failures)}"
+    )
     for failure in final[:3]:
         print(f"      {type(failure.error).__name__}: {failure.error}")
     untold = [failure for failure in failures if not server.was_told(failure.at)]
     verdicts.add(
-        not untold, f"errors that the health endpoint did not tell of within {TOLD_WITHIN_S:g} s: {len(untold)}"
+        not untold, f"errors that the health endpoint did not report within {TOLD_WITHIN_S:g} s: {len(untold)}"
     )
     wrong = load.mixed + load.gone
-    verdicts.add(wrong == 0, f"replies meanwhile that mix generations or have a removed product: {wrong}")
+    verdicts.add(wrong == 0, f"replies during the kills that mix generations or have a removed product: {wrong}")
 
 
 def soak(options: argparse.Namespace, folder: Path) -> bool:
-    """Run the soak and print what came out; returns whether all criteria hold."""
+    """Run the soak, print the verdicts, and return whether all criteria hold."""
     home, timeline, verdicts = IndexHome(folder / "home"), Timeline(), Verdicts()
     catalogue = Catalogue(home=home, repository=options.repository, rows=options.rows)
     changes = Changes(catalogue, timeline)
@@ -178,7 +185,7 @@ def soak(options: argparse.Namespace, folder: Path) -> bool:
                 recoveries = []
                 for model in server.models:
                     recoveries.append(server.kill_and_wait(model))
-                    print(f"{model}: well again {recoveries[-1].seconds:.1f} s after SIGKILL", flush=True)
+                    print(f"{model}: recovered {recoveries[-1].seconds:.1f} s after SIGKILL", flush=True)
             judge_kills(verdicts, server, recoveries, load)
         for line in server.lines if not verdicts.passed else ():
             print(f"      {line}")
@@ -192,9 +199,11 @@ def main() -> int:
     parser.add_argument("--swaps", type=int, default=50, help="default: %(default)s")
     parser.add_argument("--rollbacks", type=int, default=20, help="default: %(default)s")
     parser.add_argument("--updates", type=int, default=100, help="default: %(default)s")
-    parser.add_argument("--rate", type=float, default=100.0, help="least requests a second (default: %(default)s)")
-    parser.add_argument("--rows", type=int, default=20_000, help="products of a generation (default: %(default)s)")
-    parser.add_argument("--no-kills", dest="kills", action="store_false", help="leave out the killing")
+    parser.add_argument(
+        "--rate", type=float, default=100.0, help="requests per second that must be answered (default: %(default)s)"
+    )
+    parser.add_argument("--rows", type=int, default=20_000, help="products in a generation (default: %(default)s)")
+    parser.add_argument("--no-kills", dest="kills", action="store_false", help="do not kill processes")
     options = parser.parse_args()
     for name in ("swaps", "rate", "rows"):
         if getattr(options, name) <= 0:

@@ -1,4 +1,4 @@
-"""The callers of the soak: a steady rate of requests, whatever becomes of them, and each reply judged."""
+"""The callers of the soak: they send requests at a steady rate and judge each reply."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tritonclient.utils import InferenceServerException
 
 from shopwindow_client import ShopwindowError
 from shopwindow_client._values.errors import (
-    from_status,  # its replies do not tell the generation, its errors are wanted
+    from_status,  # the client's replies lack the generation, but its errors are needed
 )
 from shopwindow_loadtests.soak.catalogue import WORDS
 from shopwindow_loadtests.soak.timeline import Timeline
@@ -20,7 +20,7 @@ from shopwindow_loadtests.soak.timeline import Timeline
 CLIENTS = 8
 TOP_K = 20
 _TIMEOUT_S = 30.0
-_AHEAD = 1.01  # so that a load that keeps its pace is not below the rate by the last request that was not yet due
+_AHEAD = 1.01  # a little faster than the rate, so that the last request, not due yet, does not bring it below
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Failure:
     """A request that was not answered.
 
     Attributes:
-        at: when it ended, in seconds of `time.monotonic`.
-        error: what a client sees.
+        at: When it ended, in seconds of `time.monotonic`.
+        error: The error that a client sees.
     """
 
     at: float
@@ -38,20 +38,20 @@ class Failure:
 
 @dataclass
 class Load:
-    """Callers that together send `rate` requests a second, on time whether or not earlier ones were answered in time.
+    """Callers that together send `rate` requests per second, even if some of them are answered late.
 
     Args:
-        url: of the server's gRPC endpoint.
-        rate: requests a second.
-        timeline: judges the replies.
+        url: `host:port` of the server's gRPC endpoint.
+        rate: Requests per second.
+        timeline: Judges the replies.
 
     Attributes:
-        answered: replies.
-        seconds: from when each was to be sent until its reply.
-        failures: what was not answered.
-        mixed: replies that mix generations.
-        gone: replies with a product that was removed before they were asked for.
-        shown: the products of the newest reply.
+        answered: Number of replies.
+        seconds: Time of each request from when it was due until its reply.
+        failures: The requests that were not answered.
+        mixed: Number of replies that mix generations.
+        gone: Number of replies with a product that was removed before they were asked for.
+        shown: The products of the newest reply.
     """
 
     url: str
@@ -80,7 +80,7 @@ class Load:
 
     @property
     def reached(self) -> float:
-        """Requests a second that were answered since the start."""
+        """Answered requests per second since the start."""
         return self.answered / (time.monotonic() - self._began)
 
     def _call(self, number: int) -> None:

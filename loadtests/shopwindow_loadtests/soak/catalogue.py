@@ -1,4 +1,4 @@
-"""The catalogue of the soak: generations of made-up products, and changes to what is served."""
+"""The catalogue of the soak: generations of made-up products, and changes to them."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from shopwindow.retrieval.index.folder import Manifest, write_index
 from shopwindow.retrieval.index.home import IndexHome
 from shopwindow.retrieval.index.lexical import LexicalIndex
 
-IDS = 10**9  # products of generation g are g * IDS and up, so that an id tells where it came from
+IDS = 10**9  # the ids of generation g begin at g * IDS, so an id tells its generation
 WORDS = ("red", "blue", "dress", "mug", "leather", "bag", "summer", "lamp")
-REMOVED, CHANGED, ADDED = 3, 2, 1  # products of each update
+REMOVED, CHANGED, ADDED = 3, 2, 1  # products in each update
 
 
 @dataclass(frozen=True, kw_only=True)
 class Catalogue:
-    """Makes what the soak publishes.
+    """Publishes the generations and updates of the soak.
 
     Args:
-        home: where.
-        repository: whose towers embed the products that updates add.
-        rows: products of a generation that is built anew.
+        home: The index home.
+        repository: Its towers embed the products that updates add.
+        rows: Products in a newly built generation.
     """
 
     home: IndexHome
@@ -40,20 +40,20 @@ class Catalogue:
 
     @property
     def next_generation(self) -> int:
-        """The number of the next one that is published here; nobody else publishes."""
+        """The number of the next generation. Nobody else publishes here."""
         return self.home.next_generation
 
     def products_of(self, generation: int) -> np.ndarray:
-        """The ids, (rows,) int64 in rising order, that `build` gives the products of a generation."""
+        """Return the ids that `build` gives the products of a generation, (rows,) int64 in rising order."""
         return generation * IDS + np.arange(self.rows)
 
     def build(self) -> int:
-        """Publish a generation of its own products; returns its number."""
+        """Publish a generation of new products and return its number."""
         bundle = Bundle.read(self.repository)
         with self.home.writing():
             generation = self.home.next_generation
             rng = np.random.default_rng(generation)
-            # Around a few directions, as embeddings lie: nothing is found fast in what lies everywhere.
+            # Around a few directions, as real embeddings are. No index is fast on evenly spread vectors.
             vectors = rng.normal(size=(200, bundle.embedding_dim))[rng.integers(200, size=self.rows)]
             vectors += 0.5 * rng.normal(size=vectors.shape)
             vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -92,11 +92,11 @@ class Catalogue:
         return generation
 
     def roll_back(self) -> int:
-        """Serve the previous generation; returns its number."""
+        """Go back one generation and return its number."""
         return self.home.rollback().generation
 
     def update(self, removed: list[int], changed: list[int], added: list[int]) -> int:
-        """Publish the served generation with some products removed, some with another price, and some that are new."""
+        """Publish an update that removes some products, reprices some and adds some. Return its generation."""
         file = self.home.path.parent / "changes.parquet"
         ids = [*changed, *added]
         titles = [*([None] * len(changed)), *(f"red dress {product}" for product in added)]

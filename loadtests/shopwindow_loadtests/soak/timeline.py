@@ -1,4 +1,4 @@
-"""What replies of the soak are judged by: which generation was to be served when, and which products it has."""
+"""Judges the replies of the soak by the generations that could be served at the time, and by their products."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ import numpy as np
 
 
 class Timeline:
-    """The generations in the order in which they were published, and how far the server is known to have come.
+    """The generations in the order of publishing, and the newest one that the server is known to serve.
 
-    One thread publishes, many judge.
+    One thread publishes, many threads judge.
     """
 
     def __init__(self) -> None:
         self._products: dict[int, np.ndarray] = {}
         self._order: list[int] = []
-        self._served = 0  # place in `_order` of the newest one that is known to be served everywhere
+        self._served = 0  # place in `_order` of the newest generation that all processes are known to serve
         self._lock = threading.Lock()
 
     def begin(self, generation: int, products: np.ndarray | None = None) -> None:
-        """From now on replies may be of a generation.
+        """Note that from now on replies may come from a generation.
 
         Args:
-            generation: it is about to be published, or to be gone back to.
-            products: the ids that can be found in it, in rising order; None where it was there before.
+            generation: The generation about to be published or rolled back to.
+            products: The ids of its products, in rising order; None if the generation existed before.
         """
         with self._lock:
             if products is not None:
@@ -32,31 +32,31 @@ class Timeline:
             self._order.append(generation)
 
     def settle(self) -> None:
-        """From now on no request is answered by a generation before the newest one."""
+        """Note that from now on only the newest generation answers requests."""
         with self._lock:
             self._served = len(self._order) - 1
 
     @property
     def place(self) -> int:
-        """To be noted when a request is sent, for `judge`."""
+        """The current place in the timeline. Note it when you send a request, and give it to `judge`."""
         return self._served
 
     @property
     def newest(self) -> np.ndarray:
-        """The ids that can be found in the newest generation."""
+        """The ids of the products in the newest generation."""
         return self._products[self._order[-1]]
 
     def judge(self, place: int, generation: int, ids: np.ndarray) -> tuple[bool, bool]:
         """Judge a reply.
 
         Args:
-            place: of the moment when its request was sent.
-            generation: that it names.
-            ids: (k,) int64, what it found.
+            place: `place` at the time when its request was sent.
+            generation: The generation that it names.
+            ids: (k,) int64: the products that it found.
 
         Returns:
-            Whether it mixes generations (it has a product that the one it names doesn't have, or is of one that was
-            not to be served any more), and whether it has a product that was gone when the request was sent.
+            Whether it mixes generations (it has a product that its generation lacks, or it names a generation that
+            should not be served any more), and whether it has a product that was removed before the request was sent.
         """
         with self._lock:
             possible = set(self._order[place:])

@@ -1,4 +1,4 @@
-"""`shopwindow serve` as a process of its own, and what its health endpoint says all the while."""
+"""`shopwindow serve` in a separate process, with a record of what its health endpoint says."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from pathlib import Path
 
 from shopwindow.server.processes import Stub, child, kill, members, stubs
 from shopwindow_client import RetrievalClient, ShopwindowError
+from shopwindow_loadtests.generator.server_cpu import private_bytes
 from shopwindow_loadtests.soak.callers import Failure
 
 TOLD_WITHIN_S = 2.0  # the watch looks once a second
@@ -23,8 +24,8 @@ _LOOK_S = 0.05
 _GIVE_UP_S = 60.0
 _START_S = 240.0
 
-# A call that passes through each Python model of the profile `cpu`, but for the steps of their own, which no pipeline
-# of this profile uses: they are watched all the same.
+# For each Python model of the profile `cpu`, a call that passes through it. No pipeline of this profile uses the models
+# of single steps, but the watch covers them too.
 CALLS: dict[str, Callable[[RetrievalClient], object]] = {
     "retrieve": lambda client: client.retrieve("red dress", top_k=1),
     "retrieve_similar": lambda client: client.retrieve_similar(title="red dress", top_k=1),
@@ -40,12 +41,12 @@ CALLS: dict[str, Callable[[RetrievalClient], object]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Recovery:
-    """What became of a killed model.
+    """How a killed model recovered.
 
     Attributes:
-        model: its name.
-        seconds: from the kill until health endpoint and model were well again; infinite where that never came.
-        failures: of calls to this model meanwhile.
+        model: Its name.
+        seconds: From the kill until health endpoint and model were well again; infinite if that did not happen.
+        failures: Failed calls to this model in that time.
     """
 
     model: str
@@ -54,16 +55,16 @@ class Recovery:
 
 
 class WatchedServer:
-    """The command, until the block ends.
+    """The running command `shopwindow serve`. It stops at the end of the block.
 
     Args:
-        repository: to serve.
-        index: the index home.
-        log: Triton's log.
+        repository: The model repository.
+        index: The index home.
+        log: File for Triton's log.
 
     Attributes:
-        url: of the gRPC endpoint.
-        lines: what the command said.
+        url: `host:port` of the gRPC endpoint.
+        lines: The output of the command.
     """
 
     def __init__(self, repository: Path, index: Path, log: Path) -> None:
@@ -108,7 +109,7 @@ class WatchedServer:
 
     @property
     def triton(self) -> int:
-        """Process id of the server; 0 while there is none."""
+        """Process id of Triton; 0 while there is none."""
         return child(self._process.pid)
 
     @property
@@ -123,28 +124,28 @@ class WatchedServer:
 
     @property
     def memory(self) -> int:
-        """Bytes of memory of its own (not of mapped files) that the server's processes take."""
-        return sum(_private_bytes(pid) for pid in members(self.triton))
+        """Private memory of the server's processes, without mapped files, in bytes."""
+        return sum(map(private_bytes, members(self.triton)))
 
     @property
     def is_ready(self) -> bool:
-        """What the health endpoint said last."""
+        """The latest answer of the health endpoint."""
         return bool(self._seen) and self._seen[-1][1]
 
     @property
     def looks(self) -> tuple[int, int]:
-        """How often the health endpoint was asked, and how often it said that the server is not ready."""
+        """How often the health endpoint was asked, and how often it said that the server was not ready."""
         seen = list(self._seen)
         return len(seen), sum(not ready for _, ready in seen)
 
     def was_told(self, moment: float) -> bool:
-        """Whether the health endpoint said at a moment, or soon after, that the server is not ready."""
+        """Whether the health endpoint said, at a time or soon after, that the server was not ready."""
         seen = list(self._seen)
         last = max(0, bisect.bisect(seen, (moment, True)) - 1)
         return any(not ready for when, ready in seen[last:] if when <= moment + TOLD_WITHIN_S)
 
     def kill_and_wait(self, model: str) -> Recovery:
-        """Kill a process of a model with SIGKILL, and call the model until all is well again."""
+        """Kill a process of a model with SIGKILL and call the model until all is well again."""
         before = sorted(stub.model for stub in self.stubs)
         victim = next(stub.pid for stub in self.stubs if stub.model == model)
         failures: list[Failure] = []
@@ -183,11 +184,3 @@ class WatchedServer:
                 ready = connection.getresponse().status == 200
             connection.close()
             self._seen.append((moment, ready))
-
-
-def _private_bytes(pid: int) -> int:
-    try:
-        lines = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-    except OSError:
-        return 0
-    return int(lines.get("RssAnon", "0").split()[0]) * 1024

@@ -18,16 +18,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=SHOP / "queries.parquet",
         metavar="FILE",
-        help="parquet with a column text, or text, one a line (default: the demo shop's)",
+        help="parquet with a column text, or text with one query per line (default: the demo shop's)",
     )
     parser.add_argument(
-        "--rounds", type=int, default=5, metavar="N", help="how often everything is measured (default: %(default)s)"
+        "--rounds", type=int, default=5, metavar="N", help="how often to measure everything (default: %(default)s)"
     )
     parser.add_argument(
         "--seconds", type=float, default=5.0, metavar="S", help="length of a measurement (default: %(default)g)"
     )
     parser.add_argument(
-        "--out", type=Path, default=Path("build/bisect"), metavar="DIR", help="JSON and plot (default: %(default)s)"
+        "--out",
+        type=Path,
+        default=Path("build/bisect"),
+        metavar="DIR",
+        help="folder for JSON and plot (default: %(default)s)",
     )
     parser.add_argument(
         "--startup", action="store_true", help="measure from a server's start to its first answer instead"
@@ -35,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure and print; 0 also when the figures are bad, and with --startup 1 when it takes too long."""
+    """Measure and print. Return 0, even if the figures are bad; with --startup, 1 if the start takes too long."""
     from shopwindow.retrieval.embedding.repository_layout import default_index
     from shopwindow_loadtests.scenario.errors import HarnessFailure
 

@@ -1,4 +1,4 @@
-"""The load generator's own gRPC and HTTP, beside tritonclient on a real Triton, and with what comes in pieces."""
+"""The load generator's gRPC and HTTP: the same answers as tritonclient from a real Triton, and replies in pieces."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def replies_of(wire: Wire, data: bytes, step: int) -> Iterator[Reply]:
         yield from wire.receive(data[start : start + step])
 
 
-def test_many_calls_at_a_time_are_answered_as_tritonclient_is(served: TritonServer) -> None:
+def test_many_calls_at_a_time_get_the_same_answers_as_tritonclient(served: TritonServer) -> None:
     protocol = Grpc(timeout_s=30.0)
     wire = protocol.wire(served.grpc_url)
     connection = Connection(served.grpc_url, wire)
@@ -39,7 +39,7 @@ def test_many_calls_at_a_time_are_answered_as_tritonclient_is(served: TritonServ
         np.testing.assert_array_equal(found[query], expected["product_ids"])
 
 
-def test_more_than_a_window_is_sent_and_received(served: TritonServer) -> None:
+def test_more_than_one_window_is_sent_and_received(served: TritonServer) -> None:
     protocol = Grpc()
     wire = protocol.wire(served.grpc_url)
     connection = Connection(served.grpc_url, wire)
@@ -62,7 +62,7 @@ def test_an_error_says_its_code_and_message(served: TritonServer) -> None:
     long = "ü" * 2_000
     with pytest.raises(ValueError, match="at most 1000 characters, got 2000"):
         connection.call(protocol.message([long]))
-    assert protocol.ids(connection.call(protocol.message(["mug"]))).shape == (1, 100)  # the connection is as good
+    assert protocol.ids(connection.call(protocol.message(["mug"]))).shape == (1, 100)  # the connection still works
 
 
 def test_a_call_that_is_given_up_is_not_answered(served: TritonServer) -> None:
@@ -71,7 +71,7 @@ def test_a_call_that_is_given_up_is_not_answered(served: TritonServer) -> None:
     connection = Connection(served.grpc_url, wire)
     first = wire.request(protocol.message(["mug"] * 60))
     wire.cancel(first)
-    last = wire.request(protocol.message(["mug"] * 60))  # if the first one were answered, it would be before this
+    last = wire.request(protocol.message(["mug"] * 60))  # an answer to the first would come before this one
     connection.flush()
     replies = []
     while last not in replies:
@@ -79,7 +79,7 @@ def test_a_call_that_is_given_up_is_not_answered(served: TritonServer) -> None:
     assert replies == [last]
 
 
-def test_what_is_given_up_before_there_is_room_for_it_is_not_sent() -> None:
+def test_a_request_given_up_before_there_is_room_is_not_sent() -> None:
     wire = GrpcWire("host:1")
     numbers = [wire.request(bytes(60_000)) for _ in range(2)]
     wire.out.clear()

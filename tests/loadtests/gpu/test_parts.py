@@ -1,4 +1,4 @@
-"""Wheels in parts: split, carried, joined and unpacked as they were."""
+"""Wheels in parts: they are split, joined and unpacked without change."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 @pytest.fixture
 def parts(tmp_path: Path) -> Path:
-    """Two wheels, the larger in several parts."""
+    """Two wheels; the larger is in several parts."""
     for name, size in (("large-1-py3-none-any.whl", 300_000), ("small-1-py3-none-any.whl", 10)):
         with zipfile.ZipFile(tmp_path / name, "w") as archive:
             archive.writestr(f"{name.split('-')[0]}/data", os.urandom(size))
@@ -31,7 +31,7 @@ def parts(tmp_path: Path) -> Path:
     return tmp_path / "parts"
 
 
-def test_what_is_joined_is_what_was_split(parts: Path, tmp_path: Path) -> None:
+def test_joined_wheels_are_the_same_as_before_the_split(parts: Path, tmp_path: Path) -> None:
     wheels = join(parts, tmp_path / "site")
     assert wheels == ["large-1-py3-none-any.whl", "small-1-py3-none-any.whl"]
     for wheel in wheels:
@@ -42,7 +42,7 @@ def test_what_is_joined_is_what_was_split(parts: Path, tmp_path: Path) -> None:
         assert not os.access(tmp_path / "site" / wheel.split("-")[0] / "data", os.X_OK)
 
 
-def test_the_list_is_one_that_sha256sum_checks(parts: Path) -> None:
+def test_sha256sum_can_check_the_list(parts: Path) -> None:
     done = subprocess.run(["sha256sum", "--check", "--quiet", LIST], cwd=parts, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
 
@@ -80,15 +80,15 @@ class TritonPythonModel:
 """
 
 
-def test_triton_s_python_models_see_what_was_carried_and_this_project(parts: Path, tmp_path: Path) -> None:
-    """They take no notice of PYTHONPATH."""
+def test_tritons_python_models_see_the_carried_wheels_and_this_project(parts: Path, tmp_path: Path) -> None:
+    """These models ignore PYTHONPATH."""
     python = make_environment(parts, tmp_path / "environment")
     model = tmp_path / "models" / "model"
     (model / "1").mkdir(parents=True)
     (model / "1" / "model.py").write_text(MODEL)
     (model / "config.pbtxt").write_text('backend: "python" max_batch_size: 1 instance_group [ { kind: KIND_CPU } ]')
     serve = (
-        "from pathlib import Path; from serving import ServerOptions, TritonServer\n"
+        "from pathlib import Path; from shopwindow.server import ServerOptions, TritonServer\n"
         "ports = dict.fromkeys(['http_port', 'grpc_port', 'metrics_port'], 0)\n"
         "options = ServerOptions(repository=Path('models'), host='127.0.0.1', **ports)\n"
         "with TritonServer(options) as server: print(server.log_tail(10_000))\n"

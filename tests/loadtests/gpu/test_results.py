@@ -1,4 +1,4 @@
-"""Results that survive a run that is cut off, steps that fail alone, and what is written into the document."""
+"""Results survive an interrupted run, a failed step does not stop the others, and the document gets the figures."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MACHINE: dict[str, Any] = {
 }
 
 
-def test_a_second_run_does_what_is_left_and_a_failure_stops_nothing(tmp_path: Path) -> None:
+def test_a_second_run_does_the_remaining_steps_and_a_failure_stops_no_other(tmp_path: Path) -> None:
     ran: list[str] = []
     broken = True
 
@@ -76,7 +76,7 @@ def test_each_result_is_on_disk_before_the_next_step_starts(tmp_path: Path) -> N
 
 @pytest.fixture
 def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    """The command on a machine that lacks nothing, with results and document in `tmp_path`."""
+    """Runs the command on a machine that lacks nothing, with results and document in `tmp_path`."""
     monkeypatch.setattr(machine, "facts", lambda: {**MACHINE, "gpus": []})
     monkeypatch.setattr(machine, "missing_abilities", dict)
     document = tmp_path / "benchmarks.md"
@@ -88,7 +88,7 @@ def outcomes(tmp_path: Path) -> dict[str, str]:
     return {entry.step: entry.status for entry in Results(tmp_path / "results.json", {"gpus": []}).entries}
 
 
-def test_a_group_is_left_out_only_for_a_library_and_later_success_counts(
+def test_a_group_is_left_out_only_for_a_missing_library_and_a_later_success_counts(
     check: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trouble: list[Exception] = [RuntimeError("a graph that is refused"), ModuleNotFoundError("No module named 'x'")]
@@ -107,7 +107,7 @@ def test_a_group_is_left_out_only_for_a_library_and_later_success_counts(
     assert outcomes(tmp_path) == {"parity/it": DONE}
 
 
-def test_what_is_served_is_made_by_steps_that_can_fail(
+def test_export_and_index_are_steps_that_may_fail(
     check: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lacking = dict.fromkeys(("tensorrt", "faiss-gpu"), "not here")
@@ -124,7 +124,7 @@ def test_what_is_served_is_made_by_steps_that_can_fail(
     }  # fmt: skip
 
 
-def test_what_later_steps_need_is_made_in_every_run(tmp_path: Path) -> None:
+def test_a_step_that_others_need_runs_every_time(tmp_path: Path) -> None:
     ran: list[int] = []
     step = Step(name="a", needs=(), run=lambda: {"run": ran.append(1)}, always=True)
     for _ in range(2):
@@ -132,7 +132,7 @@ def test_what_later_steps_need_is_made_in_every_run(tmp_path: Path) -> None:
     assert ran == [1, 1]
 
 
-def test_results_of_another_card_are_not_continued(tmp_path: Path) -> None:
+def test_results_of_another_gpu_are_not_continued(tmp_path: Path) -> None:
     Results(tmp_path / "r.json", MACHINE).add(Entry(step="a", status=DONE))
     with pytest.raises(ValueError, match=r"measured on .'Card X.*this machine has .'Card Y.* give another --out"):
         Results(tmp_path / "r.json", {**MACHINE, "gpus": ["Card Y"]})
@@ -183,7 +183,7 @@ def test_the_section_is_replaced_and_the_rest_of_the_document_is_kept(tmp_path: 
     # 100,000 rows a second of 0.5 GFLOP are 50 TFLOP/s, a tenth of the card's 500.
     # 3 MB of weights in 2 ms are 1.5 GB/s, of the card's 3 TB/s.
     assert ["base/query/pytorch/fp16", "0.5", "500", "100000", "10.0%", "0.1%"] in rows
-    # In float32, 20 TFLOP/s: of 50 whole, of 400 in TF32, which is what the other two compute in.
+    # In float32, 20 TFLOP/s: a share of 50 in float32 and of 400 in TF32, in which the other two compute.
     for backend, share in (("pytorch", "40.0%"), ("tensorrt", "5.0%"), ("onnxruntime", "5.0%")):
         assert [f"base/query/{backend}/fp32", "0.5", "500", "40000", share, "0.1%"] in rows
     assert ["1 caller, 1 query", "gpu", "2.71.0", "1.5"] in rows
@@ -208,7 +208,7 @@ def test_a_document_without_markers_is_refused(tmp_path: Path) -> None:
         write_section(document, filled(tmp_path / "r.json", MACHINE))
 
 
-def test_the_project_s_document_has_a_place_and_says_so_while_it_is_empty() -> None:
+def test_the_document_of_the_project_has_figures_or_says_that_there_are_none() -> None:
     text = (ROOT / "docs" / "benchmarks.md").read_text()
     body = text.partition(BEGIN)[2].partition(END)[0].strip()
     assert body == UNMEASURED or body.startswith("NVIDIA")
@@ -219,7 +219,7 @@ def test_without_a_gpu_the_command_says_what_is_missing_and_touches_nothing(tmp_
     document.write_text("untouched")
     done = subprocess.run(
         [sys.executable, "-m", "shopwindow_loadtests.gpu", "--out", str(tmp_path / "out"), "--document", str(document)],
-        # Neither nvidia-smi nor a library finds a GPU, be there one or not.
+        # Neither nvidia-smi nor a library finds a GPU, even if there is one.
         env={**os.environ, "PATH": "", "CUDA_VISIBLE_DEVICES": ""},
         cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The index benchmark at a size that takes seconds: figures that hold, a document, and work that is not done twice."""
+"""The index benchmark at a size that takes seconds: its figures, its document, and a second run that reuses results."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RECIPES = ["--recipes", "ivf", "ivf-sq8"]
 
 
 def run(folder: Path, *arguments: str) -> int:
-    """The command over two small sizes."""
+    """Run the command over two small sizes."""
     document = folder / "benchmarks.md"
     if not document.exists():
         document.write_text(f"# Before\n\n{BEGIN}\n{END}\n\nAfter.\n")
@@ -28,7 +28,7 @@ def test_a_second_run_measures_nothing_again_and_writes_the_same(tmp_path: Path)
     code = run(tmp_path)
     first, entries = (tmp_path / "benchmarks.md").read_text(), sorted((tmp_path / "bench").glob("*.json"))
     assert len(entries) == 4
-    for vectors in (tmp_path / "bench").glob("corpus-*"):  # nothing can be measured without them
+    for vectors in (tmp_path / "bench").glob("corpus-*"):  # without these nothing can be measured
         for file in vectors.iterdir():
             file.unlink()
     assert run(tmp_path) == code
@@ -39,7 +39,7 @@ def test_a_second_run_measures_nothing_again_and_writes_the_same(tmp_path: Path)
     assert ("PASS" in first) == (code == 0)
 
 
-def test_figures_are_those_of_the_index_and_its_answers(tmp_path: Path) -> None:
+def test_figures_describe_the_index_and_its_answers(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     vectors = rng.standard_normal((3_000, 32), dtype=np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -50,7 +50,7 @@ def test_figures_are_those_of_the_index_and_its_answers(tmp_path: Path) -> None:
     assert figures.vector_bytes == pytest.approx((tmp_path / "ivf-3000.faiss").stat().st_size / 3_000, abs=0.1)
     assert list(figures.p50_ms) == ["10", "100", "1000"]
     assert all(figures.p50_ms[k] <= figures.p99_ms[k] for k in figures.p50_ms)
-    # Every list that is visited is scored whole, and every centroid.
+    # A search scores every centroid, and every vector in the lists that it visits.
     lists = int(figures.factory.removeprefix("IVF").partition(",")[0])
     assert lists < figures.scored <= lists + 3_000
     flat = measure(corpus, "flat", tmp_path, timed=20)

@@ -1,4 +1,4 @@
-"""Figures and limits, from samples whose numbers are known."""
+"""Figures and limits, computed from samples with known numbers."""
 
 from __future__ import annotations
 
@@ -58,13 +58,13 @@ def test_each_name_has_its_own_figures() -> None:
     assert (summary["text batch=4"].max_ms, summary["similar batch=1"].p50_ms) == (50.0, 75.0)
 
 
-def test_recall_is_the_mean_of_what_is_known() -> None:
+def test_recall_is_the_mean_of_the_known_recalls() -> None:
     recalls = [1.0, 0.5, float("nan"), 0.0]
     samples = Samples.of([sample._replace(recall=recall) for sample, recall in zip(HUNDRED, recalls, strict=False)])
     assert (summarise(samples)["all"].recall, summarise(samples)["all"].recall_samples) == (0.5, 3)
 
 
-def test_nothing_answered_is_no_verdict() -> None:
+def test_without_answers_there_is_no_verdict() -> None:
     for samples in ([], failed(1)):
         verdict = judge(Samples.of(samples), {"all": Limits(p99_ms=1e6, error_share=1.0, samples=100)})
         assert verdict.code == ExitCode.TOO_FEW_SAMPLES
@@ -78,6 +78,9 @@ def test_nothing_answered_is_no_verdict() -> None:
         ({"p99_ms": 98.9, "samples": 100}, ExitCode.SLO_MISSED, "p99_ms: at most 98.9 ms, measured 99 ms"),
         ({"p999_ms": 99.5, "samples": 1}, ExitCode.SLO_MISSED, "p99.9_ms: at most 99.5 ms, measured 100 ms"),
         ({"p50_ms": 50.0}, ExitCode.OK, None),
+        ({"p95_ms": 95.0, "samples": 100}, ExitCode.OK, None),
+        ({"p95_ms": 94.9, "samples": 100}, ExitCode.SLO_MISSED, "p95_ms: at most 94.9 ms, measured 95 ms"),
+        ({"p95_ms": 95.0}, ExitCode.TOO_FEW_SAMPLES, "at least 200 answered requests, measured 100"),
         ({"p99_ms": 99.0}, ExitCode.TOO_FEW_SAMPLES, "at least 1000 answered requests, measured 100"),
         ({"p999_ms": 999.0}, ExitCode.TOO_FEW_SAMPLES, "at least 10000 answered requests"),
         ({"recall": 0.9}, ExitCode.TOO_FEW_SAMPLES, "recall: no request had known answers"),
@@ -89,14 +92,26 @@ def test_limits_of_answered_requests(limits: dict[str, Any], code: ExitCode, lin
     assert [line in said for said in verdict.lines] == ([] if line is None else [True])
 
 
-def test_a_miss_outweighs_samples_that_are_missing_elsewhere() -> None:
+def test_a_pass_names_each_limit_with_its_figure() -> None:
+    samples = Samples.of([sample._replace(recall=0.75) for sample in HUNDRED])
+    verdict = judge(samples, {"all": Limits(p50_ms=60.0, p95_ms=100.0, recall=0.5, samples=100)})
+    assert verdict.code == ExitCode.OK
+    assert verdict.kept == (
+        "SLO KEPT all error_share: at most 0, measured 0",
+        "SLO KEPT all p50_ms: at most 60 ms, measured 50 ms",
+        "SLO KEPT all p95_ms: at most 100 ms, measured 95 ms",
+        "SLO KEPT all recall: at least 0.5, measured 0.75",
+    )
+
+
+def test_a_miss_counts_even_if_another_limit_has_too_few_samples() -> None:
     slo = {"all": Limits(samples=1000), "text batch=4": Limits(p50_ms=1.0)}
     verdict = judge(Samples.of(HUNDRED), slo)
     assert verdict.code == ExitCode.SLO_MISSED
     assert len(verdict.lines) == 2
 
 
-def test_the_error_share_is_a_limit_however_few_were_answered() -> None:
+def test_the_error_share_is_judged_even_with_few_answers() -> None:
     samples = Samples.of([*HUNDRED, *failed(25)])
     assert judge(samples, {"all": Limits(error_share=0.2)}).code == ExitCode.OK
     verdict = judge(samples, {"all": Limits(error_share=0.1, samples=1000)})
@@ -105,7 +120,7 @@ def test_the_error_share_is_a_limit_however_few_were_answered() -> None:
 
 
 def test_a_failed_request_is_slower_than_any_limit() -> None:
-    """97 are answered at once and 3 never: one in a hundred shoppers has waited for good, whatever the other 97 say."""
+    """97 requests are answered at once and 3 never. More than one in a hundred gets no answer, so no p99 holds."""
     quick = [Sample(row / 10, 0.0, 10.0, "text batch=1") for row in range(97)]
     limits = {"all": Limits(p50_ms=50.0, p99_ms=50.0, error_share=0.05, samples=90)}
     for error in ("DeadlineExceeded", NOT_SENT):
@@ -118,7 +133,7 @@ def test_a_failed_request_is_slower_than_any_limit() -> None:
     assert first_failure(Samples.of([*quick, *failed(3)]), limits, window_s=4.0) == 4.0
 
 
-def test_what_too_slow_a_generator_cannot_bring_about() -> None:
+def test_errors_and_lost_recall_are_not_the_work_of_a_slow_generator() -> None:
     late = Samples.of(HUNDRED)
     assert only_slow(late, {"all": Limits(p50_ms=1.0)})
     assert not only_slow(Samples.of([*HUNDRED, *failed(25)]), {"all": Limits(p50_ms=1.0, error_share=0.1)})
@@ -127,16 +142,18 @@ def test_what_too_slow_a_generator_cannot_bring_about() -> None:
     assert not only_slow(wrong, {"all": Limits(p50_ms=1.0), "text": Limits(recall=0.9)})
 
 
-def test_the_first_failure_is_dated() -> None:
+def test_the_first_failure_has_a_time() -> None:
     slo = {"all": Limits(p50_ms=69.0)}
     assert first_failure(Samples.of(HUNDRED), slo, window_s=2.0) == 6.0  # 61 to 80 ms
     assert first_failure(Samples.of(HUNDRED), {"all": Limits(p50_ms=99.0)}, window_s=2.0) is None
 
 
 def test_an_slo_file(queries: Path) -> None:
-    slo = slo_of("all: {p50_ms: 20, p99.9_ms: 200}\ntext: {error_share: 0.01}\ntext batch=8: {samples: 5}\n", queries)
+    slo = slo_of(
+        "all: {p50_ms: 20, p95_ms: 40, p99.9_ms: 200}\ntext: {error_share: 0.01}\ntext batch=8: {samples: 5}\n", queries
+    )
     assert slo == {
-        "all": Limits(p50_ms=20, p999_ms=200),
+        "all": Limits(p50_ms=20, p95_ms=40, p999_ms=200),
         "text": Limits(error_share=0.01),
         "text batch=8": Limits(samples=5),
     }
@@ -155,7 +172,7 @@ def test_an_slo_file(queries: Path) -> None:
         ("text: {recall: 0.9}", "recall is limited, but not measured"),
     ],
 )
-def test_an_slo_file_that_is_wrong_says_where(queries: Path, text: str, named: str) -> None:
+def test_a_wrong_slo_file_is_refused_with_its_fault(queries: Path, text: str, named: str) -> None:
     with pytest.raises(ValueError, match=named):
         slo_of(text, queries)
 
@@ -188,6 +205,7 @@ def test_a_file_that_holds_no_samples_is_refused(tmp_path: Path) -> None:
         ({"users": (2.0, 4.0)}, "soak takes 1 level"),
         ({"users": (1.0,), "workers": 2}, "users must be at least workers=2, got 1"),
         ({"arrivals": "random"}, "arrivals must be poisson or constant, got 'random'"),
+        ({"max_p95_ms": 0.0}, "max_p95_ms must be finite and above 0"),
         ({"max_p99_ms": -1.0}, "max_p99_ms must be finite and above 0"),
         ({"max_error_share": 2.0}, "max_error_share must be between 0 and 1, got 2.0"),
         ({"zipf": -1.0}, "zipf must be finite and at least 0"),
@@ -206,6 +224,6 @@ def test_options_travel_as_json(queries: Path) -> None:
     assert LoadTestOptions.from_json(options.to_json()) == options
 
 
-def test_each_test_draws_anew_unless_told(queries: Path) -> None:
+def test_each_test_has_another_seed_by_default(queries: Path) -> None:
     seeds = {LoadTestOptions(queries=queries, users=(1.0,)).seed for _ in range(8)}
     assert len(seeds) > 1

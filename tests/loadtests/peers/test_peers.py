@@ -1,4 +1,4 @@
-"""`make bench`: targets on planted figures, the document, and a peer that does the same work."""
+"""`make bench`: the targets on made-up figures, the document, and peers that do the same work."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from shopwindow.base.default_places import ROOT
 from shopwindow.retrieval import InProcessPipeline
 from shopwindow.server.processes import members
 from shopwindow_loadtests.bisect.run import LIMIT
-from shopwindow_loadtests.generator.driving import ROOT, check_answers, drive
+from shopwindow_loadtests.generator.driving import check_answers, drive
 from shopwindow_loadtests.generator.overload import Overload, judge
 from shopwindow_loadtests.generator.reading import Load, Reading
 from shopwindow_loadtests.peers.__main__ import main
-from shopwindow_loadtests.peers.bench_material import main as make_stand
+from shopwindow_loadtests.peers.bench_material import main as make_material
 from shopwindow_loadtests.peers.bench_material import write_catalogue, write_queries
 from shopwindow_loadtests.peers.goals import CACHED, EMBEDDINGS, OURS, OpenLoop, goals
 from shopwindow_loadtests.peers.report import BEGIN, END, rows, write_section
 from shopwindow_loadtests.peers.rounds import Found, measure_rounds
 from shopwindow_loadtests.peers.running import BATCHER, BATCHERS, PEERS, Peer, running
-from shopwindow_loadtests.scenario.queries import read_queries
-from shopwindow_loadtests.scenario.zipf import widen
-from shopwindow_loadtests.sending.launching import HarnessFailure
+from shopwindow_loadtests.scenario.errors import HarnessFailure
+from shopwindow_loadtests.scenario.queries import read_queries, widen
 from tests.whole_server.other_towers import copied
 
 ZIPF = "32 x 1, Zipf 1"
 
 
 def planted(*figures: tuple[float, float]) -> list[Reading]:
-    """A reading a round, from (queries_per_s, cpu_ms)."""
+    """Return a reading for each round, from (queries_per_s, cpu_ms)."""
     return [Reading(queries_per_s=rate, cpu_ms=cpu) for rate, cpu in figures]
 
 
@@ -45,7 +45,7 @@ READINGS = {
     (LIMIT, "8"): planted((900, 2.0), (450, 4.0), (900, 2.0)),
     (OURS, "8 x 8"): planted((850, 2.08), (425, 4.16), (850, 2.08)),  # 1.04 of the limit, in a slow round too
     (OURS, "32 x 1"): planted((570, 2.6), (285, 5.2), (570, 2.6)),  # 1.30 of it
-    # Now one, now the other is the faster: 1.14 times its throughput in each round, 1.5 times that of either by itself.
+    # The faster one changes. We have 1.14 times its throughput in each round, and 1.5 times the median of either.
     (BATCHERS[0], "32 x 1"): planted((500, 2.8), (190, 9.0), (380, 9.0)),
     (BATCHERS[1], "32 x 1"): planted((380, 9.0), (250, 5.6), (500, 2.8)),
     (EMBEDDINGS, ZIPF): planted((900, 1.0), (450, 2.0), (900, 1.0)),
@@ -95,7 +95,7 @@ def found(open_loops: list[OpenLoop]) -> dict[str, tuple[bool, float | None]]:
     return {goal.name: (goal.passed, goal.ratio) for goal in goals(READINGS, ZIPF, open_loops)}
 
 
-def test_targets_are_ratios_of_what_was_measured() -> None:
+def test_targets_are_ratios_of_measurements() -> None:
     loops = [loop(wave(good=5_301, rejected_ms=40.0), half_p99_ms=p99) for p99 in (8.0, 40.0, 10.0)]
     assert found(loops) == {
         "server CPU a query, 8 x 8, over the in-process limit": (True, pytest.approx(1.04)),
@@ -111,10 +111,10 @@ def test_targets_are_ratios_of_what_was_measured() -> None:
         "memory of the server's processes (RssAnon) after the overload, over before": (True, pytest.approx(1.05)),
         "a query after the overload is answered": (True, 1.0),
     }
-    assert "1.08" in goals(READINGS, ZIPF, [])[2].note  # 2.8 / 2.6: what of the 1.14 is the servers' own
+    assert "1.08" in goals(READINGS, ZIPF, [])[2].note  # 2.8 / 2.6: the servers' own part of the 1.14
 
 
-def test_what_was_not_measured_does_not_pass() -> None:
+def test_a_target_that_was_not_measured_does_not_pass() -> None:
     verdicts = found([])
     for name in list(verdicts)[5:]:
         assert verdicts[name] == (False, None)
@@ -123,12 +123,12 @@ def test_what_was_not_measured_does_not_pass() -> None:
         assert [goal.ratio for goal in unmeasured[2:5]] == [None] * 3
 
 
-def test_a_late_rejection_and_a_lost_goodput_fail_and_no_rejection_is_no_late_one() -> None:
+def test_a_late_rejection_and_lost_goodput_fail_and_no_rejection_is_not_late() -> None:
     assert [passed for passed, _ in verdicts()] == [True, False, False, False, True, True, True]
     assert verdicts(good=5_200, rejected_ms=None)[1:4:2] == [(True, pytest.approx(5_200 / 5_700)), (True, 0.0)]
 
 
-def test_memory_that_is_taken_and_a_server_that_hangs_fail() -> None:
+def test_memory_growth_and_a_server_that_hangs_fail() -> None:
     calm = wave(good=5_301, rejected_ms=40.0)
     assert list(found([loop(calm, memory_most=960 * 2**20)]).values())[-3] == (False, pytest.approx(1.6))
     assert list(found([loop(calm, memory_after=700 * 2**20)]).values())[-2] == (False, pytest.approx(7 / 6))
@@ -136,7 +136,7 @@ def test_memory_that_is_taken_and_a_server_that_hangs_fail() -> None:
     assert list(found(hangs).values())[-1] == (False, pytest.approx(2 / 3))
 
 
-def test_what_the_harness_could_not_bring_about_was_not_measured() -> None:
+def test_a_load_that_the_generator_could_not_send_counts_as_not_measured() -> None:
     unmeasured = [(False, None), (False, pytest.approx(0.8)), *[(False, None)] * 4]
     assert verdicts(good=16_000, rejected_ms=None)[1:] == unmeasured  # the peak was none
     assert verdicts(late_ms=700.0)[1:] == unmeasured
@@ -152,12 +152,12 @@ def test_what_the_harness_could_not_bring_about_was_not_measured() -> None:
 
 
 def verdicts(throttled: Overload | None = None, **changes: float | None) -> list[tuple[bool, float | None]]:
-    """Of the targets of an open loop whose wave was another one, or that from callers that throttle."""
+    """Return the verdicts on the open-loop targets for a changed overload, plain or from callers that throttle."""
     some = wave(**{"good": 5_000, "rejected_ms": 51.0, **changes})  # type: ignore[arg-type]
     return list(found([loop(some, **({} if throttled is None else {"throttled": throttled}))]).values())[-7:]
 
 
-def test_an_overload_counts_what_came_in_time_and_how_long_a_refusal_took() -> None:
+def test_an_overload_counts_answers_in_time_and_the_time_of_refusals() -> None:
     outcomes = [
         (10.0, 10.0, 10.5, ""),
         (10.1, 10.2, 11.3, ""),  # 1.2 s after it was due
@@ -173,7 +173,7 @@ def test_an_overload_counts_what_came_in_time_and_how_long_a_refusal_took() -> N
     assert seen.errors == {"UNAVAILABLE: full": 2}
 
 
-def test_ratios_in_the_table_are_ours_over_theirs() -> None:
+def test_ratios_in_the_table_are_ours_divided_by_theirs() -> None:
     cells = {(row[0], row[1]): row[-2:] for row in rows(READINGS)}
     assert cells["32 x 1", BATCHER] == ["1.50", "0.58"]
     assert cells["32 x 1", OURS] == ["1.00", "1.00"]
@@ -181,7 +181,7 @@ def test_ratios_in_the_table_are_ours_over_theirs() -> None:
     assert cells["batch 8", LIMIT] == ["-", "-"]
 
 
-def test_the_section_replaces_what_stood_between_the_markers(tmp_path: Path) -> None:
+def test_the_section_replaces_the_text_between_the_markers(tmp_path: Path) -> None:
     document = tmp_path / "benchmarks.md"
     document.write_text(f"# Before\n\n{BEGIN}\nold\n{END}\n\nAfter.\n")
     write_section(
@@ -202,7 +202,7 @@ def test_the_section_replaces_what_stood_between_the_markers(tmp_path: Path) -> 
         write_section(document, READINGS, [], notes=[], left_out={})
 
 
-def test_queries_are_widened_by_new_ones_of_the_same_words() -> None:
+def test_queries_are_widened_with_new_ones_of_the_same_words() -> None:
     queries = ["red dress", "blue mug", "tall brass floor lamp"]
     wide = widen(queries, 40)
     assert wide[:3] == queries
@@ -213,7 +213,7 @@ def test_queries_are_widened_by_new_ones_of_the_same_words() -> None:
     assert widen(["a", "b"], 40) == ["a", "b"]  # there are no more
 
 
-def test_a_stand_has_products_of_the_kinds_of_a_catalogue_and_queries_of_their_words(
+def test_the_material_has_products_of_the_catalogues_kinds_and_queries_of_their_words(
     shop: Path, tmp_path: Path
 ) -> None:
     titles = tmp_path / "products.parquet"  # with no queries beside it
@@ -240,24 +240,24 @@ def test_a_stand_has_products_of_the_kinds_of_a_catalogue_and_queries_of_their_w
     assert read_queries(tmp_path / "queries.txt") == read_queries(shop / "queries.parquet")
 
 
-def test_a_stand_of_other_titles_is_not_taken_for_this_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_material_made_from_other_titles_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     titles = tmp_path / "products.parquet"
     arguments = ["--titles", str(titles), "--out", str(tmp_path / "stand")]
     titles.write_text("no parquet, so nothing is made of it")
     for _ in range(2):
         with pytest.raises(pa.ArrowInvalid):
-            make_stand(arguments)
+            make_material(arguments)
     titles.write_text("others")
     with pytest.raises(SystemExit):
-        make_stand(arguments)
+        make_material(arguments)
     assert "remove it, or give another folder" in capsys.readouterr().err
 
 
-def test_a_failing_peer_is_left_out_and_what_was_measured_is_kept(tmp_path: Path) -> None:
+def test_a_failing_peer_is_left_out_and_the_results_are_kept(tmp_path: Path) -> None:
     reading = Reading(queries_per_s=10.0, cpu_ms=1.0)
 
     def measure(rounds: int) -> Callable[[], Reading]:
-        """Measures that often, then fails."""
+        """Return a measurement that works `rounds` times and then fails."""
         left = [reading] * rounds
 
         def measured() -> Reading:
@@ -285,9 +285,7 @@ def test_a_failing_peer_is_left_out_and_what_was_measured_is_kept(tmp_path: Path
     assert [(one["server"], one["load"], len(one["rounds"])) for one in kept] == [(OURS, "a", 2), (OURS, "b", 2)]
 
 
-def test_what_a_run_could_not_end_well_with_is_refused_before_it(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_wrong_options_are_refused_before_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     document = tmp_path / "document.md"
     document.write_text("no markers\n")
     for wrong, says in (
@@ -302,15 +300,16 @@ def test_what_a_run_could_not_end_well_with_is_refused_before_it(
         assert says in capsys.readouterr().err
 
 
-def test_what_only_peers_need_may_be_missing() -> None:
+def test_the_bench_starts_without_the_packages_of_the_peers() -> None:
     only = {"orjson", "fastapi", "uvicorn", "bentoml", "pytriton"}
     code = f"import sys, shopwindow_loadtests.peers.__main__; print({only!r} & set(sys.modules))"
     ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert ran.stdout == "set()\n"
 
 
-@pytest.mark.parametrize("peer", PEERS, ids=lambda peer: peer.name)
-def test_a_peer_does_the_same_work_and_is_gone_afterwards(
+# The batcher in slices is the same service with another setting.
+@pytest.mark.parametrize("peer", [peer for peer in PEERS if not peer.sliced], ids=lambda peer: peer.name)
+def test_a_peer_does_the_same_work_and_ends_with_all_its_processes(
     peer: Peer,
     repository: Path,
     index: Path,
@@ -330,13 +329,13 @@ def test_a_peer_does_the_same_work_and_is_gone_afterwards(
 def test_a_small_run_measures_everything(repository: Path, index: Path, shop: Path, tmp_path: Path) -> None:
     alone = copied(repository, tmp_path / "model_repository")
     for model in ("embed_product", "embed_query", "product_index", "retrieve_similar"):
-        rmtree(alone / model)  # no part of the run, and most of what starts
+        rmtree(alone / model)  # not part of the run, but most of the start-up
     document = tmp_path / "document.md"
     document.write_text(f"{BEGIN}\n{END}\n")
     places = ["--repository", str(alone), "--index", str(index), "--queries", str(shop / "queries.parquet")]
     short = ["--rounds", "1", "--seconds", "0.3", "--open-seconds", "0.5", "--warm-up", "0", "--zipf-queries", "500"]
     out = tmp_path / "out"
-    # Whether the targets hold says nothing here: the demo's towers, half a second, a machine that does other things.
+    # Whether the targets hold means nothing here, with the demo's towers and half a second on a busy machine.
     assert main([*places, *short, "--peers", "--out", str(out), "--document", str(document)]) in (0, 1)
     kept = json.loads((out / "results.json").read_text())
     measured = {(one["server"], one["load"]) for one in kept["readings"]}

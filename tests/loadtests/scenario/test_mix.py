@@ -1,10 +1,11 @@
-"""Mixes from YAML files, and the requests that are drawn from them."""
+"""Mixes from YAML files, and the requests drawn from them."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -51,7 +52,7 @@ def test_a_mix_is_read(mix: Callable[[str], Mix]) -> None:
     assert (read.zipf, read.models) == (0.5, ["retrieve", "retrieve_similar"])
 
 
-def test_requests_come_as_often_as_they_weigh_and_hold_what_they_should(mix: Callable[[str], Mix]) -> None:
+def test_requests_come_in_proportion_to_their_weights_with_the_right_content(mix: Callable[[str], Mix]) -> None:
     traffic = Traffic(mix(MIX), seed=1)
     drawn = [traffic.draw() for _ in range(4000)]
     counts = Counter(one.request.name for one in drawn)
@@ -72,7 +73,7 @@ def test_requests_come_as_often_as_they_weigh_and_hold_what_they_should(mix: Cal
             assert product.image is None or product.image in PHOTOS
 
 
-def test_the_popular_dominate_words_and_photos_alike(mix: Callable[[str], Mix]) -> None:
+def test_popular_queries_and_products_dominate(mix: Callable[[str], Mix]) -> None:
     traffic = Traffic(mix(MIX.replace("0.5", "1.5")), seed=2)
     drawn = [traffic.draw() for _ in range(4000)]
     words = Counter(text for one in drawn for text in one.texts)
@@ -81,7 +82,7 @@ def test_the_popular_dominate_words_and_photos_alike(mix: Callable[[str], Mix]) 
     assert photos.most_common(1)[0][0] == PHOTOS[0]
 
 
-def test_the_seed_decides(mix: Callable[[str], Mix]) -> None:
+def test_the_same_seed_draws_the_same_requests(mix: Callable[[str], Mix]) -> None:
     one, same, other = (Traffic(mix(MIX), seed=seed) for seed in (1, 1, 2))
     drawn = [one.draw() for _ in range(50)]
     assert drawn == [same.draw() for _ in range(50)]
@@ -102,7 +103,28 @@ def test_the_seed_decides(mix: Callable[[str], Mix]) -> None:
         ("requests:", "kinds:", "unknown key 'kinds'"),
     ],
 )
-def test_a_mix_that_is_wrong_says_where(mix: Callable[[str], Mix], before: str, after: str, named: str) -> None:
+def test_a_wrong_mix_is_refused_with_its_fault(mix: Callable[[str], Mix], before: str, after: str, named: str) -> None:
     assert before in MIX
     with pytest.raises(ValueError, match=named):
         mix(MIX.replace(before, after))
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        (b"no parquet", r"products\.parquet must be a parquet file: "),
+        ({"name": ["mug"]}, r"products\.parquet must have a column 'title' or 'image', it has name"),
+        ({"title": pa.array([None], pa.string())}, r"products\.parquet holds no product with a title or an image"),
+        ({"title": pa.array([], pa.string())}, r"products\.parquet holds no product with a title or an image"),
+    ],
+)
+def test_a_file_that_holds_no_products_is_refused_by_name(
+    mix: Callable[[str], Mix], tmp_path: Path, content: Any, named: str
+) -> None:
+    file = tmp_path / "products.parquet"
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    else:
+        pq.write_table(pa.table(content), file)
+    with pytest.raises(ValueError, match=named):
+        Traffic(mix(MIX), seed=1)

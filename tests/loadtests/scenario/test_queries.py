@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,11 +23,11 @@ def test_frequencies_follow_the_law(exponent: float) -> None:
     law = np.arange(1, 51) ** -exponent
     expected = draws * law / law.sum()
     observed = np.array([counts[query] for query in QUERIES])
-    # The square root of the expected count is its standard deviation, near enough: six of them for all 50 ranks.
+    # The standard deviation is about the square root of the expected count. Allow six of them for all 50 ranks.
     assert (np.abs(observed - expected) < 6 * np.sqrt(expected)).all()
 
 
-def test_the_seed_decides_the_draw_however_it_is_cut() -> None:
+def test_the_same_seed_draws_the_same_queries_in_any_batch_size() -> None:
     whole = ZipfSampler(QUERIES, exponent=1.0, seed=7).draw(100)
     sampler = ZipfSampler(QUERIES, exponent=1.0, seed=7)
     assert [query for _ in range(10) for query in sampler.draw(10)] == whole
@@ -45,12 +46,35 @@ def test_text_and_parquet_files_give_distinct_queries_in_order(tmp_path: Path) -
     assert read_queries(text) == read_queries(parquet) == ["red dress", "größe 38", "mug"]
 
 
-def test_a_file_without_queries_is_refused(tmp_path: Path) -> None:
-    empty = tmp_path / "queries.txt"
-    empty.write_text("\n \n", encoding="utf-8")
-    with pytest.raises(ValueError, match=r"queries\.txt holds no query"):
-        read_queries(empty)
-    other = tmp_path / "queries.parquet"
-    pq.write_table(pa.table({"query": ["mug"]}), other)
-    with pytest.raises(ValueError, match="must have a column 'text', it has query"):
-        read_queries(other)
+def test_a_parquet_file_is_known_by_its_content_too(tmp_path: Path) -> None:
+    file = tmp_path / "queries.pq"
+    pq.write_table(pa.table({"text": pa.array(["mug", "cup", "mug"]).dictionary_encode()}), file)
+    assert read_queries(file) == ["mug", "cup"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "named"),
+    [
+        ("queries.txt", b"\n \n", r"queries\.txt holds no query"),
+        ("queries.txt", b"", r"queries\.txt holds no query"),
+        (
+            "queries.txt",
+            b"\xff\xfe\x00",
+            r"queries\.txt must be a UTF-8 text file with one query per line, or",
+        ),
+        ("queries.parquet", b"red dress", r"queries\.parquet must be a parquet file: "),
+        ("queries.parquet", b"", r"queries\.parquet must be a parquet file: "),
+        ("queries.parquet", {"query": ["mug"]}, r"queries\.parquet must have a column 'text', it has query"),
+        ("queries.parquet", {"text": [1, 2]}, r"queries\.parquet: the column 'text' must hold strings, it holds int64"),
+        ("queries.parquet", {"text": pa.array([], pa.string())}, r"queries\.parquet holds no query"),
+    ],
+)
+def test_a_file_that_holds_no_queries_is_refused_by_name(tmp_path: Path, name: str, content: Any, named: str) -> None:
+    file = tmp_path / name
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    else:
+        pq.write_table(pa.table(content), file)
+    with pytest.raises(ValueError, match=named) as refused:
+        read_queries(file)
+    assert len(str(refused.value).splitlines()) == 1

@@ -43,13 +43,13 @@ def test_a_wrong_shape_is_refused(kind: str, levels: tuple[float, ...], named: s
 @pytest.mark.parametrize("arrivals", ["poisson", "constant"])
 @pytest.mark.parametrize("of", [shape("steps", 20, 60), shape("spike", 10, 100), shape("ramp", 5, 95)])
 @pytest.mark.parametrize("workers", [1, 3])
-def test_arrivals_follow_the_shape_however_many_workers_share_them(of: Shape, arrivals: str, workers: int) -> None:
+def test_arrivals_follow_the_shape_with_any_number_of_workers(of: Shape, arrivals: str, workers: int) -> None:
     parts = [due_times(of, arrivals=arrivals, seed=1, worker=row, workers=workers) for row in range(workers)]
     times = np.sort(np.concatenate(parts))
     assert all((np.diff(part) >= 0).all() for part in parts)
     assert times[0] >= 0
     assert times[-1] < 100
-    fine = np.arange(0, 100, 0.001)  # the expected count is the integral of the level, here as a plain sum
+    fine = np.arange(0, 100, 0.001)  # the expected count is the integral of the level; a sum will do
     expected = np.add.reduceat([of.level(float(at)) * 0.001 for at in fine], np.arange(0, len(fine), 10_000))
     counted = np.histogram(times, bins=10, range=(0, 100))[0]
     allowed = 6 * np.sqrt(expected) if arrivals == "poisson" else np.full(10, workers + 1.0)
@@ -68,7 +68,7 @@ def test_poisson_arrivals_are_independent() -> None:
     assert gaps.std() == pytest.approx(1 / 200, rel=0.05)
 
 
-def test_the_seed_decides_and_workers_differ() -> None:
+def test_the_same_seed_gives_the_same_arrivals_and_workers_differ() -> None:
     def draw(seed: int, worker: int) -> list[float]:
         times: list[float] = due_times(
             shape("soak", 5), arrivals="poisson", seed=seed, worker=worker, workers=2

@@ -1,4 +1,4 @@
-"""Exact answers and recall, against plain arithmetic."""
+"""Exact answers and recall, compared with plain arithmetic."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def case(tmp_path: Path, shop: Path, repository: Path, index: Path) -> tuple[Loa
     return options, read_mix(options)
 
 
-def test_answers_are_those_of_plain_arithmetic(
+def test_the_exact_answers_agree_with_plain_arithmetic(
     case: tuple[LoadTestOptions, Mix], pipeline: InProcessPipeline, shop: Path, shop_queries: list[str]
 ) -> None:
     answers = exact_answers(*case)
@@ -60,7 +60,7 @@ def test_recall_counts_the_first_k_of_the_known_queries() -> None:
     assert np.isnan(answers.recall("other filter", ["mug"], np.array([mug])))
 
 
-def test_products_that_tie_are_as_right_as_each_other() -> None:
+def test_all_products_that_tie_are_right() -> None:
     answers = ExactAnswers(k=2, ids={"": {"mug": frozenset({1, 2, 3})}})
     for found in ([1, 2], [3, 1], [2, 3]):
         assert answers.recall("", ["mug"], np.array([found])) == 1.0

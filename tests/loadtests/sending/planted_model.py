@@ -1,8 +1,8 @@
-"""A Triton model that answers from a table, with faults to order: what the load tests are tested on.
+"""A Triton model that answers from a table and has planted faults, for the tests of the load tests.
 
-Runs inside Triton as `retrieve` and `retrieve_similar`. Faults are files beside it, each with a number n in it:
-`stall` holds up everything for 200 ms at every n-th request; `loss` gives half of the right products from the n-th
-request on; `refuse` refuses every n-th one.
+It runs inside Triton as `retrieve` and `retrieve_similar`. A fault is a file beside it that holds a number n. `stall`
+stops everything for 200 ms at every n-th request. `loss` gives only half of the right products from the n-th request
+on. `refuse` refuses every n-th request.
 """
 
 import json
@@ -44,7 +44,7 @@ class TritonPythonModel:
         return found + [-1] * (top_k - len(found))
 
     def turn(self, fault):
-        """How many requests came since a fault was planted, and whether it strikes this one."""
+        """Return how many requests came since a fault was planted, and whether it strikes this one."""
         number = self.number(fault)
         self.counts[fault] = self.counts.get(fault, 0) + 1 if number else 0
         return self.counts[fault], bool(number) and self.counts[fault] % number == 0

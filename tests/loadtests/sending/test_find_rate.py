@@ -1,4 +1,4 @@
-"""The search for the highest rate, on servers whose limit is known."""
+"""The search for the highest rate, on servers with a known limit."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from shopwindow_loadtests import HarnessFailure, LoadTestOptions, find_rate
-from shopwindow_loadtests.sending.launching import GeneratorTooSlow
+from shopwindow_loadtests.scenario.errors import GeneratorTooSlow
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_the_limit_is_found_from_both_sides(options: Any, start: float, toleranc
     assert "all trials agree" in str(found)
 
 
-def test_noise_is_outvoted_and_admitted(options: Any) -> None:
+def test_noisy_trials_are_outvoted_and_reported(options: Any) -> None:
     random = np.random.default_rng(0)
     found = find_rate(options(50.0), meets=lambda rate: bool(rate + random.normal(0, 20) <= 437))
     assert found.highest == pytest.approx(437, rel=0.2)
@@ -59,7 +59,7 @@ def test_the_search_goes_no_higher_than_told(options: Any) -> None:
     assert "300 requests/s meets the limits (in 2 of 2 trials); the search went no higher than 300" in str(found)
 
 
-def test_a_generator_that_is_too_slow_is_no_limit_of_the_server(options: Any) -> None:
+def test_a_generator_that_is_too_slow_is_not_taken_for_the_servers_limit(options: Any) -> None:
     def meets(rate: float) -> bool:
         if rate > 500:
             raise GeneratorTooSlow("sent late")
@@ -67,7 +67,7 @@ def test_a_generator_that_is_too_slow_is_no_limit_of_the_server(options: Any) ->
 
     found = find_rate(options(100.0), meets=meets)
     assert found.highest == 400.0
-    assert str(found).endswith("higher rates can't be judged: sent late")
+    assert str(found).endswith("higher rates cannot be judged: sent late")
     with pytest.raises(HarnessFailure):
         find_rate(options(600.0), meets=meets)
 

@@ -1,4 +1,4 @@
-"""The soak's judgement: replies that it must object to, and figures that it must not pass."""
+"""The judgement of the soak: the replies and the figures that it must refuse."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def timeline() -> Timeline:
     return timeline
 
 
-def test_replies_are_judged_by_what_could_be_served_when_they_were_asked_for(timeline: Timeline) -> None:
+def test_replies_are_judged_by_the_generations_of_their_time(timeline: Timeline) -> None:
     early = timeline.place
     timeline.begin(2, SECOND)
     between = timeline.place
@@ -37,17 +37,17 @@ def test_replies_are_judged_by_what_could_be_served_when_they_were_asked_for(tim
         assert timeline.judge(place, 1, SECOND) == mixed
         assert timeline.judge(place, 2, FIRST) == mixed
     assert timeline.judge(late, 2, SECOND) == whole
-    assert timeline.judge(late, 2, FIRST) == gone  # says that it is new, and has what was removed
+    assert timeline.judge(late, 2, FIRST) == gone  # names the new generation, but has a removed product
     assert timeline.judge(late, 1, FIRST) == gone
-    assert timeline.judge(late, 1, FIRST[1:]) == mixed  # nothing in it was removed, and it is out of date all the same
+    assert timeline.judge(late, 1, FIRST[1:]) == mixed  # nothing in it was removed, but the generation is out of date
     timeline.begin(1)
     timeline.settle()
-    assert timeline.judge(timeline.place, 1, FIRST) == whole  # what is rolled back to may be shown again
+    assert timeline.judge(timeline.place, 1, FIRST) == whole  # after a rollback these products may appear again
     assert timeline.judge(timeline.place, 1, SECOND) == gone
 
 
 class Server(WatchedServer):
-    """What was seen of a server that is not there."""
+    """A record of a server that does not exist."""
 
     def __init__(self, seen: list[tuple[float, bool]]) -> None:
         self._seen = seen
@@ -70,7 +70,7 @@ FLAT = [100, 110, 120, 130, 140, 141, 142, 140]
 @pytest.mark.parametrize(
     ("memory", "wanted"), [(FLAT, "PASS"), ([*FLAT, 148], "FAIL"), (FLAT[:5], "FAIL")], ids=["flat", "grown", "few"]
 )
-def test_memory_is_judged_after_five_swaps_and_never_passes_unseen(
+def test_memory_is_judged_after_five_swaps_and_fails_with_fewer(
     timeline: Timeline, capsys: pytest.CaptureFixture[str], memory: list[int], wanted: str
 ) -> None:
     changes = Changes(None, timeline, memory=[mib * 2**20 for mib in memory])  # type: ignore[arg-type]
@@ -89,7 +89,7 @@ def test_memory_is_judged_after_five_swaps_and_never_passes_unseen(
         ({"gone": 1}, "was removed before"),
     ],
 )
-def test_each_fault_of_the_changes_fails_by_its_name(
+def test_each_fault_during_the_changes_fails_under_its_name(
     timeline: Timeline, capsys: pytest.CaptureFixture[str], found: dict[str, object], figure: str
 ) -> None:
     changes = Changes(None, timeline, memory=FLAT)  # type: ignore[arg-type]
@@ -99,7 +99,7 @@ def test_each_fault_of_the_changes_fails_by_its_name(
     assert verdict(capsys, figure) == "FAIL"
 
 
-def test_an_alarm_without_reason_fails(timeline: Timeline, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_false_alarm_of_the_health_endpoint_fails(timeline: Timeline, capsys: pytest.CaptureFixture[str]) -> None:
     verdicts = Verdicts()
     changes = Changes(None, timeline, memory=FLAT)  # type: ignore[arg-type]
     judge_changes(verdicts, Server([(0.0, True), (1.0, False)]), changes, calm(timeline), 90.0)
@@ -113,7 +113,7 @@ def test_an_alarm_without_reason_fails(timeline: Timeline, capsys: pytest.Captur
         (5.0, ServerDraining("a process died"), 1.0, None),
         (11.0, ServerDraining("a process died"), 1.0, "models killed"),
         (5.0, DeadlineExceeded("no answer"), 1.0, "typed and retryable"),
-        (5.0, ServerDraining("a process died"), TOLD_WITHIN_S + 1.0, "did not tell of"),
+        (5.0, ServerDraining("a process died"), TOLD_WITHIN_S + 1.0, "did not report"),
     ],
 )
 def test_kills_are_judged_by_time_errors_and_health(

@@ -1,1 +1,1 @@
-"""What `make gpu-check` measures, one file a measurement."""
+"""The measurements of `make gpu-check`, one in each file."""

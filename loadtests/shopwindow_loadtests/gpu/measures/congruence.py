@@ -1,4 +1,4 @@
-"""FAISS on the GPU against FAISS on the CPU, and the selector that classic GPU indexes ignore."""
+"""Compares FAISS on the GPU with FAISS on the CPU, and checks the selector that classic GPU indexes ignore."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from shopwindow.retrieval.engines.gpu_index_forms import make_plan
 from shopwindow.retrieval.engines.recipes import Recipe, choose_recipe
 from shopwindow.retrieval.engines.row_mask import RowMask
 from shopwindow.retrieval.index.folder import IndexFolder, Manifest
-from shopwindow.retrieval.search.product_index import exact_search
+from shopwindow.retrieval.search.exact import exact_search
 from shopwindow_loadtests.gpu.steps import Step
 from shopwindow_loadtests.index_bench.made_up_vectors import Corpus, make_corpus, recall
 
@@ -30,16 +30,15 @@ TOLERANCE = 1e-5
 RECALL_LOSS = 0.01
 
 
-def steps(folder: Path, gpus: Gpus | None = None, *, rows: int = ROWS) -> list[Step]:
-    """A step a recipe, and one for the selector trap.
+def steps(folder: Path, gpus: Gpus | None = None) -> list[Step]:
+    """Return a step for each recipe and one for the selector trap.
 
     Args:
-        folder: for index files.
-        gpus: the machine; None takes the real one.
-        rows: vectors.
+        folder: Folder for index files.
+        gpus: The machine; None takes the real one.
     """
     gpus = gpus or FaissGpus()
-    corpus = cache(lambda: make_corpus(rows, DIM))
+    corpus = cache(lambda: make_corpus(ROWS, DIM))
     return [
         *(
             Step(
@@ -54,11 +53,11 @@ def steps(folder: Path, gpus: Gpus | None = None, *, rows: int = ROWS) -> list[S
 
 
 def compare(corpus: Corpus, kind: str, folder: Path, gpus: Gpus) -> dict[str, Any]:
-    """The same folder on both processors, with and without a filter, asked as it is served.
+    """Search the same vectors on both processors, with and without a filter, in the way of a server.
 
     Raises:
-        AssertionError: flat search differs, a forbidden row came back, fewer than K rows did, or the GPU finds clearly
-            less than the CPU.
+        AssertionError: Flat search differs, a forbidden row came back, fewer than K rows came back, or the GPU finds
+            clearly less than the CPU.
     """
     rows = len(corpus.vectors)
     recipe = choose_recipe(rows, kind)
@@ -93,7 +92,7 @@ def compare(corpus: Corpus, kind: str, folder: Path, gpus: Gpus) -> dict[str, An
 
 
 def _index(vectors: np.ndarray, recipe: Recipe, engine: SearchEngine, half: np.ndarray) -> ProductIndex:
-    """An engine as it is served: product ids are row numbers, `half` is a column to filter on."""
+    """Return an index around an engine. Product ids are row numbers, and `half` is a column to filter on."""
     rows, dim = vectors.shape
     manifest = Manifest(
         generation=1,
@@ -114,10 +113,10 @@ def _index(vectors: np.ndarray, recipe: Recipe, engine: SearchEngine, half: np.n
 
 
 def spring_the_trap(corpus: Corpus, gpus: Gpus) -> dict[str, Any]:
-    """Ask a plain GPU index with a selector, and see what comes back.
+    """Search a plain GPU index with a selector and look at the results.
 
     Raises:
-        AssertionError: the probe and the real index disagree.
+        AssertionError: The probe and the real index disagree.
     """
     rows, dim = corpus.vectors.shape
     plan = make_plan(choose_recipe(rows, "flat"), rows, dim, GPU, cuvs=gpus.cuvs)
@@ -132,7 +131,7 @@ def spring_the_trap(corpus: Corpus, gpus: Gpus) -> dict[str, Any]:
 
 
 def _scores(corpus: Corpus, rows: np.ndarray) -> np.ndarray:
-    """Of the rows that were found, whatever the index says of them; a row that was not found counts for nothing."""
+    """Return the true scores of the rows found, whatever the index says. A missing row scores minus infinity."""
     scores = np.einsum("qd,qkd->qk", corpus.queries, corpus.vectors[rows])
     return np.where(rows >= 0, scores, np.float32(-np.inf))
 

@@ -1,4 +1,4 @@
-"""Ranking parity against float32: the towers in PyTorch on the GPU, as TensorRT engines, and as exported for a CPU."""
+"""Measures ranking parity with float32: towers in PyTorch on the GPU, as TensorRT engines, and exported for a CPU."""
 
 from __future__ import annotations
 
@@ -33,26 +33,25 @@ from shopwindow_loadtests.gpu.steps import Step
 
 ON_GPU = ("fp32", "fp16", "bf16")
 EXPORTED = ("fp32", "fp16", "int8")
-# TensorRT multiplies fp32 in TF32, which keeps as many digits as fp16 does, and so has its budget.
+# TensorRT multiplies fp32 in TF32. That keeps as many digits as fp16, so it has the budget of fp16.
 ENGINES = {"fp32": "fp16", "fp16": "fp16", "bf16": "bf16", "int8": "int8"}
 ROWS = 256
+PRODUCTS = 3_000  # at most
 
 
-def steps(checkpoint: Path, catalog: Path, *, products: int = 3_000, device: str = "cuda") -> list[Step]:
-    """Parity on the GPU in every type PyTorch has there, of TensorRT engines, and the export's own gate.
+def steps(checkpoint: Path, catalog: Path) -> list[Step]:
+    """Return the steps: parity on the GPU in every type of PyTorch, parity of TensorRT engines, and the export's gate.
 
     Args:
-        checkpoint: folder.
-        catalog: on whose products and titles parity is measured.
-        products: of them at most.
-        device: where PyTorch computes.
+        checkpoint: Folder of the checkpoint.
+        catalog: Its products and titles are the sample.
     """
     return [
         *(
             Step(
                 name=f"parity/pytorch/{precision}",
                 needs=("gpu", "torch-cuda"),
-                run=partial(on_gpu, checkpoint, catalog, products, precision, device),
+                run=partial(on_gpu, checkpoint, catalog, PRODUCTS, precision, "cuda"),
             )
             for precision in ON_GPU
         ),
@@ -60,7 +59,7 @@ def steps(checkpoint: Path, catalog: Path, *, products: int = 3_000, device: str
             Step(
                 name=f"parity/tensorrt/{precision}",
                 needs=("gpu", "torch-cuda", "tensorrt"),
-                run=partial(as_engines, checkpoint, catalog, products, precision),
+                run=partial(as_engines, checkpoint, catalog, PRODUCTS, precision),
             )
             for precision in ENGINES
         ),
@@ -68,7 +67,7 @@ def steps(checkpoint: Path, catalog: Path, *, products: int = 3_000, device: str
             Step(
                 name=f"parity/export/{precision}",
                 needs=(),
-                run=partial(exported, checkpoint, catalog, products, precision),
+                run=partial(exported, checkpoint, catalog, PRODUCTS, precision),
             )
             for precision in EXPORTED
         ),
@@ -76,10 +75,10 @@ def steps(checkpoint: Path, catalog: Path, *, products: int = 3_000, device: str
 
 
 def on_gpu(checkpoint: Path, catalog: Path, products: int, precision: str, device: str) -> dict[str, Any]:
-    """Half towers on the GPU, judged by the export's budget of that precision.
+    """Measure towers in one precision on the GPU, and judge them by the export's budget for it.
 
     Raises:
-        AssertionError: parity is below the budget.
+        AssertionError: Parity is below the budget.
     """
     loaded = load_checkpoint(checkpoint)
     sample = _sample(loaded, catalog, products)
@@ -87,10 +86,10 @@ def on_gpu(checkpoint: Path, catalog: Path, products: int, precision: str, devic
 
 
 def as_engines(checkpoint: Path, catalog: Path, products: int, precision: str) -> dict[str, Any]:
-    """The exported graphs as TensorRT engines: what the GPU profile serves.
+    """Measure the exported graphs as TensorRT engines, which the GPU profile serves.
 
     Raises:
-        AssertionError: parity is below the budget.
+        AssertionError: Parity is below the budget.
         PlanError: TensorRT refused a graph.
     """
     loaded = load_checkpoint(checkpoint)
@@ -101,7 +100,7 @@ def as_engines(checkpoint: Path, catalog: Path, products: int, precision: str) -
 
 
 def exported(checkpoint: Path, catalog: Path, products: int, precision: str) -> dict[str, Any]:
-    """The export's gate, which fails by itself below its budget."""
+    """Run the export with its gate. It fails by itself below its budget."""
     with tempfile.TemporaryDirectory() as folder:
         report = export_repository(
             checkpoint, Path(folder) / "model_repository", catalog, precision=precision, sample_size=products
@@ -144,13 +143,13 @@ class _OnDevice:
         self._query, self._product = (part.to(device).eval() for part in halves)
 
     def embed_query(self, queries: Sequence[str], /) -> np.ndarray:
-        """Query embeddings."""
+        """Return query embeddings."""
         ids, mask = self._encoder.encode(clean_queries(queries))
         [embeddings] = self._run(self._query, [ids, mask])
         return embeddings
 
     def embed_prepared(self, batch: ProductBatch, /) -> tuple[np.ndarray, np.ndarray]:
-        """Product embeddings and modality weights."""
+        """Return product embeddings and modality weights."""
         embeddings, weights = self._run(self._product, list(batch.tensors().values()))
         return embeddings, weights
 
@@ -184,12 +183,12 @@ class _Engines:
         self._product = EngineTower(product, PRODUCT_INPUTS, (title, title, photo, (2,)), kinds, ROWS)
 
     def embed_query(self, queries: Sequence[str], /) -> np.ndarray:
-        """Query embeddings."""
+        """Return query embeddings."""
         [embeddings] = self._query(self._encoder.encode(clean_queries(queries)), QUERY_OUTPUTS)
         return embeddings
 
     def embed_prepared(self, batch: ProductBatch, /) -> tuple[np.ndarray, np.ndarray]:
-        """Product embeddings and modality weights."""
+        """Return product embeddings and modality weights."""
         tensors = batch.tensors()
         embeddings, weights = self._product([tensors[name] for name in PRODUCT_INPUTS], PRODUCT_OUTPUTS)
         return embeddings, weights

@@ -1,4 +1,4 @@
-"""`retrieve` end to end: a real Triton whose search step is on the GPU, many callers, every answer compared."""
+"""Measures `retrieve` end to end: a real Triton that searches on the GPU, with many callers. Compares its answers."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ LOADS = {
     "8 callers, 8 queries": (8, 8),
 }
 TOP_K = 100
+SECONDS = 10.0  # of each load
 
 
-def steps(repository: Path, index: Path, queries: list[str], *, seconds: float = 10.0) -> list[Step]:
-    """One step: a server is started once for all loads.
+def steps(repository: Path, index: Path, queries: list[str]) -> list[Step]:
+    """Return one step. It starts a server once for all loads.
 
     Args:
-        repository: exported.
-        index: of its towers.
-        queries: what callers ask for, in turn.
-        seconds: for each load.
+        repository: An exported model repository.
+        index: An index built by its towers.
+        queries: The queries that callers send, in turn.
     """
-    run = partial(serve_and_measure, repository, index, queries, seconds=seconds)
+    run = partial(serve_and_measure, repository, index, queries, seconds=SECONDS)
     return [Step(name="retrieve/triton", needs=("gpu", "faiss-gpu", "triton"), run=run)]
 
 
 def choose_profile(repository: Path) -> str:
-    """`gpu` where every tower has a plan and the container's Triton is there, else ONNX towers on the CPU."""
+    """Return `gpu` if every tower has a plan and the container's Triton is installed, else ONNX towers on the CPU."""
     plans = all((repository / tower / "1" / "model.plan").is_file() for tower in ("query_tower", "product_tower"))
     return "gpu" if plans and shutil.which("tritonserver") else "cpu-ensemble"
 
@@ -51,10 +51,10 @@ def choose_profile(repository: Path) -> str:
 def serve_and_measure(
     repository: Path, index: Path, queries: list[str], *, seconds: float, engine: str = "gpu"
 ) -> dict[str, Any]:
-    """Start Triton, compare its answers with the CPU's, and load it.
+    """Start Triton, compare its answers with those of the CPU, and measure it under load.
 
     Raises:
-        AssertionError: the search step is not where it was asked to be, or a served score differs from the in-process.
+        AssertionError: The search step is not on the wanted processor, or a served score differs from that in process.
     """
     profile = choose_profile(repository)
     options = ServerOptions(
@@ -74,13 +74,13 @@ def serve_and_measure(
 
 
 def load(url: str, queries: list[str], *, callers: int, rows: int, seconds: float) -> dict[str, Any]:
-    """Callers that each ask again as soon as they have their answer.
+    """Measure with callers that each send the next request as soon as they have their answer.
 
     Returns:
-        Milliseconds at the 50th and 99th percentile, queries a second, and the number of requests.
+        Milliseconds at the 50th and 99th percentile, queries per second, and the number of requests.
 
     Raises:
-        ShopwindowError: a request failed.
+        ShopwindowError: A request failed.
     """
     took: list[list[float]] = [[] for _ in range(callers)]
     errors: list[Exception] = []
@@ -131,7 +131,7 @@ def _compare(repository: Path, index: Path, queries: list[str], url: str) -> flo
         scores = client.retrieve(asked, top_k=TOP_K).scores
     finite = np.isfinite(expected.scores)
     difference = float(np.abs(np.where(finite, scores, 0.0) - np.where(finite, expected.scores, 0.0)).max())
-    # Plans in half precision move scores by some 1e-3, whichever processor searches.
+    # Plans in half precision move scores by about 1e-3, whichever processor searches.
     assert difference < (5e-3 if choose_profile(repository) == "gpu" else 1e-4), difference
     return difference
 

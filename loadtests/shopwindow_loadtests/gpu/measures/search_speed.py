@@ -1,4 +1,4 @@
-"""FAISS on the GPU at catalogue size: time by batch and effort, with recall and memory."""
+"""Measures FAISS on the GPU at catalogue size: time by batch and effort, with recall and memory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import faiss
 
-from shopwindow.base.cores import usable_cores
+from shopwindow.base.machine import usable_cores
 from shopwindow.retrieval.engines import EngineOptions, FaissCpuEngine, FaissGpuEngine, Where
 from shopwindow.retrieval.engines.gpu_devices import FaissGpus, Gpus
 from shopwindow.retrieval.engines.recipes import choose_recipe
@@ -25,39 +25,39 @@ EFFORTS = (3, 5, 7)
 DIM, K = 128, 100
 
 
-def steps(folder: Path, gpus: Gpus | None = None, *, sizes: dict[str, int] | None = None) -> list[Step]:
-    """A step for each size and recipe, small ones first; the vectors of one size are made once."""
+def steps(folder: Path, gpus: Gpus | None = None) -> list[Step]:
+    """Return a step for each size and recipe, small sizes first. The vectors of one size are made once."""
     corpus = lru_cache(maxsize=1)(lambda rows: make_corpus(rows, DIM, k=K))
     return [
         Step(
             name=f"search/{size}/{kind}",
             needs=("gpu", "faiss-gpu"),
-            # A machine of its own each, which takes and frees its own scratch memory.
+            # A separate machine object each, which takes and frees its own scratch memory.
             run=partial(lambda rows, kind: measure_search(corpus(rows), kind, folder, gpus or FaissGpus()), rows, kind),
         )
-        for size, rows in (sizes or SIZES).items()
+        for size, rows in SIZES.items()
         for kind in KINDS
     ]
 
 
 def measure_search(corpus: Corpus, kind: str, folder: Path, gpus: Gpus, *, seconds: float = 0.5) -> dict[str, Any]:
-    """Time a search of the engine as it is served: candidates from the GPU, scored again by whole vectors.
+    """Time a search as a server does it: candidates from the GPU, rescored with the full vectors.
 
     Args:
-        corpus: what to search.
-        kind: recipe.
-        folder: for the index file, which a second run finds there.
-        gpus: the machine.
-        seconds: for each figure.
+        corpus: The vectors and queries.
+        kind: Kind of the recipe.
+        folder: Folder for the index file. A second run reuses it.
+        gpus: The machine.
+        seconds: Time for each figure.
 
     Returns:
-        `engine`; `used_mib`: memory that the index took, scratch left out; `efforts`: by effort, recall and times.
+        `engine`; `used_mib`: memory of the index without scratch memory; `efforts`: recall and times by effort.
     """
     recipe = choose_recipe(len(corpus.vectors), kind)
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{kind}-{len(corpus.vectors)}.faiss"
     if recipe.inverted and not file.exists():
-        faiss.omp_set_num_threads(usable_cores())  # a search on the CPU has set it to one
+        faiss.omp_set_num_threads(usable_cores())  # a search on the CPU has set this to one
         FaissCpuEngine.build(corpus.vectors, recipe).write(file)
     options = EngineOptions(where=Where.GPU)
     before = gpus.free_bytes(0)

@@ -1,4 +1,4 @@
-"""A graph as a TensorRT engine over PyTorch's tensors."""
+"""Runs a graph as a TensorRT engine on PyTorch tensors."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ def engine_call(
 
     Args:
         graph: ONNX file.
-        feed: inputs by name, on the GPU; read anew at every call.
-        outputs: receives the tensors, by name, that every call fills.
+        feed: Inputs by name, on the GPU. Every call reads them again.
+        outputs: Receives the tensors, by name, that every call fills.
 
     Returns:
-        Starts one inference on PyTorch's current stream.
+        A function that starts one inference on PyTorch's current stream.
 
     Raises:
-        PlanError: it could not be built.
-        RuntimeError: it could not be loaded or started.
+        PlanError: The engine could not be built.
+        RuntimeError: The engine could not be loaded or started.
     """
     toolkit = load_toolkit("tensorrt")
     trt: Any = toolkit.module
@@ -61,14 +61,14 @@ def engine_call(
 
 
 class EngineTower:
-    """One tower as an engine of a fixed shape, over any number of rows.
+    """One tower as an engine of a fixed shape, for any number of rows.
 
     Args:
         graph: ONNX file.
-        names: of the inputs, in the order of the arrays.
-        shapes: of one row of each input.
-        types: of each input.
-        rows: of the engine's batch.
+        names: Names of the inputs, in the order of the arrays.
+        shapes: Shape of one row of each input.
+        types: Type of each input.
+        rows: Rows in one batch of the engine.
     """
 
     def __init__(
@@ -83,11 +83,11 @@ class EngineTower:
         self._rows = rows
 
     def __call__(self, arrays: Sequence[np.ndarray], wanted: Sequence[str]) -> list[np.ndarray]:
-        """Run rows through it, in as many batches as they need.
+        """Run rows through the engine, in as many batches as needed.
 
         Args:
-            arrays: (rows, ...) inputs in order; what is narrower than the engine's is padded with zeros.
-            wanted: names of the outputs.
+            arrays: (rows, ...) inputs in order. An array narrower than the engine's input is padded with zeros.
+            wanted: Names of the outputs.
         """
         parts = []
         for start in range(0, len(arrays[0]), self._rows):

@@ -1,4 +1,4 @@
-"""How long a call takes, the device's work included."""
+"""Measures how long a call takes, including the work of the device."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class Timing:
 def measure(
     call: Callable[[], Any], *, wait: Callable[[], None] = lambda: None, seconds: float = 1.0, least: int = 20
 ) -> Timing:
-    """Time a call, again and again.
+    """Time a call over and over.
 
     Args:
-        call: what to time.
-        wait: returns when the device has done everything it was given.
-        seconds: how long to go on, after a warm-up of a tenth of it and at least three calls.
-        least: calls at least.
+        call: The call to time.
+        wait: Returns when the device has done all its work.
+        seconds: How long to go on, after a warm-up of a tenth of that time and at least three calls.
+        least: Fewest calls.
     """
     _repeat(call, wait, seconds / 10, 3)
     took = np.array(_repeat(call, wait, seconds, least)) * 1e3

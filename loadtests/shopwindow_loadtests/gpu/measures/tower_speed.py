@@ -1,4 +1,4 @@
-"""How fast the towers embed: PyTorch, ONNX Runtime and TensorRT, by batch and precision."""
+"""Measures how fast the towers embed, in PyTorch, ONNX Runtime and TensorRT, by batch and precision."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BATCHES = (1, 8, 64, 256)
 TOWERS = ("query", "product")
 
 Prepared = Callable[[int], Callable[[], Any]]  # a batch size -> one call at it
-# What takes longest comes last: a run that is cut off has the rest.
+# The slowest backend comes last, so an interrupted run has the others.
 BACKENDS = {
     "pytorch": ("gpu", "torch-cuda"),
     "onnxruntime": ("gpu", "onnxruntime-cuda"),
@@ -36,11 +36,11 @@ BACKENDS = {
 
 
 def steps(towers: dict[str, Callable[[], Towers]], device: str = "cuda") -> list[Step]:
-    """A step for each backend, checkpoint, tower and precision.
+    """Return a step for each backend, checkpoint, tower and precision.
 
     Args:
-        towers: name -> makes them; random weights time as well as trained ones.
-        device: where PyTorch computes.
+        towers: Name -> function that makes the towers. Random weights take as long as trained ones.
+        device: Device on which PyTorch computes.
     """
     return [
         Step(
@@ -65,11 +65,11 @@ def measure_tower(
     batches: tuple[int, ...] = BATCHES,
     seconds: float = 0.5,
 ) -> dict[str, Any]:
-    """Time one tower at each batch, full-length texts.
+    """Time one tower at each batch size, with texts of full length.
 
     Returns:
-        `batches`: by batch, milliseconds and rows a second; `gflop`: of one row, matrix products and convolutions,
-        by which a rate is set against the card's ceiling; `weight_mb`: read at every call.
+        `batches`: milliseconds and rows per second by batch. `gflop`: matrix products and convolutions of one row, to
+        compare the rate with the card's ceiling. `weight_mb`: weights that every call reads.
     """
     towers = make().eval()
     found: dict[str, Any] = {
@@ -86,7 +86,7 @@ def measure_tower(
 
 
 def inputs(config: TowerConfig, tower: str, batch: int, device: str) -> tuple[torch.Tensor, ...]:
-    """A batch of full-length inputs of a tower."""
+    """Return a batch of full-length inputs of a tower."""
     length = config.query_max_tokens if tower == "query" else config.title_max_tokens
     ids = torch.randint(1, config.vocab_size, (batch, length), dtype=torch.int32, device=device)
     mask = torch.ones_like(ids)
@@ -103,7 +103,7 @@ def _eager(towers: Towers, tower: str, precision: str, device: str, _: Path) -> 
 
 
 def _compiled(towers: Towers, tower: str, precision: str, device: str, _: Path) -> Prepared:
-    # "reduce-overhead" replays CUDA graphs: launches are most of a small tower's time.
+    # "reduce-overhead" replays CUDA graphs. Launches take most of the time of a small tower.
     module: Any = torch.compile(_module(towers, tower, precision).to(device), mode="reduce-overhead", dynamic=False)
     return lambda batch: _without_gradients(module, inputs(towers.config, tower, batch, device))
 
@@ -118,7 +118,7 @@ def _onnxruntime(towers: Towers, tower: str, precision: str, device: str, folder
 
     def prepare(batch: int) -> Callable[[], Any]:
         feed = {name: np.asarray(tensor) for name, tensor in _feed(towers.config, tower, batch, "cpu").items()}
-        return lambda: session.run(None, feed)  # host to host, as a Triton step hands it over
+        return lambda: session.run(None, feed)  # from host to host, as in a Triton step
 
     return prepare
 
@@ -167,7 +167,7 @@ def _flop(module: nn.Module, given: tuple[torch.Tensor, ...]) -> float:
 
 
 def _weight_bytes(module: nn.Module, precision: str) -> int:
-    # The word table is read a few rows at a time.
+    # A call reads only a few rows of the word table.
     tables = {id(part.weight) for part in module.modules() if isinstance(part, nn.Embedding)}
     count = sum(tensor.numel() for tensor in module.parameters() if id(tensor) not in tables)
     return count * (4 if precision == "fp32" else 2)

@@ -1,4 +1,4 @@
-"""The comparison of the embedding stage with the towers: what it counts, and when it fails."""
+"""The comparison of the embedding stage with the towers: it embeds the same products, and fails below its limit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from shopwindow.indexing.catalogue.reading import Catalog
 from shopwindow.retrieval import InProcessPipeline
-from shopwindow_loadtests.index_bench import embedding_rate as index_rate
+from shopwindow_loadtests.index_bench import embedding_rate
 from shopwindow_loadtests.index_bench.embedding_rate import compare, main, read_products
 
 
@@ -30,7 +30,7 @@ def test_both_embed_the_same_products(few: Path, repository: Path) -> None:
 
 
 @pytest.mark.parametrize(("rates", "status"), [([(95.0, 100.0)] * 3, 0), ([(95.0, 100.0), (80.0, 100.0)] * 2, 1)])
-def test_less_than_nine_tenths_fail(
+def test_less_than_nine_tenths_of_the_towers_rate_fails(
     rates: list[tuple[float, float]],
     status: int,
     few: Path,
@@ -38,6 +38,6 @@ def test_less_than_nine_tenths_fail(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(index_rate, "compare", lambda *_: rates)
+    monkeypatch.setattr(embedding_rate, "compare", lambda *_: rates)
     assert main(["--catalog", str(few), "--repository", str(repository)]) == status
     assert capsys.readouterr().out.splitlines()[-1].startswith("FAIL" if status else "PASS")

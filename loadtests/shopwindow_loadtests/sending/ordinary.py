@@ -117,16 +117,15 @@ def address_of(host: str) -> str:
 
 
 def add_options(parser: LocustArgumentParser) -> None:
-    """Declare the options beside Locust's own; they are also fields of its web interface."""
-    group = parser.add_argument_group("Shopwindow", "What is sent to the server; --host is HOST:PORT of its gRPC.")
-    group.add_argument(
+    """Declare the options beside Locust's own. Added to the parser itself, they are fields of the web interface too."""
+    parser.add_argument(
         "--queries", default="", help="parquet with a column text, or text with one query per line, most popular first"
     )
-    group.add_argument("--mix", default="", help="YAML file with kinds of requests, instead of --queries")
-    group.add_argument("--batch", type=int, default=1, help="queries in one request (default: %(default)s)")
-    group.add_argument("--top-k", type=int, default=100, help="products for each query (default: %(default)s)")
-    group.add_argument("--zipf", type=float, default=1.0, help="exponent of popularity (default: %(default)s)")
-    group.add_argument("--timeout-s", type=float, default=5.0, help="deadline of one request (default: %(default)s)")
+    parser.add_argument("--mix", default="", help="YAML file with kinds of requests, instead of --queries")
+    parser.add_argument("--batch", type=int, default=1, help="queries in one request (default: %(default)s)")
+    parser.add_argument("--top-k", type=int, default=100, help="products for each query (default: %(default)s)")
+    parser.add_argument("--zipf", type=float, default=1.0, help="exponent of popularity (default: %(default)s)")
+    parser.add_argument("--timeout-s", type=float, default=5.0, help="deadline of one request (default: %(default)s)")
 
 
 def check(environment: Environment, **_: Any) -> None:

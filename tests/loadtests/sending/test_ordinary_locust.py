@@ -72,14 +72,15 @@ def test_the_web_interface_starts_a_test_with_the_built_in_queries(planted: Any,
             end = time.monotonic() + PATIENCE_S
             while ask(port, "/stats/requests") is None and time.monotonic() < end:
                 time.sleep(0.1)
-            started = ask(port, "/swarm", {"user_count": 2, "spawn_rate": 2, "host": f"http://{planted.url}/"})
+            form = {"user_count": 2, "spawn_rate": 2, "host": f"http://{planted.url}/", "batch": 3}
+            started = ask(port, "/swarm", form)
             assert started["success"], log.read_text()
             rows: dict[str, Any] = {}
-            while rows.get("text batch=1", {}).get("num_requests", 0) < 10 and time.monotonic() < end:
+            while rows.get("text batch=3", {}).get("num_requests", 0) < 10 and time.monotonic() < end:
                 time.sleep(0.1)
                 rows = {row["name"]: row for row in ask(port, "/stats/requests")["stats"]}
-            assert rows["text batch=1"]["num_requests"] >= 10, log.read_text()
-            assert rows["text batch=1"]["num_failures"] == 0
+            assert rows["text batch=3"]["num_requests"] >= 10, log.read_text()
+            assert rows["text batch=3"]["num_failures"] == 0
         finally:
             process.terminate()
     assert "sending 8 built-in queries (there is no build/demo/shop/queries.parquet" in log.read_text()

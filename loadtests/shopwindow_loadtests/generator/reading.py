@@ -48,9 +48,9 @@ class Reading:
         p50_ms: Median latency of requests as the load generator sees it; None for a step.
         p99_ms: The 99th percentile likewise.
         generator_ms: CPU time of the load generator, in milliseconds per query; not part of `cpu_ms`.
-        rows: Queries that the server computed together, on average; None where it doesn't say.
-        queue_ms: That a request waited in the server, on average; None where it doesn't say.
-        refused: Share of requests that the server refused as it had too much to do; what they cost is in `cpu_ms`.
+        rows: Average number of queries that the server computed together; None if it does not say.
+        queue_ms: Average time of a request in the server's queue; None if it does not say.
+        refused: Share of requests that the server refused because it was overloaded. Their cost is part of `cpu_ms`.
     """
 
     queries_per_s: float

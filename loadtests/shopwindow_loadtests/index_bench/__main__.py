@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0 if at least one recipe keeps the recall at every size and its p99 grows no more than allowed, otherwise 1.
     """
-    parser = argparse.ArgumentParser(prog="python -m shopwindow_loadtests.index_bench.__main__", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m shopwindow_loadtests.index_bench", description=__doc__)
     parser.add_argument(
         "--out", type=Path, default=Path("build/bench"), help="folder for the saved files (default: %(default)s)"
     )

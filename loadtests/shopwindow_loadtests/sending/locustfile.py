@@ -1,4 +1,4 @@
-"""What Locust reads: users on a schedule if `shopwindow loadtest` started the process, ordinary users otherwise."""
+"""The file for Locust: users on a schedule if `shopwindow loadtest` started the process, ordinary users otherwise."""
 
 # The order matters. Importing Locust patches the standard library. gRPC must then hear of gevent before its first
 # channel is made, and only after that may the client be used.

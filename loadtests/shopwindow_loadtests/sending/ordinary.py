@@ -1,4 +1,4 @@
-"""Users for Locust as it comes: its own options say how many there are and for how long, its own tables count them.
+"""Users for plain Locust: its own options say how many there are and for how long, and its own tables count requests.
 
 They are a closed loop and judge nothing. `shopwindow loadtest` has open loops, limits and recall.
 """
@@ -62,7 +62,7 @@ class Shopper(User):
 
     @task
     def shop(self) -> None:
-        """Send one request and tell Locust what became of it."""
+        """Send one request and report its outcome to Locust."""
         drawn = SOURCE.traffic.draw()
         began, error = now(), None
         try:
@@ -90,7 +90,7 @@ def mix_of(options: argparse.Namespace) -> tuple[Mix, str]:
     Raises:
         ValueError: An option or a file is wrong.
     """
-    # The user count is Locust's affair, but the value must be complete to be checked.
+    # Locust sets the number of users. This one only completes the options, so that they can be checked.
     given: dict[str, Any] = {"users": (1.0,), "batch": options.batch, "top_k": options.top_k, "zipf": options.zipf}
     if options.mix:
         return read_mix(LoadTestOptions(mix=Path(options.mix), **given)), f"the mix {options.mix}"

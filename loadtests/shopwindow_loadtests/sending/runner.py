@@ -98,7 +98,7 @@ def _publish(options: LoadTestOptions, conditions: Conditions, outcome: Outcome,
 
 
 def _fail(options: LoadTestOptions, began: datetime, seen: _Seen, failure: HarnessFailure) -> None:
-    """Say why a test has no verdict, on standard error and in the report: an older report must not stay as its own."""
+    """Say why a test has no verdict, on standard error and in a report, which replaces one of an earlier test."""
     line = f"HARNESS FAILURE {failure}"
     print(line, file=sys.stderr)
     if options.join is not None:  # the other test reports
@@ -113,7 +113,7 @@ def _fail(options: LoadTestOptions, began: datetime, seen: _Seen, failure: Harne
         options.out.mkdir(parents=True, exist_ok=True)
         _write_report(options, _conditions(began, seen), outcome, [])
         print(f"report is in {options.out}", flush=True)
-    except Exception:  # the failure itself was told above
+    except Exception:  # the reason of the failure is printed already
         traceback.print_exc()
 
 

@@ -1,1 +1,1 @@
-"""What all rooms stand on: whole-folder writes, cores and memory, progress bar, skipped rows."""
+"""Basics that every other package may import: whole-folder writes, cores and memory, progress bar, skipped rows."""

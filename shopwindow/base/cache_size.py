@@ -1,4 +1,4 @@
-"""How much a cache of a serving process holds, as its environment says."""
+"""Read the size of a cache from an environment variable."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import os
 
 
 def cache_size(variable: str, default: int, unit: str) -> int:
-    """A whole number of units; 0 switches the cache off.
+    """Return the size of a cache in units; 0 switches the cache off.
 
     Args:
-        variable: of the environment.
-        default: where it is not set.
-        unit: what is counted, for the error.
+        variable: name of the environment variable.
+        default: the size if the variable is not set.
+        unit: name of the unit, for the error.
 
     Raises:
-        ValueError: it is not a whole number, or below 0.
+        ValueError: the variable does not hold a whole number, or the number is below 0.
     """
-    given = os.environ.get(variable, str(default))
-    if not given.isdecimal():
-        raise ValueError(f"{variable}: must be a whole number of {unit}, 0 switches the cache off, got {given!r}")
-    return int(given)
+    text = os.environ.get(variable, str(default))
+    if not text.isdecimal():
+        raise ValueError(f"{variable}: must be a whole number of {unit}, 0 switches the cache off, got {text!r}")
+    return int(text)

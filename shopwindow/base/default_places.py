@@ -1,4 +1,4 @@
-"""Where things lie when the caller names no place."""
+"""Default places of files and servers, for callers that name none."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1]
-"""The package `shopwindow`, with the demo's checkpoint and the tower configurations in it."""
+"""The folder of the package `shopwindow`. It contains the demo's checkpoint and the tower configurations."""
 
 ROOT = PACKAGE.parent
-"""The checkout; site-packages where a wheel is installed."""
+"""The root of the checkout, or site-packages if a wheel is installed."""
 
 CHECKPOINT = PACKAGE / "demo" / "checkpoint"
 TOWER_CONFIGS = PACKAGE / "towers" / "configs"
@@ -21,11 +21,11 @@ GRPC_URL = "localhost:8001"
 
 
 def source_roots() -> list[Path]:
-    """Folders on which a Python process finds this project's packages, installed or not."""
+    """Return the folders from which Python imports this project's packages, even if they are not installed."""
     beside = [ROOT / "client", ROOT / "export", ROOT / "loadtests"]
     return [ROOT, *(folder for folder in beside if (folder / f"shopwindow_{folder.name}").is_dir())]
 
 
 def python_path(environment: Mapping[str, str] = os.environ) -> str:
-    """A PYTHONPATH for child processes: `source_roots`, then what the variable holds already."""
+    """Return a PYTHONPATH for child processes: `source_roots`, then what the variable already contains."""
     return os.pathsep.join(filter(None, [*map(str, source_roots()), environment.get("PYTHONPATH")]))

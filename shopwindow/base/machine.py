@@ -16,35 +16,35 @@ _QUOTA = _CGROUP / "cpu.max"
 
 
 def usable_cores() -> int:
-    """Cores by affinity and by the container's quota (cgroup v2), at least 1; the machine may have more."""
+    """Return how many cores this process may use, at least 1: the fewer of its affinity and its cgroup v2 quota."""
     cores = len(os.sched_getaffinity(0))
     try:
         quota, period = _QUOTA.read_text().split()
         return max(1, min(cores, math.ceil(int(quota) / int(period))))
-    except (OSError, ValueError):  # no cgroup v2, or "max": no quota
+    except (OSError, ValueError):  # without cgroup v2 there is no file; "max" means no quota
         return cores
 
 
 def available_memory() -> int:
-    """Bytes that can be taken before the machine, or the container (cgroup v2), runs out."""
+    """Return how many bytes this process can still take before the machine or the container (cgroup v2) runs out."""
     lines = dict(line.split(":") for line in _MEMINFO.read_text().splitlines())
     available = int(lines["MemAvailable"].split()[0]) * 1024
     try:
         limit = int((_CGROUP / "memory.max").read_text())
         used = int((_CGROUP / "memory.current").read_text())
         counts = dict(line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())
-    except (OSError, ValueError):  # no cgroup v2, or "max": no limit
+    except (OSError, ValueError):  # without cgroup v2 there are no files; "max" means no limit
         return available
-    # The file cache counts as used there, and goes when memory is needed.
+    # memory.current includes the file cache, which the kernel frees when memory is needed.
     return min(available, max(0, limit - used + int(counts["inactive_file"])))
 
 
 @contextmanager
 def turn_to_load(folder: Path) -> Iterator[None]:
-    """Wait until no other process of this host loads a folder: so each sees how much memory the others left.
+    """Wait until no other process on this host loads from the folder.
 
-    A server starts all its processes at once. Where there is no such folder, or its file system knows no locks, nobody
-    waits.
+    A server starts all its processes at once. If they load one after the other, each sees how much memory the others
+    have left. Nobody waits if the folder does not exist or its file system does not support locks.
     """
     with ExitStack() as stack:
         with suppress(OSError):
@@ -55,7 +55,7 @@ def turn_to_load(folder: Path) -> Iterator[None]:
 
 
 def give_back_memory() -> None:
-    """Hand freed memory back to the system: glibc keeps what lies below anything still in use."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries have none
+    """Return freed memory to the operating system, because glibc would keep some of it."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # only glibc has it
     if trim is not None:
         trim(0)

@@ -1,4 +1,4 @@
-"""One progress bar for all long work."""
+"""The progress bar that all long work uses."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from tqdm import tqdm
 def progress_bar(
     items: Iterable[Any] | None = None, *, total: int, desc: str, unit: str, initial: int = 0, enabled: bool = True
 ) -> Any:
-    """A tqdm bar; where nobody watches a terminal it writes a line every half minute instead of many a second.
+    """Return a tqdm bar. Outside a terminal it writes one line every 30 seconds instead of ten a second.
 
     Args:
-        items: iterated over, when given; else the caller calls `update`.
-        total: units of work.
-        desc: what is being done.
+        items: the bar iterates over them; None if the caller calls `update` instead.
+        total: number of units of work.
+        desc: name of the work.
         unit: name of a unit.
-        initial: units that were done before.
-        enabled: False gives a bar that shows nothing.
+        initial: number of units that are already done.
+        enabled: False returns a bar that shows nothing.
     """
     interval = 0.1 if sys.stderr.isatty() else 30.0
     return tqdm(

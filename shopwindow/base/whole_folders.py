@@ -1,4 +1,4 @@
-"""Writing folders whole: while one is being written the previous one stays, and a failure leaves it as it was."""
+"""Replace a folder as a whole. The old folder stays until the new one is complete, also if writing fails."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 FileMark = tuple[object, ...]
-"""Tells one file, or folder of files, from another: paths that have it in common have their content in common."""
+"""Identifies a file or a folder of files. Two paths with the same mark have the same content."""
 
 
 def mark_of(path: Path) -> FileMark | None:
-    """The mark of a file, which hard links of it share, or of all that is in a folder; None where there is nothing."""
+    """Return the mark of a file or of all files in a folder; None if the path does not exist.
+
+    Hard links to the same file have the same mark.
+    """
     if path.is_dir():
         return tuple((entry.name, mark_of(entry)) for entry in sorted(path.iterdir()))
     try:
@@ -26,18 +29,18 @@ def mark_of(path: Path) -> FileMark | None:
 
 @contextmanager
 def replacing(folder: Path, marker: str) -> Iterator[Path]:
-    """A fresh folder beside `folder` that takes its place when the block ends without an exception.
+    """Yield a new folder beside `folder`, which replaces `folder` if the block ends without an exception.
 
-    The place is taken by two renames, so for an instant between them there is no folder. A symbolic link is
-    followed: what it points to is replaced.
+    The replacement takes two renames, so for an instant there is no folder. If `folder` is a symbolic link, its target
+    is replaced.
 
     Args:
-        folder: the place; missing, empty, or an earlier folder of the same kind.
-        marker: the file that every folder of this kind holds.
+        folder: the folder to replace: missing, empty, or an earlier folder of the same kind.
+        marker: name of a file that every folder of this kind contains.
 
     Raises:
-        FileExistsError: `folder` holds something else, which would be lost.
-        OSError: the parent cannot be written to.
+        FileExistsError: `folder` contains something else, which would be lost.
+        OSError: the parent folder is not writable.
     """
     folder = folder.resolve()
     check_replaceable(folder, marker)
@@ -62,15 +65,15 @@ def replacing(folder: Path, marker: str) -> Iterator[Path]:
 
 
 def check_replaceable(folder: Path, marker: str) -> None:
-    """Raise FileExistsError when `folder` holds something other than an earlier folder with `marker` in it."""
+    """Raise FileExistsError if `folder` is neither missing, nor empty, nor a folder with the file `marker`."""
     if folder.exists() and not (folder / marker).is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(
-            f"{folder} holds other things (it has no {marker}) and would be lost: name another folder"
+            f"{folder} holds other things (it has no {marker}), which would be lost: name another folder"
         )
 
 
 def sync(path: Path) -> None:
-    """Write a file or a folder's entries through to the disk, so that a power cut does not lose them."""
+    """Flush a file, or the entries of a folder, to the disk, so that a power cut does not lose them."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -79,7 +82,7 @@ def sync(path: Path) -> None:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what killed processes left beside `folder`."""
+    """Remove the folders that killed processes left beside `folder`."""
     for leftover in folder.parent.glob(f".{folder.name}.*"):
         found = re.fullmatch(r"\.(new|old)-(\d+)", leftover.name.removeprefix(f".{folder.name}"))
         if found and (int(found[2]) == os.getpid() or not Path(f"/proc/{found[2]}").exists()):

@@ -14,7 +14,7 @@ _UNITS = {"k": 10**3, "M": 10**6, "B": 10**9}
 
 
 def count(text: str) -> int:
-    """A number of products on the command line, such as 100M or 2.5B."""
+    """Read a number of products from the command line, such as 100M or 2.5B."""
     try:
         factor = _UNITS.get(text[-1:], 1)
         number = round(float(text[:-1] if factor > 1 else text) * factor)
@@ -34,32 +34,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--qps", type=float, default=1_000.0, metavar="N", help="queries a second, in total (default: %(default)s)"
     )
     parser.add_argument(
-        "--p99-ms", type=float, default=50.0, metavar="MS", help="search and waiting at most (default: %(default)s)"
+        "--p99-ms",
+        type=float,
+        default=50.0,
+        metavar="MS",
+        help="limit of the 99th percentile of search and waiting (default: %(default)s)",
     )
     parser.add_argument(
         "--breadth",
         type=int,
         default=64,
         metavar="N",
-        help="nprobe or efSearch, as the manifest.json of an index over a part of the catalogue has it "
+        help="nprobe or efSearch; take search_breadth from the manifest.json of an index over a part of the catalogue "
         "(default: %(default)s)",
     )
-    parser.add_argument("--machine-gib", type=float, default=64.0, metavar="GIB", help="(default: %(default)s)")
-    parser.add_argument("--machine-cores", type=int, default=16, metavar="N", help="(default: %(default)s)")
+    parser.add_argument(
+        "--machine-gib", type=float, default=64.0, metavar="GIB", help="memory of a machine (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--machine-cores", type=int, default=16, metavar="N", help="cores of a machine (default: %(default)s)"
+    )
     parser.add_argument(
         "--embed-rate",
         type=float,
         default=0.0,
         metavar="N",
-        help="products embedded a second, all machines together, to count embedding into the build",
+        help="products that all machines together embed a second; adds embedding to the build time",
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the plans; 1 when none keeps the p99."""
-    from shopwindow.retrieval.index.capacity import GIB, TITLE_BYTES, Wanted, make_plan, make_plans
+    """Print the plans. Return 1 if none keeps the p99."""
+    from shopwindow.retrieval.index.capacity import GIB, TITLE_BYTES, Demand, make_plan, make_plans
 
-    wanted = Wanted(
+    demand = Demand(
         count=options.count,
         dim=options.dim,
         qps=options.qps,
@@ -69,19 +77,19 @@ def run(options: argparse.Namespace) -> int:
         machine_cores=options.machine_cores,
         embed_rate=options.embed_rate,
     )
-    plans = [make_plan(wanted, options.recipe)] if options.recipe else make_plans(wanted)
+    plans = [make_plan(demand, options.recipe)] if options.recipe else make_plans(demand)
     print(
-        f"{wanted.count:,} products x {wanted.dim} dimensions, {wanted.qps:g} queries/s, p99 {options.p99_ms:g} ms, "
-        f"breadth {wanted.breadth}, machines of {options.machine_gib:g} GiB and {wanted.machine_cores} cores\n"
+        f"{demand.count:,} products x {demand.dim} dimensions, {demand.qps:g} queries/s, p99 {options.p99_ms:g} ms, "
+        f"breadth {demand.breadth}, machines of {options.machine_gib:g} GiB and {demand.machine_cores} cores\n"
     )
     _table(plans)
-    print("\nmemory counts two generations, since a swap loads the new one beside the old; * misses the p99 asked for")
-    print(f"building takes {_size(wanted.count * TITLE_BYTES)} of memory for titles of six words, whatever the recipe")
+    print("\nmemory is for two generations, because a swap loads the new one beside the old; * misses the p99")
+    print(f"a build needs {_size(demand.count * TITLE_BYTES)} of memory for titles of six words, with any recipe")
     best = min((plan for plan in plans if plan.fits), key=lambda plan: (plan.machines, plan.index_bytes), default=None)
     if best is None:
-        print("no recipe keeps the p99: search less (--breadth), or allow more (--p99-ms)")
+        print("no recipe keeps the p99: lower --breadth or raise --p99-ms")
         return 1
-    print(f"fewest machines: {best.kind}, {best.machines} of them; what drives the cost: {_driver(best)}")
+    print(f"fewest machines: {best.machines} with {best.kind}; to need fewer, change: {_driver(best)}")
     return 0
 
 
@@ -109,11 +117,11 @@ def _table(plans: list[Plan]) -> None:
 
 
 def _driver(plan: Plan) -> str:
-    """What one would have to change to need fewer machines."""
+    """Return what to change to need fewer machines."""
     if plan.shards > 1 and plan.replicas == 1:
         return "memory (a smaller recipe, larger machines)"
     if plan.machines == 1:
-        return "nothing, one machine does it"
+        return "nothing, one machine is enough"
     if plan.replicas == 1:
         return "latency (more p99, less breadth)"
     return "traffic: search time x queries/s (less breadth, a cheaper recipe, more cores)"

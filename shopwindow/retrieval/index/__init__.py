@@ -1,1 +1,1 @@
-"""What is on disk: index folders, generations, who serves which, BM25, how large it gets."""
+"""An index on disk: its folders and generations, which processes serve it, BM25, and how large it gets."""

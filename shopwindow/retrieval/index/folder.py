@@ -1,20 +1,20 @@
-"""Index folders: what is on disk between building an index and serving it.
+"""Index folders: the files that a build writes and a server reads.
 
-manifest.json        what it is, how it was built, how well it finds
+manifest.json        what the index is, how it was built, how well it finds
 vectors.npy          (base rows, dim) float32, for exact search and rebuilding
 product_ids.npy      (rows,) int64
-content.npy          (rows,) uint64, see `retrieval.embedding.content_hash`; read by updates alone
+content.npy          (rows,) uint64, see `retrieval.embedding.content_hash`; only updates read it
 attributes.parquet   title and attribute columns, one row per product
-index.faiss          the FAISS index of the base; absent for the flat recipe, whose index is vectors.npy
-lexical/             BM25 over the titles; absent where no product has one, and in folders of before there was one
+index.faiss          the FAISS index of the base rows; absent for the flat recipe, which searches vectors.npy
+lexical/             BM25 over the titles; absent if no product has a title, and in folders of earlier versions
 skipped.csv          rows of the catalogue, or of the changes, that could not be indexed, with reasons
 
-Where the index was updated since it was built there are also
+An index that was updated after its build also has
 
-delta.npy            (delta rows, dim) float32: products added or embedded again, numbered after those of the base
-alive.npy            (rows,) bool: False for products removed, and for those that a delta row took the place of
+delta.npy            (delta rows, dim) float32: products added or embedded again, numbered after the base rows
+alive.npy            (rows,) bool: False for removed products, and for rows that a delta row replaces
 
-so that rows = base rows + delta rows, and the other files tell of all of them.
+Then rows = base rows + delta rows, and all files with `rows` entries describe both.
 """
 
 from __future__ import annotations
@@ -43,28 +43,28 @@ from shopwindow.retrieval.index.lexical import LexicalIndex
 FORMAT = 1
 MANIFEST = "manifest.json"
 _BASE = frozenset({"vectors.npy", "index.faiss"})
-_PARTS = _BASE | {"product_ids.npy", "attributes.parquet", "lexical"}  # which updates may leave as they are
+_PARTS = _BASE | {"product_ids.npy", "attributes.parquet", "lexical"}  # an update may leave these unchanged
 
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """What an index folder says of itself.
+    """What manifest.json says about an index folder.
 
     Attributes:
-        generation: counts up with every build into the same place; served beside the replies.
-        count: products that can be found.
+        generation: counts up with every build into the same place. Replies carry it.
+        count: number of products that can be found.
         dim: vector length.
-        tower_hash: identifies the towers (and their tokenizer and preprocessor) that filled it.
+        tower_hash: identifies the towers (with their tokenizer and preprocessor) that made the vectors.
         recipe: see `Recipe`.
-        recall_at_100: against exact search, on a sample of the catalogue's own titles as queries; 0 to 1.
-        skipped: rows of the catalogue, or of the changes, left out.
+        recall_at_100: recall against exact search, 0 to 1. The queries are a sample of the catalogue's own titles.
+        skipped: number of rows of the catalogue, or of the changes, that were left out.
         build_seconds: wall time of embedding and indexing.
         catalog: path of the catalogue, from which photos are shown.
         unfilterable: columns of the catalogue whose types cannot be filtered on.
-        delta: rows that updates added beside the base.
-        dead: rows that cannot be found any more; compaction drops them.
-        built_from: what the build that it goes back to was given, by which the same build is known; updates and
-            compaction leave it as it is. Empty in folders of before there was one.
+        delta: number of rows that updates added to the base.
+        dead: number of rows that can no longer be found. Compaction removes them.
+        built_from: the inputs of the build, which identify it. Updates and compaction leave them unchanged. Empty in
+            folders of earlier versions.
         created: UTC, ISO 8601.
     """
 
@@ -87,7 +87,7 @@ class Manifest:
 
     @property
     def rows(self) -> int:
-        """Rows of every file that tells of all products: `count` and `dead`."""
+        """Number of rows in every file with one row per product: `count` plus `dead`."""
         return self.count + self.dead
 
 
@@ -96,15 +96,15 @@ class IndexFolder:
     """An index folder in memory.
 
     Attributes:
-        manifest: what it is.
-        vectors: (base rows, dim) float32; stays on disk until touched.
-        product_ids: (rows,) int64; a product that was embedded again has several rows, one of them alive.
-        attributes: one row per row.
+        manifest: the folder's manifest.
+        vectors: (base rows, dim) float32, memory-mapped.
+        product_ids: (rows,) int64. A product that was embedded again has several rows, of which one is alive.
+        attributes: the attribute columns, `rows` rows.
         engine: searches base and delta.
-        lexical: the lexical channel over all rows.
-        delta: (delta rows, dim) float32, on disk as well; None where there is none.
-        alive: the rows that can be found; None where all can.
-        marks: which files it was read from, so that another folder which shares some does not load them again.
+        lexical: the lexical channel over all rows; None if the folder has none.
+        delta: (delta rows, dim) float32, memory-mapped; None if there are no delta rows.
+        alive: the rows that can be found; None if all can.
+        marks: the marks of the files it was read from. A folder that shares some of them does not load those again.
     """
 
     manifest: Manifest
@@ -119,7 +119,7 @@ class IndexFolder:
 
     @property
     def all_vectors(self) -> Vectors:
-        """Every row's vector, by row number."""
+        """The vectors of all rows, (rows, dim) float32."""
         return self.vectors if self.delta is None else JoinedVectors(self.vectors, self.delta)
 
     @property
@@ -129,13 +129,13 @@ class IndexFolder:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read `manifest.json` alone.
+    """Read only `manifest.json`.
 
     Args:
-        folder: an index folder, or an index home, whose served generation is read.
+        folder: an index folder, or an index home, from which the served generation is read.
 
     Raises:
-        IndexUnfit: no index there, or a format this version does not know.
+        IndexUnfit: there is no index, or this version does not know its format.
     """
     folder = resolve_index(folder)
     file = folder / MANIFEST
@@ -152,11 +152,14 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def shared_parts(folder: Path, before: IndexFolder | None) -> frozenset[str]:
-    """The parts of an index folder that are the files of a loaded one, as those are that an update did not change."""
+    """Return the names of the parts that an index folder has in common with a loaded one.
+
+    An update leaves these parts unchanged. If the base differs, no part counts as shared.
+    """
     if before is None:
         return frozenset()
     shared = {name for name in _PARTS if mark_of(folder / name) == before.marks.get(name)}
-    # Its memory map holds on to vectors.npy, so that no other file can have that mark: the base is that of `before`.
+    # The memory map of `before` keeps its vectors.npy alive, so no other file can have the same mark.
     if not shared >= _BASE or read_manifest(folder).recipe != before.manifest.recipe:
         return frozenset()
     return frozenset(shared)
@@ -166,15 +169,15 @@ def read_index(folder: Path, options: EngineOptions | None = None, before: Index
     """Load an index folder and check that its parts belong together.
 
     Args:
-        folder: an index folder, or an index home, whose served generation is read.
-        options: where to search it; None searches on the CPU.
-        before: one that was loaded with the same options; the parts that both have are not loaded again.
+        folder: an index folder, or an index home, from which the served generation is read.
+        options: the engine to search with; None searches on the CPU.
+        before: a folder that was loaded with the same options. The parts that both share are not loaded again.
 
     Raises:
-        IndexUnfit: a file is missing or unreadable, or counts and dimensions disagree.
-        EngineUnfit: the wanted engine can't take it.
+        IndexUnfit: a file is missing or unreadable, or counts or dimensions disagree.
+        EngineUnfit: the requested engine cannot hold this index.
     """
-    folder = resolve_index(folder)  # once: another generation may be published meanwhile
+    folder = resolve_index(folder)  # only once, because another generation may be published meanwhile
     manifest = read_manifest(folder)
     shared = shared_parts(folder, before)
     marks = {name: mark_of(folder / name) for name in _PARTS}
@@ -225,7 +228,7 @@ def read_index(folder: Path, options: EngineOptions | None = None, before: Index
     if len(set(counts.values())) != 1 or len(set(dims.values())) != 1:
         raise IndexUnfit(f"{folder}: parts disagree: rows {counts}, dimensions {dims}")
     if read_manifest(folder) != manifest:
-        raise IndexUnfit(f"{folder}: was replaced while it was being read; read it again")
+        raise IndexUnfit(f"{folder}: another index replaced it while it was being read; read it again")
     return IndexFolder(
         manifest=manifest,
         vectors=vectors,
@@ -240,7 +243,7 @@ def read_index(folder: Path, options: EngineOptions | None = None, before: Index
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write `manifest.json`, the file that makes a folder an index folder: last."""
+    """Write `manifest.json`. Write it last, because this file makes a folder an index folder."""
     (folder / MANIFEST).write_text(json.dumps(asdict(manifest), indent=2) + "\n")
 
 
@@ -264,10 +267,10 @@ def write_index(
     lexical: LexicalIndex | None = None,
     content: np.ndarray | None = None,
 ) -> None:
-    """Write an index folder whole: a reader finds either the previous one or this one.
+    """Write an index folder as a whole: a reader finds either the previous one or this one.
 
     Args:
-        folder: where; an index that stands there already is replaced.
+        folder: the folder to write. An index that is already there is replaced.
         manifest: see `Manifest`.
         vectors: (rows, dim) float32.
         product_ids: (rows,) int64.
@@ -275,7 +278,7 @@ def write_index(
         engine: the built engine.
         skipped: the text of skipped.csv.
         lexical: the lexical channel; None leaves it out.
-        content: (rows,) uint64, see `embedding.content_hash`; None leaves it out, and the index can't be updated then.
+        content: (rows,) uint64, see `retrieval.embedding.content_hash`; without it the index cannot be updated.
     """
     with replacing(folder, MANIFEST) as new:
         np.save(new / "vectors.npy", vectors)

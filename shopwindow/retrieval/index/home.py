@@ -1,14 +1,14 @@
-"""An index home: the generations of one index, which of them is served, and which were before.
+"""An index home: a folder with the generations of one index, and a file that says which one is served.
 
-CURRENT               JSON: the served generation and those before it
-generations/000007/   index folders, see `shopwindow.retrieval.index.folder`
-building/             the generation being built; the same command resumes it
-live/                 who serves, see `shopwindow.retrieval.index.serving_processes`
-.lock                 held by whoever makes a generation from the served one, or publishes one
-.building.lock        held by whoever fills building/, for hours at times
-.pointer.lock         held while CURRENT changes, for a moment: a rollback waits for nothing else
+CURRENT               JSON: the served generation and those served before
+generations/000007/   index folders, see `retrieval.index.folder`
+building/             the generation that is being built; running the build command again resumes it
+live/                 which processes serve, see `retrieval.index.serving_processes`
+.lock                 held while a process makes a generation from the served one, or publishes one
+.building.lock        held while a process fills building/, sometimes for hours
+.pointer.lock         held for the moment in which CURRENT changes; a rollback waits for no other lock
 
-CURRENT is replaced by one rename, so a kill at any moment leaves the old or the new generation served, never a part.
+One rename replaces CURRENT. So whenever a process is killed, CURRENT names either the old or the new generation.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ CURRENT = "CURRENT"
 
 @dataclass(frozen=True, kw_only=True)
 class Pointer:
-    """What CURRENT says.
+    """The content of CURRENT.
 
     Attributes:
-        generation: the one to serve.
-        previous: the one served before it, where a rollback leads; None when there was none or it was removed.
-        earlier: those served before that, newest first.
+        generation: the generation to serve.
+        previous: the generation served before, to which a rollback returns; None if there was none or it was removed.
+        earlier: the generations served before `previous`, newest first.
     """
 
     generation: int
@@ -46,12 +46,12 @@ class Pointer:
 
     @classmethod
     def of(cls, order: list[int]) -> Pointer:
-        """The pointer whose `order` is this."""
+        """Return the pointer with this `order`."""
         return cls(generation=order[0], previous=order[1] if order[1:] else None, earlier=tuple(order[2:]))
 
     @property
     def order(self) -> list[int]:
-        """All of them, the one to serve first."""
+        """All generations, beginning with the one to serve, then `previous`, then `earlier`."""
         return [self.generation, *([] if self.previous is None else [self.previous]), *self.earlier]
 
 
@@ -59,7 +59,7 @@ class IndexHome:
     """The folder that `shopwindow index` writes and the server reads.
 
     Args:
-        path: the folder; it need not exist yet.
+        path: the folder, which may not exist yet.
     """
 
     def __init__(self, path: Path) -> None:
@@ -68,10 +68,10 @@ class IndexHome:
 
     @property
     def pointer(self) -> Pointer | None:
-        """What is served; None while nothing was published.
+        """What CURRENT says; None if nothing was published yet.
 
         Raises:
-            IndexUnfit: CURRENT can't be read.
+            IndexUnfit: CURRENT cannot be read.
         """
         file = self.path / CURRENT
         try:
@@ -83,30 +83,33 @@ class IndexHome:
             raise IndexUnfit(f"{file}: cannot be read ({error})") from error
 
     def folder(self, generation: int) -> Path:
-        """Where a generation is."""
+        """Return the index folder of a generation."""
         return self.path / "generations" / f"{generation:06d}"
 
     @property
     def generations(self) -> list[int]:
-        """Those on disk, in rising order."""
+        """The generations on disk, in ascending order."""
         return sorted(int(entry.name) for entry in (self.path / "generations").glob("[0-9]*") if entry.name.isdecimal())
 
     @property
     def next_generation(self) -> int:
-        """The number of the next one; numbers are never used twice. Hold `writing` from here until it is published."""
+        """The number of the next generation. Numbers are never reused.
+
+        Hold `writing` from this call until the generation is published.
+        """
         pointer = self.pointer
         return max([*self.generations, *(pointer.order if pointer else []), 0]) + 1
 
     @contextmanager
     def writing(self, *, wait: bool = False) -> Iterator[None]:
-        """Hold the home to make a generation from the served one, or to publish one: one process at a time.
+        """Lock the home to make a generation from the served one or to publish one. One process at a time may do so.
 
         Args:
-            wait: for the process that holds it, instead of failing.
+            wait: wait for the process that holds the lock, instead of failing.
 
         Raises:
-            IndexUnfit: another process holds it.
-            FileExistsError: the folder holds other things.
+            IndexUnfit: another process holds the lock.
+            FileExistsError: the folder contains something other than an index home.
         """
         check_home(self.path)
         with self._holding(".lock", "another update, compaction or publishing is under way here", wait=wait):
@@ -114,28 +117,29 @@ class IndexHome:
 
     @contextmanager
     def filling(self) -> Iterator[None]:
-        """Hold `building`, which keeps nobody from changing or publishing what is served.
+        """Lock `building`. Other processes can still update and publish the served generation.
 
         Raises:
-            IndexUnfit: another process holds it.
-            FileExistsError: the folder holds other things.
+            IndexUnfit: another process holds the lock.
+            FileExistsError: the folder contains something other than an index home.
         """
         check_home(self.path)
         with self._holding(".building.lock", "another build is under way here", wait=False):
             yield
 
     def publish(self, folder: Path, generation: int, *, onto: int | None = None) -> None:
-        """Move a finished index folder into its place and point CURRENT at it.
+        """Move a finished index folder to its place and point CURRENT at it. Hold `writing`.
 
-        What no way back needs is removed before that and not after, so that a generation that is refused costs none.
+        Generations that no rollback needs are deleted before publishing, not after. So a refused generation never
+        costs a generation to go back to.
 
         Args:
-            folder: complete, inside this home; hold `writing`.
-            generation: its number, `next_generation` since `writing` is held.
-            onto: the generation that it was made from; None for none.
+            folder: the complete index folder, inside this home.
+            generation: its number, from `next_generation` while `writing` has been held.
+            onto: the generation that it was made from; None if it was made from none.
 
         Raises:
-            IndexUnfit: CURRENT names another one than `onto` by now.
+            IndexUnfit: CURRENT no longer names `onto`.
         """
         place = self.folder(generation)
         place.parent.mkdir(exist_ok=True)
@@ -144,8 +148,8 @@ class IndexHome:
             if onto is not None and (now is None or now.generation != onto):
                 named = now.generation if now else None
                 raise IndexUnfit(
-                    f"{self.path}: generation {onto} was changed, and meanwhile a rollback had {named} served: nothing "
-                    "is published; run the same command again to change what is served now"
+                    f"{self.path}: while generation {onto} was being changed, a rollback switched to generation "
+                    f"{named}. Nothing was published. Run the command again to change {named}."
                 )
             self._prune(now)
             folder.replace(place)
@@ -154,42 +158,46 @@ class IndexHome:
             self._point([generation, *(now.order if now else ())])
 
     def point(self, generation: int) -> None:
-        """Serve a finished generation whose publishing was cut off before CURRENT named it.
+        """Serve a finished generation whose publishing was interrupted before CURRENT named it. Hold `writing`.
 
         Args:
-            generation: on disk; hold `writing`.
+            generation: number of a generation on disk.
         """
         with self._pointing() as now:
             self._point([generation, *(now.order if now else ())])
 
     def rollback(self, to: int | None = None) -> Pointer:
-        """Serve the previous generation again; a second rollback leads forward again. It waits for no writer.
+        """Serve the previous generation again. A second rollback undoes the first. It does not wait for writers.
 
         Args:
-            to: serve this one instead.
-
-        Raises:
-            IndexUnfit: it is not there.
-        """
-        with self._pointing() as now:
-            wanted = (now.previous if now else None) if to is None else to
-            if now is None or wanted is None or not self.folder(wanted).is_dir():
-                which = "previous generation" if to is None else f"generation {to}"
-                raise IndexUnfit(f"{self.path}: no {which} to go back to; on disk: {self.generations}")
-            return self._point([wanted, *(each for each in now.order if each != wanted)])
-
-    def withdraw(self, generation: int, served: int | None) -> Pointer | None:
-        """Take back a generation that was refused, with all that were published since the one that is still served.
-
-        They stay on disk until the next one is published, for `rollback` by number.
-
-        Args:
-            generation: refused.
-            served: by the process that refused it.
+            to: the generation to serve; None for the previous one.
 
         Returns:
-            What is to be served now; None where nothing was done, as CURRENT names another one by now, or `served` is
-            no more.
+            The new content of CURRENT.
+
+        Raises:
+            IndexUnfit: the generation is not on disk.
+        """
+        with self._pointing() as now:
+            target = (now.previous if now else None) if to is None else to
+            if now is None or target is None or not self.folder(target).is_dir():
+                which = "previous generation" if to is None else f"generation {to}"
+                raise IndexUnfit(f"{self.path}: no {which} to go back to; on disk: {self.generations}")
+            return self._point([target, *(each for each in now.order if each != target)])
+
+    def withdraw(self, generation: int, served: int | None) -> Pointer | None:
+        """Point CURRENT back at the served generation after a process refused a newer one.
+
+        This also takes back all generations published in between. They stay on disk until the next one is published,
+        so `rollback` by number can still try them.
+
+        Args:
+            generation: the refused generation.
+            served: the generation that the refusing process still serves.
+
+        Returns:
+            The new content of CURRENT. None if nothing changed, because CURRENT already names another generation or
+            `served` is no longer on disk.
         """
         with self._pointing() as now:
             if now is None or now.generation != generation or served is None or not self.folder(served).is_dir():
@@ -210,7 +218,7 @@ class IndexHome:
 
     @contextmanager
     def _pointing(self) -> Iterator[Pointer | None]:
-        """Hold CURRENT; yields what it says."""
+        """Lock CURRENT and yield its content."""
         with self._holding(".pointer.lock", "", wait=True):
             yield self.pointer
 
@@ -226,9 +234,11 @@ class IndexHome:
         return pointer
 
     def _prune(self, now: Pointer | None) -> None:
-        """Remove all but what is served and the one before it, and the newest of each of the last two bases.
+        """Remove the generations that no rollback needs.
 
-        Served is what CURRENT names, and what a process that has not followed, or has refused it, serves on.
+        The served generations stay, the generation before each of them, and the newest generation of each of the last
+        two bases. "Served" means the generation that CURRENT names, and any older one that a process still serves
+        because it has not switched yet or refused to.
         """
         order = now.order if now else []
         served = {process.generation for process in served_by(self.path)} | set(order[:1])
@@ -243,24 +253,24 @@ class IndexHome:
 
 
 def resolve_index(path: Path) -> Path:
-    """The index folder that a path means: the served generation of a home, else the path itself."""
+    """Return the index folder for a path: the served generation of an index home, or the path itself."""
     pointer = IndexHome(path).pointer
     return IndexHome(path).folder(pointer.generation) if pointer else path
 
 
 def check_home(path: Path) -> None:
-    """Raise FileExistsError when `path` holds something other than an index home, which would be mixed with it."""
+    """Raise FileExistsError if `path` contains anything other than an index home."""
     known = (CURRENT, "building", "generations", "live")
     if path.exists() and (
         not path.is_dir() or any(entry.name not in known for entry in path.iterdir() if not entry.name.startswith("."))
     ):
         raise FileExistsError(
-            f"{path} holds other things than an index home and would be mixed with it: name another folder"
+            f"{path} holds other things than an index home, and the index would be mixed with them: name another folder"
         )
 
 
 def _base(folder: Path) -> object:
-    """What the generations have in common that updates made of the same build: the file of their vectors."""
+    """Return a key that all generations share that updates made from the same build: the file of their vectors."""
     try:
         about = (folder / "vectors.npy").stat()
     except OSError:
@@ -269,6 +279,6 @@ def _base(folder: Path) -> object:
 
 
 def _flush(folder: Path) -> None:
-    """Everything in a folder onto the disk, so that a power cut after CURRENT's rename finds it whole."""
+    """Flush everything in a folder to the disk, so that the folder is whole after a power cut."""
     for entry in [folder, *folder.rglob("*")]:
         sync(entry)

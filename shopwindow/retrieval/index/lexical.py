@@ -1,4 +1,4 @@
-"""The lexical channel: BM25 over titles, in a folder of memory-mapped files."""
+"""The lexical channel: BM25 over titles, stored in a folder of memory-mapped files."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import numpy as np
 from shopwindow.retrieval.errors import IndexUnfit
 from shopwindow.retrieval.index.lexical_words import split_words
 
-# Titles hardly repeat a word, and where they do it says little: a low k1, under which a repeated word hardly adds.
+# Titles hardly ever repeat a word, and a repeated word says little. With a low k1 it adds little to the score.
 _K1 = 0.5
 
 
 class LexicalIndex:
-    """BM25 scores of titles, worked out word by word when built (Lù 2024, "BM25S"), so that a search only adds them up.
+    """BM25 scores of titles. The build computes a score for every word of every title, and a search adds them up.
 
-    A title of six words costs some 65 µs and, all titles being held at once, 650 bytes of memory to build, and 50 bytes
-    of disk. A search adds up over the titles that share a word with the query, and passes over one number for every
-    title: its time grows with the catalogue.
+    The method is that of Lù 2024, "BM25S". To build, a title of six words takes about 65 µs, 650 bytes of memory (all
+    titles are in memory at once) and 50 bytes of disk. A search adds up the scores of the titles that share a word with
+    the query, and reads one number for every title. So its time grows with the catalogue.
 
     Args:
         scores: the library's index, a `bm25s.BM25`.
@@ -34,15 +34,15 @@ class LexicalIndex:
         """Index titles.
 
         Args:
-            titles: one a product, empty where there is none.
+            titles: one for each product, empty for a product without a title.
 
         Returns:
-            The index; None where no title has a word.
+            The index, or None if no title has a word.
         """
         import bm25s
 
         words = split_words(titles)
-        # Numbered in alphabetical order: the library's own numbers differ from run to run, and so would the files.
+        # Number words in alphabetical order: the library's own numbers, and so the files, would differ in each run.
         numbers = {word: number for number, word in enumerate(sorted({word for title in words for word in title}))}
         if not numbers:
             return None
@@ -53,7 +53,7 @@ class LexicalIndex:
 
     @classmethod
     def read(cls, folder: Path) -> LexicalIndex:
-        """Open a written index; all but the vocabulary stays on disk until touched.
+        """Open an index on disk. Only the vocabulary is loaded; the rest is memory-mapped.
 
         Raises:
             IndexUnfit: a file is missing or unreadable, or the files do not belong together.
@@ -74,25 +74,25 @@ class LexicalIndex:
         return cls(scores)
 
     def write(self, folder: Path) -> None:
-        """Write the index into a folder, which is made when missing."""
+        """Write the index into a folder. The folder is created if it is missing."""
         self._scores.save(folder, show_progress=False)
 
     @property
     def rows(self) -> int:
-        """Titles indexed, the empty ones too."""
+        """Number of indexed titles, including empty ones."""
         return int(self._scores.scores["num_docs"])
 
     def search(self, query: str, k: int, mask: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """The titles that score best.
+        """Return the titles with the best scores.
 
         Args:
-            query: a text.
-            k: titles wanted, at least 1.
-            mask: (rows,) bool, the titles that may be found; None for all.
+            query: the words to search for.
+            k: number of titles to return at most, 1 or more.
+            mask: (rows,) bool, True for titles that may be found; None allows all.
 
         Returns:
-            scores (found,) float32 above 0 in falling order, and row numbers (found,) int64; equal scores in row
-            order. Only titles that share a word with the query are found, so `found` may be less than k.
+            Scores (found,) float32 above 0 in descending order, and row numbers (found,) int64. Equal scores are in row
+            order. `found` may be less than k, because only titles that share a word with the query are found.
         """
         words = self._scores.get_tokens_ids(split_words([query])[0])
         scores: np.ndarray = self._scores.get_scores_from_ids(words, weight_mask=mask)

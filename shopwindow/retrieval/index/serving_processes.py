@@ -1,7 +1,7 @@
-"""Live files: which processes serve an index home, and which of its generations.
+"""Live files: which processes serve an index home, and which generation each of them serves.
 
-HOME/live/<host>-<process>-<model>.json   what the process serves, replaced whole
-HOME/live/<host>-<process>-<model>.lock   held (flock) while it lives, so that a dead one's leftovers are known as such
+HOME/live/<host>-<process>-<model>.json   what the process serves; always replaced as a whole
+HOME/live/<host>-<process>-<model>.lock   the process holds it (flock) while it lives, so files of dead ones are known
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _FOLDER = "live"
 
 @dataclass(frozen=True, kw_only=True)
 class Refusal:
-    """A generation that a process would not serve, and why."""
+    """A generation that a process refused to serve, and the reason."""
 
     generation: int
     reason: str
@@ -31,13 +31,13 @@ class Refusal:
 
 @dataclass(frozen=True, kw_only=True)
 class ServingProcess:
-    """What one process says of itself.
+    """What one process reports about itself.
 
     Attributes:
         name: host, process id and model.
-        generation: the one it serves; None while it starts.
-        refused: the newest generation that it refused, as long as that one is CURRENT.
-        since: when that became so, UTC, ISO 8601.
+        generation: the generation that it serves; None while it starts.
+        refused: the generation that CURRENT names, if the process refused it; else None.
+        since: time of the report, UTC, ISO 8601.
     """
 
     name: str
@@ -47,14 +47,14 @@ class ServingProcess:
 
 
 class LiveFile:
-    """The live file of this process; gone when it is closed, and known as dead when the process dies.
+    """The live file of this process. `close` removes it. If the process dies, readers notice that by its lock.
 
     Args:
         home: the index home.
-        model: who serves in this process; no other in it has the name.
+        model: name of the model instance, unique in this process.
 
     Raises:
-        OSError: the home cannot be written to.
+        OSError: the home is not writable.
     """
 
     def __init__(self, home: Path, model: str) -> None:
@@ -66,7 +66,12 @@ class LiveFile:
         self.write(None, None)
 
     def write(self, generation: int | None, refused: Refusal | None) -> None:
-        """Say what is served, and what was refused."""
+        """Report the generation that is served, and the refused one.
+
+        Args:
+            generation: the generation that this process serves; None while it starts.
+            refused: the generation that it refused; None if it refused none.
+        """
         facts = {
             "generation": generation,
             "refused": asdict(refused) if refused else None,
@@ -77,7 +82,7 @@ class LiveFile:
         new.replace(self._file)
 
     def close(self) -> None:
-        """Remove the files: this process serves no more."""
+        """Remove the files, because this process no longer serves."""
         with contextlib.suppress(OSError):
             self._file.unlink(missing_ok=True)
             Path(self._lock.name).unlink(missing_ok=True)
@@ -85,16 +90,17 @@ class LiveFile:
 
 
 def served_by(home: Path) -> list[ServingProcess]:
-    """The living processes that serve an index home, by name; what dead ones left is removed."""
+    """Return the living processes that serve an index home, sorted by name. Remove the files of dead ones."""
     locks = sorted((home / _FOLDER).glob("*.lock"))
     return [_read(lock.with_suffix(".json")) for lock in locks if not _clear_away(lock)]
 
 
 @contextmanager
 def loading_turn(home: Path) -> Iterator[bool]:
-    """Whether it is this process's turn to load: one at a time on a host, so that each sees the memory that is left.
+    """Yield whether it is this process's turn to load.
 
-    Where the home cannot be written to, it is always its turn.
+    On each host only one process loads at a time, so that each sees how much memory is left. If the home is not
+    writable, every process always has its turn.
     """
     try:
         lock = (home / _FOLDER / f".loading-{socket.gethostname()}").open("a")
@@ -113,14 +119,14 @@ def loading_turn(home: Path) -> Iterator[bool]:
 def _hold(file: Path) -> IO[str]:
     while True:
         lock = file.open("a")
-        fcntl.flock(lock, fcntl.LOCK_EX)  # waits for no more than a reader's look
+        fcntl.flock(lock, fcntl.LOCK_EX)  # readers hold it only for a moment
         if _is_at(file, lock):
             return lock
-        lock.close()  # a reader took it for a dead one's before it was locked
+        lock.close()  # before it was locked, a reader took its process for dead and removed the file
 
 
 def _is_at(file: Path, opened: IO[str]) -> bool:
-    """Whether the opened file is the one that is at its place now."""
+    """Return whether the opened file is still the one at this path."""
     try:
         return file.stat().st_ino == os.fstat(opened.fileno()).st_ino
     except FileNotFoundError:
@@ -128,9 +134,9 @@ def _is_at(file: Path, opened: IO[str]) -> bool:
 
 
 def _clear_away(file: Path) -> bool:
-    """Whether the process of a lock is gone; what it left is removed then.
+    """Return whether the process of a lock file is dead, and remove its files if so.
 
-    One of which that cannot be known counts as alive: a publisher must not take it for one that needs no waiting for.
+    A process whose state is unknown counts as alive, so that a publisher waits for it.
     """
     try:
         lock = file.open()
@@ -141,11 +147,11 @@ def _clear_away(file: Path) -> bool:
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:  # it is held, or the file system cannot tell
+        except OSError:  # the process holds it, or the file system does not support locks
             return False
-        if not _is_at(file, lock):  # a new process has taken the place of the one whose lock this was
+        if not _is_at(file, lock):  # someone removed this lock file, and a new process may have created another
             return not file.exists()
-        with contextlib.suppress(OSError):  # a reader that may not write leaves them
+        with contextlib.suppress(OSError):  # a reader without write permission leaves the files
             file.with_suffix(".json").unlink(missing_ok=True)
             file.unlink(missing_ok=True)
         return True
@@ -154,7 +160,7 @@ def _clear_away(file: Path) -> bool:
 def _read(file: Path) -> ServingProcess:
     try:
         facts = json.loads(file.read_text())
-    except OSError:  # it holds its lock and has not written yet, or may not be read
+    except OSError:  # the process has not written the file yet, or this reader may not read it
         return ServingProcess(name=file.stem)
     refused = Refusal(**facts.pop("refused")) if facts["refused"] else facts.pop("refused")
     return ServingProcess(name=file.stem, refused=refused, **facts)

@@ -1,4 +1,4 @@
-"""Waiting, after a generation was published, until the processes that serve the index home have taken it."""
+"""Wait, after publishing a generation, until all processes that serve the index home serve it."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ def wait_until_served(home: Path, generation: int, timeout_s: float = 60.0, *, e
 
     Args:
         home: the index home.
-        generation: the one that CURRENT names.
+        generation: the generation that CURRENT names.
         timeout_s: longest wait in seconds.
-        expected: wait for at least so many processes, where some may be unable to say that they live.
+        expected: number of processes to wait for at least. Set it if some may lack write access to the home, because
+            those cannot be seen.
 
     Returns:
-        The number of processes; 0 when none lives.
+        The number of processes that serve the generation; 0 if no process lives.
 
     Raises:
-        GenerationRefused: a process found it unfit.
-        NotServed: some are late, or CURRENT names another one by now.
+        GenerationRefused: a process refused the generation.
+        NotServed: some processes are late, fewer than `expected` were seen, or CURRENT names another generation now.
     """
     deadline = time.monotonic() + timeout_s
     while True:
@@ -34,8 +35,8 @@ def wait_until_served(home: Path, generation: int, timeout_s: float = 60.0, *, e
         for process in processes:
             if process.refused is not None and process.refused.generation == generation:
                 raise GenerationRefused(
-                    f"generation {generation} of {home} was refused by {process.name}, generation "
-                    f"{process.generation} is served on: {process.refused.reason}",
+                    f"generation {generation} of {home} was refused by {process.name}, which still serves generation "
+                    f"{process.generation}: {process.refused.reason}",
                     served=process.generation,
                 )
         late = [process for process in processes if process.generation != generation]
@@ -44,12 +45,12 @@ def wait_until_served(home: Path, generation: int, timeout_s: float = 60.0, *, e
         pointer = IndexHome(home).pointer
         if pointer is None or pointer.generation != generation:
             now = f"CURRENT names {pointer.generation}" if pointer else "there is no CURRENT"
-            raise NotServed(f"generation {generation} of {home} is not to be served any more: {now}")
+            raise NotServed(f"generation {generation} of {home} was replaced before all processes served it: {now}")
         if time.monotonic() > deadline:
             if not late:
                 raise NotServed(
                     f"generation {generation} of {home} is served by {len(processes)} processes, {expected} were "
-                    f"expected, and no more are seen after {timeout_s:g} s; look into the logs of the others"
+                    f"expected, and no more appeared within {timeout_s:g} s; look into the logs of the others"
                 )
             names = ", ".join(f"{process.name} (serves {process.generation})" for process in late)
             raise NotServed(

@@ -1,4 +1,4 @@
-"""What an index must pass before it is served: it fits into memory, its towers fit, and it finds."""
+"""The checks that an index must pass before it is served: published, memory, towers, recall."""
 
 from __future__ import annotations
 
@@ -20,55 +20,55 @@ from shopwindow.retrieval.search.product_index import ProductIndex
 CANARIES = 32
 CANARY_TOP_K = 10
 CANARY_RECALL = 0.9
-# Rows that canaries are judged by: beyond, scoring them all would take seconds and read all vectors from the disk.
+# Rows that the canary queries are compared with, at most. More would take seconds and read all vectors from the disk.
 JUDGED_ROWS = 131_072
 
 _MIB = 2**20
-_BLOCK = 8_192  # rows looked at in one step, which may keep requests waiting
+_BLOCK = 8_192  # rows to check in one step; requests may wait for a step
 _REMEDY = "build it again with 'shopwindow index', or go back with 'shopwindow rollback'"
-# Held in memory whole; all other files stay on the disk until touched.
+# Files that are loaded into memory as a whole. All others are memory-mapped or not read.
 _LOADED = ("product_ids.npy", "index.faiss", "delta.npy", "alive.npy")
 
 
 def check_published(path: Path) -> None:
-    """Raise IndexUnfit when `path` is an index home in which nothing was published yet."""
+    """Raise IndexUnfit if `path` is an index home in which nothing was published yet."""
     if not (path / CURRENT).exists() and any((path / name).exists() for name in ("building", "generations", ".lock")):
         raise IndexUnfit(
-            f"{path} is an index home in which nothing was published yet (it has no {CURRENT}): wait until 'shopwindow "
+            f"{path} is an index home, and nothing was published yet (it has no {CURRENT}): wait until 'shopwindow "
             "index' ends, or run it again to resume"
         )
 
 
 def check_memory(index: Path, before: ProductIndex | None = None) -> None:
-    """Check that an index can be loaded beside what is served.
+    """Check that there is enough memory to load an index beside the served one.
 
     Args:
         index: an index folder.
-        before: what is served, whose parts are not loaded again where the index shares them.
+        before: the served index. Parts that both share are not loaded again. None if nothing is served.
 
     Raises:
-        IndexUnfit: it would take more than there is; names both.
+        IndexUnfit: the index needs more memory than is free. The message names both numbers.
     """
     needed, available = _loaded_bytes(index, before.folder if before is not None else None), available_memory()
     if needed > available:
         raise IndexUnfit(
-            f"{index} takes {needed / _MIB:.0f} MiB of memory beside the index that is served, {available / _MIB:.0f} "
-            "MiB are free: give the server more memory, build with a smaller recipe (shopwindow index --recipe), or "
-            "restart the server, which then holds one index"
+            f"{index} needs {needed / _MIB:.0f} MiB of memory beside the served index, {available / _MIB:.0f} MiB are "
+            "free: give the server more memory, build with a smaller recipe (shopwindow index --recipe), or restart "
+            "the server, so that it holds only one index"
         )
 
 
 def towers_to_serve(index: Path, repository: Path, *, follow: bool) -> Path:
-    """The root of the towers that an index is to be served with.
+    """Return the root folder of the towers to serve an index with: the index's own or the repository's.
 
     Args:
         index: an index folder.
-        repository: of the server.
-        follow: whether towers that the index carries can take the place of the repository's.
+        repository: the server's model repository.
+        follow: whether the server can switch to towers that the index carries.
 
     Raises:
-        IndexUnfit: it carries other towers than the repository's, and they can't be followed.
-        BundleUnfit: what it carries is not what was exported.
+        IndexUnfit: the index carries other towers than the repository, and the server cannot switch to them.
+        BundleUnfit: the files that the index carries are not those that were exported.
     """
     towers = towers_of(index, repository)
     if towers == repository:
@@ -79,37 +79,38 @@ def towers_to_serve(index: Path, repository: Path, *, follow: bool) -> Path:
         if carried.tower_hash == own.tower_hash:
             return repository
         raise IndexUnfit(
-            f"{both}, and under this profile the towers are models of their own, which cannot change together: replace "
-            "the server by one on the repository that these towers were exported to"
+            f"{both}; under this profile the towers are separate models, which cannot change together: start a new "
+            "server on the repository that these towers were exported to"
         )
     if carried.embedding_dim != own.embedding_dim:
         raise IndexUnfit(
-            f"{both}, of {carried.embedding_dim} and {own.embedding_dim} dimensions, which a running server cannot "
-            "change: replace it by one on the repository that these towers were exported to"
+            f"{both}, with {carried.embedding_dim} and {own.embedding_dim} dimensions, which a running server cannot "
+            "change: start a new server on the repository that these towers were exported to"
         )
     carried.check(towers)
     return towers
 
 
 def check_canaries(index: ProductIndex) -> None:
-    """Search stored vectors at the default effort and compare with exact search.
+    """Search for stored vectors at the default effort and compare the results with exact search.
 
-    Of an index whose products live elsewhere only a search is tried: reading its vectors back is not for a server.
+    If the products are not in the index folder but in Milvus, only one search is tried, because reading all vectors
+    back would take a server too long.
 
     Args:
-        index: loaded, not served yet.
+        index: a loaded index that is not served yet.
 
     Raises:
         IndexUnfit: a vector or a score is not a finite number, or the recall at CANARY_TOP_K is below CANARY_RECALL.
     """
     folder, generation = index.folder, index.manifest.generation
     k = min(CANARY_TOP_K, index.manifest.count)
-    if k == 0:  # every product was removed: that is for the publisher to know
+    if k == 0:  # every product was removed, which the publisher may have meant
         return
-    wanted = RequestParameters(top_k=k, effort=DEFAULT_EFFORT)
+    parameters = RequestParameters(top_k=k, effort=DEFAULT_EFFORT)
     if folder is None:
         direction = np.eye(1, index.manifest.dim, dtype=np.float32)
-        if not np.isfinite(index.search_batch([(direction, wanted)])[0].scores).all():
+        if not np.isfinite(index.search_batch([(direction, parameters)])[0].scores).all():
             raise IndexUnfit(f"generation {generation}: scores of canary queries are not finite numbers; {_REMEDY}")
         return
     vectors = folder.all_vectors
@@ -117,37 +118,38 @@ def check_canaries(index: ProductIndex) -> None:
     if not all(np.isfinite(vectors[rows[start : start + _BLOCK]]).all() for start in range(0, len(rows), _BLOCK)):
         raise IndexUnfit(f"generation {generation}: not all stored vectors are finite numbers; {_REMEDY}")
     queries = vectors[_spread(rows, CANARIES)]
-    result = index.search_batch([(queries, wanted)])[0]
+    result = index.search_batch([(queries, parameters)])[0]
     recall = _recall(folder, rows, queries, result)
     if not recall >= CANARY_RECALL:
         raise IndexUnfit(
-            f"generation {generation}: canary queries find {recall:.2f} of what exact search finds, less than "
+            f"generation {generation}: canary queries find {recall:.2f} of what exact search finds, which is less than "
             f"{CANARY_RECALL}; {_REMEDY}"
         )
 
 
 def _recall(folder: IndexFolder, rows: np.ndarray, queries: np.ndarray, result: SearchResult) -> float:
-    """Of the judged rows that score above the worst product found, the share that was found.
+    """Return the recall on the judged rows: the share of rows above the worst product found that was found.
 
-    Judging a part of the rows estimates the recall among all. It goes by what a found product's own vector scores: of
-    equal vectors any may be found, and an engine that holds other vectors than the folder gives itself away.
+    The judged rows are a sample, so this estimates the recall among all rows. A found product counts by the score of
+    its vector in the folder. So any of several equal vectors may be found, and an engine that holds other vectors than
+    the folder gets a low recall.
     """
-    if not np.isfinite(result.scores).all():  # there are k products: none may be missing
+    if not np.isfinite(result.scores).all():  # the index has at least k products, so none may be missing
         return 0.0
     vectors, k = folder.all_vectors, result.scores.shape[1]
     worst = result.scores[:, -1:] + 1e-5
     exact, _ = exact_search(queries, vectors, rows, k, block=_BLOCK)
-    wanted = np.count_nonzero(exact > worst)
+    expected = np.count_nonzero(exact > worst)
     judged = folder.product_ids[rows]
     order = np.argsort(judged)
     place = order[np.searchsorted(judged, result.product_ids, sorter=order).clip(max=len(rows) - 1)]
     own = np.einsum("qkd,qd->qk", vectors[rows[place].ravel()].reshape(*place.shape, -1), queries)
     found = np.count_nonzero((judged[place] == result.product_ids) & (own > worst))
-    return found / wanted if wanted else 1.0
+    return found / expected if expected else 1.0
 
 
 def _spread(values: np.ndarray, count: int) -> np.ndarray:
-    """At most `count` of the values, from first to last."""
+    """Return at most `count` of the values, evenly spaced from first to last."""
     if len(values) <= count:
         return values
     return values[np.linspace(0, len(values) - 1, count).astype(np.int64)]
@@ -156,7 +158,7 @@ def _spread(values: np.ndarray, count: int) -> np.ndarray:
 def _loaded_bytes(index: Path, before: IndexFolder | None) -> int:
     names = {*_LOADED, "attributes.parquet"}
     if not (index / "index.faiss").exists():
-        names.add("vectors.npy")  # the flat recipe searches a copy of it
+        names.add("vectors.npy")  # the flat recipe searches a copy of it in memory
     files = [index / name for name in names - shared_parts(index, before)]
     return sum(
         _column_bytes(file) if file.suffix == ".parquet" else file.stat().st_size for file in files if file.exists()
@@ -167,5 +169,5 @@ def _column_bytes(file: Path) -> int:
     try:
         about = pq.read_metadata(file)
     except (OSError, pa.ArrowException):
-        return 0  # loading it says what is wrong
+        return 0  # loading the file will report the error
     return sum(about.row_group(group).total_byte_size for group in range(about.num_row_groups))

@@ -1,4 +1,4 @@
-"""Serving an index home: a published generation is loaded beside the served one, checked, and takes its place."""
+"""Serve an index home: load each newly published generation beside the served one, check it, and switch to it."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ from shopwindow.retrieval.live.awaiting_servers import wait_until_served
 __all__ = ["LiveIndex", "ServingProcess", "served_by", "wait_until_served"]
 
 POLL_S = 0.1
-_FREED_WITHIN_S = 10.0  # a request in flight holds what it began with
+_FREED_WITHIN_S = 10.0  # a request in flight keeps the old generation in memory until it ends
 
 Serving = TypeVar("Serving")
 Load = Callable[[Path, Serving | None], Serving]
-"""Makes what serves an index folder, and checks it; the second argument is what was served before, None at first."""
+"""Loads and checks an index folder. The second argument is the object served before, None for the first load."""
 
 
 class LiveIndex(Generic[Serving]):
-    """What serves the generation that an index home names, always as one object.
+    """Holds the loaded generation that CURRENT names, as one object, and switches when CURRENT changes.
 
-    Take `current` once for a batch and use nothing else for it: then no reply mixes generations. A thread watches
-    CURRENT. Where loading another generation fails, whatever the reason, the one before is served on and the reason is
-    told in the log and in the live file; it is tried again when CURRENT is written again. So it is at the start, too:
-    what was served before what CURRENT names is served in its place, rather than nothing.
+    Read `current` once for each batch and use only that object, so that no reply mixes generations. A thread watches
+    CURRENT. If a new generation cannot be loaded, for whatever reason, the old one stays in service, and the log and
+    the live file give the reason. The next write of CURRENT triggers another try. The same holds at start-up: if the
+    generation that CURRENT names does not load, the newest earlier one that loads is served.
 
     Args:
         path: an index home, or an index folder, which is served until CURRENT appears in it.
-        load: it runs in the watching thread, while requests are answered.
-        name: who serves, for the live file and the log.
-        say: writes a line to a log.
-        complain: writes a line about what went wrong to a log.
+        load: loads a generation. It runs in the watching thread while requests are answered.
+        name: name of the model instance, for the live file and the log.
+        say: writes an information to the log.
+        complain: writes an error to the log.
 
     Raises:
-        Exception: what `load` raises for the generation that CURRENT names, where it can't load those before either.
-        IndexUnfit: CURRENT can't be read.
+        Exception: the error of `load` for the generation that CURRENT names, if no earlier one loads either.
+        IndexUnfit: CURRENT cannot be read.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class LiveIndex(Generic[Serving]):
         self._file: LiveFile | None = None
         self._file_failed = False
         self.generation: int | None = None
-        # Before CURRENT is read, so that whoever publishes from here on waits for this process.
+        # Announce this process before reading CURRENT, so that anyone who publishes from now on waits for it.
         self._announce()
         try:
             self._seen = self._mark()
@@ -76,13 +76,17 @@ class LiveIndex(Generic[Serving]):
         self._thread.start()
 
     def close(self) -> None:
-        """End the watching; `current` may still be used."""
+        """Stop watching CURRENT. `current` stays usable."""
         self._ended.set()
         self._thread.join()
         self._close_file()
 
     def _first(self, pointer: Pointer | None) -> tuple[Serving, Refusal | None]:
-        """What CURRENT names, or the newest before it that can be served; and what was refused."""
+        """Load the generation that CURRENT names or, if that fails, the newest earlier one that loads.
+
+        Returns:
+            The loaded object, and the refusal of the generation that CURRENT names, if it was refused.
+        """
         if pointer is None:
             return self._load(self._home.path, None), None
         failed: Exception | None = None
@@ -90,7 +94,7 @@ class LiveIndex(Generic[Serving]):
             try:
                 found = self._load(self._home.folder(generation), None)
             except Exception as error:
-                # Without the frames, which hold what was loaded while another one is.
+                # Without its traceback, whose frames keep the failed generation in memory while the next one loads.
                 failed = failed or error.with_traceback(None)
                 self._complain(f"{self._name}: index generation {generation} is refused: {error}")
                 give_back_memory()
@@ -98,10 +102,10 @@ class LiveIndex(Generic[Serving]):
             self.generation = generation
             if failed is None:
                 return found, None
-            self._complain(f"{self._name}: index generation {generation} is served, which was served before")
+            self._complain(f"{self._name}: index generation {generation} is served instead")
             return found, Refusal(generation=pointer.generation, reason=str(failed))
         mark = self._mark()
-        if mark != self._seen:  # others were published meanwhile, for which these may have been removed
+        if mark != self._seen:  # a publisher has changed CURRENT meanwhile and may have removed these generations
             self._seen = mark
             return self._first(self._home.pointer)
         assert failed is not None
@@ -118,7 +122,7 @@ class LiveIndex(Generic[Serving]):
                     self._follow()
 
     def _mark(self) -> tuple[int, int] | None:
-        """Which CURRENT there is; None without one. Another one has another mark, since it is replaced by a rename."""
+        """Return a mark that changes whenever CURRENT is replaced (by a rename); None if there is no CURRENT."""
         try:
             found = (self._home.path / CURRENT).stat()
         except OSError:
@@ -126,7 +130,7 @@ class LiveIndex(Generic[Serving]):
         return found.st_ino, found.st_mtime_ns
 
     def _follow(self) -> None:
-        """Serve what CURRENT names, or say why not."""
+        """Switch to the generation that CURRENT names, or report why it was refused."""
         started = time.monotonic()
         generation = None
         try:
@@ -138,8 +142,8 @@ class LiveIndex(Generic[Serving]):
                 self._tell(None)
                 return
             new = self._load(self._home.folder(generation), self.current)
-        except Exception as error:  # of whatever kind: what is served is served on
-            what = f"index generation {generation} is refused, {self.generation} is served on"
+        except Exception as error:  # whatever went wrong, the old generation must stay in service
+            what = f"index generation {generation} is refused, generation {self.generation} stays in service"
             self._complain(f"{self._name}: {what}: {error}")
             self._tell(Refusal(generation=generation, reason=str(error)) if generation is not None else None)
         else:
@@ -148,7 +152,7 @@ class LiveIndex(Generic[Serving]):
             del new
             took = time.monotonic() - started
             self._say(f"{self._name}: index generation {generation} is served in place of {before}, after {took:.2f} s")
-            self._wait_until_freed(old)  # before a publisher hears of it, who takes what was removed for gone then
+            self._wait_until_freed(old)  # first, because the publisher then takes removed products to be gone
             self._tell(None)
         give_back_memory()
 
@@ -158,7 +162,7 @@ class LiveIndex(Generic[Serving]):
             pass
 
     def _announce(self) -> None:
-        """Take a place among the live files, where there is a home."""
+        """Create the live file, if the path is an index home."""
         if self._mark() is not None:
             try:
                 self._file = LiveFile(self._home.path, self._name)
@@ -178,8 +182,8 @@ class LiveIndex(Generic[Serving]):
         if not self._file_failed:
             self._file_failed = True
             self._complain(
-                f"{self._name}: {self._home.path} cannot be written to ({error}): the index is served, but 'shopwindow "
-                "update' and 'rollback' cannot see when this process has followed"
+                f"{self._name}: {self._home.path} is not writable ({error}): the index is served, but 'shopwindow "
+                "update' and 'rollback' cannot tell when this process has switched to a new generation"
             )
 
     def _close_file(self) -> None:

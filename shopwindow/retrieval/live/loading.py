@@ -1,4 +1,4 @@
-"""What a serving process loads of an index home's generation, and what that must pass: for `LiveIndex`."""
+"""Load and check what a serving process needs from a generation. `retrieval.live.live_index` calls these loaders."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from shopwindow.retrieval.pipeline import InProcessPipeline
 from shopwindow.retrieval.search.product_index import ProductIndex
 
 WarmUp = Callable[[InProcessPipeline], object]
-"""Makes the first call, which reads towers and takes memory: not a caller's."""
+"""Makes the first call. It reads the towers and allocates memory, so no caller has to wait for that."""
 
 
 def pipeline_loader(repository: Path, warm_up: WarmUp, *, cache_bytes: int = 0) -> Load[InProcessPipeline]:
-    """Towers and index as one object: a generation that carries its towers is served with those.
+    """Return a loader for towers and index as one object. If a generation carries towers, it is served with those.
 
-    While the towers stay the same, so does the cache of query embeddings.
+    The cache of query embeddings stays as long as the towers stay the same.
 
     Args:
         repository: the model repository.
         warm_up: makes the first call.
-        cache_bytes: as for `InProcessPipeline`.
+        cache_bytes: bytes of the result cache, as for `InProcessPipeline`.
     """
     cached_queries = entries_from_environment()
 
@@ -51,7 +51,12 @@ def pipeline_loader(repository: Path, warm_up: WarmUp, *, cache_bytes: int = 0) 
 
 
 def towers_loader(repository: Path, warm_up: WarmUp) -> Load[InProcessPipeline]:
-    """The towers alone, which need no index: those that a generation carries, else the repository's."""
+    """Return a loader for the towers alone, without the index: those that a generation carries, or the repository's.
+
+    Args:
+        repository: the model repository.
+        warm_up: makes the first call.
+    """
     cached_queries = entries_from_environment()
 
     def load(index: Path, before: InProcessPipeline | None) -> InProcessPipeline:
@@ -66,7 +71,13 @@ def towers_loader(repository: Path, warm_up: WarmUp) -> Load[InProcessPipeline]:
 
 
 def index_loader(repository: Path, engine: EngineOptions, *, follow: bool) -> Load[ProductIndex]:
-    """The index alone, for embeddings of the repository's towers or, with `follow`, of those that it carries."""
+    """Return a loader for the index alone.
+
+    Args:
+        repository: the model repository.
+        engine: the engine to search with.
+        follow: whether the index may carry other towers than the repository. Queries then need embeddings from those.
+    """
 
     def load(index: Path, before: ProductIndex | None) -> ProductIndex:
         check_published(index)

@@ -1,11 +1,11 @@
-"""Index folders: written whole or not at all, read only when every part fits."""
+"""Index folders: written as a whole or not at all, read only if all parts fit together."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,13 +43,27 @@ def write(folder: Path, index: IndexFolder) -> None:
 
 @pytest.fixture
 def hnsw(tmp_path: Path) -> Path:
-    """A written index folder with every file there is."""
+    """A written index folder with every file that a server reads."""
     write(tmp_path / "index", make_index("hnsw", ROWS))
     return tmp_path / "index"
 
 
+def damaged(file: Path) -> Iterator[None]:
+    """Remove a file, cut it short at several places, and fill it with other bytes, one after the other."""
+    data = file.read_bytes()
+    file.unlink()
+    yield
+    for share in (0.0, 0.5, 0.97):
+        file.unlink(missing_ok=True)  # and never write into it: a memory map may be open
+        file.write_bytes(data[: int(share * len(data))])
+        yield
+    file.unlink()
+    file.write_bytes(b"\xff\xfenot what it was" * 100)
+    yield
+
+
 @pytest.mark.parametrize("kind", ["flat", "hnsw", "ivf"])
-def test_what_is_written_is_read_back(tmp_path: Path, kind: str) -> None:
+def test_a_written_index_is_read_back(tmp_path: Path, kind: str) -> None:
     written = make_index(kind, ROWS, generation=7, skipped=3)
     write(tmp_path / "index", written)
     found = read_index(tmp_path / "index")
@@ -64,7 +78,7 @@ def test_what_is_written_is_read_back(tmp_path: Path, kind: str) -> None:
     assert files == {*SERVED, "skipped.csv"} - ({"index.faiss"} if kind == "flat" else set())
 
 
-def test_the_vectors_stay_on_disk_until_touched(hnsw: Path) -> None:
+def test_the_vectors_are_memory_mapped(hnsw: Path) -> None:
     assert isinstance(read_index(hnsw).vectors, np.memmap)
 
 
@@ -86,7 +100,7 @@ def test_a_lexical_channel_is_read_back_from_disk(lexical: Path) -> None:
 
 
 def test_the_same_titles_give_the_same_files_in_another_process(lexical: Path, tmp_path: Path) -> None:
-    # Python orders sets of words by a seed of its process.
+    # The order of Python's sets differs between processes.
     code = (
         "import pathlib, sys; from shopwindow.retrieval.index.lexical import LexicalIndex; "
         f"LexicalIndex.build([f'mug number {{row}}' if row % 3 else '' for row in range({ROWS})])"
@@ -97,7 +111,7 @@ def test_the_same_titles_give_the_same_files_in_another_process(lexical: Path, t
     assert {file.name: file.read_bytes() for file in (tmp_path / "again").iterdir()} == files
 
 
-def test_an_index_from_before_there_was_a_lexical_channel_is_served_without(hnsw: Path) -> None:
+def test_an_index_without_a_lexical_channel_is_served(hnsw: Path) -> None:
     index = open_index(hnsw, tower_hash=TOWERS)
     assert index.lexical is None
     assert len(index.search_batch([(np.array(unit_vectors(ROWS)[:2]), RequestParameters())])[0].scores) == 2
@@ -107,17 +121,10 @@ def test_an_index_from_before_there_was_a_lexical_channel_is_served_without(hnsw
     "name",
     ["data.csc.index.npy", "indices.csc.index.npy", "indptr.csc.index.npy", "vocab.index.json", "params.index.json"],
 )
-@pytest.mark.parametrize("share", [None, 0.0, 0.5, 0.97], ids=["missing", "empty", "half", "nearly whole"])
-def test_a_lexical_channel_with_a_missing_or_truncated_file_is_named(
-    lexical: Path, name: str, share: float | None
-) -> None:
-    file = lexical / "lexical" / name
-    data = file.read_bytes()
-    file.unlink()
-    if share is not None:
-        file.write_bytes(data[: int(share * len(data))])
-    with pytest.raises(IndexUnfit, match=str(lexical / "lexical")):
-        read_index(lexical)
+def test_an_error_names_a_lexical_channel_with_a_missing_or_truncated_file(lexical: Path, name: str) -> None:
+    for _ in damaged(lexical / "lexical" / name):
+        with pytest.raises(IndexUnfit, match=str(lexical / "lexical")):
+            read_index(lexical)
 
 
 def test_a_lexical_channel_of_other_titles_is_refused(lexical: Path) -> None:
@@ -132,21 +139,10 @@ def test_a_lexical_channel_of_other_titles_is_refused(lexical: Path) -> None:
 
 
 @pytest.mark.parametrize("name", SERVED)
-@pytest.mark.parametrize("share", [None, 0.0, 0.5, 0.97], ids=["missing", "empty", "half", "nearly whole"])
-def test_a_missing_or_truncated_file_is_named(hnsw: Path, name: str, share: float | None) -> None:
-    data = (hnsw / name).read_bytes()
-    (hnsw / name).unlink()
-    if share is not None:
-        (hnsw / name).write_bytes(data[: int(share * len(data))])
-    with pytest.raises(IndexUnfit, match=name.replace(".", r"\.")):
-        read_index(hnsw)
-
-
-@pytest.mark.parametrize("name", SERVED)
-def test_a_file_of_other_bytes_is_named(hnsw: Path, name: str) -> None:
-    (hnsw / name).write_bytes(b"\xff\xfenot what it was" * 100)
-    with pytest.raises(IndexUnfit, match=name.replace(".", r"\.")):
-        read_index(hnsw)
+def test_an_error_names_a_file_that_is_missing_truncated_or_has_other_content(hnsw: Path, name: str) -> None:
+    for _ in damaged(hnsw / name):
+        with pytest.raises(IndexUnfit, match=name.replace(".", r"\.")):
+            read_index(hnsw)
 
 
 @pytest.mark.parametrize(
@@ -201,9 +197,7 @@ def other_count(folder: Path) -> None:
         (other_count, "manifest.json"),
     ],
 )
-def test_counts_that_disagree_are_refused_with_every_count(
-    hnsw: Path, change: Callable[[Path], None], name: str
-) -> None:
+def test_an_error_shows_all_counts_if_they_disagree(hnsw: Path, change: Callable[[Path], None], name: str) -> None:
     change(hnsw)
     with pytest.raises(IndexUnfit, match="parts disagree") as caught:
         read_index(hnsw)
@@ -226,7 +220,7 @@ def test_dimensions_that_disagree_are_refused(hnsw: Path, name: str) -> None:
     assert f"'{name}': 16" in str(caught.value)
 
 
-def test_an_index_of_other_towers_is_refused_naming_both(hnsw: Path) -> None:
+def test_an_error_names_both_towers_if_the_index_has_others(hnsw: Path) -> None:
     with pytest.raises(IndexUnfit, match="filled by towers aaaaaaaaaaaa, the repository serves towers bbbbbbbbbbbb"):
         open_index(hnsw, tower_hash="b" * 64)
     index = open_index(hnsw, tower_hash=TOWERS)
@@ -236,7 +230,7 @@ def test_an_index_of_other_towers_is_refused_naming_both(hnsw: Path) -> None:
 
 @pytest.fixture
 def updated(hnsw: Path) -> Path:
-    """The folder after an update: five products take the place of the first five, with their vectors."""
+    """The folder after an update: five new products with the vectors of the first five replace those."""
     index = make_index("hnsw", ROWS)
     np.save(hnsw / "delta.npy", index.vectors[:5])
     np.save(hnsw / "alive.npy", np.arange(ROWS + 5) >= 5)
@@ -246,13 +240,13 @@ def updated(hnsw: Path) -> Path:
     return hnsw
 
 
-def test_an_updated_index_finds_its_delta_and_nothing_that_is_dead(updated: Path) -> None:
+def test_an_updated_index_finds_its_delta_and_no_dead_rows(updated: Path) -> None:
     folder = read_index(updated)
     assert folder.live_rows.tolist() == list(range(5, ROWS + 5))
     assert folder.all_vectors.shape == (ROWS + 5, folder.manifest.dim)
     index = open_index(updated)
     found = index.search_batch([(unit_vectors(ROWS)[:5], RequestParameters(top_k=ROWS))])[0].product_ids
-    # Rows ROWS - 10 on repeat the first ten: two products have the best score.
+    # The last ten rows repeat the first ten, so two products have the best score.
     assert all(product in row[:2] for product, row in enumerate(found.tolist()))
     assert sorted(found[0].tolist()) == sorted(index.product_ids[5:].tolist())
 
@@ -278,7 +272,7 @@ def test_parts_of_an_update_that_disagree_are_refused(
         read_index(updated)
 
 
-def test_an_index_home_is_read_at_its_served_generation(tmp_path: Path) -> None:
+def test_reading_an_index_home_reads_its_served_generation(tmp_path: Path) -> None:
     home = IndexHome(tmp_path / "home")
     for generation in (1, 2):
         with home.writing():
@@ -289,7 +283,7 @@ def test_an_index_home_is_read_at_its_served_generation(tmp_path: Path) -> None:
     assert open_index(home.path).manifest.count == 31
 
 
-def test_a_new_index_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
+def test_a_new_index_replaces_the_old_one(tmp_path: Path) -> None:
     write(tmp_path / "index", make_index("hnsw", ROWS))
     write(tmp_path / "index", make_index("flat", 50, generation=2))
     assert read_index(tmp_path / "index").manifest.generation == 2
@@ -312,9 +306,7 @@ def test_a_write_that_fails_leaves_the_old_index_and_nothing_else(hnsw: Path, mo
     assert [path.name for path in hnsw.parent.iterdir()] == ["index"]
 
 
-def test_a_swap_that_fails_at_the_last_step_puts_the_old_index_back(
-    hnsw: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_old_index_comes_back_if_the_last_rename_fails(hnsw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     replace = Path.replace
 
     def refused(self: Path, target: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Index homes: one writer, numbers used once, and a way back and forward again."""
+"""Index homes: one writer at a time, numbers used once, rollbacks back and forth."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 def publish(home: IndexHome, base: int | None = None, onto: int | None = None) -> int:
-    """A generation that holds its own number; `base` is another one that it shares its vectors with."""
+    """Publish a generation that contains its own number and, if `base` is given, shares that generation's vectors."""
     with home.writing():
         number = home.next_generation
         home.building.mkdir()
@@ -43,14 +43,14 @@ def test_the_served_generation_and_the_one_before_are_kept(home: IndexHome) -> N
     assert home.pointer is None and resolve_index(home.path) == home.path
     assert [publish(home) for _ in range(4)] == [1, 2, 3, 4]
     assert (served(home), home.pointer) == (4, Pointer(generation=4, previous=3, earlier=(2,)))
-    assert home.generations == [2, 3, 4]  # 2 until 4 has been taken
+    assert home.generations == [2, 3, 4]  # 2 was the one before when 4 was published
 
 
-def test_what_a_process_serves_on_is_kept_with_the_one_before_it(home: IndexHome) -> None:
+def test_a_generation_that_a_process_still_serves_is_kept_with_the_one_before_it(home: IndexHome) -> None:
     assert [publish(home), *(publish(home, 1) for _ in range(2))] == [1, 2, 3]
     process = LiveFile(home.path, "model")
     try:
-        process.write(2, None)  # it is slow, or has refused 3
+        process.write(2, None)  # the process is slow, or it has refused 3
         assert [publish(home, 3) for _ in range(3)] == [4, 5, 6]
         assert home.generations == [1, 2, 4, 5, 6]
         assert home.withdraw(6, 2) == home.pointer == Pointer(generation=2, previous=1)
@@ -60,7 +60,7 @@ def test_what_a_process_serves_on_is_kept_with_the_one_before_it(home: IndexHome
     assert home.generations == [1, 2, 7]
 
 
-def test_the_last_of_the_build_before_is_kept_through_any_number_of_updates(home: IndexHome) -> None:
+def test_the_last_generation_of_the_previous_build_is_kept_through_all_updates(home: IndexHome) -> None:
     publish(home), publish(home, 1)
     for base in (None, 3, 4, 5, 6):
         publish(home, base)
@@ -70,9 +70,9 @@ def test_the_last_of_the_build_before_is_kept_through_any_number_of_updates(home
         home.rollback(3)
 
 
-def test_a_refused_generation_costs_no_way_back_and_is_kept_to_be_tried_again(home: IndexHome) -> None:
+def test_a_refused_generation_removes_no_older_one_and_can_be_tried_again(home: IndexHome) -> None:
     publish(home), publish(home, 1), publish(home, 1)
-    assert home.withdraw(2, 1) is None  # CURRENT names another one
+    assert home.withdraw(2, 1) is None  # CURRENT names another generation
     assert home.withdraw(3, 2) == Pointer(generation=2, previous=1)
     assert home.rollback(3) == Pointer(generation=3, previous=2, earlier=(1,))
     home.withdraw(3, 2)
@@ -81,23 +81,23 @@ def test_a_refused_generation_costs_no_way_back_and_is_kept_to_be_tried_again(ho
     assert home.generations == [1, 2, 4]
 
 
-def test_nothing_is_published_onto_what_a_rollback_took_back_meanwhile(home: IndexHome) -> None:
+def test_publishing_fails_if_a_rollback_switched_the_generation_meanwhile(home: IndexHome) -> None:
     publish(home), publish(home)
     with home.writing():
-        assert home.rollback().generation == 1  # it waits for no writer
-    with pytest.raises(IndexUnfit, match="generation 2 was changed, and meanwhile a rollback had 1 served"):
+        assert home.rollback().generation == 1  # a rollback does not wait for writers
+    with pytest.raises(IndexUnfit, match="generation 2 was being changed, a rollback switched to generation 1"):
         publish(home, onto=2)
     assert (served(home), home.generations) == (1, [1, 2])
 
 
-def test_other_things_among_the_generations_are_left_alone(home: IndexHome) -> None:
+def test_other_folders_among_the_generations_are_left_alone(home: IndexHome) -> None:
     publish(home)
     (home.path / "generations" / "000001.bak").mkdir()
     assert (publish(home), home.generations) == (2, [1, 2])
     assert (home.path / "generations" / "000001.bak").is_dir()
 
 
-def test_back_and_forward_again_and_no_number_twice(home: IndexHome) -> None:
+def test_rollbacks_go_back_and_forth_and_no_number_is_used_twice(home: IndexHome) -> None:
     with pytest.raises(IndexUnfit, match="no previous generation to go back to; on disk: "):
         home.rollback()
     publish(home), publish(home)
@@ -105,20 +105,20 @@ def test_back_and_forward_again_and_no_number_twice(home: IndexHome) -> None:
         assert home.rollback().generation == expected == served(home)
     assert publish(home) == 3
     assert (home.generations, home.rollback().generation, served(home)) == ([1, 2, 3], 1, 1)
-    shutil.rmtree(home.folder(3))  # by somebody who needed the space
+    shutil.rmtree(home.folder(3))  # as somebody does who needs the space
     assert home.next_generation == 4
     with pytest.raises(IndexUnfit, match=r"no previous generation to go back to; on disk: \[1, 2\]"):
         home.rollback()
 
 
-def test_a_generation_that_was_never_pointed_at_is_removed_and_its_number_not_used_again(home: IndexHome) -> None:
+def test_a_generation_that_current_never_named_is_removed_and_its_number_not_reused(home: IndexHome) -> None:
     publish(home)
-    home.folder(2).mkdir()  # a kill between the two renames
+    home.folder(2).mkdir()  # as a kill between the two renames leaves it
     assert publish(home) == 3
     assert home.generations == [1, 3]
 
 
-def test_another_process_that_writes_is_an_error_and_its_death_ends_it(home: IndexHome) -> None:
+def test_only_one_process_can_write_and_its_death_frees_the_lock(home: IndexHome) -> None:
     code = (
         "import pathlib, sys, time; from shopwindow.retrieval.index.home import IndexHome\n"
         "with IndexHome(pathlib.Path(sys.argv[1])).writing(): print(flush=True); time.sleep(600)"
@@ -131,14 +131,14 @@ def test_another_process_that_writes_is_an_error_and_its_death_ends_it(home: Ind
     assert publish(home) == 1
 
 
-def test_a_folder_of_other_things_is_left_alone(tmp_path: Path) -> None:
+def test_a_folder_with_other_files_is_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("all of it")
     with pytest.raises(FileExistsError, match="holds other things than an index home"), IndexHome(tmp_path).writing():
         pass
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.tex"]
 
 
-def test_a_pointer_that_cannot_be_read_is_named(home: IndexHome) -> None:
+def test_an_error_names_a_current_that_cannot_be_read(home: IndexHome) -> None:
     publish(home)
     (home.path / "CURRENT").write_text('{"generation": 1')
     with pytest.raises(IndexUnfit, match="CURRENT: cannot be read"):

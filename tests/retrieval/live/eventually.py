@@ -1,4 +1,4 @@
-"""Waiting for what will come."""
+"""Wait for a condition."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ WAIT_S = 30
 
 
 def eventually(condition: Callable[[], bool]) -> bool:
-    """Whether it comes true within WAIT_S."""
+    """Return whether the condition becomes true within WAIT_S."""
     deadline = time.monotonic() + WAIT_S
     while not condition():
         if time.monotonic() > deadline:

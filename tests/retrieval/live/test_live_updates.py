@@ -1,4 +1,4 @@
-"""An update goes live without a second copy of what it left as it was, and memory is asked for only what is new."""
+"""Serving an update: unchanged parts are not loaded again, and only changed parts need memory."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def home(tmp_path: Path, towers: InProcessPipeline) -> IndexHome:
 
 
 def update(home: IndexHome, change: Callable[[Path, dict[str, int]], set[str]]) -> Path:
-    """Publish the served generation with a change, as updates do: all other files are hard links."""
+    """Publish a changed copy of the served generation, as updates do. Unchanged files are hard links."""
     with home.writing():
         pointer = home.pointer
         assert pointer is not None
@@ -81,7 +81,7 @@ def engine_of(index: ProductIndex) -> object:
     return engine.base if isinstance(engine, SegmentedEngine) else engine
 
 
-def test_an_update_is_served_by_the_engine_that_is_loaded_and_finds_what_it_should(
+def test_an_update_reuses_the_loaded_engine_and_finds_the_right_products(
     home: IndexHome, repository: Path, towers: InProcessPipeline
 ) -> None:
     load = pipeline_loader(repository, lambda pipeline: None)
@@ -96,8 +96,8 @@ def test_an_update_is_served_by_the_engine_that_is_loaded_and_finds_what_it_shou
     assert removed.index.product_ids is first.index.product_ids
     assert removed.index._table is first.index._table
 
-    def found(pipeline: InProcessPipeline, **wanted: object) -> list[int]:
-        ids = pipeline.retrieve_similar(["red mug"], [b""], top_k=len(TITLES) + 1, **wanted).product_ids[0]
+    def found(pipeline: InProcessPipeline, **parameters: object) -> list[int]:
+        ids = pipeline.retrieve_similar(["red mug"], [b""], top_k=len(TITLES) + 1, **parameters).product_ids[0]
         return [int(product) for product in ids if product >= 0]
 
     everything = set(range(FIRST, FIRST + len(TITLES)))
@@ -110,15 +110,15 @@ def test_an_update_is_served_by_the_engine_that_is_loaded_and_finds_what_it_shou
     }
 
     old = weakref.ref(first.index)
-    gc.disable()  # it must go at once, and not wait for the collector of cycles
+    gc.disable()  # memory must be freed at once, without the collector of cycles
     try:
         del first
-        assert old() is None  # the engine stays, what was around it goes
+        assert old() is None  # although its engine is still in use
     finally:
         gc.enable()
 
 
-def test_memory_is_needed_only_for_what_an_update_changed(
+def test_only_the_parts_that_an_update_changed_need_memory(
     home: IndexHome, repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load = index_loader(repository, EngineOptions(), follow=False)
@@ -128,37 +128,35 @@ def test_memory_is_needed_only_for_what_an_update_changed(
     assert left < (folder / "index.faiss").stat().st_size
     monkeypatch.setattr("shopwindow.retrieval.live.checks.available_memory", lambda: left)
     assert load(folder, served).manifest.count == len(TITLES) - 1
-    with pytest.raises(IndexUnfit, match="MiB of memory beside the index"):
+    with pytest.raises(IndexUnfit, match="MiB of memory beside the served index"):
         load(folder, None)
     monkeypatch.setattr("shopwindow.retrieval.live.checks.available_memory", lambda: left - 1)
-    with pytest.raises(IndexUnfit, match="MiB of memory beside the index"):
+    with pytest.raises(IndexUnfit, match="MiB of memory beside the served index"):
         load(folder, served)
 
 
-def test_a_base_that_was_built_again_is_loaded_again(
-    home: IndexHome, repository: Path, towers: InProcessPipeline
-) -> None:
+def test_a_rebuilt_base_is_loaded_again(home: IndexHome, repository: Path, towers: InProcessPipeline) -> None:
     load = index_loader(repository, EngineOptions(), follow=False)
     served = load(home.folder(1), None)
     publish(home.path, TITLES, FIRST, towers)
     assert engine_of(load(home.folder(2), served)) is not engine_of(served)
 
 
-def test_a_served_index_does_not_keep_its_titles(home: IndexHome) -> None:
+def test_a_served_index_keeps_no_titles_in_memory(home: IndexHome) -> None:
     index = open_index(home.path)
     assert index.folder is not None
     assert index.folder.attributes.nbytes == 0
     assert index._table.names == ["half"]
 
 
-def test_processes_that_start_at_once_load_one_after_the_other(tmp_path: Path) -> None:
+def test_processes_that_start_together_load_one_after_the_other(tmp_path: Path) -> None:
     entered = threading.Event()
 
     def other() -> None:
         with turn_to_load(tmp_path):
             entered.set()
 
-    thread = threading.Thread(target=other)  # a lock belongs to an opening of the folder, not to a process
+    thread = threading.Thread(target=other)  # the lock belongs to an open file, so a thread can stand for a process
     with turn_to_load(tmp_path):
         thread.start()
         assert not entered.wait(0.2)

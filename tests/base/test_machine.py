@@ -1,4 +1,4 @@
-"""Usable cores: the fewest of what affinity and the container's quota allow."""
+"""Usable cores: affinity and the container's quota both limit them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from shopwindow.base import cores
+from shopwindow.base import machine
 
 
 @pytest.mark.parametrize(
@@ -20,11 +20,11 @@ from shopwindow.base import cores
         (3, None, 3),
     ],
 )
-def test_affinity_and_quota_both_limit(
+def test_affinity_and_quota_both_limit_the_usable_cores(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, affinity: int, quota: str | None, expected: int
 ) -> None:
     if quota is not None:
         (tmp_path / "cpu.max").write_text(quota)
-    monkeypatch.setattr(cores, "_QUOTA", tmp_path / "cpu.max")
+    monkeypatch.setattr(machine, "_QUOTA", tmp_path / "cpu.max")
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(affinity)))
-    assert cores.usable_cores() == expected
+    assert machine.usable_cores() == expected

@@ -1,4 +1,4 @@
-"""Replacing a folder whole: nothing foreign is lost, a failure changes nothing, what killed processes left goes."""
+"""Replacing a folder as a whole: other files are never lost, a failure changes nothing, old leftovers are removed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_folder_of_the_same_kind_is_replaced(tmp_path: Path, before: str) -> N
 
 
 @pytest.mark.parametrize("kind", ["folder", "file"])
-def test_other_things_are_refused_and_kept(tmp_path: Path, kind: str) -> None:
+def test_a_place_with_other_files_is_refused_and_kept(tmp_path: Path, kind: str) -> None:
     place = tmp_path / "home"
     if kind == "folder":
         place.mkdir()
@@ -57,7 +57,7 @@ def test_a_symbolic_link_is_followed(tmp_path: Path) -> None:
     assert list(target.parent.iterdir()) == [target]
 
 
-def test_an_exception_inside_leaves_the_old_folder(tmp_path: Path) -> None:
+def test_an_exception_inside_the_block_leaves_the_old_folder(tmp_path: Path) -> None:
     write(tmp_path / "place", "old")
     with pytest.raises(RuntimeError, match="disk full"), replacing(tmp_path / "place", MARKER) as new:
         (new / MARKER).write_text("half")
@@ -66,7 +66,7 @@ def test_an_exception_inside_leaves_the_old_folder(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [tmp_path / "place"]
 
 
-def test_leftovers_of_the_dead_are_swept_and_those_of_the_living_stay(tmp_path: Path) -> None:
+def test_leftovers_of_dead_processes_are_removed_and_those_of_living_ones_stay(tmp_path: Path) -> None:
     with subprocess.Popen(["true"]) as dead:
         dead.wait()
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as living:  # ends with its standard input

@@ -1,4 +1,4 @@
-"""Plans: sizes against indexes that FAISS writes, and what must follow from what."""
+"""Capacity plans: sizes compared with indexes that FAISS writes, and properties that every plan must have."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from shopwindow.retrieval.engines.recipes import KINDS, choose_recipe
 from shopwindow.retrieval.index.capacity import (
     GIB,
     TITLE_BYTES,
-    Wanted,
+    Demand,
     index_bytes,
     make_plan,
     make_plans,
@@ -25,21 +25,23 @@ from shopwindow.retrieval.index.capacity import (
     waiting_p99,
 )
 
-MILLION = Wanted(count=1_000_000)
+MILLION = Demand(count=1_000_000)
 
 
 @pytest.mark.parametrize(("rows", "dim"), [(20_000, 32), (30_000, 64)])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_planned_size_is_that_of_the_file_which_faiss_writes(kind: str, rows: int, dim: int, tmp_path: Path) -> None:
+def test_the_planned_size_is_the_size_of_the_file_that_faiss_writes(
+    kind: str, rows: int, dim: int, tmp_path: Path
+) -> None:
     vectors = np.random.default_rng(0).standard_normal((rows, dim), dtype=np.float32)
     recipe = choose_recipe(rows, kind)
-    # Size does not depend on how well it is built, so that little work will do.
+    # The size does not depend on the quality of the build, so build quickly.
     quick = replace(recipe, construction=min(recipe.construction, 8), training_rows=min(recipe.training_rows, 2_560))
     FaissCpuEngine.build(vectors, quick).write(tmp_path / "index.faiss")
     assert index_bytes(recipe, rows, dim) == pytest.approx((tmp_path / "index.faiss").stat().st_size, rel=0.05)
 
 
-def test_the_memory_for_titles_is_what_building_their_channel_takes() -> None:
+def test_the_planned_memory_for_titles_is_what_a_build_takes() -> None:
     done = subprocess.run(
         [sys.executable, str(Path(__file__).parent / "peak_titles.py"), "50000"],
         env={"PYTHONPATH": str(Path(__file__).parents[3])},
@@ -51,36 +53,36 @@ def test_the_memory_for_titles_is_what_building_their_channel_takes() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_machine_of_a_plan_holds_its_part_twice_and_all_of_them_the_traffic(kind: str) -> None:
+def test_each_machine_holds_its_part_twice_and_all_machines_handle_the_traffic(kind: str) -> None:
     for count in (10**5, 10**7, 10**8, 10**9):
-        wanted = replace(MILLION, count=count, qps=2_000, p99_s=0.05)
-        plan = make_plan(wanted, kind)
+        demand = replace(MILLION, count=count, qps=2_000, p99_s=0.05)
+        plan = make_plan(demand, kind)
         copies = plan.searchers if plan.engine == "faiss" else 1
-        assert 2 * copies * plan.loaded_bytes / plan.shards <= wanted.machine_bytes
-        assert plan.replicas * plan.searchers * wanted.load / plan.search_s >= wanted.qps
-        assert plan.fits == (plan.p99_s <= wanted.p99_s)
+        assert 2 * copies * plan.loaded_bytes / plan.shards <= demand.machine_bytes
+        assert plan.replicas * plan.searchers * demand.load / plan.search_s >= demand.qps
+        assert plan.fits == (plan.p99_s <= demand.p99_s)
 
 
-def test_recipes_differ_as_their_bytes_do() -> None:
+def test_recipes_differ_in_bytes_per_vector() -> None:
     bytes_of = {plan.kind: plan.vector_bytes for plan in make_plans(MILLION)}
     assert bytes_of["flat"] == 512
     assert bytes_of["ivf-pq32"] < bytes_of["ivf-sq8"] < bytes_of["flat"] < bytes_of["ivf"] < bytes_of["hnsw"]
 
 
-def test_what_exceeds_one_machine_goes_to_milvus_and_what_fits_does_not() -> None:
+def test_an_index_too_large_for_one_machine_goes_to_milvus() -> None:
     assert make_plan(replace(MILLION, count=10**9), "ivf").engine == "milvus"
     assert make_plan(MILLION, "ivf").engine == "faiss"
     assert make_plan(replace(MILLION, count=10**9, p99_s=1.0, machine_bytes=4_096 * GIB), "ivf").shards == 1
 
 
-def test_copies_that_leave_cores_idle_are_given_up_for_one_that_threads_share() -> None:
-    wanted = replace(MILLION, count=10**8, qps=2_000, machine_cores=32)
-    shared = make_plan(wanted, "ivf-sq8")
+def test_milvus_is_planned_if_copies_for_each_process_would_leave_cores_idle() -> None:
+    demand = replace(MILLION, count=10**8, qps=2_000, machine_cores=32)
+    shared = make_plan(demand, "ivf-sq8")
     assert (shared.engine, shared.shards, shared.searchers) == ("milvus", 1, 32)
-    assert make_plan(replace(wanted, qps=1), "ivf-sq8").engine == "faiss"
+    assert make_plan(replace(demand, qps=1), "ivf-sq8").engine == "faiss"
 
 
-def test_more_traffic_takes_more_replicas_and_a_tighter_p99_more_shards() -> None:
+def test_more_traffic_needs_more_replicas_and_a_tighter_p99_more_shards() -> None:
     calm, busy = (make_plan(replace(MILLION, qps=qps), "ivf") for qps in (100, 100_000))
     assert busy.replicas > calm.replicas
     assert busy.shards == calm.shards
@@ -90,19 +92,19 @@ def test_more_traffic_takes_more_replicas_and_a_tighter_p99_more_shards() -> Non
     assert quick.fits
 
 
-def test_no_recipe_is_planned_to_a_p99_that_it_cannot_keep() -> None:
+def test_a_plan_says_that_it_misses_an_impossible_p99() -> None:
     assert not make_plan(replace(MILLION, p99_s=1e-6), "ivf").fits
 
 
-def test_an_inverted_search_looks_at_vectors_with_the_root_of_the_count() -> None:
+def test_the_cost_of_an_inverted_search_grows_with_the_square_root_of_the_count() -> None:
     small, large = (
         search_seconds(choose_recipe(count, "ivf"), count, 128, breadth=64) for count in (1_000_000, 100_000_000)
     )
     assert large / small == pytest.approx(10, rel=0.01)
 
 
-def test_waiting_follows_the_exponential_tail_of_heavy_traffic() -> None:
-    # Lindley's recursion for Poisson arrivals and equal service times of 1, simulated.
+def test_the_planned_p99_agrees_with_a_simulated_queue() -> None:
+    # Lindley's recursion with Poisson arrivals and service times of 1.
     rng, load, waits = np.random.default_rng(0), 0.8, []
     wait = 0.0
     for gap in rng.exponential(1 / load, 200_000):
@@ -112,7 +114,7 @@ def test_waiting_follows_the_exponential_tail_of_heavy_traffic() -> None:
 
 
 @pytest.mark.parametrize("change", [{"count": 0}, {"qps": 0}, {"load": 1.0}, {"p99_s": -1.0}, {"breadth": 0}])
-def test_what_makes_no_sense_is_named(change: dict[str, float]) -> None:
+def test_an_impossible_value_is_refused_by_name(change: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(change))):
         replace(MILLION, **change)
 
@@ -126,7 +128,7 @@ def test_the_command_prints_a_line_for_each_recipe(capsys: pytest.CaptureFixture
         assert f"{math.floor(make_plan(replace(MILLION, count=10**8, qps=2_000), kind).vector_bytes)}" in line
 
 
-def test_the_command_refuses_a_count_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_refuses_a_count_that_is_no_number(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["plan", "--count", "many"])
     assert "must be a number of products such as 500k, 100M or 1B, got 'many'" in capsys.readouterr().err

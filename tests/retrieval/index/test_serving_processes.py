@@ -1,4 +1,4 @@
-"""Live files: who serves an index home is known to publishers, until it dies."""
+"""Live files: publishers see which processes serve an index home, until those die."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def serve_until_killed(home: Path, ready: Path) -> None:
     signal.pause()
 
 
-def test_who_serves_is_known_until_it_dies(home: Path, tmp_path: Path) -> None:
+def test_a_serving_process_is_seen_until_it_dies(home: Path, tmp_path: Path) -> None:
     ready = tmp_path / "ready"
     process = multiprocessing.get_context("spawn").Process(target=serve_until_killed, args=(home, ready))
     process.start()
@@ -57,24 +57,24 @@ def wait_until_served_after_publishing(home: Path, timeout_s: float) -> None:
         current.write_text(text)
 
 
-def test_a_waiting_publisher_hears_of_refusals_and_of_being_overtaken(home: Path) -> None:
+def test_a_waiting_publisher_learns_of_refusals_and_of_a_newer_publisher(home: Path) -> None:
     file = LiveFile(home, "model")
     try:
         file.write(1, Refusal(generation=2, reason="too large"))
-        with pytest.raises(NotServed, match=r"refused by .*generation 1 is served on: too large"):
+        with pytest.raises(NotServed, match=r"was refused by .*still serves generation 1: too large"):
             wait_until_served(home, 2)
-        with pytest.raises(NotServed, match=r"not to be served any more: CURRENT names 1"):
+        with pytest.raises(NotServed, match=r"replaced before all processes served it: CURRENT names 1"):
             wait_until_served(home, 3)
     finally:
         file.close()
 
 
-def test_a_process_that_cannot_be_judged_counts_and_one_that_cannot_be_seen_may_be_expected(home: Path) -> None:
+def test_a_process_in_an_unknown_state_counts_and_unseen_ones_can_be_expected(home: Path) -> None:
     assert wait_until_served(home, 1) == 0
-    with pytest.raises(NotServed, match=r"served by 0 processes, 2 were expected, and no more are seen after 0\.1 s"):
+    with pytest.raises(NotServed, match=r"served by 0 processes, 2 were expected, and no more appeared within 0\.1 s"):
         wait_until_served(home, 1, 0.1, expected=2)
     lock = home / "live" / "other-7-model.lock"
-    lock.mkdir(parents=True)  # it can't be opened as a file
+    lock.mkdir(parents=True)  # a folder cannot be opened as a file
     assert [(process.name, process.generation) for process in served_by(home)] == [("other-7-model", None)]
     with pytest.raises(NotServed, match=r"not served after 0\.1 s by 1 of 1 processes: other-7-model"):
         wait_until_served(home, 1, 0.1)

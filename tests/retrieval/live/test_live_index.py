@@ -1,4 +1,4 @@
-"""Following an index home in process: generations change whole, bad ones are refused, memory stays."""
+"""Following an index home in this process: switches, refusals, memory."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ def live(home: Path, repository: Path) -> Iterator[LiveIndex[InProcessPipeline]]
     live.close()
 
 
-def test_a_published_generation_takes_the_place_of_the_old_one_which_is_freed(
+def test_a_published_generation_replaces_the_old_one_and_frees_its_memory(
     home: Path, towers: InProcessPipeline, live: LiveIndex[InProcessPipeline]
 ) -> None:
     before, index = live.current, weakref.ref(live.current.index)
     second = publish(home, TITLES[::-1], 200, towers)
     assert eventually(lambda: live.generation == second)
-    assert before.retrieve(["red mug"], top_k=1).product_ids.tolist() == [[100]]  # a request in flight ends with it
-    with pytest.raises(NotServed, match="not served after"):  # what was removed may still be in its reply
+    assert before.retrieve(["red mug"], top_k=1).product_ids.tolist() == [[100]]  # as for a request in flight
+    with pytest.raises(NotServed, match="not served after"):  # the old one may still answer with removed products
         wait_until_served(home, second, 0.2)
     assert live.current.retrieve(["red mug"], top_k=1).product_ids.tolist() == [[215]]
     assert live.current._query_tower is before._query_tower  # towers that stay the same are not loaded again
-    gc.disable()  # it must go at once, and not wait for the collector of cycles
+    gc.disable()  # memory must be freed at once, without the collector of cycles
     try:
         del before
         assert eventually(lambda: index() is None)
@@ -76,12 +76,12 @@ BAD: list[tuple[Spoil, str]] = [
 
 
 @pytest.mark.parametrize(("spoil", "reason"), BAD, ids=["faiss", "attributes", "NaN", "shuffled", "missing"])
-def test_a_broken_generation_is_refused_and_the_old_one_serves_on(
+def test_a_broken_generation_is_refused_and_the_old_one_stays_in_service(
     home: Path, towers: InProcessPipeline, live: LiveIndex[InProcessPipeline], spoil: Spoil, reason: str
 ) -> None:
     bad = publish(home, TITLES, 200, towers, spoil=spoil)
     with pytest.raises(
-        NotServed, match=f"(?s)generation {bad} .* was refused by .* generation 1 is served on: .*{reason}"
+        NotServed, match=f"(?s)generation {bad} .* was refused by .* still serves generation 1: .*{reason}"
     ):
         wait_until_served(home, bad, WAIT_S)
     assert live.current.retrieve(["red mug"], top_k=1).product_ids.tolist() == [[100]]
@@ -90,20 +90,20 @@ def test_a_broken_generation_is_refused_and_the_old_one_serves_on(
     assert [process.refused for process in served_by(home)] == [None]
 
 
-def test_a_server_that_starts_on_a_broken_generation_serves_the_one_before(
+def test_a_server_that_starts_on_a_broken_generation_serves_an_earlier_one(
     home: Path, towers: InProcessPipeline, repository: Path
 ) -> None:
     load = index_loader(repository, EngineOptions(), follow=False)
-    for _ in range(2):  # none of which anybody has taken
+    for _ in range(2):  # no process served either of them
         bad = publish(home, TITLES, 200, towers, spoil=not_numbers)
-    said: list[str] = []
-    live: LiveIndex[ProductIndex] = LiveIndex(home, load, complain=said.append)
+    lines: list[str] = []
+    live: LiveIndex[ProductIndex] = LiveIndex(home, load, complain=lines.append)
     try:
         assert live.current.manifest.generation == live.generation == 1
         [process] = served_by(home)
         assert process.generation == 1 and process.refused is not None
         assert process.refused.generation == bad and "not all stored vectors" in process.refused.reason
-        assert "generation 3 is refused" in said[0] and "generation 1 is served" in said[-1]
+        assert "generation 3 is refused" in lines[0] and "generation 1 is served" in lines[-1]
         good = publish(home, TITLES, 300, towers)
         assert wait_until_served(home, good, WAIT_S) == 1
     finally:
@@ -115,7 +115,7 @@ def test_a_server_that_starts_on_a_broken_generation_serves_the_one_before(
     assert served_by(home) == []
 
 
-def test_whoever_publishes_before_a_process_is_seen_is_followed_from_the_start(
+def test_a_generation_published_while_a_process_starts_is_the_first_it_loads(
     home: Path, towers: InProcessPipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded: list[str] = []
@@ -135,7 +135,7 @@ def test_whoever_publishes_before_a_process_is_seen_is_followed_from_the_start(
     assert loaded == ["000002"]
 
 
-def test_what_is_removed_while_a_process_starts_is_not_what_it_fails_for(home: Path, towers: InProcessPipeline) -> None:
+def test_a_process_starts_although_its_generation_is_removed_meanwhile(home: Path, towers: InProcessPipeline) -> None:
     def load(folder: Path, before: str | None) -> str:
         if folder.name == "000001":
             for _ in range(3):
@@ -149,7 +149,7 @@ def test_what_is_removed_while_a_process_starts_is_not_what_it_fails_for(home: P
         live.close()
 
 
-def test_an_index_of_other_towers_is_refused_and_names_both(
+def test_an_index_of_other_towers_is_refused_and_the_error_names_both(
     home: Path, towers: InProcessPipeline, live: LiveIndex[InProcessPipeline]
 ) -> None:
     bad = publish(home, TITLES, 200, towers, tower_hash="beef" * 16)
@@ -165,12 +165,12 @@ def test_towers_that_cannot_change_with_the_index_are_refused(
     folder = IndexHome(home).folder(2)
     assert pipeline_loader(repository, lambda pipeline: None)(folder, None).bundle == others.bundle
     assert index_loader(repository, EngineOptions(), follow=True)(folder, None).manifest.generation == 2
-    with pytest.raises(IndexUnfit, match=r"under this profile.*replace the server") as refused:
+    with pytest.raises(IndexUnfit, match=r"under this profile.*start a new server") as refused:
         index_loader(repository, EngineOptions(), follow=False)(folder, None)
     for each in (towers, others):
         assert each.bundle.tower_hash[:12] in str(refused.value)
     graph = folder / "bundle" / "query_tower" / "1" / "model.onnx"
-    graph.unlink()  # a link to the repository's, which must stay
+    graph.unlink()  # it is a hard link to the repository's graph, which must stay as it is
     graph.write_bytes((repository / "query_tower" / "1" / "model.onnx").read_bytes())
     with pytest.raises(BundleUnfit, match=r"query_tower/1/model.onnx is not the file that was exported"):
         pipeline_loader(repository, lambda pipeline: None)(folder, None)
@@ -183,28 +183,26 @@ def other_repository(repository: Path, tmp_path_factory: pytest.TempPathFactory)
 
 def test_memory_is_checked_before_loading(home: Path, repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shopwindow.retrieval.live.checks.available_memory", lambda: 1_000)
-    with pytest.raises(IndexUnfit, match="MiB of memory beside the index that is served, 0 MiB are free: give"):
+    with pytest.raises(IndexUnfit, match="MiB of memory beside the served index, 0 MiB are free: give"):
         index_loader(repository, EngineOptions(), follow=False)(IndexHome(home).folder(1), None)
 
 
-def test_a_home_without_a_generation_is_a_clear_error(tmp_path: Path, repository: Path) -> None:
+def test_the_error_for_a_home_without_a_generation_says_so(tmp_path: Path, repository: Path) -> None:
     with IndexHome(tmp_path / "home").writing(), pytest.raises(IndexUnfit, match="nothing was published yet"):
         LiveIndex(tmp_path / "home", index_loader(repository, EngineOptions(), follow=False))
     assert served_by(tmp_path / "home") == []
 
 
-def test_a_home_that_cannot_be_written_to_is_served_and_followed_all_the_same(
-    home: Path, repository: Path, towers: InProcessPipeline
-) -> None:
+def test_a_read_only_home_is_served_and_followed(home: Path, repository: Path, towers: InProcessPipeline) -> None:
     (home / "live").write_text("in the way")
-    said: list[str] = []
+    lines: list[str] = []
     live: LiveIndex[ProductIndex] = LiveIndex(
-        home, index_loader(repository, EngineOptions(), follow=False), complain=said.append
+        home, index_loader(repository, EngineOptions(), follow=False), complain=lines.append
     )
     try:
         second = publish(home, TITLES, 200, towers)
         assert eventually(lambda: live.current.manifest.generation == second)
-        assert len(said) == 1
-        assert "cannot be written to" in said[0]
+        assert len(lines) == 1
+        assert "is not writable" in lines[0]
     finally:
         live.close()

@@ -1,4 +1,4 @@
-"""Entry point of `shopwindow`: finds the subcommand, runs it, turns expected errors into one line."""
+"""The entry point of `shopwindow`: it runs a subcommand and prints an expected error as one line."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ import os
 import sys
 from collections.abc import Sequence
 
-DEBUG = "SHOPWINDOW_DEBUG"  # set: expected errors keep their traceback too
+DEBUG = "SHOPWINDOW_DEBUG"  # if set, expected errors print their traceback too
 
-# Command -> the room of `shopwindow.cli` that its module is in, and what it does.
+# Command -> the package in `shopwindow.cli` that holds its module, and its help text.
 COMMANDS = {
-    "export": ("repository", "a checkpoint to ONNX graphs and a complete Triton model repository"),
-    "plans": ("repository", "TensorRT plans of an exported repository's towers, or a check that they would compile"),
-    "validate": ("repository", "check a model repository for what Triton would only find at run time"),
+    "export": ("repository", "convert a checkpoint to ONNX graphs and a complete Triton model repository"),
+    "plans": ("repository", "build TensorRT plans of a repository's towers, or check that they would compile"),
+    "validate": ("repository", "check a model repository for errors that Triton would find only at run time"),
     "index": ("index", "embed and index a catalogue"),
-    "update": ("index", "add, change and remove products of an index, as a delta"),
-    "rollback": ("index", "serve the generation of an index that was served before"),
-    "compact": ("index", "rebuild an index without the traces of its updates"),
-    "milvus": ("index", "put an index into a Milvus collection, for catalogues larger than one machine"),
-    "plan": ("index", "memory, machines and build time of an index of any size"),
-    "serve": ("server", "start Triton on a repository and its index, until Ctrl-C"),
-    "probe": ("server", "whether a running server is ready: a real request to each pipeline, for health checks"),
-    "retrieve": ("server", "products for a shopper's words, from a running server"),
-    "similar": ("server", "products like a photo, a title, or a photo plus words, from a running server"),
-    "duplicates": ("index", "duplicate listings of one supplier, or one style at several, in a whole index"),
-    "embed": ("server", "embeddings of queries or products, from a running server"),
-    "convert": ("towers", "a published data set to the parquet files that training and evaluation read"),
-    "mine": ("towers", "same-style pairs to train on, from a click log"),
-    "adapt": ("towers", "a Hugging Face folder of CLIP, Chinese-CLIP or SigLIP to a checkpoint"),
+    "update": ("index", "add, change and remove products of an index, without a new build"),
+    "rollback": ("index", "serve the previous generation of an index again"),
+    "compact": ("index", "rebuild an index from its stored vectors, so that updates no longer slow it down"),
+    "milvus": ("index", "copy an index into a Milvus collection, for catalogues too large for one machine"),
+    "plan": ("index", "estimate memory, machines and build time of an index of any size"),
+    "serve": ("server", "run Triton on a repository and its index until Ctrl-C"),
+    "probe": ("server", "check that a running server is ready, with a real request to each pipeline"),
+    "retrieve": ("server", "ask a running server for products that match a shopper's words"),
+    "similar": ("server", "ask a running server for products like a photo, a title, or a photo plus words"),
+    "duplicates": ("index", "find duplicate listings of one supplier, or one style at several, in a whole index"),
+    "embed": ("server", "ask a running server for embeddings of queries or products"),
+    "convert": ("towers", "convert a published data set to the parquet files that training and evaluation read"),
+    "mine": ("towers", "mine same-style pairs to train on from a click log"),
+    "adapt": ("towers", "convert a Hugging Face folder of CLIP, Chinese-CLIP or SigLIP to a checkpoint"),
     "pretrain": ("towers", "train the towers on a catalogue and its clicks"),
-    "evaluate": ("towers", "ranking quality of a repository and its index on judged queries"),
-    "ablate": ("towers", "trainings that differ in one thing each, and what each difference is worth"),
-    "bisect": ("server", "where a served query's time goes, against the same work in process"),
-    "loadtest": ("server", "drive a running server with Locust and judge the latency"),
+    "evaluate": ("towers", "measure the ranking quality of a repository and its index on judged queries"),
+    "ablate": ("towers", "train variants that differ in one thing each, and measure what each difference is worth"),
+    "bisect": ("server", "measure where a served query's time goes, compared with the same work in process"),
+    "loadtest": ("server", "put load on a running server with Locust and judge its latency"),
 }
 
 INDEX_ACTIONS = ("update", "rollback", "compact")
@@ -44,26 +44,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Args:
-        arguments: without the program's name; None takes the process's.
+        arguments: without the program's name; None takes those of the process.
 
     Returns:
-        0 when all went well, 1 on an expected error (told in one line on standard error); subcommands that judge
+        0 on success, 1 on an expected error, which is printed as one line on standard error. Subcommands that judge
         (validate, loadtest) document their own codes. Wrong usage exits with 2.
     """
     parser = argparse.ArgumentParser(prog="shopwindow", description="Product retrieval on NVIDIA Triton.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    if given[:1] == ["index"] and given[1:2] and given[1] in INDEX_ACTIONS:  # `index update` is `update`
-        given = given[1:]
-    for name, (room, text) in COMMANDS.items():
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["index"] and words[1:2] and words[1] in INDEX_ACTIONS:  # `index update` is `update`
+        words = words[1:]
+    for name, (package, text) in COMMANDS.items():
         command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
         # Only the chosen command's module is imported: torch alone takes seconds, and --help needs none of it.
-        if given[:1] == [name]:
-            importlib.import_module(f"shopwindow.cli.{room}.{name}").add_arguments(command)
-    options = parser.parse_args(given)
+        if words[:1] == [name]:
+            importlib.import_module(f"shopwindow.cli.{package}.{name}").add_arguments(command)
+    options = parser.parse_args(words)
     try:
-        room, _ = COMMANDS[options.command]
-        code: int = importlib.import_module(f"shopwindow.cli.{room}.{options.command}").run(options)
+        package, _ = COMMANDS[options.command]
+        code: int = importlib.import_module(f"shopwindow.cli.{package}.{options.command}").run(options)
     except KeyboardInterrupt:
         print(f"shopwindow {options.command}: interrupted", file=sys.stderr)
         return 130
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _expected(error: Exception) -> bool:
-    """Whether an error is one that its message explains, so that a traceback would only hide it."""
+    """Return whether the message of an error explains it, so that no traceback is needed."""
     from shopwindow.indexing.errors import IndexingError
     from shopwindow.retrieval.errors import RetrievalError
     from shopwindow.server.errors import ServingError

@@ -1,1 +1,1 @@
-"""What `make demo` stands on: a shop made up from scratch."""
+"""The program of `make demo`, and the checkpoint that it uses."""

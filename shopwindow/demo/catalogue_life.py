@@ -1,4 +1,4 @@
-"""The demo's catalogue changes while somebody searches it: an update, a rollback, and what the caller saw of it."""
+"""Change the demo's catalogue while a caller searches it: an update, a rollback, and what the caller saw."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _CALLER_STEPS = 20  # requests before each change and after the last
 
 
 def fresh_home(built: Path, home: Path) -> Path:
-    """A copy of an index home to change, so that the demo finds the built one as it was the next time."""
+    """Return a fresh copy of an index home, so that the demo never changes the one that was built."""
     shutil.rmtree(home, ignore_errors=True)
     shutil.copytree(built, home, ignore=shutil.ignore_patterns("live"))
     return home
 
 
 class Caller:
-    """Asks one query again and again from a thread of its own, and keeps every answer."""
+    """A thread that sends one query again and again, and keeps every answer."""
 
     def __init__(self, client: RetrievalClient) -> None:
         self.answers: list[tuple[int, ...]] = []
@@ -43,10 +43,10 @@ class Caller:
         self._thread.join()
 
     def wait_for_more(self) -> None:
-        """Until a few more requests were answered."""
+        """Wait until a few more requests were answered, or one failed."""
         with self._more:
-            wanted = len(self.answers) + _CALLER_STEPS
-            self._more.wait_for(lambda: len(self.answers) >= wanted or bool(self.failures), timeout=30.0)
+            target = len(self.answers) + _CALLER_STEPS
+            self._more.wait_for(lambda: len(self.answers) >= target or bool(self.failures), timeout=30.0)
 
     def _ask(self) -> None:
         while not self._stop.is_set():
@@ -61,32 +61,34 @@ class Caller:
 
 
 def show_update(url: str, home: Path) -> None:
-    """Take the best product for a query out of the index, then put it back, under a caller's eyes.
+    """Remove the best product for a query from the index and bring it back, while a caller searches.
 
     Args:
-        url: host:port of a server on `home`.
-        home: an index home, which is changed.
+        url: host:port of a server that serves `home`.
+        home: the index home to change.
 
     Raises:
         RuntimeError: a request failed, or the removed product was still found.
     """
-    # No retries: the caller sees whatever goes wrong.
+    # No retries, so that the caller sees every failure.
     with RetrievalClient(url, retry=None) as client:
         best = int(client.retrieve(QUERY, top_k=1).ids[0, 0])
         with Caller(client) as caller:
             caller.wait_for_more()
             update = update_index(home, REPOSITORY, removed=[best], progress=False)
             processes = wait_until_served(home, update.generation)
-            gone = len(caller.answers)
+            removed = len(caller.answers)
             caller.wait_for_more()
-            back = len(caller.answers)
+            restored = len(caller.answers)
             pointer = IndexHome(home).rollback()
             wait_until_served(home, pointer.generation)
             caller.wait_for_more()
-    if caller.failures or any(best in answer for answer in caller.answers[gone:back]):
-        raise RuntimeError(f"the swap was seen: failures {caller.failures[:1]}, or product {best} after its removal")
+    if caller.failures or any(best in answer for answer in caller.answers[removed:restored]):
+        raise RuntimeError(
+            f"the caller noticed the swap: failures {caller.failures[:1]}, or product {best} after its removal"
+        )
     print(
-        f"While a caller asked “{QUERY}”, product {best}, its first answer, was removed (generation "
-        f"{update.generation}, taken up by {processes} processes) and brought back by a rollback: "
-        f"{len(caller.answers)} requests, none failed, {back - gone} of them in between, none of which found it.\n"
+        f"While a caller asked for “{QUERY}”, an update removed product {best}, the first answer (generation "
+        f"{update.generation}, served by {processes} processes), and a rollback brought it back. None of "
+        f"{len(caller.answers)} requests failed, and none of the {restored - removed} in between found the product.\n"
     )

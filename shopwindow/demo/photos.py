@@ -1,4 +1,4 @@
-"""Photos that the demo shop has never seen, drawn to order."""
+"""Photos of things that are not in the demo shop."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from shopwindow.demo_shop.assortment import Offer, Style, picture_of
 
 
 def photo(article: str, colour: str, pattern: str) -> bytes:
-    """A JPEG of one thing: its shape, background and light come from a key that no product of the shop has.
+    """Draw a JPEG of one article. Its shape, background and light come from a key that no product of the shop has.
 
     Args:
         article, colour, pattern: as in the shop's columns of these names.

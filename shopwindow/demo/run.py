@@ -24,12 +24,12 @@ TOP_K = 5
 REQUESTS = 500
 PAGE = Path("build/demo/results.html")
 HOME = Path("build/demo/index")
-MUG = Path("build/demo/mug.jpg")  # kept, for trying the commands of the README
+MUG = Path("build/demo/mug.jpg")  # the commands of the README use it
 
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """One search of the demo: words, or a product; and its parameters."""
+    """One search of the demo: a query or a product, and the parameters."""
 
     asked: str
     query: str | None = None
@@ -38,7 +38,7 @@ class Search:
 
 
 def searches() -> list[Search]:
-    """What the demo asks for."""
+    """Return the searches of the demo."""
     cheap = {"price": {"lt": 30}, "stock": {"gte": 1}}
     return [
         Search(asked="“polka dot tea pot”", query="polka dot tea pot"),
@@ -66,7 +66,7 @@ def main() -> None:
     with TritonServer(options) as server, RetrievalClient(server.grpc_url) as client:
         print(f"Triton {server.version} was ready after {time.perf_counter() - started:.1f} s\n")
         PAGE.write_text(page([_show(client, search) for search in searches()]))
-        print(f"the same with photos: {PAGE}\n")
+        print(f"the same results with photos: {PAGE}\n")
         show_update(server.grpc_url, HOME)
         latencies = _measure(client)
     p50, p99 = np.percentile(latencies, [50, 99])
@@ -77,7 +77,7 @@ def main() -> None:
 
 
 def _show(client: RetrievalClient, search: Search) -> str:
-    """Search, print what was found, and return it as a section of the page."""
+    """Search, print the results, and return them as a section of the page."""
     if search.product is not None:
         results = client.retrieve_similar(search.product, top_k=TOP_K, **search.parameters)
     else:
@@ -89,7 +89,7 @@ def _show(client: RetrievalClient, search: Search) -> str:
 
 
 def _measure(client: RetrievalClient) -> list[float]:
-    """Milliseconds that each of REQUESTS requests took."""
+    """Return the milliseconds that each of REQUESTS requests took."""
     texts = pq.read_table(SHOP / "queries.parquet")["text"].to_pylist()
     latencies = []
     for number in range(REQUESTS):
@@ -100,7 +100,7 @@ def _measure(client: RetrievalClient) -> list[float]:
 
 
 def _machine() -> str:
-    """Cores and processor, for beside a figure."""
+    """Return the cores and the processor, to print beside a figure."""
     cpuinfo = Path("/proc/cpuinfo")
     named = re.search(r"^model name\s*: (.*)$", cpuinfo.read_text(), re.MULTILINE) if cpuinfo.exists() else None
     return f"{os.cpu_count()} cores, {named[1] if named else platform.machine()}"

@@ -16,7 +16,7 @@ import pytest
 from shopwindow.cli.main import main
 from shopwindow.retrieval.index.folder import read_index, write_index
 from shopwindow.retrieval.index.home import IndexHome
-from tests.cli.test_cli import Page
+from tests.cli.command_line import Page
 from tests.retrieval.index_parts import make_index
 
 ROWS = 300

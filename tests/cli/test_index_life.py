@@ -78,7 +78,7 @@ def test_an_update_its_rollback_and_a_compaction(
 
     assert main(["rollback", "--index", str(home)]) == 0
     said = capsys.readouterr().out
-    assert "is back at generation 1" in said and "'shopwindow rollback' leads to 2 again" in said
+    assert "is back at generation 1" in said and "'shopwindow rollback' goes back to generation 2" in said
     assert ids(home) == every
     assert main(["index", "rollback", "--index", str(home)]) == 0
     assert ids(home) == every[:-2]
@@ -86,9 +86,9 @@ def test_an_update_its_rollback_and_a_compaction(
     (tmp_path / "gone.txt").write_text("\n".join(map(str, every[:6])))
     capsys.readouterr()
     assert main(["update", "--index", str(home), "--remove", str(tmp_path / "gone.txt")]) == 0
-    assert f"0 rows beside the base and 8 dead ones of {ROWS} make searches slower" in capsys.readouterr().out
+    assert f"0 added rows and 8 removed ones of {ROWS} slow searches down" in capsys.readouterr().out
     assert main(["index", "compact", "--index", str(home), "--recipe", "flat"]) == 0
-    assert f"holds {ROWS - 8} products and nothing else, recipe Flat" in capsys.readouterr().out
+    assert f"compacted {home} to {ROWS - 8} products, recipe Flat" in capsys.readouterr().out
     assert ids(home) == every[6:-2]
     assert np.load(resolve_index(home) / "vectors.npy").shape[0] == ROWS - 8
     assert main(["update", "--index", str(home), "--remove", str(every[6]), "--compact"]) == 0
@@ -140,7 +140,9 @@ def test_two_updates_before_a_refusal_leave_what_is_served_in_its_place(home: Pa
         IndexHome(home).rollback(second)
         with pytest.raises(GenerationRefused):
             wait_until_served(home, second)
-        with pytest.raises(IndexUnfit, match=r"generation 3 .* was refused by .*, which serves 1 on: it does not fit"):
+        with pytest.raises(
+            IndexUnfit, match=r"generation 3 .* was refused by .*, which still serves 1: it does not fit"
+        ):
             update(every[2])
         assert IndexHome(home).generations == [1, 2, 3]
     finally:
@@ -207,7 +209,7 @@ def test_a_rollback_waits_for_no_writer_and_leads_to_any_generation_that_is_ther
 def test_an_index_in_milvus_says_where_to_update(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (resolve_index(home) / FILE).write_text('{"collection": "shopwindow_000001"}')
     assert main(["update", "--index", str(home), "--remove", "1"]) == 1
-    assert f"then 'shopwindow milvus --index THAT --out {home}'" in capsys.readouterr().err
+    assert f"then run 'shopwindow milvus --index THAT --out {home}'" in capsys.readouterr().err
 
 
 def test_ids_to_remove_come_from_a_list_or_a_file(tmp_path: Path) -> None:
@@ -220,7 +222,7 @@ def test_ids_to_remove_come_from_a_list_or_a_file(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"--remove: .*ids\.parquet is not parquet with a column 'product_id'"):
         read_ids(str(tmp_path / "ids.parquet"))
     with pytest.raises(
-        ValueError, match="--remove: must be product ids with commas between, or a file of them, got 'x7'"
+        ValueError, match="--remove: must be product ids separated by commas, or a file of them, got 'x7'"
     ):
         read_ids("3,x7")
 

@@ -11,7 +11,7 @@ import pytest
 
 from shopwindow.retrieval.index.folder import IndexFolder, read_index
 from shopwindow_client import Product, RetrievalClient, field
-from tests.cli.test_cli import fails, succeeds, tables
+from tests.cli.command_line import fails, succeeds, tables
 
 
 @pytest.fixture(scope="module")

@@ -13,18 +13,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_home(parser)
     add_repository(parser)
-    parser.add_argument("--recipe", choices=RECIPES, help="default: that of the index")
+    parser.add_argument("--recipe", choices=RECIPES, help="default: the recipe of the index")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Rebuild the index from its stored vectors, and wait until it is served."""
+    """Rebuild the index from its stored vectors, and wait until servers use it."""
     from shopwindow.indexing.update.compaction import compact
     from shopwindow.retrieval.embedding.repository_layout import default_index
 
     home = options.index or default_index(options.repository)
     manifest = compact(home, recipe=options.recipe)
     print(
-        f"{home} holds {manifest.count} products and nothing else, recipe {manifest.recipe.factory}, "
+        f"compacted {home} to {manifest.count} products, recipe {manifest.recipe.factory}, "
         f"recall@100 {manifest.recall_at_100:.4f}, generation {manifest.generation}"
     )
     await_served(home, manifest.generation, options.timeout, options.expect_processes)

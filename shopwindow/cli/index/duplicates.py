@@ -16,35 +16,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--supplier-column",
         metavar="NAME",
-        help="column of the supplier, such as supplier_id; without it the whole catalogue is one supplier's",
+        help="column of the supplier, such as supplier_id; without it, the whole catalogue counts as one supplier's",
     )
     parser.add_argument(
-        "--across", action="store_true", help="find what different suppliers sell, not what one lists several times"
+        "--across",
+        action="store_true",
+        help="find products that different suppliers sell, instead of those that one supplier lists several times",
     )
     parser.add_argument(
         "--threshold",
         type=float,
         default=0.95,
         metavar="S",
-        help="lowest cosine of a pair; 'shopwindow evaluate' reports what suits the towers (default: %(default)s)",
+        help="lowest cosine of a pair; 'shopwindow evaluate' reports which suits the towers (default: %(default)s)",
     )
     parser.add_argument(
         "--pairs",
         type=Path,
         metavar="FILE",
-        help="parquet with trigger_id, recall_id and optionally label (1 the same, 0 not), to judge the result by",
+        help="parquet with trigger_id, recall_id and optionally label (1 the same, 0 not); reports precision, recall",
     )
     parser.add_argument(
         "--out",
         type=Path,
         default=OUT,
         metavar="DIR",
-        help="where duplicates.parquet, .json and .html go (default: %(default)s)",
+        help="folder for duplicates.parquet, .json and .html (default: %(default)s)",
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Find the groups, say how many, write the report."""
+    """Find the groups, print how many there are, and write the report."""
     import time
 
     from shopwindow.cli.index.duplicates_report import Report, write_report
@@ -54,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
 
     if options.across and options.supplier_column is None:
         raise ValueError("across: needs --supplier-column, which tells the suppliers apart")
-    labelled = read_pairs(options.pairs) if options.pairs else None  # a wrong file is told before the work
+    labelled = read_pairs(options.pairs) if options.pairs else None  # first, so that a wrong file fails at once
     folder = read_index(options.index)
     suppliers = supplier_codes(folder, options.supplier_column)
     started = time.perf_counter()

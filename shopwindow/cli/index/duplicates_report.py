@@ -1,4 +1,4 @@
-"""The report of `shopwindow duplicates`: duplicates.parquet and .json for programs, .html, with photos, for people."""
+"""The report of `shopwindow duplicates`: .parquet and .json for programs, .html with photos for people."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ SHOWN_PRODUCTS = 12
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What was found, and how.
+    """The groups that were found, and how.
 
     Attributes:
         folder: the index.
-        suppliers: (rows,) int32, whose each of its rows is; -1 was left out.
+        suppliers: (rows,) int32, the supplier of each row of the index; -1 for rows that were left out.
         groups: see `Groups`.
-        column: the attribute column of the supplier; None for none.
+        column: the attribute column of the supplier; None without one.
         threshold: lowest cosine of a link.
         across: whether different suppliers were compared.
-        seconds: that it took.
-        agreement: with labelled pairs; None where there are none.
+        seconds: the time that the search for groups took.
+        agreement: the agreement with labelled pairs; None without such pairs.
     """
 
     folder: IndexFolder
@@ -48,15 +48,15 @@ class Report:
 
     @property
     def exact(self) -> bool:
-        """Whether all pairs were compared; else what an index finds, for what was too much."""
-        of_each = np.bincount(self.suppliers[self.suppliers >= 0])
-        largest = of_each.sum() if self.across else of_each.max(initial=0)
+        """Whether all pairs were compared. If there were too many, a search found the candidates instead."""
+        sizes = np.bincount(self.suppliers[self.suppliers >= 0])
+        largest = sizes.sum() if self.across else sizes.max(initial=0)
         return bool(largest <= EXACT_PRODUCTS)
 
     def to_json(self) -> dict[str, Any]:
-        """The figures, without the groups."""
+        """Return the figures, without the groups."""
         sizes = self.groups.sizes
-        found: dict[str, Any] = {
+        figures: dict[str, Any] = {
             "index": {"generation": self.folder.manifest.generation, "tower_hash": self.folder.manifest.tower_hash},
             "threshold": self.threshold,
             "across": self.across,
@@ -74,11 +74,11 @@ class Report:
         }
         if self.agreement is not None:
             rates = {"precision": self.agreement.precision, "recall": self.agreement.recall}
-            found["pairs"] = asdict(self.agreement) | rates
-        return found
+            figures["pairs"] = asdict(self.agreement) | rates
+        return figures
 
     def __str__(self) -> str:
-        """The figures in a few lines."""
+        """Return the figures in a few lines."""
         figures = self.to_json()
         suppliers = f" of {figures['suppliers']} suppliers" if self.column else ""
         lines = [
@@ -90,7 +90,9 @@ class Report:
             lines.append(f"left out {figures['left_out']} products without a {self.column}")
         if not self.exact:
             what = "the catalogue was" if self.across or not self.column else "large suppliers were"
-            lines.append(f"{what} too large to compare all pairs: the {NEIGHBOURS} nearest that the index finds")
+            lines.append(
+                f"{what} too large to compare all pairs: each product was compared with its {NEIGHBOURS} nearest only"
+            )
         if self.agreement is not None:
             lines.append(
                 f"against {self.agreement.labelled} labelled pairs: precision {_share(self.agreement.precision)} "
@@ -105,7 +107,7 @@ def write_report(out: Path, report: Report, index: Path) -> list[Path]:
     Args:
         out: folder, made when missing; files of the same names are replaced.
         report: what was found.
-        index: where the index is, from which titles and photos are shown.
+        index: folder of the index, for titles and photos.
 
     Returns:
         The files written.
@@ -127,7 +129,7 @@ def write_report(out: Path, report: Report, index: Path) -> list[Path]:
 
 
 def _to_html(report: Report, index: Path) -> str:
-    """The figures, and the largest groups with their photos."""
+    """Return a page with the figures and with the photos of the largest groups."""
     slices = report.groups.slices[:SHOWN_GROUPS]
     ids = np.full((len(slices), SHOWN_PRODUCTS), -1, np.int64)
     scores = np.full(ids.shape, -np.inf, np.float32)
@@ -145,8 +147,8 @@ def _to_html(report: Report, index: Path) -> str:
     lines = "<br>".join(html.escape(line) for line in str(report).splitlines())
     which = f"<p>The {len(names)} largest groups:</p>" if len(sizes) > len(names) else ""
     intro = (
-        f"<h1>{title}</h1><p>{lines}<br>A pair is linked from a cosine of {report.threshold} on; scores are those "
-        f"with the first product of the group.</p>{which}"
+        f"<h1>{title}</h1><p>{lines}<br>Two products are linked if their cosine is at least {report.threshold}. A "
+        f"score is the cosine with the first product of the group.</p>{which}"
     )
     return page([intro, section(names, Results(ids, scores), products)])
 

@@ -1,4 +1,4 @@
-"""What the commands that publish generations of an index home share."""
+"""What the commands share that publish generations of an index: options, and waiting for the servers."""
 
 from __future__ import annotations
 
@@ -7,43 +7,44 @@ from pathlib import Path
 
 
 def add_home(parser: argparse.ArgumentParser) -> None:
-    """The index home, and how long to wait for the servers on it."""
+    """Add --index, and the options for waiting until servers use it."""
     parser.add_argument(
         "--index",
         type=Path,
         metavar="DIR",
-        help="index home, as 'shopwindow index' writes it (default: `index` beside the repository)",
+        help="index home that 'shopwindow index' wrote (default: `index` beside the repository)",
     )
     add_waiting(parser)
 
 
 def add_waiting(parser: argparse.ArgumentParser) -> None:
-    """How to wait for the servers on an index home."""
+    """Add the options for waiting until servers use a new generation."""
     parser.add_argument(
         "--timeout",
         type=float,
         default=60.0,
         metavar="S",
-        help="seconds to wait until running servers have taken the generation (default: %(default)s)",
+        help="seconds to wait until running servers use the generation (default: %(default)s)",
     )
     parser.add_argument(
         "--expect-processes",
         type=int,
         default=0,
         metavar="N",
-        help="wait until so many processes serve it, and fail where fewer are seen: for servers that may not be able "
-        "to write that they live into the index home (default: all that are seen)",
+        help="wait until N processes serve it, and fail if fewer are found; use it where servers may lack write access "
+        "to the index home and so go unnoticed (default: all processes that are found)",
     )
 
 
 def await_served(home: Path, generation: int, timeout_s: float, expected: int = 0) -> None:
-    """Wait until every process that serves the home has taken a generation, and say so.
+    """Wait until every process that serves the home uses a generation, and print how many do.
 
-    One that a process refuses does not stay CURRENT, where the next server would find it: the one that the process
-    serves on takes its place. It stays on disk until the next one is published, to be tried again.
+    If a process refuses the generation, CURRENT names the one that the process still serves again, so that the next
+    server does not load the refused one. The refused generation stays on disk until the next one is published, so
+    that it can be tried again.
 
     Raises:
-        NotServed: one refused it, or is late, or fewer than expected are there.
+        NotServed: a process refused it or is late, or fewer processes than expected were found.
     """
     from shopwindow.retrieval.errors import GenerationRefused
     from shopwindow.retrieval.index.home import IndexHome
@@ -63,4 +64,4 @@ def await_served(home: Path, generation: int, timeout_s: float, expected: int = 
     if processes:
         print(f"served by {processes} processes")
     else:
-        print("no running server watches this index; the next one that starts serves it")
+        print("no running server watches this index; the next server that starts will serve this generation")

@@ -29,36 +29,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_repository(parser)
     parser.add_argument("--out", type=Path, metavar="DIR", help="index home (default: `index` beside the repository)")
     parser.add_argument("--recipe", choices=RECIPES, help="default: chosen by the number of products and the memory")
-    parser.add_argument("--recipes", action="store_true", help="say what the recipes cost, and do nothing else")
+    parser.add_argument("--recipes", action="store_true", help="print what each recipe costs, and do nothing else")
     parser.add_argument(
-        "--memory", type=_gib, metavar="GIB", help="what the index may take while it is built (default: 70%% of free)"
+        "--memory",
+        type=_gib,
+        metavar="GIB",
+        help="memory for the index while it is built (default: 70%% of the free memory)",
     )
     parser.add_argument(
         "--with-towers",
         action="store_true",
-        help="the index carries the repository's towers, and a server with other ones (profile cpu) changes to both as "
-        "one step",
+        help="store the repository's towers in the index; a server with other towers (profile cpu) then switches to "
+        "both at once",
     )
     parser.add_argument(
         "--if-changed",
         action="store_true",
-        help="build nothing where what is to be served was made from the same catalogue (path, size and date of its "
-        "files) and towers, with the same --recipe and --with-towers; updates since then stay",
+        help="build nothing if the current index was built from the same catalogue (path, size and date of its files) "
+        "and towers, with the same --recipe and --with-towers; updates made since then stay",
     )
     add_waiting(parser)
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("--server", metavar="HOST:PORT", help="embed through a running server's gRPC instead of here")
+    where.add_argument(
+        "--server", metavar="HOST:PORT", help="embed through the gRPC port of a running server instead of here"
+    )
     where.add_argument(
         "--ray",
         nargs="?",
         const="local",
         metavar="ADDRESS",
-        help="embed on a Ray cluster, whose nodes share this file system (without ADDRESS: one on this machine)",
+        help="embed on a Ray cluster whose nodes share this file system (without ADDRESS: a cluster on this machine)",
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Build the index, say what came out, and wait until it is served."""
+    """Build the index, print its figures, and wait until servers use it."""
     from shopwindow.indexing.full_build.run import build_index, built_already
     from shopwindow.indexing.full_build.search_breadth import PROMISED_RECALL
     from shopwindow.retrieval.embedding.repository_layout import default_index
@@ -69,10 +74,10 @@ def run(options: argparse.Namespace) -> int:
         return 0
     out = options.out or default_index(options.repository)
     if options.if_changed:
-        asked = {"recipe": options.recipe, "with_towers": options.with_towers}
-        if kept := built_already(options.catalog, options.repository, out, **asked):
+        settings = {"recipe": options.recipe, "with_towers": options.with_towers}
+        if kept := built_already(options.catalog, options.repository, out, **settings):
             print(f"kept {out}, generation {kept.generation}: it was built from this catalogue with these towers")
-            # The run that published it may have ended before it was served.
+            # The run that published it may have ended before servers used it.
             await_served(out, kept.generation, options.timeout, options.expect_processes)
             return 0
     manifest = build_index(
@@ -96,9 +101,9 @@ def run(options: argparse.Namespace) -> int:
         f"wrote {out}, generation {manifest.generation}"
     )
     if manifest.recall_at_100 < PROMISED_RECALL:
-        print(f"warning: recall@100 is below {PROMISED_RECALL}; try --recipe flat (exact) or another one")
+        print(f"warning: recall@100 is below {PROMISED_RECALL}; try --recipe flat (exact) or another recipe")
     if manifest.unfilterable:
-        print(f"not filterable, as of their types: {', '.join(manifest.unfilterable)}")
+        print(f"not filterable because of their types: {', '.join(manifest.unfilterable)}")
     if manifest.skipped:
         print(f"skipped {manifest.skipped} rows, listed with reasons in {resolve_index(out) / 'skipped.csv'}")
     await_served(out, manifest.generation, options.timeout, options.expect_processes)
@@ -106,18 +111,20 @@ def run(options: argparse.Namespace) -> int:
 
 
 def recipe_table(dim: int) -> str:
-    """What every recipe costs for a million vectors of `dim` dimensions, as text."""
+    """Return a table of what each recipe costs for a million vectors of `dim` dimensions."""
     from shopwindow.retrieval.engines.recipes import LOSSES, choose_recipe
 
     lines = [
-        f"for a million vectors of {dim} dimensions, whose vectors.npy takes {4 * dim * MILLION / MIB:.0f} MiB of disk",
+        f"for a million vectors of {dim} dimensions; their vectors.npy takes {4 * dim * MILLION / MIB:.0f} MiB of disk",
         f"{'recipe':<10}{'MiB memory':>12}{'vectors scored':>17}   gives up",
     ]
     for kind in RECIPES:
         recipe = choose_recipe(MILLION, kind)
         memory = recipe.bytes_per_vector(dim) * MILLION / MIB
         lines.append(f"{kind:<10}{memory:>12.0f}{recipe.share_scored(MILLION):>17.1%}   {LOSSES[kind]}")
-    return "\n".join([*lines, "vectors scored: by a search, before calibration widens it to a recall@100 of 0.98"])
+    return "\n".join(
+        [*lines, "vectors scored: by one search, before calibration widens it to reach a recall@100 of 0.98"]
+    )
 
 
 def _dimension(repository: Path) -> int:

@@ -12,11 +12,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_home(parser)
     add_repository(parser)
-    parser.add_argument("--to", type=int, metavar="N", help="generation to serve (default: the one before)")
+    parser.add_argument("--to", type=int, metavar="N", help="generation to serve (default: the previous one)")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Serve the generation before again, or another one that is still there; run twice, it leads forward again."""
+    """Serve the previous generation again, or another one that is still on disk. Run it again to undo that."""
     from shopwindow.retrieval.embedding.repository_layout import default_index
     from shopwindow.retrieval.errors import IndexUnfit
     from shopwindow.retrieval.index.home import IndexHome
@@ -29,6 +29,6 @@ def run(options: argparse.Namespace) -> int:
     pointer = home.rollback(options.to)
     print(f"{home.path} is back at generation {pointer.generation}")
     if pointer.previous is not None:
-        print(f"'shopwindow rollback' leads to {pointer.previous} again")
+        print(f"'shopwindow rollback' goes back to generation {pointer.previous}")
     await_served(home.path, pointer.generation, options.timeout, options.expect_processes)
     return 0

@@ -17,18 +17,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--changes",
         type=Path,
         metavar="FILE",
-        help="parquet with product_id and any of the catalogue's columns; absent ones keep their values",
+        help="parquet with product_id and any of the catalogue's columns; absent columns keep their values",
     )
     parser.add_argument(
         "--remove",
         metavar="FILE|IDS",
-        help="products to remove: ids with commas between, or a file: parquet with product_id, or an id a line",
+        help="products to remove: ids separated by commas, or a file: parquet with product_id, or text, one id a line",
     )
-    parser.add_argument("--compact", action="store_true", help="compact the index afterwards; see: shopwindow compact")
+    parser.add_argument(
+        "--compact", action="store_true", help="compact the index afterwards, as 'shopwindow compact' does"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Apply the changes, say what came out, and wait until they are served."""
+    """Apply the changes, print the counts, and wait until servers use them."""
     from shopwindow.indexing.update.compaction import compact
     from shopwindow.indexing.update.run import update_index
     from shopwindow.retrieval.embedding.repository_layout import default_index
@@ -51,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
             some = ", ".join(map(str, update.unknown[:5])) + (", …" if len(update.unknown) > 5 else "")
             print(f"not in the index, so not removed: {len(update.unknown)} ({some})")
         if update.skipped and not update.published:
-            print(f"skipped {update.skipped} rows, among them {'; '.join(update.reasons)}")
+            print(f"skipped {update.skipped} rows, for example {'; '.join(update.reasons)}")
         elif update.skipped:
             from shopwindow.retrieval.index.home import resolve_index
 
@@ -59,8 +61,8 @@ def run(options: argparse.Namespace) -> int:
             print(f"skipped {update.skipped} rows, listed with reasons in {listed}")
         if update.compaction_pays and not options.compact:
             print(
-                f"{update.manifest.delta} rows beside the base and {update.manifest.dead} dead ones of "
-                f"{update.manifest.rows} make searches slower: run 'shopwindow compact', or update with --compact"
+                f"{update.manifest.delta} added rows and {update.manifest.dead} removed ones of {update.manifest.rows} "
+                "slow searches down: run 'shopwindow compact', or update with --compact"
             )
     if options.compact:
         manifest = compact(home)
@@ -72,10 +74,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def read_ids(text: str) -> list[int]:
-    """Product ids as `--remove` gives them.
+    """Return the product ids that `--remove` names.
 
     Args:
-        text: ids with commas between, or a file.
+        text: ids separated by commas, or a file.
 
     Raises:
         ValueError: something in it is not an id.
@@ -98,5 +100,5 @@ def read_ids(text: str) -> list[int]:
     except ValueError:
         wrong = next(part for part in parts if part.strip() and not part.strip().lstrip("-").isdecimal())
         raise ValueError(
-            f"--remove: must be product ids with commas between, or a file of them, got {wrong!r}"
+            f"--remove: must be product ids separated by commas, or a file of them, got {wrong!r}"
         ) from None

@@ -25,66 +25,70 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--precision",
         default="fp32",
         choices=(*PRECISIONS, AUTO),
-        help=f"of the graphs; {AUTO}: int8 where it keeps its budget and is worth it on this CPU, else fp32 (default: "
-        "%(default)s)",
+        help=f"precision of the graphs; {AUTO}: int8 if it keeps its budget and is worth it on this CPU, else fp32 "
+        "(default: %(default)s)",
     )
     add_repository(parser)
     parser.add_argument(
         "--sample",
         type=Path,
         metavar="FILE",
-        help="catalogue (parquet: title, image) on whose products parity is measured, and 8-bit scales before that "
+        help="catalogue (parquet: title, image) whose products set the scales of 8-bit graphs and measure parity "
         "(default: the demo shop)",
     )
     parser.add_argument(
         "--sample-size",
         type=int,
         metavar="N",
-        help=f"products of the sample at most, 0 for all (default: {SAMPLE_PRODUCTS} for fp32, else {GATED_PRODUCTS})",
+        help=f"most products to take from the sample, 0 for all (default: {SAMPLE_PRODUCTS} for fp32, else "
+        f"{GATED_PRODUCTS})",
     )
     parser.add_argument(
         "--queries", type=Path, metavar="FILE", help="parquet with query_id, text (default: the ends of the titles)"
     )
     parser.add_argument(
-        "--qrels", type=Path, metavar="FILE", help="parquet with query_id, product_id, relevance: compares recall too"
+        "--qrels",
+        type=Path,
+        metavar="FILE",
+        help="parquet with query_id, product_id, relevance; adds a comparison of recall",
     )
     parser.add_argument(
         "--report",
         type=Path,
         metavar="DIR",
-        help="where parity.json and parity.html go (default: `parity` beside the repository)",
+        help="folder for parity.json and parity.html (default: `parity` beside the repository)",
     )
     parser.add_argument(
         "--cpu-instances",
         type=int,
         metavar="N",
-        help="processes that answer retrieve on a CPU, which share out its cores (default: one for every two)",
+        help="processes that run retrieve on a CPU and share its cores (default: one for every two cores)",
     )
     gpu = parser.add_argument_group("GPU profiles")
     gpu.add_argument(
         "--triton",
         type=triton_version,
         metavar="X.Y",
-        help="version of the server, such as 2.71 (default: the image's where this runs in one, else 2.51)",
+        help="Triton version of the server, such as 2.71 (default: that of the Triton image this runs in, else 2.51)",
     )
     gpu.add_argument(
         "--compute-capability",
         action="append",
         default=[],
         metavar="X.Y",
-        help="of a GPU, such as 9.0; repeatable, where GPUs are of several kinds: each gets a plan of its own",
+        help="compute capability of a GPU, such as 9.0; repeat it for each kind of GPU, and each gets its own plan",
     )
-    gpu.add_argument("--cuda-graphs", action="store_true", help="replay the towers' kernels at fixed batch sizes")
+    gpu.add_argument("--cuda-graphs", action="store_true", help="run the towers as CUDA graphs, at fixed batch sizes")
     gpu.add_argument(
         "--max-inflight-requests",
         type=int,
         metavar="N",
-        help="requests that each step of a pipeline may have in flight; further ones wait (default: no limit)",
+        help="most requests that a step of a pipeline has in flight; further ones wait (default: no limit)",
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Export, and print the parity report."""
+    """Export the repository and print the parity report."""
     from shopwindow_export.parity.pages import HTML_FILE, figures, verdict
     from shopwindow_export.repository.rendering import GpuOptions
     from shopwindow_export.repository.run import UNMEASURED, export_fastest, export_repository
@@ -123,7 +127,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _demo_sample(folder: Path) -> Path:
-    """The demo shop's catalogue; a small one is drawn when it has not been made yet."""
+    """Return the demo shop's catalogue. If the shop does not exist yet, draw a small one into `folder`."""
     from shopwindow.demo_shop import generate
 
     made = SHOP / "products.parquet"

@@ -13,18 +13,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--check",
         action="store_true",
-        help="compile the graphs and throw the plans away: the check for machines without a GPU",
+        help="compile the graphs and throw the plans away; works on machines without a GPU",
     )
     parser.add_argument(
         "--trt-module",
         choices=["tensorrt", "tensorrt_rtx"],
-        help="TensorRT, or TensorRT for RTX, which needs no GPU and whose plans Triton does not load "
+        help="TensorRT, or TensorRT for RTX, which needs no GPU but makes plans that Triton does not load "
         "(default: tensorrt; with --check tensorrt_rtx)",
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Build, or check; 0 when every plan is in place or compiles."""
+    """Build or check the plans. Return 0 when every plan is in place or compiles."""
     from shopwindow_export.plans import build_plans, check_plans
     from shopwindow_export.plans.toolkit import TENSORRT_RTX, load_toolkit
 
@@ -38,11 +38,11 @@ def run(options: argparse.Namespace) -> int:
         version = load_toolkit(module).version
         for tower, seconds in check_plans(options.repository, module=module).items():
             print(f"{tower}: {module} {version} compiles it ({seconds:.1f} s)")
-        print("no plan was written: build them with 'shopwindow plans' in the image and on the GPU that serve")
+        print("no plan was written: build them with 'shopwindow plans' in the serving image on the serving GPU")
         return 0
     for result in build_plans(options.repository):
         key = result.manifest.key
-        done = "fits, kept" if result.reused else "built"
+        done = "still fits, kept" if result.reused else "built"
         print(
             f"{result.plan}: {done} in {result.seconds:.1f} s ({key.module} {key.version}, compute capability "
             f"{key.compute_capability}, {key.precision}, {result.plan.stat().st_size / 1e6:.1f} MB)"

@@ -18,33 +18,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--profile",
         default="cpu",
-        help="cpu, cpu-ensemble, gpu or onnxruntime: which configs will be served (default: %(default)s)",
+        help="profile that will be served: cpu, cpu-ensemble, gpu or onnxruntime (default: %(default)s)",
     )
     parser.add_argument(
         "--triton",
         type=triton_version,
         metavar="X.Y",
-        help="version of the server, such as 2.71: configs may use nothing newer (default: 2.51 for cpu profiles, any "
-        "for others)",
+        help="Triton version of the server, such as 2.71; configs must not use anything newer (default: 2.51 for cpu "
+        "profiles, any for others)",
     )
     parser.add_argument(
         "--tensorrt",
         metavar="X.Y",
-        help="version of the server's TensorRT, such as 11.1, which plans must have been built by (default: this "
+        help="TensorRT version of the server, such as 11.1; plans must have been built by this version (default: this "
         "machine's)",
     )
     parser.add_argument(
         "--compute-capability",
         action="append",
         metavar="X.Y",
-        help="of the server's GPU, such as 9.0, which plans must have been built for; repeatable (default: this "
-        "machine's GPUs)",
+        help="compute capability of the server's GPU, such as 9.0; plans must have been built for it; repeatable "
+        "(default: this machine's GPUs)",
     )
     parser.add_argument("--json", action="store_true", help="print the problems as JSON")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the problems; 0 when there is no error, 1 otherwise."""
+    """Print the problems. Return 1 if one of them is an error, else 0."""
     from shopwindow_export.plans.machine import Server, this_machine
     from shopwindow_export.validation.run import format_json, format_report, validate_repository
 
@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
         unknown = ["--tensorrt"] if server.tensorrt is None else []
         unknown += [] if server.capabilities else ["--compute-capability"]
         if unknown:
-            print(f"plans are not compared with the server's {' and '.join(unknown)}: give it", file=sys.stderr)
+            print(f"plans are not checked against the server: give {' and '.join(unknown)}", file=sys.stderr)
     problems = validate_repository(
         options.repository, profile=options.profile, max_version=options.triton, server=server
     )

@@ -10,10 +10,12 @@ from shopwindow.cli.common import add_url
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("query", nargs="*", help="queries; or give --image and/or --title for one product")
+    parser.add_argument("query", nargs="*", help="queries; for one product give --image and/or --title instead")
     parser.add_argument("--image", type=Path, metavar="FILE", help="a JPEG, PNG or WebP photo")
     parser.add_argument("--title", help="a product's title")
-    parser.add_argument("--out", type=Path, metavar="FILE.npy", help="write (rows, dim) float32 here")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE.npy", help="also write the embeddings here, (rows, dim) float32"
+    )
     add_url(parser)
 
 

@@ -12,15 +12,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--url", default=GRPC_URL, help="host:port of the server's gRPC (default: %(default)s)")
     parser.add_argument(
-        "--timeout", type=float, default=2.0, metavar="S", help="deadline of each answer (default: %(default)s)"
+        "--timeout",
+        type=float,
+        default=2.0,
+        metavar="S",
+        help="deadline of each request in seconds (default: %(default)s)",
     )
     kind = parser.add_mutually_exclusive_group()
-    kind.add_argument("--ready", action="store_true", help="every pipeline answers a real request (the default)")
-    kind.add_argument("--live", action="store_true", help="the server answers at all")
+    kind.add_argument(
+        "--ready", action="store_true", help="check that every pipeline answers a real request (the default)"
+    )
+    kind.add_argument("--live", action="store_true", help="check only that the server answers")
 
 
 def run(options: argparse.Namespace) -> int:
-    """0 when the server is what is asked for; 1 with the reason on standard error when it isn't."""
+    """Return 0 if the server is ready (or live). Otherwise print the reason on standard error and return 1."""
     from shopwindow.server.canary import Canary
 
     with Canary(options.url, deadline_s=options.timeout) as canary:

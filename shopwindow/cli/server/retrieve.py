@@ -9,7 +9,7 @@ from shopwindow.cli.common import add_search, add_url
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("query", nargs="+", help="a shopper's words; several queries go in one request")
+    parser.add_argument("query", nargs="+", help="a shopper's words; several queries are sent in one request")
     add_url(parser)
     add_search(parser)
     parser.add_argument(
@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where products come from: the towers, BM25 over the titles, or both merged (default: embedding)",
     )
     parser.add_argument(
-        "--fusion", metavar="rrf|weighted:W", help="how two channels are merged; W is the embedding channel's weight"
+        "--fusion", metavar="rrf|weighted:W", help="how to merge two channels; W is the weight of the embedding channel"
     )
 
 

@@ -21,40 +21,47 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--profile",
         default="cpu",
-        help="cpu (retrieve fused into one model), cpu-ensemble (a model a step) or gpu (default: %(default)s)",
+        help="cpu (retrieve is one model), cpu-ensemble (one model for each step) or gpu (default: %(default)s)",
     )
     for name, port in (("http", 8000), ("grpc", 8001), ("metrics", 8002)):
         parser.add_argument(
-            f"--{name}-port", type=int, default=port, metavar="N", help="0 picks a free one (default: %(default)s)"
+            f"--{name}-port", type=int, default=port, metavar="N", help="0 picks a free port (default: %(default)s)"
         )
     parser.add_argument("--host", default="0.0.0.0", help="address to bind (default: %(default)s)")
     parser.add_argument(
         "--log", type=Path, metavar="FILE", help="Triton's log (default: triton.log beside the repository)"
     )
     parser.add_argument(
-        "--ready-timeout", type=float, default=120.0, metavar="S", help="seconds to become ready (default: %(default)s)"
+        "--ready-timeout",
+        type=float,
+        default=120.0,
+        metavar="S",
+        help="seconds to wait until it is ready (default: %(default)s)",
     )
     parser.add_argument(
-        "--health-port", type=int, metavar="N", help="answer /livez and /readyz here; 0 picks a free one (default: off)"
+        "--health-port",
+        type=int,
+        metavar="N",
+        help="answer /livez and /readyz here; 0 picks a free port (default: off)",
     )
     parser.add_argument(
-        "--no-watch", dest="watch", action="store_false", help="end when Triton does; bring nothing back to life"
+        "--no-watch", dest="watch", action="store_false", help="stop when Triton stops; restart nothing"
     )
     parser.add_argument(
-        "--triton", action="append", default=[], metavar="ARG", help="a further argument of tritonserver, repeatable"
+        "--triton", action="append", default=[], metavar="ARG", help="a further argument for tritonserver; repeatable"
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Serve until Ctrl-C or SIGTERM; 1 when the server can't start, or with --no-watch dies by itself."""
+    """Serve until Ctrl-C or SIGTERM. Return 1 if, with --no-watch, Triton ends by itself."""
     from shopwindow.retrieval.embedding.repository_layout import default_index
     from shopwindow.server import HealthServer, ServerOptions, Supervisor, TritonServer
 
     if options.health_port is not None and not options.watch:
-        raise ValueError("--health-port tells what the watch sees, so it can't go with --no-watch")
+        raise ValueError("--health-port reports what the watch sees, so it cannot be combined with --no-watch")
     index = options.index or default_index(options.repository)
     log = options.log or options.repository.resolve().parent / "triton.log"
-    # Said here in a second, rather than by every Python model in its own words.
+    # A check here takes a second, and its message is clearer than those of the Python models.
     _check_code(options.repository)
     if options.profile == "gpu":
         _check_plans(options.repository)
@@ -77,7 +84,7 @@ def run(options: argparse.Namespace) -> int:
     supervisor = Supervisor(server)
     health: HealthServer | None = None
     try:
-        for number in (signal.SIGINT, signal.SIGTERM):  # both raise KeyboardInterrupt, at any moment
+        for number in (signal.SIGINT, signal.SIGTERM):  # both raise KeyboardInterrupt
             signal.signal(number, signal.default_int_handler)
         print(f"starting Triton (profile {options.profile}, log {log}) ...", flush=True)
         if options.health_port is not None:
@@ -104,7 +111,7 @@ def run(options: argparse.Namespace) -> int:
         print("stopping ...", flush=True)
         return 0
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):  # a second one must not leave the stop half done
+        for number in (signal.SIGINT, signal.SIGTERM):  # a second signal must not interrupt the stop
             signal.signal(number, signal.SIG_IGN)
         server.stop()
         if health is not None:
@@ -112,10 +119,12 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _first_served(index: Path, repository: Path, *, follow: bool) -> Manifest:
-    """What the models will serve at first, judged as they judge it; what they will refuse is said.
+    """Return the manifest of the generation that the models will serve first, and print those that they will refuse.
+
+    It uses the same checks as the models.
 
     Raises:
-        RetrievalError: no generation can be served, or there is none.
+        RetrievalError: there is no generation, or none can be served.
     """
     from shopwindow.retrieval.engines import EngineOptions
     from shopwindow.retrieval.live.live_index import LiveIndex
@@ -131,10 +140,10 @@ def _first_served(index: Path, repository: Path, *, follow: bool) -> Manifest:
 
 
 def _check_code(repository: Path) -> None:
-    """Refuse a repository of an older version.
+    """Refuse a repository that an older version exported.
 
     Raises:
-        ExportError: it has to be exported again.
+        ExportError: the repository must be exported again.
     """
     from shopwindow_export.errors import ExportError
     from shopwindow_export.validation.older_code import check_code
@@ -144,10 +153,12 @@ def _check_code(repository: Path) -> None:
 
 
 def _check_plans(repository: Path) -> None:
-    """Refuse plans of another TensorRT, GPU or graph, of which Triton says little, and what else does not validate.
+    """Refuse a repository that does not validate, above all plans for another TensorRT, GPU or graph.
+
+    Triton says little about such plans.
 
     Raises:
-        PlanError: lists what was found.
+        PlanError: it lists the errors.
     """
     from shopwindow_export.errors import PlanError
     from shopwindow_export.plans.machine import this_machine
@@ -159,7 +170,7 @@ def _check_plans(repository: Path) -> None:
 
 
 def _prove(url: str) -> None:
-    """Ask every pipeline for an answer: ready is only what Triton says of itself."""
+    """Ask every pipeline for an answer, because Triton can be ready while a pipeline is not."""
     from shopwindow.server.canary import Canary
 
     with Canary(url, deadline_s=30.0) as canary:

@@ -23,15 +23,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--same",
         type=float,
         metavar="S",
-        help="show the same product, which scores S and more, apart from similar ones",
+        help="list products that score S or more separately, as the same product",
     )
     parser.add_argument(
-        "--supplier", metavar="ID", help="leave out what this supplier sells; a number, or a text ('\"17\"' is one)"
+        "--supplier", metavar="ID", help="leave out this supplier's products; a number, or a text ('\"17\"' is a text)"
     )
     parser.add_argument(
         "--supplier-column", default="supplier_id", metavar="NAME", help="column of --supplier (default: %(default)s)"
     )
-    parser.add_argument("--without", type=int, metavar="ID", help="leave out this product, the one that is asked with")
+    parser.add_argument(
+        "--without", type=int, metavar="ID", help="leave out the product with this id, usually the one you ask about"
+    )
 
 
 def run(options: argparse.Namespace) -> int:

@@ -36,17 +36,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=Path("build/ablation"),
         metavar="DIR",
-        help="a folder for each variant, and the report; run again, finished variants are kept and a stopped training "
-        "goes on (default: %(default)s)",
+        help="folder for the variants and the report; a second run keeps finished variants and continues a stopped "
+        "training (default: %(default)s)",
     )
-    parser.add_argument("--report", type=Path, metavar="DIR", help="write the report here too")
+    parser.add_argument("--report", type=Path, metavar="DIR", help="also write the report here")
     parser.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="of intervals and samples (default: %(default)s)"
+        "--seed", type=int, default=0, metavar="N", help="seed of intervals and samples (default: %(default)s)"
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Train and score the variants, print a line for each, write the report."""
+    """Train and score the variants, print a line for each, and write the report."""
     from shopwindow.towers.ablation.report import make_tables, write_ablation
     from shopwindow.towers.ablation.run import JudgingFiles, run_ablation
     from shopwindow.towers.ablation.spec import read_spec
@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
         JudgingFiles(
             queries=options.queries,
             qrels=options.qrels,
-            # One that was named must be there.
+            # A file that the user named must exist.
             same_style=same_style if options.same_style or same_style.exists() else None,
         ),
         seed=options.seed,

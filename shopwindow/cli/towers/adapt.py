@@ -20,12 +20,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.5,
         metavar="W",
-        help="share of the title in a product that has a photo too, above 0 and below 1 (default: %(default)s)",
+        help="weight of the title in a product that also has a photo, above 0 and below 1 (default: %(default)s)",
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Adapt, and say what to do next."""
+    """Write the checkpoint, and print the next step."""
     from shopwindow.towers.architecture.from_hugging_face import adapt
 
     adapt(options.source, options.out, title_weight=options.title_weight)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("source", type=Path, metavar="SOURCE", help="file, or folder of files, of the data set")
+    parser.add_argument("source", type=Path, metavar="SOURCE", help="file or folder of the data set")
     parser.add_argument(
         "--format",
         choices=["fashion", "esspr"],
@@ -17,12 +17,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write into")
     parser.add_argument(
-        "--images", type=Path, metavar="DIR", help="where esspr's photos lie, URLs by file name (default: the source's)"
+        "--images",
+        type=Path,
+        metavar="DIR",
+        help="folder of esspr's photos, found by the file names of their URLs (default: the source's folder)",
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Convert, and print what came of it."""
+    """Convert the data set and print the counts."""
     from shopwindow.towers.data.esspr_pairs import convert_esspr
     from shopwindow.towers.data.published_sets import convert_fashion
 

@@ -13,9 +13,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_repository(parser)
     add_index(parser)
-    add_data(parser, "queries", "; further columns, or a query_meta.parquet beside it, give slices")
+    add_data(parser, "queries", "; further columns, or a query_meta.parquet beside it, define slices")
     add_data(parser, "qrels")
-    add_data(parser, "catalog", text="the parquet that the index was built from, for all but the headline")
+    add_data(parser, "catalog", text="parquet that the index was built from; only the headline does without it")
     parser.add_argument(
         "--same-style",
         type=Path,
@@ -28,22 +28,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--unseen",
         type=float,
         metavar="SHARE",
-        help="the hold_out that the towers were trained with: also rank the products that training never saw",
+        help="the hold_out that the towers were trained with; also ranks the products that training never saw",
     )
     parser.add_argument(
         "--out",
         type=Path,
         default=Path("build/evaluation"),
         metavar="DIR",
-        help="where report.json, report.md and the plots go (default: %(default)s)",
+        help="folder for report.json, report.md and the plots (default: %(default)s)",
     )
     parser.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="of intervals and samples (default: %(default)s)"
+        "--seed", type=int, default=0, metavar="N", help="seed of intervals and samples (default: %(default)s)"
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Evaluate in process, print the headline, write the report."""
+    """Evaluate in process, print the headline, and write the report."""
     from shopwindow.retrieval import InProcessPipeline
     from shopwindow.retrieval.embedding.repository_layout import default_index
     from shopwindow.retrieval.index.home import resolve_index
@@ -82,7 +82,7 @@ def run(options: argparse.Namespace) -> int:
     )
     tables, left_out = make_sections(pipeline, judgements, scores, inputs)
     files = write_report(options.out, headline, tables, left_out)
-    # On standard error, so that standard output stays the headline alone.
+    # On standard error, so that standard output holds the headline alone.
     for name, reason in left_out.items():
         print(f"left out: {name}: {reason}", file=sys.stderr)
     print(f"wrote {', '.join(map(str, files))}", file=sys.stderr)

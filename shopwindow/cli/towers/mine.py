@@ -15,7 +15,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data(parser, "catalog", text="parquet with product_id, a category, and title")
     add_data(parser, "clicks")
     parser.add_argument(
-        "--category-column", required=True, metavar="NAME", help="leaf category, which both products of a pair share"
+        "--category-column",
+        required=True,
+        metavar="NAME",
+        help="column of the leaf category, which both products of a pair share",
     )
     parser.add_argument(
         "--labels", type=Path, metavar="FILE", help="parquet with trigger_id, recall_id: reports precision and recall"
@@ -26,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=rules.relevance,
         metavar="0..1",
-        help="least mean of click-profile cosine and title word overlap (default: %(default)s)",
+        help="lowest mean of click-profile cosine and title word overlap (default: %(default)s)",
     )
     parser.add_argument(
         "--title-share",
@@ -40,26 +43,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=rules.min_queries,
         metavar="N",
-        help="queries under which both were clicked, at least (default: %(default)s)",
+        help="fewest queries under which both products were clicked (default: %(default)s)",
     )
     parser.add_argument(
         "--partners",
         type=int,
         default=rules.partners,
         metavar="N",
-        help="pairs a product, at most (default: %(default)s)",
+        help="most pairs for one product (default: %(default)s)",
     )
     parser.add_argument(
         "--broadest",
         type=int,
         default=rules.broadest,
         metavar="N",
-        help="leave out queries with more clicked products (default: %(default)s)",
+        help="leave out queries with more clicked products than this (default: %(default)s)",
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Mine, write the pairs, print the summary."""
+    """Mine the pairs, write them, and print the summary."""
     from shopwindow.towers.data.mining import keyword_sets, load_mining_catalog, mine_pairs, write_pairs
     from shopwindow.towers.data.mining_report import compare, summarise
     from shopwindow.towers.data.training_data import load_clicks

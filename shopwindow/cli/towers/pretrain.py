@@ -1,6 +1,6 @@
 """shopwindow pretrain
 
-On several GPUs, or as several processes: torchrun --nproc-per-node 2 -m shopwindow.cli.main pretrain --config ...
+With several GPUs or processes: torchrun --nproc-per-node 2 -m shopwindow.cli.main pretrain --config ...
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.epilog = (
         "Several GPUs or processes: torchrun --nproc-per-node 2 -m shopwindow.cli.main pretrain ..., with the same "
-        "options. batch_size is per process. A run that was stopped goes on when it is started again."
+        "options. batch_size is per process. Start a stopped run again to continue it."
     )
     parser.add_argument(
         "--config",
@@ -29,11 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data(parser, "clicks")
     add_data(parser, "pairs")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="checkpoint folder to write")
-    parser.add_argument("--seed", type=int, help="instead of the config's")
+    parser.add_argument("--seed", type=int, help="seed, instead of the config's")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Train and write the checkpoint."""
+    """Train the towers and write the checkpoint."""
     from shopwindow.towers.training.pretrain import pretrain
 
     pretrain(

@@ -16,18 +16,13 @@ from onnx import TensorProto, helper
 from shopwindow_export.plans import PlanManifest, Server
 from shopwindow_export.plans.manifest import manifest_file, sha256, write_plan
 from shopwindow_export.validation.run import validate_repository
-from tests.export.repository.sound_repository import Breakage, both, edit, expect_one, remove, write_repository
+from tests.export.validation.sound_repository import Breakage, both, edit, expect_one, remove
 
 ROOT = Path(__file__).parents[3]
 CONFIG = "query_tower/config.pbtxt"
 PLAN = "query_tower/1/model.plan"
 GRAPH = "query_tower/1/model.onnx"
 SERVER = Server(tensorrt="11.1", capabilities=("9.0",))
-
-
-@pytest.fixture
-def repository(tmp_path: Path) -> Path:
-    return write_repository(tmp_path / "models")
 
 
 def rewrite(**changes: object) -> Breakage:
@@ -216,4 +211,4 @@ def test_the_command_names_both_sides(repository: Path) -> None:
 def test_the_command_says_what_it_could_not_compare(repository: Path) -> None:
     done = validate(repository, "--tensorrt", "11.1")
     assert done.returncode == 0, done.stdout
-    assert done.stderr == "plans are not compared with the server's --compute-capability: give it\n"
+    assert done.stderr == "plans are not checked against the server: give --compute-capability\n"

@@ -16,6 +16,7 @@ from shopwindow.retrieval import InProcessPipeline
 from shopwindow.server import ServerOptions, TritonServer
 from shopwindow_loadtests import LoadTestOptions
 from shopwindow_loadtests.scenario.queries import read_queries
+from tests.whole_server.other_towers import copied
 
 MODEL = Path(__file__).parent / "sending" / "planted_model.py"
 K = 10
@@ -87,6 +88,15 @@ def planted(tmp_path_factory: pytest.TempPathFactory, right_answers: dict[str, l
     ports: dict[str, Any] = {"http_port": 0, "grpc_port": 0, "metrics_port": 0}
     with TritonServer(ServerOptions(repository=repository, host="127.0.0.1", **ports)) as server:
         yield PlantedServer(server, repository / "retrieve" / "1")
+
+
+@pytest.fixture(scope="session")
+def retrieve_only(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The repository without models that `retrieve` does not need. A server of it starts sooner."""
+    folder = copied(repository, tmp_path_factory.mktemp("retrieve_only") / "model_repository")
+    for model in ("embed_product", "embed_query", "retrieve_similar"):
+        shutil.rmtree(folder / model)
+    return folder
 
 
 @pytest.fixture

@@ -18,11 +18,12 @@ from shopwindow.cli.main import main
 from shopwindow.retrieval import InProcessPipeline
 from shopwindow.server import TritonServer
 from shopwindow_loadtests.bisect.attribution import attribute, overhead_ms, propose
+from shopwindow_loadtests.bisect.run import BUSY
 from shopwindow_loadtests.bisect.servers import MeasuredServer, caches
 from shopwindow_loadtests.bisect.startup import drop_from_cache, load_alone, loading_times
 from shopwindow_loadtests.generator.closed_loop import batches
 from shopwindow_loadtests.generator.driving import check_answers, drive
-from shopwindow_loadtests.generator.reading import LOADS, Load, Reading, interleave, median_ratio, median_reading
+from shopwindow_loadtests.generator.reading import Load, Reading, interleave, median_ratio, median_reading
 from shopwindow_loadtests.generator.server_cpu import SERVER, cpu_seconds, spent
 from shopwindow_loadtests.scenario.errors import HarnessFailure
 
@@ -243,12 +244,15 @@ def test_cpu_time_that_was_read_late_is_measured_again(
         drive(server, load, queries=queries, seconds=0.4)
 
 
-def test_a_small_run_measures_everything(repository: Path, index: Path, shop: Path, tmp_path: Path) -> None:
-    places = ["--repository", str(repository), "--index", str(index), "--queries", str(shop / "queries.parquet")]
+def test_a_small_run_measures_everything(
+    retrieve_only: Path, index: Path, shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shopwindow_loadtests.bisect.run.LOADS", (BUSY,))
+    places = ["--repository", str(retrieve_only), "--index", str(index), "--queries", str(shop / "queries.parquet")]
     assert main(["bisect", *places, "--rounds", "1", "--seconds", "0.3", "--out", str(tmp_path)]) == 0
     found = json.loads((tmp_path / "bisect.json").read_text())
     assert {(one["name"], one["load"]) for one in found["served"]} == {
-        (profile, load.name) for profile in ("cpu", "cpu-ensemble") for load in LOADS
+        (profile, BUSY.name) for profile in ("cpu", "cpu-ensemble")
     }
     for one in found["served"]:
         assert one["queries_per_s"] > 0

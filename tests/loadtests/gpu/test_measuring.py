@@ -171,10 +171,10 @@ def test_pytorchs_half_precision_towers_rank_alike(shop: Path) -> None:
 
 
 def test_retrieve_is_measured_through_a_real_triton(
-    repository: Path, index: Path, pipeline: InProcessPipeline, monkeypatch: pytest.MonkeyPatch
+    retrieve_only: Path, index: Path, pipeline: InProcessPipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shopwindow_loadtests.gpu.measures.retrieve_speed.LOADS", {"two": (2, 3)})
-    found = serve_and_measure(repository, index, ["red dress", "blue mug", "scarf"], seconds=0.5, engine="cpu")
+    found = serve_and_measure(retrieve_only, index, ["red dress", "blue mug", "scarf"], seconds=0.5, engine="cpu")
     assert found["profile"] == "cpu-ensemble"
     assert found["engine"].startswith(f"FAISS on the CPU, Flat, {pipeline.index.manifest.count} vectors")
     figures = found["loads"]["two"]
@@ -184,8 +184,8 @@ def test_retrieve_is_measured_through_a_real_triton(
 
 
 def test_a_server_told_to_search_on_a_gpu_that_is_not_there_does_not_start(
-    repository: Path, index: Path, monkeypatch: pytest.MonkeyPatch
+    retrieve_only: Path, index: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # hides any GPUs from the server
     with pytest.raises(ServerFailedToStart, match="GPU 0: FAISS sees 0 GPUs; install faiss-gpu"):
-        serve_and_measure(repository, index, ["red dress"], seconds=0.1, engine="gpu")
+        serve_and_measure(retrieve_only, index, ["red dress"], seconds=0.1, engine="gpu")

@@ -1,1 +1,1 @@
-"""A catalogue to a generation of an index."""
+"""Turn a catalogue into a generation of an index."""

@@ -1,15 +1,18 @@
 """The errors of indexing.
 
 IndexingError
-└── CatalogError   a catalogue cannot be read, or holds nothing to index
+└── CatalogError   a catalogue or a change file cannot be read, or leaves nothing to index
 """
 
 from __future__ import annotations
 
 
 class IndexingError(Exception):
-    """Raised when a catalogue can't become an index; the index that is served stays as it is."""
+    """Raised when no index can be made from a catalogue. The index in service stays as it is."""
 
 
 class CatalogError(IndexingError):
-    """Raised when a catalogue cannot be read at all; names the file and the column."""
+    """Raised when a catalogue or a change file cannot be read, or leaves nothing to index.
+
+    The message names the file and the column.
+    """

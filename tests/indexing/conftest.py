@@ -1,4 +1,4 @@
-"""What the tests of updates share: products, and an index home of half of them."""
+"""Fixtures of the tests of updates: products, and an index home of half of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A small index home of real products, and what a test knows of them on its own."""
+"""A small index home of real products, and the results that a test expects of it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ START = 40  # products of the index home that tests of updates begin with
 
 
 def write_rows(file: Path, rows: Iterable[Product], columns: Sequence[str] = tuple(SCHEMA.names)) -> Path:
-    """Some columns of products as parquet."""
+    """Write some columns of products as parquet."""
     schema = pa.schema([SCHEMA.field(name) for name in columns])
     pq.write_table(pa.Table.from_pylist([{name: row[name] for name in columns} for row in rows], schema=schema), file)
     return file
@@ -60,7 +60,7 @@ class Truth:
         return np.stack(found)
 
     def build(self, home: Path, products: Iterable[Product], kind: str = "flat") -> None:
-        """Publish a generation built from scratch; an IVF one visits every list, so that it is exact."""
+        """Publish a generation built from scratch. An IVF index visits every list, so its results are exact."""
         rows = list(products)
         self.products = {row["product_id"]: dict(row) for row in rows}
         vectors, place = self.vectors(rows), IndexHome(home)
@@ -95,18 +95,18 @@ class Truth:
             place.publish(place.building, number)
 
     def assert_served(self, home: Path, queries: np.ndarray) -> None:
-        """What the home serves is what brute force finds among the products, with and without filters."""
+        """Check that the home serves what brute force finds among the products, with and without filters."""
         index = open_index(home, tower_hash=self.pipeline.bundle.tower_hash)
         products = list(self.products.values())
         assert index.manifest.count == len(products)
         ids, vectors = np.array(list(self.products)), self.vectors(products)
-        for wanted, allowed in (
+        for condition, allowed in (
             ({}, [True for _ in products]),
             ({"colour": "red"}, [p["colour"] == "red" for p in products]),
             ({"price": {"lt": 50}}, [p["price"] is not None and p["price"] < 50 for p in products]),
         ):
             for top_k in (1, 10, 200):
-                result = index.search_batch([(queries, parse_parameters({"top_k": top_k, "filter": wanted}))])[0]
+                result = index.search_batch([(queries, parse_parameters({"top_k": top_k, "filter": condition}))])[0]
                 assert_is_exact_search(
                     result.product_ids, result.scores, queries, vectors, ids, allowed=np.array(allowed)
                 )

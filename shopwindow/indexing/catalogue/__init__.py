@@ -1,1 +1,1 @@
-"""Parquet rows read and judged."""
+"""Read the parquet rows of a catalogue, and decide which can be indexed."""

@@ -1,4 +1,4 @@
-"""The columns of a catalogue: which it must have, of what types, and their values in one form."""
+"""The columns of a catalogue: which are needed, which types they may have, and how to read their values."""
 
 from __future__ import annotations
 
@@ -14,19 +14,22 @@ from shopwindow.indexing.errors import CatalogError
 from shopwindow.retrieval.request.attribute_columns import filterable
 
 ID, TITLE, IMAGE = "product_id", "title", "image"
-_READ_BUFFER = 2**20  # bytes of a column read at a time; without it a row group's whole column would be held
+_READ_BUFFER = 2**20  # bytes of a column read at a time; without it memory would hold a row group's whole column
 
 
 def check_columns(file: Path, option: str = "catalog", *, complete: bool = True) -> tuple[int, pa.Schema]:
-    """Rows and schema of a file, once it is known to be a catalogue, or changes to one.
+    """Check that a file is a catalogue, or changes to one.
 
     Args:
         file: the parquet file.
-        option: what the user gave it as, for errors.
-        complete: whether it must have titles or photos.
+        option: name of the option that gave the file; errors begin with it.
+        complete: whether the file must have a column of titles or photos.
+
+    Returns:
+        The number of rows, and the schema.
 
     Raises:
-        CatalogError: unreadable, or a needed column is missing or of the wrong type.
+        CatalogError: the file is unreadable, or a needed column is missing or of the wrong type.
     """
     try:
         with pq.ParquetFile(file) as parquet:
@@ -49,7 +52,11 @@ def check_columns(file: Path, option: str = "catalog", *, complete: bool = True)
 
 
 def unify_columns(files: Sequence[Path], schemas: Sequence[pa.Schema]) -> pa.Schema:
-    """The columns of all files: missing ones are empty, types must agree."""
+    """Return the columns of all files together. A column that a file lacks is empty there.
+
+    Raises:
+        CatalogError: two files give a column different types.
+    """
     schema = pa.schema([f for f in schemas[0] if f.name not in (ID, IMAGE)])
     for file, other in zip(files[1:], schemas[1:], strict=True):
         for field in other:
@@ -68,13 +75,13 @@ def unify_columns(files: Sequence[Path], schemas: Sequence[pa.Schema]) -> pa.Sch
     return schema
 
 
-def plain_field(field: pa.Field) -> pa.Field:
-    """The field as `plain` leaves it."""
+def decoded_field(field: pa.Field) -> pa.Field:
+    """Return the field of a column after `decode_dictionaries`."""
     return pa.field(field.name, field.type.value_type if pa.types.is_dictionary(field.type) else field.type)
 
 
-def aligned(records: pa.RecordBatch, schema: pa.Schema) -> pa.Table:
-    """The columns of a schema, empty where the records lack them."""
+def align_columns(records: pa.RecordBatch, schema: pa.Schema) -> pa.Table:
+    """Return records with the columns of a schema. A column that the records lack is empty."""
     columns = [
         records.column(field.name).cast(field.type)
         if field.name in records.schema.names and not pa.types.is_null(records.column(field.name).type)
@@ -96,14 +103,14 @@ def _holds_files(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_null(kind))
 
 
-def plain(records: pa.RecordBatch) -> pa.RecordBatch:
-    """Dictionary columns decoded, as one broken entry of a dictionary would seem to break every row."""
+def decode_dictionaries(records: pa.RecordBatch) -> pa.RecordBatch:
+    """Return records with decoded dictionary columns. Else a broken entry of a dictionary would break every row."""
     columns = [c.dictionary_decode() if pa.types.is_dictionary(c.type) else c for c in records.columns]
     return pa.RecordBatch.from_arrays(columns, names=records.schema.names)
 
 
 def broken_text(records: pa.RecordBatch) -> dict[int, str]:
-    """Positions whose text is not UTF-8, which parquet lets pass, with the reason."""
+    """Return position -> reason of the rows whose text is not UTF-8. Parquet does not check that."""
     try:
         records.validate(full=True)
         return {}
@@ -111,7 +118,7 @@ def broken_text(records: pa.RecordBatch) -> dict[int, str]:
         broken = {}
         for position in range(records.num_rows):
             try:
-                # take, and not slice, which would still look at the neighbours' bytes
+                # Not slice: its validation would still read the neighbours' bytes.
                 records.take([position]).validate(full=True)
             except pa.ArrowInvalid as error:
                 broken[position] = f"text that is not UTF-8: {error}".splitlines()[0]
@@ -119,7 +126,7 @@ def broken_text(records: pa.RecordBatch) -> dict[int, str]:
 
 
 def values(records: pa.RecordBatch, name: str, missing: Any) -> list[Any]:
-    """A column's values, or of photos the bytes; `missing` where there is none."""
+    """Return a column's values; of photos, their bytes. `missing` stands for an absent value."""
     if name not in records.schema.names:
         return [missing] * records.num_rows
     column = records.column(name)
@@ -131,13 +138,13 @@ def values(records: pa.RecordBatch, name: str, missing: Any) -> list[Any]:
         try:
             value = entry.as_py()
         except UnicodeDecodeError:
-            value = None  # its row is left out by `broken_text`
+            value = None  # `broken_text` refuses this row
         found.append(missing if value is None else value)
     return found
 
 
 def read_records(file: Path, size: int, start: int, stop: int) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Record batches of a file's rows from `start` to before `stop`, with the number of the first row of each."""
+    """Yield a file's rows from `start` up to, but without, `stop`: the number of a batch's first row, and the batch."""
     with pq.ParquetFile(file, buffer_size=_READ_BUFFER) as parquet:
         schema = parquet.schema_arrow
         columns = [f.name for f in schema if f.name in (ID, TITLE, IMAGE) or filterable(f.type)]

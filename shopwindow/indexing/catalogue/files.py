@@ -1,4 +1,4 @@
-"""The parquet files that a catalogue is made of: named one by one, by folder or by pattern."""
+"""Find the parquet files of a catalogue, given as files, folders or patterns."""
 
 from __future__ import annotations
 
@@ -10,29 +10,30 @@ from shopwindow.indexing.errors import CatalogError
 
 
 def catalog_files(inputs: Sequence[Path]) -> list[Path]:
-    """The files that the inputs mean.
+    """Return the files that the inputs name.
 
     Args:
-        inputs: files; folders, of which all `.parquet` files at any depth are meant; or patterns with `*`, `?` or
-            `[...]`, where `**` stands for folders at any depth.
+        inputs: files, folders or patterns. A folder stands for all `.parquet` files in it, at any depth. A pattern
+            has `*`, `?` or `[...]`; `**` stands for folders at any depth.
 
     Returns:
-        Absolute paths: inputs in the order given, the files of each in alphabetical order, none twice.
+        Absolute paths, in the order of the inputs. The files of one input are in alphabetical order. No file appears
+        twice.
 
     Raises:
-        CatalogError: an input means no file.
+        CatalogError: there is no input, or one names no file.
     """
     files: list[Path] = []
-    for given in inputs:
-        if given.is_dir():
-            found = sorted(file for file in given.rglob("*.parquet") if file.is_file())
-        elif not given.exists() and has_magic(str(given)):
-            matches = glob(str(given), recursive=True)  # noqa: PTH207 - pathlib takes no absolute pattern
+    for path in inputs:
+        if path.is_dir():
+            found = sorted(file for file in path.rglob("*.parquet") if file.is_file())
+        elif not path.exists() and has_magic(str(path)):
+            matches = glob(str(path), recursive=True)  # noqa: PTH207 - pathlib takes no absolute pattern
             found = sorted(file for file in map(Path, matches) if file.is_file())
         else:
-            found = [given]  # a missing file is told by whoever opens it
+            found = [path]  # whoever opens a missing file reports it
         if not found:
-            raise CatalogError(f"catalog: there is no parquet file in {given}")
+            raise CatalogError(f"catalog: there is no parquet file in {path}")
         files += [file.resolve() for file in found]
     if not files:
         raise CatalogError("catalog: no file was given")

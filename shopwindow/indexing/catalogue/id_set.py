@@ -1,4 +1,4 @@
-"""Which product ids were indexed already, in little memory."""
+"""A set of product ids that takes little memory."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import numpy as np
 
 
 class IdSet:
-    """A growing set of 64-bit ids: sorted runs of falling length, where those of like length are merged.
+    """A growing set of 64-bit ids. It keeps sorted runs of falling length, and merges runs of similar length.
 
-    It costs 8 bytes an id, and up to 20 while the longest runs are being merged; a Python set takes about 80.
+    An id takes 8 bytes, and up to 20 while the longest runs are merged. A Python set takes about 80.
 
     Args:
-        ids: (rows,) int64 to begin with.
+        ids: the first ids, (rows,) int64.
     """
 
     def __init__(self, ids: np.ndarray | None = None) -> None:
         self._runs: list[np.ndarray] = [] if ids is None or not len(ids) else [np.sort(ids)]
 
     def add(self, ids: np.ndarray) -> None:
-        """Remember ids, (rows,) int64."""
+        """Add ids, (rows,) int64."""
         run = np.sort(ids)
         while self._runs and len(self._runs[-1]) <= 2 * len(run):
             run = np.concatenate([self._runs.pop(), run])
@@ -27,7 +27,7 @@ class IdSet:
             self._runs.append(run)
 
     def known(self, ids: np.ndarray) -> np.ndarray:
-        """Which of some ids, (rows,) int64, were remembered: (rows,) bool."""
+        """Return which of the ids, (rows,) int64, are in the set: (rows,) bool."""
         known = np.zeros(len(ids), dtype=bool)
         for run in self._runs:
             places = np.minimum(np.searchsorted(run, ids), len(run) - 1)

@@ -1,4 +1,4 @@
-"""Reading a catalogue: parquet rows in, products worth embedding out, and a list of the rest with reasons."""
+"""Read a catalogue: its products, ready to embed, and a list of the rows left out, with reasons."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from shopwindow.indexing.catalogue.columns import (
     ID,
     IMAGE,
     TITLE,
-    aligned,
+    align_columns,
     broken_text,
     check_columns,
-    plain,
-    plain_field,
+    decode_dictionaries,
+    decoded_field,
     read_records,
     unify_columns,
     values,
@@ -36,16 +36,16 @@ from shopwindow.retrieval.request.attribute_columns import filterable
 
 @dataclass(frozen=True, kw_only=True)
 class CatalogRows:
-    """Some consecutive rows of a catalogue, as they are.
+    """Consecutive rows of a catalogue, as read.
 
     Attributes:
         start: number of the first row, from 0, over all files.
         ids: product ids; None where missing.
         titles: empty where missing.
         images: encoded photos, empty where missing.
-        refused: position -> reason, of the rows that cannot be indexed whatever the photo is.
+        refused: position -> reason, of the rows with a bad id or with text that is not UTF-8. Photos are checked later.
         attributes: title and the filterable columns, one row per catalogue row.
-        source: file and number of its first row here, where there are several files; else empty.
+        source: name of the file, and number of its first row here; None if the catalogue is one file.
     """
 
     start: int
@@ -64,12 +64,12 @@ class CatalogRows:
 
 @dataclass(frozen=True, kw_only=True)
 class CatalogBatch:
-    """Some products, prepared for the product tower.
+    """Products, prepared for the product tower.
 
     Attributes:
-        rows: catalogue rows read for it, the skipped ones included.
+        rows: catalogue rows read for the batch, including the skipped ones.
         product_ids: (products,) int64.
-        batch: the tower's inputs; None when every row was skipped.
+        batch: the tower's inputs; None if every row was skipped.
         attributes: title and the filterable columns, one row per product.
     """
 
@@ -80,15 +80,16 @@ class CatalogBatch:
 
 
 class Catalog:
-    """Parquet files with product_id, title and image (either may be absent) and any attribute columns.
+    """Parquet files with product_id, title, image and any attribute columns. Title or image may be absent.
 
-    Several files are one catalogue, in order. A column that some of them lack is empty there.
+    Several files are one catalogue, in order. A column that a file lacks is empty there.
 
     Args:
         inputs: a file, or several inputs as in `catalog_files`.
 
     Raises:
-        CatalogError: unreadable, a needed column is missing or of the wrong type, or files disagree in a column's type.
+        CatalogError: a file is unreadable, a needed column is missing or of the wrong type, or two files give a column
+            different types.
     """
 
     def __init__(self, inputs: Path | Sequence[Path]) -> None:
@@ -96,14 +97,16 @@ class Catalog:
         metadata = [check_columns(file) for file in self.files]
         self._starts = [0, *accumulate(rows for rows, _ in metadata)]
         self.rows: int = self._starts[-1]
-        kept = [pa.schema([plain_field(f) for f in s if f.name in (TITLE,) or filterable(f.type)]) for _, s in metadata]
+        kept = [
+            pa.schema([decoded_field(f) for f in s if f.name in (TITLE,) or filterable(f.type)]) for _, s in metadata
+        ]
         self.schema = unify_columns(self.files, [schema.remove_metadata() for schema in kept])
         names = dict.fromkeys(name for _, schema in metadata for name in schema.names)
         self.unfilterable = tuple(name for name in names if name not in (ID, IMAGE, *self.schema.names))
 
     @property
     def groups(self) -> list[tuple[int, int]]:
-        """First row and row after the last of each row group: what can be read without reading other rows."""
+        """First row, and row after the last, of each row group. A row group can be read without reading other rows."""
         found = []
         for file, first in zip(self.files, self._starts, strict=False):
             with pq.ParquetFile(file) as parquet:
@@ -113,17 +116,17 @@ class Catalog:
         return found
 
     def source(self, row: int) -> tuple[str, int] | None:
-        """File, and row in it, of a row of the catalogue; None where there is only one file."""
+        """Return the name of the file that holds a row, and the row's number in it; None if there is only one file."""
         if len(self.files) == 1:
             return None
         number = bisect_right(self._starts, row) - 1
         return self.files[number].name, row - self._starts[number]
 
     def read(self, size: int, start: int = 0, stop: int | None = None) -> Iterator[CatalogRows]:
-        """Read in order, in constant memory.
+        """Read rows in order, in constant memory.
 
         Args:
-            size: rows at a time, at most.
+            size: at most this many rows at a time.
             start: number of the first row to read.
             stop: number of the row before which to stop; None reads to the end.
         """
@@ -131,7 +134,7 @@ class Catalog:
         for file, first, after in zip(self.files, self._starts, self._starts[1:], strict=False):
             if start < after and first < stop:
                 for at, records in read_records(file, size, max(0, start - first), min(after, stop) - first):
-                    yield self._rows(first + at, plain(records))
+                    yield self._rows(first + at, decode_dictionaries(records))
 
     def _rows(self, start: int, records: pa.RecordBatch) -> CatalogRows:
         ids = records.column(ID).to_pylist()
@@ -145,12 +148,12 @@ class Catalog:
             titles=values(records, TITLE, ""),
             images=values(records, IMAGE, b""),
             refused=refused,
-            attributes=aligned(records, self.schema),
+            attributes=align_columns(records, self.schema),
             source=self.source(start),
         )
 
     def batches(self, preprocess: ProductPreprocessor, size: int, skipped: Skipped) -> Iterator[CatalogBatch]:
-        """Read the whole catalogue in order, prepared for the product tower.
+        """Read the whole catalogue in order, and prepare it for the product tower.
 
         Args:
             preprocess: turns titles and photos into the tower's inputs.
@@ -185,7 +188,7 @@ def prepare(rows: CatalogRows, preprocess: ProductPreprocessor) -> tuple[Product
     try:
         return preprocess(titles, images), {}
     except InvalidRequest:
-        pass  # some row is at fault: one by one
+        pass  # a row is at fault: prepare them one by one
     prepared: list[ProductBatch] = []
     refused: dict[int, str] = {}
     for position, title, image in zip(rows.usable, titles, images, strict=True):
@@ -197,16 +200,16 @@ def prepare(rows: CatalogRows, preprocess: ProductPreprocessor) -> tuple[Product
 
 
 def keep(rows: CatalogRows, refused: dict[int, str], seen: IdSet, skipped: Skipped) -> tuple[list[int], np.ndarray]:
-    """Decide which rows are indexed: of rows with one id the first that can be.
+    """Decide which rows are indexed. Of rows with the same id, it is the first usable one.
 
     Args:
         rows: as read.
-        refused: position -> reason, of the rows that were refused later than at reading.
-        seen: ids indexed so far; receives those kept.
-        skipped: receives the others.
+        refused: position -> reason, of the rows that were refused after reading.
+        seen: ids indexed so far; receives the kept ones.
+        skipped: receives the rows left out.
 
     Returns:
-        Positions kept, and their ids (kept,) int64.
+        The positions of the kept rows, and their ids, (kept,) int64.
     """
     at_reading = set(rows.refused)
     valid = np.array([0 if i in at_reading else rows.ids[i] for i in range(len(rows.ids))], dtype=np.int64)

@@ -1,1 +1,1 @@
-"""A whole catalogue embedded, indexed, measured and published; survives a kill."""
+"""Embed a whole catalogue, index it, measure its recall, and publish it. A killed build can go on."""

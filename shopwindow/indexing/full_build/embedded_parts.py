@@ -1,9 +1,9 @@
-"""What a build has embedded so far, in `building/` of an index home: it survives a kill, and the same command goes on.
+"""What a build has embedded so far, in `building/` of an index home. After a kill, the same command goes on from there.
 
-progress.json       what is built from and how far it came, replaced after every part
-began.npz           what was served when it began, see `shopwindow.indexing.full_build.removed_meanwhile`
-attributes/         attribute rows, a parquet file a part
-index/              vectors.npy, product_ids.npy, content.npy, skipped.csv: each part is appended
+progress.json       what the build is made from, and how far it has come; replaced after every part
+began.npz           what was served when the build began, see `indexing.full_build.removed_meanwhile`
+attributes/         attribute rows, one parquet file per part
+index/              vectors.npy, product_ids.npy, content.npy, skipped.csv; every part is appended to them
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ _PROGRESS = "progress.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """How far a build came.
+    """How far a build has come.
 
     Attributes:
-        inputs: what decides the result; a build of others starts over.
+        inputs: what the result depends on; a build with other inputs starts over.
         rows: catalogue rows read.
-        products: embedded.
-        parts: written.
+        products: products embedded.
+        parts: parts written.
         skipped: catalogue rows left out.
         skipped_bytes: length of skipped.csv.
-        seconds: wall time that embedding took, over all runs.
-        published: as what the whole index was about to be published; None before that.
+        seconds: wall time of embedding, over all runs.
+        published: generation and options of the finished index, noted just before it is published; None until then.
     """
 
     inputs: dict[str, Any]
@@ -59,13 +59,13 @@ class Building:
     """The files of an index that is being embedded.
 
     Args:
-        folder: `building/` of the home; hold the home's `filling`.
-        inputs: see `Progress`; must survive JSON.
+        folder: `building/` of the home; hold the home's `filling` lock.
+        inputs: see `Progress`; JSON must keep them as they are.
         dim: vector length.
 
     Attributes:
-        progress: how far it came.
-        changed: names of the inputs that differ from those of a build that stood here and was removed.
+        progress: how far the build has come.
+        changed: names of the inputs in which an earlier, unfinished build differed. That build was removed.
     """
 
     def __init__(self, folder: Path, inputs: dict[str, Any], dim: int) -> None:
@@ -81,7 +81,7 @@ class Building:
             try:
                 self._open(found)
                 return
-            except (OSError, ValueError):  # its files are gone: a kill came just when they had been published
+            except (OSError, ValueError):  # its files are gone: a kill came just after they were published
                 pass
         self.remove()
         self._open(Progress(inputs=inputs))
@@ -111,18 +111,18 @@ class Building:
         skipped: Skipped,
         seconds: float,
     ) -> None:
-        """Add a part; when this returns it is on the disk and counted.
+        """Add a part. On return it is on disk and counted.
 
         Args:
-            rows: catalogue rows read for it.
+            rows: catalogue rows read for the part.
             product_ids: (products,) int64.
             vectors: (products, dim) float32.
             content: (products,) uint64.
             attributes: one row per product.
             skipped: rows left out.
-            seconds: wall time that it took.
+            seconds: wall time that the part took.
         """
-        AttributeTable(attributes)  # what could not be served must not be written
+        AttributeTable(attributes)  # raises if the table could not be served
         now = self.progress
         self._vectors.append(vectors)
         self._ids.append(product_ids)
@@ -147,7 +147,7 @@ class Building:
         )
 
     def publishing(self, how: dict[str, Any]) -> None:
-        """Note that the index folder is whole and about to be published, which a kill may cut off halfway."""
+        """Note that the index folder is complete and about to be published. A kill may interrupt the publishing."""
         self._save(replace(self.progress, published=how))
 
     @property
@@ -166,12 +166,12 @@ class Building:
         return TITLE in pq.read_schema(self._part(1)).names
 
     def attribute_parts(self, columns: list[str] | None = None) -> Iterator[pa.Table]:
-        """The attribute rows, part by part."""
+        """Yield the attribute rows, part by part."""
         for part in range(1, self.progress.parts + 1):
             yield pq.read_table(self._part(part), columns=columns)
 
     def remove(self) -> None:
-        """Remove everything."""
+        """Remove all files of the build."""
         clear(self.folder)
 
     def __enter__(self) -> Building:
@@ -196,7 +196,7 @@ class Building:
 
 
 def read_progress(folder: Path) -> Progress | None:
-    """How far the build in a folder came; None where there is none."""
+    """Return how far the build in a folder has come; None if there is none."""
     try:
         return Progress(**json.loads((folder / _PROGRESS).read_text()))
     except (OSError, ValueError, TypeError):
@@ -204,6 +204,6 @@ def read_progress(folder: Path) -> Progress | None:
 
 
 def clear(folder: Path) -> None:
-    """Remove all of a build; what a kill leaves of it then does not look like one."""
+    """Remove a build, its progress file first. If a kill interrupts this, the rest no longer counts as a build."""
     (folder / _PROGRESS).unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)

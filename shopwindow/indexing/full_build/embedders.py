@@ -1,4 +1,4 @@
-"""What turns a catalogue's rows into vectors: the towers in this process, or those of a running server."""
+"""Turn a catalogue's rows into vectors, with the towers in this process or with those of a running server."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from shopwindow.retrieval.embedding.content_hash import content_hash
 from shopwindow.retrieval.pipeline import TOWER_ROWS, InProcessPipeline
 from shopwindow_client import InvalidRequest, Product, RetrievalClient
 
-# A server's cores are not known here; more requests in flight than it can answer at once only wait in its queue.
+# The number of the server's cores is not known here. Requests that it cannot answer at once wait in its queue.
 SERVER_REQUESTS = 8
 SERVER_TIMEOUT_S = 120.0
 PROBE = "red cotton t-shirt"
@@ -28,14 +28,14 @@ ADVICE = "index with the repository that the server serves, or leave out --serve
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddedRows:
-    """Some rows of a catalogue and what became of them.
+    """Rows of a catalogue, with their vectors or the reasons for refusing them.
 
     Attributes:
         rows: the rows.
-        refused: position -> reason, of the rows that were refused later than at reading.
-        positions: (embedded,) int64, the positions of the others in rising order.
+        refused: position -> reason, of the rows that were refused after reading.
+        positions: (embedded,) int64, the positions of the embedded rows in rising order.
         vectors: (embedded, dim) float32.
-        content: (embedded,) uint64, see `shopwindow.retrieval.embedding.content_hash`.
+        content: (embedded,) uint64, see `retrieval.embedding.content_hash`.
     """
 
     rows: CatalogRows
@@ -46,26 +46,26 @@ class EmbeddedRows:
 
 
 class Embedder(Protocol):
-    """Embeds rows; called by several threads at once.
+    """Embeds rows. Several threads call it at once.
 
     Attributes:
-        workers: threads that keep it busy.
+        workers: number of threads that keep it busy.
     """
 
     workers: int
 
     def __call__(self, rows: CatalogRows) -> tuple[np.ndarray, dict[int, str]]:
-        """Vectors (embedded, dim) float32 of the usable rows, and position -> reason of those that it refuses."""
+        """Return vectors (embedded, dim) float32 of the usable rows, and position -> reason of the rows it refuses."""
         ...
 
 
 class LocalEmbedder:
-    """The towers in this process: a thread a core, each of which prepares and embeds rows of its own.
+    """Embeds with the towers in this process. Each core has a thread, which prepares and embeds its own rows.
 
-    ONNX Runtime and Pillow's decoders run without the interpreter's lock.
+    The threads run at the same time, because ONNX Runtime and Pillow's decoders release Python's interpreter lock.
 
     Args:
-        pipeline: with one thread a tower.
+        pipeline: the towers, with one thread each.
     """
 
     def __init__(self, pipeline: InProcessPipeline) -> None:
@@ -81,15 +81,15 @@ class LocalEmbedder:
 
 
 class ServerEmbedder:
-    """The model `embed_product` of a running server, with several requests in flight.
+    """Embeds with the model `embed_product` of a running server, with several requests in flight.
 
     Args:
-        url: host:port of its gRPC.
-        pipeline: of the repository that the index will belong to.
+        url: host:port of the server's gRPC endpoint.
+        pipeline: the towers of the repository that the index will belong to.
 
     Raises:
         IndexingError: the server runs other towers.
-        ShopwindowError: it cannot be reached.
+        ShopwindowError: the client cannot reach the server.
     """
 
     workers = SERVER_REQUESTS
@@ -108,18 +108,20 @@ class ServerEmbedder:
         self.check()
 
     def check(self) -> None:
-        """Compare an embedding with one of the repository's towers; the server may go over to others at any time.
+        """Check one embedding against the repository's towers. The server may switch to other towers at any time.
 
         Raises:
-            IndexingError: it is another one.
+            IndexingError: the server's embedding is another one.
         """
-        # What the server says is not enough: it may say nothing, or have followed an index to its own towers.
+        # The hash that the server reports is not enough: it may report none, or may since have switched to the towers
+        # that an index carries.
         theirs = self._client.embed_product(title=PROBE).embeddings
         far = float(np.abs(theirs - self._probe).max()) if theirs.shape == self._probe.shape else np.inf
         if not far <= PROBE_DISTANCE:
             raise IndexingError(
-                f"server: {self._url} embeds the title {PROBE!r} {far:.2g} away from towers {self._towers[:12]} of the "
-                f"repository, at most {PROBE_DISTANCE} is allowed: it runs other towers; {ADVICE}"
+                f"server: the embedding of {PROBE!r} by {self._url} differs by {far:.2g} from that by the "
+                f"repository's towers {self._towers[:12]}, at most {PROBE_DISTANCE} is allowed: the server runs other "
+                f"towers; {ADVICE}"
             )
 
     def __call__(self, rows: CatalogRows) -> tuple[np.ndarray, dict[int, str]]:
@@ -135,7 +137,7 @@ class ServerEmbedder:
             products = [Product(title=rows.titles[i] or None, image=rows.images[i] or None) for i in positions]
             return [self._client.embed_product(products).embeddings]
         except InvalidRequest as error:
-            if error.position is None and len(positions) > 1:  # it does not say which: halves, down to one row
+            if error.position is None and len(positions) > 1:  # the error names no row: try halves, down to one row
                 half = len(positions) // 2
                 return self._embed(rows, positions[:half], refused) + self._embed(rows, positions[half:], refused)
             wrong = positions[error.position or 0]
@@ -157,7 +159,7 @@ def embed_rows(rows: CatalogRows, embedder: Embedder) -> EmbeddedRows:
 
 
 def embed_in_order(catalog: Catalog, embedder: Embedder, start: int) -> Iterator[EmbeddedRows]:
-    """Embed a catalogue from row `start` on: while some rows are computed the next are read, never many of them."""
+    """Embed a catalogue from row `start` on, in order. The next few rows are read while others are embedded."""
     waiting: deque[Future[EmbeddedRows]] = deque()
     pool = ThreadPoolExecutor(embedder.workers, thread_name_prefix="embed")
     try:

@@ -1,4 +1,4 @@
-"""The embedding stage of a build: rows in, parts on the disk out, in memory that does not grow with the catalogue."""
+"""The embedding stage of a build. It writes part after part to disk, so it needs little memory for any catalogue."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shopwindow.indexing.catalogue.reading import keep
 from shopwindow.indexing.full_build.embedded_parts import Building
 from shopwindow.indexing.full_build.embedders import EmbeddedRows
 
-# A kill costs what was embedded since the last part: at most so many rows, or so many seconds' worth.
+# A kill loses the rows embedded since the last part: at most this many rows, or the work of this many seconds.
 PART_ROWS = 4_096
 PART_SECONDS = 10.0
 
@@ -28,19 +28,19 @@ def embed_catalog(
     progress: bool,
     check: Callable[[], None] = lambda: None,
 ) -> float:
-    """Write what is embedded, part by part.
+    """Write embedded rows to a build, part by part.
 
-    Memory holds one part, and 8 bytes of each product's id.
+    Memory holds one part, and 8 bytes for each product's id.
 
     Args:
         building: receives the parts.
         embedded: the rows from `building.progress.rows` on, in catalogue order.
         total: rows of the catalogue.
         progress: show a bar.
-        check: raises where the vectors may not be the right ones; called before each part is written.
+        check: called before each part is written; raises if the vectors may be wrong.
 
     Returns:
-        Products a second, of this run.
+        Products embedded per second, in this run.
     """
     seen = IdSet(building.product_ids)
     before = building.progress

@@ -1,4 +1,4 @@
-"""The last stage of a build: what was embedded becomes an index folder, with its recall measured."""
+"""The stage after embedding: make an index folder from the embedded parts, and measure its recall."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ _GROUP_ROWS = 131_072  # rows of attributes written together
 
 
 def finish(building: Building, recipe: Recipe, pipeline: InProcessPipeline) -> tuple[Recipe, float]:
-    """Write everything but the manifest into `building.index`.
+    """Write all files except the manifest into `building.index`.
 
-    The vectors stay on disk. Memory holds the FAISS index, and then all titles, for the lexical channel.
+    The vectors stay on disk. Memory holds first the FAISS index, then all titles for the lexical channel.
 
     Args:
-        building: embedded whole.
-        recipe: of the index.
+        building: the build, with the whole catalogue embedded.
+        recipe: recipe of the index.
         pipeline: embeds the sample of queries that recall is measured on.
 
     Returns:
         The calibrated recipe, and recall@100 against exact search, 0 to 1.
     """
-    for name in ("index.faiss", "alive.npy"):  # of a killed build with another recipe, or other removals
+    for name in ("index.faiss", "alive.npy"):  # left by a killed build with another recipe or other removals
         (building.index / name).unlink(missing_ok=True)
     shutil.rmtree(building.index / CARRIED, ignore_errors=True)
     _write_attributes(building)
@@ -46,7 +46,7 @@ def finish(building: Building, recipe: Recipe, pipeline: InProcessPipeline) -> t
     if chosen.kind != "flat":
         engine.write(building.index / "index.faiss")
     del engine  # the titles need the memory
-    # Always: beside embedding a product its title costs next to nothing.
+    # Always built: compared with embedding a product, indexing its title costs next to nothing.
     lexical = LexicalIndex.build(list(_titles(building)))
     if lexical is not None:
         lexical.write(building.index / "lexical")
@@ -74,10 +74,10 @@ def _titles(building: Building) -> Iterator[str]:
 
 
 def _sample_queries(building: Building, pipeline: InProcessPipeline) -> np.ndarray:
-    """Query embeddings like those to come: titles read by the query tower; without titles, the products themselves."""
+    """Return a sample of queries: titles, embedded by the query tower; without titles, the products' own vectors."""
     count = building.progress.products
     chosen = np.sort(np.random.default_rng(0).choice(count, min(count, RECALL_QUERIES), replace=False))
-    wanted = set(chosen.tolist())
-    titles = [clean_text(TITLE, title) for row, title in enumerate(_titles(building)) if row in wanted]
+    sampled = set(chosen.tolist())
+    titles = [clean_text(TITLE, title) for row, title in enumerate(_titles(building)) if row in sampled]
     titles = [title for title in titles if title]
     return pipeline.embed_query(titles) if titles else np.asarray(building.vectors[chosen])

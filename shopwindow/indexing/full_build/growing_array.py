@@ -1,4 +1,4 @@
-"""A .npy file that grows by rows and can be cut back to where it was."""
+"""A .npy file that grows by rows, and can be cut back to an earlier length."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from numpy.lib import format as npy
 
 
 class GrowingArray:
-    """A NumPy file, complete after every `append`: its header has room for any number of rows, so only it is rewritten.
+    """A NumPy file that is complete after every `append`. Its header has room for any number of rows and is rewritten.
 
     Args:
-        file: made when missing.
-        rows: to keep of what stands there; what a killed process wrote beyond them is cut off.
-        kind: of the elements.
-        shape: of one row.
+        file: made if missing.
+        rows: number of rows to keep of an existing file. Rows that a killed process wrote beyond them are cut off.
+        kind: type of the elements.
+        shape: shape of one row.
 
     Raises:
-        ValueError: the file holds fewer rows than that.
+        ValueError: the file holds fewer than `rows` rows.
     """
 
     def __init__(self, file: Path, rows: int, kind: type[np.generic], shape: tuple[int, ...] = ()) -> None:
@@ -40,7 +40,7 @@ class GrowingArray:
         return self._kind.itemsize * int(np.prod(self._shape, dtype=np.int64))
 
     def append(self, rows: np.ndarray) -> None:
-        """Add rows at the end, onto the disk."""
+        """Add rows at the end, and sync them to disk."""
         self._stream.seek(0, os.SEEK_END)
         self._stream.write(np.ascontiguousarray(rows, self._kind).tobytes())
         self._rows += len(rows)

@@ -1,4 +1,4 @@
-"""`shopwindow milvus`: an index folder's products into a Milvus collection, served from an index home of its own."""
+"""`shopwindow milvus`: load an index folder's products into a Milvus collection, and publish it in an index home."""
 
 from __future__ import annotations
 
@@ -40,31 +40,31 @@ from shopwindow.retrieval.search.exact import exact_search
 LONGEST_TEXT = 65_535  # bytes, of a VARCHAR
 BATCH_BYTES = 8 * 2**20
 SAMPLE, SAMPLE_K = 100, 100
-LOADING_S = 120.0  # nobody waits for a search yet
+LOADING_S = 120.0  # generous: nobody waits for a search yet
 RECALL_TARGET = 0.98
 
 
 def load_into_milvus(
     index: Path, out: Path, options: MilvusOptions, *, prefix: str = "shopwindow", progress: bool = True
 ) -> Manifest:
-    """Fill a new collection and publish the index folder that names it.
+    """Fill a new collection, and publish an index folder that names it.
 
-    Servers that serve `out` go over to the new collection as to any new generation, and back by a rollback. The
-    collections of generations that `out` no longer has, and no server serves any more, are dropped.
+    Servers of `out` switch to the new collection as to any new generation, and a rollback switches back. Collections
+    that neither `out` nor a server needs any more are dropped.
 
     Args:
         index: an index folder or home. Its FAISS index is not read: vectors stream from the disk.
         out: an index home; it takes a few kilobytes.
         options: where Milvus is.
-        prefix: collections are called this and the number of the generation, such as `shopwindow_000007`.
+        prefix: a collection's name is this and the number of the generation, such as `shopwindow_000007`.
         progress: show a bar.
 
     Returns:
-        The manifest published, with the recall@100 that was measured in Milvus.
+        The published manifest, with the recall@100 measured in Milvus.
 
     Raises:
-        IndexUnfit: the index is unreadable, holds what Milvus can't, or another process writes into `out`.
-        EngineUnfit: no such Milvus.
+        IndexUnfit: the index is unreadable, holds values that Milvus cannot, or another process writes into `out`.
+        EngineUnfit: Milvus does not answer.
         FileExistsError: `out` holds other things.
     """
     started = time.perf_counter()
@@ -113,10 +113,10 @@ def load_into_milvus(
             carry_towers(folder / CARRIED, home.building)
         write_manifest(home.building, new)
         home.publish(home.building, generation)
-        served = [process.generation for process in served_by(out)]  # one that refused a generation serves an older one
+        served = [process.generation for process in served_by(out)]  # one that refused serves an older one
         kept = {_name(prefix, generation) for generation in [*home.generations, *served] if generation is not None}
         for old in client.list_collections():
-            # Only what is named as ours are: another home may use the same Milvus with another prefix.
+            # Only collections with our prefix: another home may use the same Milvus with another prefix.
             if old.startswith(f"{prefix}_") and old.removeprefix(f"{prefix}_").isdecimal() and old not in kept:
                 client.drop_collection(old)
     return new
@@ -127,7 +127,7 @@ def _name(prefix: str, generation: int) -> str:
 
 
 def _create(collection: MilvusCollection, client: Any, fields: dict[str, Field]) -> None:
-    """An empty collection in the place of whatever an interrupted load left there."""
+    """Create an empty collection, and drop first what an interrupted load left."""
     from pymilvus import DataType
 
     kinds = {"text": DataType.VARCHAR, "whole": DataType.INT64, "float32": DataType.DOUBLE, "float64": DataType.DOUBLE}
@@ -140,13 +140,13 @@ def _create(collection: MilvusCollection, client: Any, fields: dict[str, Field])
         longest = {"max_length": LONGEST_TEXT} if field.kind == "text" else {}
         schema.add_field(field.name, kinds[field.kind], description=column, **longest)
         schema.add_field(field.flag, DataType.BOOL)
-    wanted = client.prepare_index_params()
-    wanted.add_index(VECTOR, **index_parameters(collection.recipe))
-    client.create_collection(collection.name, schema=schema, index_params=wanted)
+    index_params = client.prepare_index_params()
+    index_params.add_index(VECTOR, **index_parameters(collection.recipe))
+    client.create_collection(collection.name, schema=schema, index_params=index_params)
 
 
 def _stored(folder: Path, manifest: Manifest) -> tuple[Vectors, np.ndarray, np.ndarray]:
-    """Vectors, product ids and the numbers of the rows that can be found, without the engine."""
+    """Return vectors, product ids and the numbers of the live rows. The engine is not loaded."""
     try:
         vectors: Vectors = np.load(folder / "vectors.npy", mmap_mode="r")
         if manifest.delta:
@@ -166,7 +166,7 @@ def _stored(folder: Path, manifest: Manifest) -> tuple[Vectors, np.ndarray, np.n
 def _rows(
     folder: Path, fields: dict[str, Field], vectors: Vectors, ids: np.ndarray, live: np.ndarray
 ) -> Iterator[list[dict[str, Any]]]:
-    """Products as Milvus takes them, in batches of some megabytes."""
+    """Yield products in Milvus's form, in batches of some megabytes."""
     size = max(1, BATCH_BYTES // (4 * vectors.shape[1] + 64 * len(fields) + 8))
     start = 0
     for batch in pq.ParquetFile(folder / "attributes.parquet").iter_batches(batch_size=size):
@@ -180,16 +180,16 @@ def _rows(
 
 
 def _columns(table: pa.Table, fields: dict[str, Field]) -> dict[str, list[Any]]:
-    """Field -> a value a row; where there is none, the flag says so and the value is any."""
+    """Return field -> one value per row. If a value is missing, the flag says so and the value is arbitrary."""
     columns: dict[str, list[Any]] = {}
     held = AttributeTable(table)
     for column, field in fields.items():
         numbers = held.get(column)
-        assert numbers is not None  # `fields` is of the same schema
+        assert numbers is not None  # `fields` comes from the same schema
         if isinstance(numbers, TextColumn):
             texts = table[column].to_pylist()
             if any(len(text.encode()) > LONGEST_TEXT for text in texts if text is not None):
-                raise IndexUnfit(f"{column}: a text of Milvus has at most {LONGEST_TEXT} bytes, and one here has more")
+                raise IndexUnfit(f"{column}: Milvus takes texts of at most {LONGEST_TEXT} bytes, and one is longer")
             columns[field.name] = [text or "" for text in texts]
             columns[field.flag] = [text is not None for text in texts]
             continue
@@ -203,8 +203,8 @@ def _columns(table: pa.Table, fields: dict[str, Field]) -> dict[str, list[Any]]:
 def _calibrate(collection: MilvusCollection, vectors: Vectors, live: np.ndarray) -> float:
     """Widen the search at effort 5 until recall@100 reaches the target.
 
-    Queries fall halfway between a product and its hundredth neighbour, as a shopper's fall between products: a product
-    itself is found too easily.
+    Each query lies halfway between a product and its hundredth neighbour, because shoppers' queries lie between
+    products. A product itself would be found too easily.
 
     Returns:
         The recall reached, 0 to 1.

@@ -1,4 +1,4 @@
-"""The end of a build: its index folder becomes the served generation, also where a kill cut that off halfway."""
+"""The end of a build: publish its index folder, and finish a publishing that a kill interrupted."""
 
 from __future__ import annotations
 
@@ -22,33 +22,35 @@ def publish_build(
 ) -> Manifest:
     """Publish a build as the next generation, without the products that were removed since it began.
 
+    Waits until updates under way have ended.
+
     Args:
-        home: where; it is waited for updates under way.
-        building: whole but for the manifest.
-        manifest: of the build; the generation's number and its removed products are filled in.
-        began: what was served when it began.
-        asked: what was asked of the build beside its inputs.
-        say: told what happens, a line at a time.
+        home: the home to publish in.
+        building: the build, complete except for the manifest.
+        manifest: manifest of the build. This function fills in the number of the generation and the removed products.
+        began: what was served when the build began.
+        asked: options of the build beside its inputs.
+        say: receives messages, a line at a time.
 
     Returns:
-        The manifest published.
+        The published manifest.
 
     Raises:
-        CatalogError: every product was removed.
+        CatalogError: every product was removed meanwhile.
     """
     with home.writing(wait=True):
         now = ServedProducts.now(home)
         alive = ~np.isin(building.product_ids, now.removed_since(began))
         dead = len(alive) - int(np.count_nonzero(alive))
         if dead == len(alive):
-            raise CatalogError("catalog: every product of it was removed from the index since the build began")
+            raise CatalogError("catalog: all of its products were removed from the index since the build began")
         if dead:
             np.save(building.index / "alive.npy", alive)
         if now.generation != began.generation:
             say(
-                f"generation {now.generation} took the place of {began.generation} while this build went on: {dead} "
-                "products that were removed stay removed, all else is as in the catalogue; apply what it does not know "
-                "again with 'shopwindow update'"
+                f"generation {now.generation} replaced {began.generation} while this build ran: {dead} products that "
+                "were removed meanwhile stay removed, everything else is as in the catalogue; apply changes that the "
+                "catalogue lacks again with 'shopwindow update'"
             )
         generation = home.next_generation
         published = replace(manifest, generation=generation, count=manifest.count - dead, dead=dead)
@@ -60,17 +62,17 @@ def publish_build(
 
 
 def cut_off(home: IndexHome, inputs: dict[str, Any], asked: dict[str, Any], say: Say) -> Manifest | None:
-    """End the publishing of a build that a kill had cut off.
+    """Finish the publishing of a build, if a kill interrupted it.
 
     Args:
-        home: where; hold `filling`.
-        inputs: of the build that is wanted, see `Progress`.
-        asked: see `publish_build`.
-        say: told what happens, a line at a time.
+        home: the home; hold its `filling` lock.
+        inputs: inputs of the requested build, see `Progress`.
+        asked: options of the requested build, see `publish_build`.
+        say: receives messages, a line at a time.
 
     Returns:
-        The manifest of the generation that is served now; None where there was nothing to end, or what there was is of
-        no use.
+        The manifest of the generation that is served now; None if no publishing was interrupted, or the interrupted
+        build cannot be used.
     """
     left = read_progress(home.building)
     if left is None or left.published is None or left.inputs != inputs or (home.building / "index").exists():
@@ -85,9 +87,9 @@ def cut_off(home: IndexHome, inputs: dict[str, Any], asked: dict[str, Any], say:
         clear(home.building)
     if not usable:
         say(
-            f"starting over: the interrupted build had become generation {generation}, which is removed or no longer "
-            "served, or another recipe or towers were asked of it"
+            f"starting over: the interrupted build had become generation {generation}, which was removed or is no "
+            "longer served, or its --recipe or --with-towers differ"
         )
         return None
-    say(f"the interrupted build was whole: it is served as generation {generation}")
+    say(f"the interrupted build was complete: it is served as generation {generation}")
     return read_manifest(home.folder(generation))

@@ -1,7 +1,7 @@
-"""Embedding on a Ray cluster: every row group of the catalogue is a task, and its result a parquet file.
+"""Embed on a Ray cluster. Every row group of the catalogue is a task, and its result is a parquet file.
 
-The nodes share a file system: this checkout and its environment, the repository, the catalogue and the index home are
-at the same paths on all of them.
+The nodes must share a file system, with this checkout and its environment, the repository, the catalogue and the index
+home at the same paths on all nodes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from shopwindow.retrieval.embedding.bundle import Bundle
 from shopwindow.retrieval.pipeline import TOWER_ROWS, InProcessPipeline
 
 LOCAL = "local"
-_ATTRIBUTE = "attribute."  # before the names of attribute columns, which could be any
+_ATTRIBUTE = "attribute."  # prefix of attribute columns, whose names could be any
 
 
 def embed_with_ray(
@@ -33,15 +33,15 @@ def embed_with_ray(
     """Embed a catalogue on a Ray cluster, then yield the results in order.
 
     Args:
-        catalog: the catalogue; its row groups are what is shared out, so that a file of one group is embedded by one.
+        catalog: the catalogue. The row groups are shared out, so one worker embeds all of a file with one row group.
         repository: an exported model repository.
-        folder: receives the results of the tasks; those that stand there are not computed again.
+        folder: receives the results of the tasks. Results that are already there are not computed again.
         start: number of the first row to yield.
         address: of the cluster, as `ray.init` takes it; "local" starts one on this machine.
         progress: show a bar.
 
     Raises:
-        IndexingError: Ray is not installed, or has no cluster at the address, which takes it minutes to find out.
+        IndexingError: Ray is not installed, or there is no cluster at the address. Ray takes minutes to find that out.
     """
     groups = [(first, after) for first, after in catalog.groups if after > start]
     folder.mkdir(exist_ok=True)
@@ -76,7 +76,7 @@ def _run(
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         ray.data.DataContext.get_current().enable_progress_bars = False
         cores = int(ray.cluster_resources().get("CPU", 1))
-        # One block a row group: a block is what a task takes.
+        # One block per row group, because a task takes one block.
         tasks = ray.data.from_items(
             [{"first": first, "after": after} for first, after in groups], override_num_blocks=len(groups)
         )
@@ -104,7 +104,7 @@ class _EmbedGroups:
         self._folder = folder
 
     def __call__(self, groups: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Write the results of some groups, and hand the groups on."""
+        """Write the results of some groups, and return the groups."""
         for first, after in zip(groups["first"].tolist(), groups["after"].tolist(), strict=True):
             place = _file(self._folder, first, after)
             new = place.with_suffix(f".{os.uname().nodename}-{os.getpid()}")
@@ -123,16 +123,16 @@ def _file(folder: Path, first: int, after: int) -> Path:
 
 
 def _to_table(embedded: EmbeddedRows) -> pa.Table:
-    """A row for every row of the catalogue; those refused have a reason in place of a vector."""
+    """Return one row per row of the catalogue. A refused row has a reason in place of a vector."""
     rows = embedded.rows
     reasons = {**embedded.refused, **rows.refused}
     place = {int(position): number for number, position in enumerate(embedded.positions)}
     every = range(len(rows.ids))
     vectors = [embedded.vectors[place[i]] if i in place else None for i in every]
     columns = {
-        # As text: an id that is refused may be too large for 64 bits.
+        # As text, because a refused id may be too large for 64 bits.
         "product_id": pa.array([None if i is None else str(i) for i in rows.ids], pa.string()),
-        # Not of fixed length: Arrow cannot read missing ones of those back.
+        # Not a list of fixed length, because Arrow cannot read missing ones back.
         "vector": pa.array(vectors, pa.list_(pa.float32())),
         "content": pa.array([int(embedded.content[place[i]]) if i in place else None for i in every], pa.uint64()),
         "reason": pa.array([reasons.get(i) for i in every], pa.string()),

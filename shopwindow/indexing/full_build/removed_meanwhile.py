@@ -1,4 +1,4 @@
-"""What was removed from an index while another build of it was under way, which must not come back with that build."""
+"""Products removed while a build was running. The finished build must not bring them back."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from shopwindow.retrieval.index.home import IndexHome
 
 @dataclass(frozen=True, kw_only=True)
 class ServedProducts:
-    """What an index home served at some time.
+    """The products that an index home served at some time.
 
     Attributes:
-        generation: its number; 0 where nothing was published.
-        product_ids: those that could be found, int64; none where they can't be told (a broken folder, or Milvus).
+        generation: number of the generation; 0 if nothing was published.
+        product_ids: ids of the products that could be found, int64; empty if they are unknown (a broken folder, or
+            Milvus).
     """
 
     generation: int
@@ -26,7 +27,7 @@ class ServedProducts:
 
     @classmethod
     def now(cls, home: IndexHome) -> ServedProducts:
-        """What is served now."""
+        """Return the products that are served now."""
         pointer = home.pointer
         nothing = np.empty(0, np.int64)
         if pointer is None:
@@ -41,14 +42,14 @@ class ServedProducts:
         return cls(generation=pointer.generation, product_ids=ids)
 
     def removed_since(self, before: ServedProducts) -> np.ndarray:
-        """The products of `before` that this one, if it is a later one, does not have any more, int64."""
+        """Return the products of `before` that are gone, int64; none if this generation is not a later one."""
         if self.generation <= before.generation or not len(self.product_ids):
             return np.empty(0, np.int64)
         return before.product_ids[~np.isin(before.product_ids, self.product_ids)]
 
     @classmethod
     def noted(cls, file: Path, home: IndexHome) -> ServedProducts:
-        """What `file` holds; where there is none, what is served now, which it holds from then on."""
+        """Return what `file` holds. If there is no file, return what is served now, and write it there."""
         try:
             with np.load(file) as held:
                 return cls(generation=int(held["generation"]), product_ids=held["product_ids"])

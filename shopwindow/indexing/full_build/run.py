@@ -1,4 +1,4 @@
-"""`shopwindow index`: a catalogue of any size to a generation of an index home, through stages that survive a kill."""
+"""`shopwindow index`: build a generation of an index home from any catalogue, in stages that survive a kill."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from shopwindow.retrieval.index.folder import Manifest, read_manifest
 from shopwindow.retrieval.index.home import IndexHome, check_home
 from shopwindow.retrieval.pipeline import TOWER_ROWS, InProcessPipeline
 
-MEMORY_SHARE = 0.7  # of the memory that is free, what the index may take unless told otherwise
+MEMORY_SHARE = 0.7  # share of the free memory that the index may take by default
 
 
 def build_index(
@@ -43,46 +43,46 @@ def build_index(
     progress: bool = True,
     say: Callable[[str], None] = lambda line: None,
 ) -> Manifest:
-    """Embed a catalogue with a repository's product tower, index it, and have the new generation served.
+    """Embed a catalogue with a repository's product tower, index it, and publish the new generation.
 
-    A build that was killed goes on after the last part that it finished when called again with the same catalogue and
-    towers; other ones start over. What is served may be updated and rolled back meanwhile: products removed since the
-    build began stay removed, all other changes are those of the catalogue.
+    After a kill, call it again with the same catalogue and towers: the build goes on after its last finished part. With
+    another catalogue or other towers it starts over. Meanwhile the served generation may be updated and rolled back.
+    Products removed since the build began stay removed; everything else is as in the catalogue.
 
     Args:
         catalog: see `Catalog`.
         repository: an exported model repository.
-        out: index home; what it serves stays as it is until the new generation is whole.
-        recipe: one of `shopwindow.retrieval.engines.recipes.KINDS`; None chooses by count and memory.
-        memory: bytes that the index may take while it is built; None takes a share of what is free.
+        out: index home. Its served generation stays in service until the new one is complete.
+        recipe: one of `retrieval.engines.recipes.KINDS`; None chooses by count and memory.
+        memory: bytes that the index may take while it is built; None allows a share of the free memory.
         server: host:port of a running server that embeds; None embeds here.
-        ray: address of a Ray cluster that embeds, "local" for one of this machine; None for none.
-        with_towers: have the generation carry the repository's towers, see `carry_towers`.
+        ray: address of a Ray cluster that embeds, or "local" to start one on this machine; None embeds without Ray.
+        with_towers: whether the generation carries the repository's towers, see `retrieval.embedding.bundle`.
         progress: show a bar.
-        say: told what happens, a line at a time.
+        say: receives messages, a line at a time.
 
     Returns:
-        The manifest written.
+        The published manifest.
 
     Raises:
         CatalogError: a file is not a catalogue, or none of its rows can be indexed.
-        IndexingError: the server runs other towers, or Ray is not installed.
+        IndexingError: the server runs other towers, Ray is not installed, or there is no Ray cluster at the address.
         FileExistsError: `out` holds something that is not an index home.
         FileNotFoundError: the repository is incomplete.
         IndexUnfit: another build is under way in `out`.
-        ValueError: unknown recipe, or no recipe fits into memory.
+        ValueError: unknown recipe, no recipe fits into memory, or both a server and a Ray cluster are given.
     """
     if server is not None and ray is not None:
-        raise ValueError("server, ray: one of them can embed, both were given")
+        raise ValueError("server, ray: only one of them can embed, both were given")
     check_home(out)
     source = Catalog(catalog)
     pipeline = InProcessPipeline(repository)
     dim = pipeline.bundle.embedding_dim
     memory = int(MEMORY_SHARE * available_memory()) if memory is None else memory
-    # Before hours of embedding, not after them.
+    # Called for its errors: they must come before hours of embedding, not after.
     choose_recipe(source.rows, recipe, dim=dim, memory=memory)
     if source.rows == 0:
-        raise _nothing(source, None)
+        raise _nothing_to_index(source, None)
     home, inputs = IndexHome(out), _inputs(source, pipeline)
     asked = {"recipe": recipe, "with_towers": with_towers}
     with home.filling():
@@ -94,9 +94,9 @@ def build_index(
             _embed(building, source, repository, pipeline, server=server, ray=ray, progress=progress, say=say)
             done = building.progress
             if done.products == 0:
-                reason = _nothing(source, building.index / "skipped.csv")
+                error = _nothing_to_index(source, building.index / "skipped.csv")
                 building.remove()
-                raise reason
+                raise error
             started = time.perf_counter()
             chosen, recall = finish(building, choose_recipe(done.products, recipe, dim=dim, memory=memory), pipeline)
             if with_towers:
@@ -121,9 +121,9 @@ def build_index(
 def built_already(
     catalog: Path | Sequence[Path], repository: Path, out: Path, *, recipe: str | None = None, with_towers: bool = False
 ) -> Manifest | None:
-    """The manifest of what is served, where `build_index` with the same arguments made it; None where it did not.
+    """Return the manifest of the served generation if `build_index` made it from the same arguments, else None.
 
-    A catalogue is the same while path, size and date of its files are. Updates since the build count as its own.
+    A catalogue counts as the same if its files have the same paths, sizes and dates. Updates since then do not matter.
 
     Raises:
         BundleUnfit: the repository's files are not those that were exported together.
@@ -153,7 +153,7 @@ def _embed(
     """Embed the rows that `building` does not have yet."""
     start = building.progress.rows
     if building.changed:
-        say(f"starting over: an interrupted build was of other inputs ({', '.join(building.changed)})")
+        say(f"starting over: an interrupted build had other inputs ({', '.join(building.changed)})")
     if start:
         say(f"going on after an interrupted build: {start} of {source.rows} rows are embedded")
     if start == source.rows:
@@ -172,7 +172,7 @@ def _embed(
 
 
 def _inputs(catalog: Catalog, pipeline: InProcessPipeline) -> dict[str, Any]:
-    """What decides the ids and vectors of a build."""
+    """Return what the ids and vectors of a build depend on."""
     stats = [(file, file.stat()) for file in catalog.files]
     return {
         "catalogue": [[str(file), stat.st_size, stat.st_mtime_ns] for file, stat in stats],
@@ -182,7 +182,7 @@ def _inputs(catalog: Catalog, pipeline: InProcessPipeline) -> dict[str, Any]:
     }
 
 
-def _nothing(catalog: Catalog, skipped: Path | None) -> CatalogError:
+def _nothing_to_index(catalog: Catalog, skipped: Path | None) -> CatalogError:
     first = ""
     if skipped is not None:
         with skipped.open(newline="") as file:

@@ -1,4 +1,4 @@
-"""How hard an approximate index must search at effort 5 to find what exact search would."""
+"""Find how widely an approximate index must search at effort 5 to return nearly what exact search would."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from shopwindow.retrieval.search.exact import exact_search
 RECALL_AT = 100
 RECALL_QUERIES = 500
 PROMISED_RECALL = 0.97
-# Calibration widens the search until the sample's recall reaches this: above what is promised, since other queries
-# will do a little worse than the sample.
+# Calibration widens the search until the sample's recall reaches this. It is above the promised recall, because other
+# queries do a little worse than the sample.
 RECALL_TARGET = 0.98
 
 
@@ -23,7 +23,7 @@ def calibrate(engine: FaissCpuEngine, vectors: np.ndarray, queries: np.ndarray) 
 
     Args:
         engine: a built engine.
-        vectors: (rows, dim) float32, what it holds.
+        vectors: (rows, dim) float32, the vectors that it holds.
         queries: (batch, dim) float32, a sample.
 
     Returns:
@@ -31,7 +31,7 @@ def calibrate(engine: FaissCpuEngine, vectors: np.ndarray, queries: np.ndarray) 
     """
     k = min(RECALL_AT, len(vectors))
     expected, _ = exact_search(queries, vectors, np.arange(len(vectors)), k)
-    # Judged by score: of products with equal vectors, which abound in real catalogues, any may be found.
+    # Compared by score: real catalogues have many products with equal vectors, and any of those may be found.
     worst = expected[:, -1:] - 1e-6
     while True:
         scores, rows = search_rescored(engine, vectors, queries, k, DEFAULT_EFFORT, None)

@@ -1,1 +1,1 @@
-"""Changed and removed products as a delta; compaction."""
+"""Add changed and removed products to an index as a delta, and compact the index afterwards."""

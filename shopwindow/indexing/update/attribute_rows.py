@@ -1,4 +1,4 @@
-"""The attribute rows of an index with those of an update laid over them."""
+"""Merge the attribute rows of an index with those of an update."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from shopwindow.indexing.catalogue.columns import TITLE
 
 
 class Merge:
-    """Which row of the next generation takes which values.
+    """Records where each row of the next generation takes its attribute values from.
 
     Args:
-        rows: of the served generation; new rows are numbered after them.
+        rows: number of rows of the served generation; new rows are numbered after them.
     """
 
     def __init__(self, rows: int) -> None:
@@ -20,16 +20,16 @@ class Merge:
         self.new_rows = 0
         self._tables: list[pa.Table] = []
         self._targets: list[int] = []  # rows of the next generation, one per row taken from the change file
-        self._origins: list[int] = []  # of each new row, the row that it takes the place of; -1 where none
-        self._renamed: list[bool] = []  # whether the title, too, is taken
+        self._origins: list[int] = []  # of each new row, the row that it replaces; -1 if none
+        self._renamed: list[bool] = []  # whether the title is taken, too
 
     def add(self, attributes: pa.Table, changes: dict[int, tuple[int, bool]]) -> None:
-        """Take in some rows of a change file.
+        """Add rows of a change file.
 
         Args:
             attributes: of all these rows.
-            changes: position -> row in the served generation, -1 where none, and whether it was embedded, which makes a
-                new row.
+            changes: position -> row in the served generation (-1 if none), and whether the product was embedded. An
+                embedded product gets a new row.
         """
         for row, embedded in changes.values():
             self._targets.append(self.base + self.new_rows if embedded else row)
@@ -46,18 +46,19 @@ class Merge:
 
     @property
     def superseded(self) -> np.ndarray:
-        """Rows of the served generation that a new row takes the place of, int64."""
+        """Rows of the served generation that new rows replace, int64."""
         origins = np.array(self._origins, np.int64)
         return origins[origins >= 0]
 
     def sources(self, *, title: bool) -> np.ndarray:
-        """For each row of the next generation where its value comes from, (rows,) int64.
+        """Return where the value of each row of the next generation comes from, (rows,) int64.
 
-        Below `base` a row of the served generation, from there on a row taken from the change file, in order; -1 where
-        there is no value.
+        A number below `base` is a row of the served generation. Numbers from `base` on count the rows taken from the
+        change file, in order. -1 means that there is no value.
 
         Args:
-            title: for the titles, which come from the change file only together with what was embedded from them.
+            title: whether the values are titles. A title comes from the change file only if the product was embedded
+                with it.
         """
         sources = self.kept()
         taken = np.array(self._renamed, bool) | (not title)
@@ -65,20 +66,20 @@ class Merge:
         return sources
 
     def kept(self) -> np.ndarray:
-        """As `sources`, of a column that the change file does not have."""
+        """Return the same as `sources`, for a column that the change file lacks."""
         return np.concatenate([np.arange(self.base), np.array(self._origins, np.int64)])
 
     def table(self) -> pa.Table:
-        """The rows taken from the change file, in order."""
+        """Return the rows taken from the change file, in order."""
         return pa.concat_tables(self._tables)
 
 
 def merge_attributes(served: pa.Table, merge: Merge) -> pa.Table:
-    """The attribute rows of the next generation.
+    """Return the attribute rows of the next generation.
 
     Args:
-        served: those of the served one.
-        merge: what changes; a column that it lacks keeps its values, and is empty for products that are new.
+        served: attribute rows of the served generation.
+        merge: what changes. A column that it lacks keeps its values, and is empty for new products.
     """
     changes = merge.table()
     columns = {}
@@ -89,7 +90,7 @@ def merge_attributes(served: pa.Table, merge: Merge) -> pa.Table:
             old = pa.nulls(served.num_rows, new.type) if old is None else old.cast(new.type)
             parts, sources = _chunks(old) + _chunks(new), merge.sources(title=name == TITLE)
         else:
-            assert old is not None  # it is in one of the two
+            assert old is not None  # the column is in one of the two
             parts, sources = _chunks(old), merge.kept()
         whole = pa.chunked_array(parts)
         columns[name] = whole.take(pa.array(sources, mask=sources < 0))

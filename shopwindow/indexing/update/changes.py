@@ -1,7 +1,7 @@
-"""Reading changes to a catalogue, and telling apart what must be embedded, what only changes attributes, and the rest.
+"""Read changes to a catalogue, and decide which products must be embedded and which only change attributes.
 
 A change file is parquet with product_id and any of the catalogue's columns. As in a catalogue, an empty title or image
-means that there is none; where a row has neither, the product's content stays as it is.
+means that there is none. A row with neither leaves the product's title and photo as they are.
 """
 
 from __future__ import annotations
@@ -14,16 +14,24 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from shopwindow.indexing.catalogue.columns import ID, IMAGE, TITLE, broken_text, check_columns, plain, values
+from shopwindow.indexing.catalogue.columns import (
+    ID,
+    IMAGE,
+    TITLE,
+    broken_text,
+    check_columns,
+    decode_dictionaries,
+    values,
+)
 from shopwindow.indexing.errors import CatalogError
 from shopwindow.indexing.update.next_generation import Generation
 from shopwindow.retrieval.embedding.content_hash import content_hash
 from shopwindow.retrieval.pipeline import TOWER_ROWS
 
-_ATTRIBUTE_ROWS = 16_384  # read at a time where there is nothing to embed
+_ATTRIBUTE_ROWS = 16_384  # rows read at a time if there is nothing to embed
 _GIVE_BOTH = (
-    "{changed}: changed, and the file has no column {absent!r}: give both, as the two are embedded together, or leave "
-    "both columns out to change attributes alone"
+    "{changed}: changed, but the file has no column {absent!r}: give both, because they are embedded together, or "
+    "leave both columns out to change attributes only"
 )
 
 
@@ -33,8 +41,8 @@ class Change:
 
     Attributes:
         product_id: its id.
-        row: the product's row in the index; -1 where it is new.
-        content: title and photo to embed, empty where there is none; None where only attributes change.
+        row: the product's row in the index; -1 if it is new.
+        content: title and photo to embed, empty if there is none; None if only attributes change.
     """
 
     product_id: int
@@ -44,14 +52,14 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True)
 class ChangedRows:
-    """Some consecutive rows of the change file.
+    """Consecutive rows of the change file.
 
     Attributes:
-        start: number of the first, from 0.
+        start: number of the first row, from 0.
         ids: product ids as given; None where missing.
         changes: position -> what the row changes.
         refused: position -> reason, of the rows that are left out.
-        attributes: the title and attribute columns that the file has, of the index's types, one row per row.
+        attributes: the file's title and attribute columns, in the index's types, one row per row.
     """
 
     start: int
@@ -65,7 +73,7 @@ class LiveProducts:
     """The products of a generation that can be found, by id.
 
     Args:
-        generation: it.
+        generation: the generation.
     """
 
     def __init__(self, generation: Generation) -> None:
@@ -75,12 +83,12 @@ class LiveProducts:
         self._ids = generation.product_ids[self._rows]
 
     def find(self, ids: np.ndarray) -> np.ndarray:
-        """Rows of product ids, both (n,) int64; -1 where there is no such product."""
+        """Return the rows of product ids, both (n,) int64; -1 if there is no such product."""
         places = np.minimum(np.searchsorted(self._ids, ids), len(self._ids) - 1)
         return np.where(self._ids[places] == ids, self._rows[places], -1)
 
     def titles(self, rows: np.ndarray) -> list[str]:
-        """The titles of rows, (n,) int64, empty where there is none or the row is -1."""
+        """Return the titles of rows, (n,) int64; empty if there is none or the row is -1."""
         table = self.generation.attributes
         if TITLE not in table.column_names:
             return [""] * len(rows)
@@ -92,10 +100,10 @@ class ChangeFile:
 
     Args:
         file: the parquet file.
-        products: of the index.
+        products: the products of the index.
 
     Raises:
-        CatalogError: unreadable, no product_id, or a column that the index does not know or has with another type.
+        CatalogError: the file is unreadable, has no product_id, or has a column that the index does not know.
     """
 
     def __init__(self, file: Path, products: LiveProducts) -> None:
@@ -104,21 +112,25 @@ class ChangeFile:
         known = {ID, TITLE, IMAGE, *attributes.names, *manifest.unfilterable}
         if unknown := [name for name in schema.names if name not in known]:
             raise CatalogError(
-                f"changes: {file} has columns that the index does not know: {', '.join(unknown)}; it has "
+                f"changes: {file} has columns that the index does not know: {', '.join(unknown)}; the index has "
                 f"{', '.join(sorted(known))}. Leave them out, or build the index again from a catalogue with them"
             )
         self._file, self._products = file, products
         self._columns = [name for name in schema.names if name in {ID, IMAGE, TITLE, *attributes.names}]
         self._types = {name: attributes.field(name).type for name in self._columns if name in attributes.names}
         if TITLE in self._columns and pa.types.is_null(self._types.get(TITLE, pa.null())):
-            self._types[TITLE] = pa.string()  # no product of the index has a title as yet
+            self._types[TITLE] = pa.string()  # no product of the index has a title yet
 
     def read(self) -> Iterator[ChangedRows]:
-        """Read in order, in constant memory."""
+        """Read the file in order, in constant memory.
+
+        Raises:
+            CatalogError: values of a column cannot be converted to the type that the index has.
+        """
         start, size = 0, TOWER_ROWS if {TITLE, IMAGE} & {*self._columns} else _ATTRIBUTE_ROWS
         with pq.ParquetFile(self._file) as parquet:
             for records in parquet.iter_batches(batch_size=size, columns=self._columns):
-                yield self._rows(start, plain(records))
+                yield self._rows(start, decode_dictionaries(records))
                 start += records.num_rows
 
     def _rows(self, start: int, records: pa.RecordBatch) -> ChangedRows:
@@ -144,13 +156,13 @@ class ChangeFile:
         )
 
     def _change(self, row: int, stored: str, title: str, image: bytes) -> tuple[str, bytes] | str | None:
-        """What to embed; None where the content stays as it is; a reason where it cannot be told.
+        """Return what to embed; None if title and photo stay as they are; a reason if that cannot be decided.
 
         Args:
             row: -1 for a new product.
             stored: title in the index.
-            title: given, or empty.
-            image: given, or empty.
+            title: title in the change file, or empty.
+            image: photo in the change file, or empty.
         """
         if row < 0:
             return title, image
@@ -173,13 +185,13 @@ class ChangeFile:
         columns = {}
         for name, kind in self._types.items():
             column = records.column(name)
-            if refused:  # they may hold what cannot be converted
+            if refused:  # refused rows may hold values that cannot be converted
                 column = column.take(pa.array([None if i in refused else i for i in range(len(column))], pa.int64()))
             try:
                 columns[name] = column.cast(kind)
             except pa.ArrowException as error:
                 raise CatalogError(
-                    f"changes: column {name!r} of {self._file} is {column.type}, in the index it is {kind}, and its "
-                    f"values do not all fit ({error}): write it with that type"
+                    f"changes: column {name!r} of {self._file} is {column.type}, in the index it is {kind}, and "
+                    f"not all values can be converted ({error}): write the column with the index's type"
                 ) from error
         return pa.table(columns)

@@ -1,4 +1,4 @@
-"""`shopwindow compact`: an index without the traces of its updates, from the vectors that it holds."""
+"""`shopwindow compact`: rewrite an index without the traces of its updates, from the vectors that it holds."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ _BLOCK = 65_536  # vectors copied at a time
 
 
 def compact(home: Path, *, recipe: str | None = None, progress: bool = True) -> Manifest:
-    """Publish a generation that holds the products which can be found, and nothing else; nothing is embedded.
+    """Publish a generation that holds only the products that can be found. Nothing is embedded.
 
     Args:
         home: an index home.
-        recipe: one of `shopwindow.retrieval.engines.recipes.KINDS`; None keeps the index's.
+        recipe: one of `retrieval.engines.recipes.KINDS`; None keeps the index's recipe.
         progress: show a bar.
 
     Returns:
-        The manifest of the generation now served; where there was nothing to do, of the one that was served before.
+        The manifest of the new generation. If there was nothing to do, that of the served one.
 
     Raises:
-        IndexUnfit: no index there, another process writes there, or what is served is broken.
+        IndexUnfit: there is no index, another process writes there, or the served generation is broken or was refused.
         ValueError: unknown recipe.
     """
     started = time.perf_counter()
@@ -52,7 +52,8 @@ def compact(home: Path, *, recipe: str | None = None, progress: bool = True) -> 
         pq.write_table(attributes, folder / "attributes.parquet")
         write_lexical(folder, attributes, np.ones(len(live), bool))
         if chosen.kind == before.recipe.kind:
-            # Calibrated below by products, which find themselves more easily than shoppers' words find them.
+            # Calibration below searches by products, which find themselves more easily than shoppers' words find them.
+            # So it may widen the search, but must not narrow it.
             chosen = chosen.with_breadth(max(chosen.search_breadth, before.recipe.search_breadth))
         sample = vectors[np.sort(np.random.default_rng(0).permutation(len(live))[:RECALL_QUERIES])]
         engine, recall = calibrate(FaissCpuEngine.build(vectors, chosen), vectors, np.asarray(sample))
@@ -78,7 +79,7 @@ def compact(home: Path, *, recipe: str | None = None, progress: bool = True) -> 
 
 
 def _copy_vectors(served: Generation, rows: np.ndarray, file: Path, progress: bool) -> np.ndarray:
-    """The vectors of some rows as a file, memory-mapped."""
+    """Write the vectors of some rows to a file, and return them memory-mapped."""
     target = GrowingArray(file, 0, np.float32, (served.manifest.dim,))
     with progress_bar(total=len(rows), desc="compacting", unit="product", enabled=progress) as bar:
         for start in range(0, len(rows), _BLOCK):

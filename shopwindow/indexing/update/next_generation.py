@@ -1,4 +1,4 @@
-"""A generation on disk as updates and compaction see it: what stands there, and a folder for the next one."""
+"""The served generation as updates and compaction read it, and a folder for the next one."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from shopwindow.retrieval.index.folder import Manifest, read_manifest
 from shopwindow.retrieval.index.home import IndexHome
 from shopwindow.retrieval.index.serving_processes import served_by
 
-_NEXT = ".update"  # in the home; what a killed process left there is swept by the next one
-_MILVUS = "milvus.json"  # as `shopwindow.retrieval.milvus.index.FILE`, whose import takes long
+_NEXT = ".update"  # in the home; the next process removes what a killed one left there
+_MILVUS = "milvus.json"  # the same as `retrieval.milvus.index.FILE`, which is slow to import
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,12 +28,12 @@ class Generation:
     """The served generation, without its engine.
 
     Attributes:
-        folder: where it is.
-        manifest: what it is.
+        folder: its folder.
+        manifest: its manifest.
         vectors: (base rows, dim) float32, memory-mapped.
         delta: (delta rows, dim) float32.
         product_ids: (rows,) int64.
-        content: (rows,) uint64, see `shopwindow.retrieval.embedding.content_hash`.
+        content: (rows,) uint64, see `retrieval.embedding.content_hash`.
         alive: (rows,) bool.
         attributes: title and attribute columns, one row per row.
     """
@@ -49,17 +49,17 @@ class Generation:
 
     @classmethod
     def read(cls, home: IndexHome) -> Generation:
-        """Read the served generation; hold `home.writing`, or it may be removed meanwhile.
+        """Read the served generation. Hold `home.writing` meanwhile, or another process may remove it.
 
         Raises:
-            IndexUnfit: nothing was published there, or a file is missing or unreadable.
+            IndexUnfit: nothing was published there, a file is missing or unreadable, or the products are in Milvus.
         """
         folder = home.folder(_pointer(home))
         manifest = read_manifest(folder)
         if (folder / _MILVUS).exists():
             raise IndexUnfit(
-                f"{folder}: its products are in Milvus, where nothing is updated: update the index that was loaded "
-                f"from, then 'shopwindow milvus --index THAT --out {home.path}'"
+                f"{folder}: its products are in Milvus, and an index in Milvus cannot be updated: update the index "
+                f"that it was loaded from, then run 'shopwindow milvus --index THAT --out {home.path}'"
             )
         try:
             vectors = np.load(folder / "vectors.npy", mmap_mode="r")
@@ -84,12 +84,15 @@ class Generation:
             "attributes.parquet": found.attributes.num_rows,
         }
         if len(set(rows.values())) != 1:
-            raise IndexUnfit(f"{folder}: parts disagree: rows {rows}; build the index again with 'shopwindow index'")
+            raise IndexUnfit(
+                f"{folder}: parts disagree about the number of rows: {rows}; build the index again with "
+                "'shopwindow index'"
+            )
         return found
 
     @property
     def number(self) -> int:
-        """Of the generation, by its place."""
+        """Number of the generation, which is the name of its folder."""
         return int(self.folder.name)
 
     @property
@@ -110,20 +113,21 @@ def _pointer(home: IndexHome) -> int:
 
 @contextmanager
 def changing(path: Path) -> Iterator[tuple[IndexHome, Generation, Path]]:
-    """Hold an index home to make its next generation from the served one.
+    """Lock an index home, to make its next generation from the served one.
 
     Args:
         path: the home.
 
     Yields:
-        The home, its served generation, and an empty folder to be filled and published; what is left of it is removed.
+        The home, its served generation, and an empty folder to fill and publish. At the end the folder is removed if it
+        was not published.
 
     Raises:
         IndexUnfit: nothing was published there, another process writes there, or CURRENT names a generation that is
             broken or was refused.
     """
     home = IndexHome(path)
-    _pointer(home)  # before `writing`, which would make a home of any folder
+    _pointer(home)  # before `writing`, which would turn any folder into a home
     with home.writing():
         _check_not_refused(home)
         folder = path / _NEXT
@@ -136,26 +140,29 @@ def changing(path: Path) -> Iterator[tuple[IndexHome, Generation, Path]]:
 
 
 def _check_not_refused(home: IndexHome) -> None:
-    """What is made from a refused generation would be refused as well, and take the place of what is served."""
+    """Refuse to change a generation that a server refused.
+
+    The next generation would be refused as well, and would replace the one that the server still serves.
+    """
     current = _pointer(home)
     for process in served_by(home.path):
         if process.refused is not None and process.refused.generation == current:
             raise IndexUnfit(
-                f"generation {current} of {home.path} was refused by {process.name}, which serves {process.generation} "
-                f"on: {process.refused.reason}; go back with 'shopwindow rollback --to {process.generation}' before it "
-                "is changed"
+                f"generation {current} of {home.path} was refused by {process.name}, which still serves "
+                f"{process.generation}: {process.refused.reason}; go back with 'shopwindow rollback --to "
+                f"{process.generation}' before you change the index"
             )
 
 
 def link_files(source: Path, target: Path, leave_out: Collection[str]) -> None:
-    """Put the files of one folder into another without copying them where the file system knows hard links.
+    """Put the files of one folder into another, as hard links if the file system has them, else as copies.
 
     Published files are never written to again, so both folders may share them.
 
     Args:
-        source: a folder; its folders are gone through as well.
-        target: made when missing.
-        leave_out: names of entries of `source` that the target does without.
+        source: a folder, with all folders in it.
+        target: made if missing.
+        leave_out: names of entries of `source` to leave out.
     """
     target.mkdir(exist_ok=True)
     for entry in source.iterdir():

@@ -1,4 +1,4 @@
-"""`shopwindow update`: changed and removed products as a delta beside the index that was built."""
+"""`shopwindow update`: write changed and removed products as a delta beside the index that was built."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from shopwindow.retrieval.index.lexical import LexicalIndex
 from shopwindow.retrieval.pipeline import InProcessPipeline
 from shopwindow.retrieval.request.attribute_columns import AttributeTable
 
-# Dead rows are searched in vain, and delta rows one by one.
+# Compaction pays beyond this share of dead and delta rows: searches read dead rows in vain, and delta rows one by one.
 _COMPACT_SHARE = 0.1
 
 
@@ -40,15 +40,15 @@ class Update:
     """What an update did.
 
     Attributes:
-        generation: the one that is served now.
+        generation: number of the generation that is served now.
         added: products that are new.
         embedded_again: products whose title or photo changed.
-        attributes_only: products of which nothing but attributes was given or changed.
-        removed: products that are not found any more.
-        unknown: ids to be removed that the index does not have.
+        attributes_only: products that had only attributes given or changed.
+        removed: products that can no longer be found.
+        unknown: ids to remove that the index does not have.
         skipped: rows of the change file that were left out.
-        reasons: of the first five of them; skipped.csv has all, where a generation was published.
-        manifest: of the generation.
+        reasons: for the first five skipped rows. If a generation was published, its skipped.csv has all.
+        manifest: the generation's manifest.
     """
 
     generation: int
@@ -68,7 +68,7 @@ class Update:
 
     @property
     def compaction_pays(self) -> bool:
-        """Whether so much was updated that searches get slower by it."""
+        """Whether so much was updated that searches became slower."""
         delta, dead = self.manifest.delta, self.manifest.dead
         return delta + dead > _COMPACT_SHARE * self.manifest.rows or delta > FLAT_ROWS
 
@@ -76,24 +76,24 @@ class Update:
 def update_index(
     home: Path, repository: Path, *, changes: Path | None = None, removed: Sequence[int] = (), progress: bool = True
 ) -> Update:
-    """Publish a generation that is the served one with some products added, changed or removed.
+    """Publish a new generation: the served one with some products added, changed or removed.
 
-    Only what changed is written: the base's vectors and its FAISS index are shared with the generation before. The
-    lexical channel is made anew from all titles when a row was added: some 65 µs a title, which is over five minutes
-    for 5 million. Removals and changed attributes leave it as it is.
+    Only changes are written. The base's vectors and its FAISS index are shared with the generation before. If a row was
+    added, the lexical channel is built again from all titles: some 65 µs a title, over five minutes for 5 million.
+    Removals and changed attributes leave it as it is.
 
     Args:
         home: an index home.
-        repository: whose product tower embeds; read only when there is something to embed. A generation that carries
-            its towers is updated by those.
-        changes: see `shopwindow.indexing.update.changes`.
+        repository: its product tower embeds; it is read only if there is something to embed. If the generation carries
+            its towers, those are used instead.
+        changes: see `indexing.update.changes`.
         removed: ids of products to remove; a row of `changes` for one of them is skipped.
         progress: show a bar.
 
     Raises:
         CatalogError: the change file does not fit the index, or no product would be left.
-        IndexUnfit: no index there, another process writes there, or the repository has other towers than the index.
-        ValueError: neither changes nor removed products.
+        IndexUnfit: there is no index, another process writes there, or the repository has other towers than the index.
+        ValueError: neither changes nor products to remove were given.
     """
     if changes is None and not len(removed):
         raise ValueError("changes, removed: nothing to do: give a file of changes, or ids to remove, or both")
@@ -106,7 +106,7 @@ def update_index(
                 for rows in file.read():
                     delta.apply(rows)
                     bar.update(len(rows.ids))
-        if not delta.changed:  # a generation like the served one would take the place of one to go back to
+        if not delta.changed:  # publishing an equal generation would cost one to roll back to
             return delta.result(served.manifest)
         delta.write(folder)
         number = place.next_generation
@@ -121,19 +121,21 @@ def update_index(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         if manifest.count == 0:
-            raise CatalogError(f"removed: no product of the index's {served.manifest.count} would be left; remove less")
+            raise CatalogError(
+                f"removed: none of the index's {served.manifest.count} products would be left; remove fewer"
+            )
         write_manifest(folder, manifest)
         place.publish(folder, number, onto=served.number)
         return delta.result(manifest)
 
 
 class _Delta:
-    """What changes, row by row.
+    """Collects changes row by row, and embeds what needs it.
 
     Args:
-        served: the generation that is changed.
-        repository: of the towers.
-        removed: product ids.
+        served: the generation to change.
+        repository: the repository with the towers.
+        removed: ids of products to remove.
     """
 
     def __init__(self, served: Generation, repository: Path, removed: Sequence[int]) -> None:
@@ -160,14 +162,14 @@ class _Delta:
 
     @property
     def alive(self) -> np.ndarray:
-        """(rows,) bool, of the next generation."""
+        """Which rows of the next generation can be found, (rows,) bool."""
         alive: np.ndarray = np.concatenate([self._served.alive, np.ones(self.merge.new_rows, bool)])
         alive[self._dead] = False
         alive[self.merge.superseded] = False
         return alive
 
     def apply(self, rows: ChangedRows) -> None:
-        """Take in some rows of the change file, and embed those that need it."""
+        """Add rows of the change file, and embed those that need it."""
         to_embed = {
             position: change
             for position, change in rows.changes.items()
@@ -177,7 +179,7 @@ class _Delta:
         refused, kept = dict(rows.refused), {}
         for position, change in rows.changes.items():
             if change.product_id in self._removed:
-                refused[position] = f"{ID}: is to be removed as well"
+                refused[position] = f"{ID}: also given to be removed"
             elif change.product_id in self._seen:
                 refused[position] = f"{ID}: appears twice"
             elif position in unfit:
@@ -192,7 +194,7 @@ class _Delta:
             self.skipped.add(rows.start + position, rows.ids[position], refused[position])
 
     def _prepare(self, changes: dict[int, Change]) -> tuple[ProductBatch | None, dict[int, str]]:
-        """The tower's inputs, and position -> reason of what can't be one."""
+        """Return the tower's inputs, and position -> reason of the rows that cannot be embedded."""
         if not changes:
             return None, {}
         self._pipeline = self._pipeline or self._open_towers()
@@ -210,7 +212,7 @@ class _Delta:
         return batch, {positions[place]: reason for place, reason in unfit.items()}
 
     def _embed(self, batch: ProductBatch, changes: list[Change | None]) -> None:
-        """Embed the rows of a batch that are kept; None stands for one that is not."""
+        """Embed the kept rows of a batch. `changes` has None for a row that is not kept."""
         assert self._pipeline is not None  # it prepared the batch
         kept = [(place, change) for place, change in enumerate(changes) if change is not None]
         if not kept:
@@ -224,16 +226,16 @@ class _Delta:
 
     def _open_towers(self) -> InProcessPipeline:
         towers = towers_of(self._served.folder, self._repository)
-        wanted, found = self._served.manifest.tower_hash, Bundle.read(towers).tower_hash
-        if wanted != found:
+        index_hash, found = self._served.manifest.tower_hash, Bundle.read(towers).tower_hash
+        if index_hash != found:
             raise IndexUnfit(
-                f"{self._served.folder} was filled by towers {wanted[:12]}, {towers} has towers {found[:12]}: update "
-                "with the repository that the index was built with, or build it again with 'shopwindow index'"
+                f"{self._served.folder} was filled by towers {index_hash[:12]}, {towers} has towers {found[:12]}: "
+                "update with the repository that the index was built with, or build it again with 'shopwindow index'"
             )
         return InProcessPipeline(towers, threads=usable_cores())
 
     def write(self, folder: Path) -> None:
-        """Write all but the manifest."""
+        """Write all files except the manifest."""
         served, alive = self._served, self.alive
         written = {MANIFEST, "skipped.csv"}
         (folder / "skipped.csv").write_text(self.skipped.to_csv())
@@ -243,7 +245,7 @@ class _Delta:
         if self.merge.rows:
             written.add("attributes.parquet")
             attributes = merge_attributes(served.attributes, self.merge)
-            AttributeTable(attributes)  # what could not be served must not be written
+            AttributeTable(attributes)  # raises if the table could not be served
             pq.write_table(attributes, folder / "attributes.parquet")
         if self._vectors:
             written |= {"delta.npy", "product_ids.npy", "content.npy", "lexical"}
@@ -254,7 +256,7 @@ class _Delta:
         link_files(served.folder, folder, written)
 
     def result(self, manifest: Manifest) -> Update:
-        """What was done; `manifest` is that of the generation now served."""
+        """Return what the update did. `manifest` belongs to the generation now served."""
         added = len(self._ids) - len(self.merge.superseded)
         return Update(
             generation=manifest.generation,
@@ -270,7 +272,7 @@ class _Delta:
 
 
 def write_lexical(folder: Path, attributes: pa.Table, alive: np.ndarray) -> None:
-    """Build and write the lexical channel of an index folder; rows that are not alive count as without a title."""
+    """Build and write the lexical channel of an index folder. Rows that are not alive count as having no title."""
     titles = attributes[TITLE].to_pylist() if TITLE in attributes.column_names else []
     lexical = LexicalIndex.build([title or "" if here else "" for title, here in zip(titles, alive, strict=False)])
     if lexical is not None:

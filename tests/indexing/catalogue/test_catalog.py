@@ -1,4 +1,4 @@
-"""Catalogues as they come: rows that cannot be indexed are listed with a reason, the others kept in order."""
+"""Reading catalogues: rows that cannot be indexed are listed with a reason, the others are kept in order."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from shopwindow.indexing.catalogue.reading import Catalog, Skipped
+from shopwindow.base.skipped_rows import Skipped
+from shopwindow.indexing.catalogue.reading import Catalog
 from shopwindow.indexing.errors import CatalogError
 from shopwindow.retrieval.embedding.product_inputs import ProductPreprocessor
 from shopwindow.retrieval.embedding.text import TextEncoder
@@ -65,7 +66,7 @@ ODD_ROWS: list[tuple[dict[str, Any], str | None]] = [
     ({"product_id": 14, "title": None, "image": photo(20), "price": 7.0}, None),
     ({"product_id": 15, "title": "mug", "image": None}, None),
     ({"product_id": 16, "title": "x" * 2_000, "image": None}, "title: at most 1000 characters, got 2000"),
-    ({"product_id": 13, "title": "mug", "image": None}, None),  # the first 13 was not indexed, so this is no repeat
+    ({"product_id": 13, "title": "mug", "image": None}, None),  # no repeat: the first 13 was not indexed
     ({"product_id": 0, "title": "mug", "image": None}, None),
 ]
 
@@ -92,7 +93,7 @@ def test_the_list_of_skipped_rows_is_a_csv(tmp_path: Path, preprocess: ProductPr
     assert list(csv.reader(io.StringIO(Skipped().to_csv()))) == [["row", "product_id", "reason"]]
 
 
-def test_what_is_kept_reaches_the_tower_and_the_attributes(tmp_path: Path, preprocess: ProductPreprocessor) -> None:
+def test_kept_rows_reach_the_tower_and_the_attributes(tmp_path: Path, preprocess: ProductPreprocessor) -> None:
     (batch,), _ = read(write(tmp_path, [row for row, _ in ODD_ROWS]), preprocess)
     assert batch.product_ids.dtype == np.int64
     assert batch.batch.modality_mask.tolist() == [[1, 1], [0, 1], [1, 0], [1, 0], [1, 0]]
@@ -103,7 +104,7 @@ def test_what_is_kept_reaches_the_tower_and_the_attributes(tmp_path: Path, prepr
     assert batch.attributes["price"].to_pylist() == [5.0, 7.0, None, None, None]
 
 
-def test_a_batch_of_skipped_rows_alone_is_empty(tmp_path: Path, preprocess: ProductPreprocessor) -> None:
+def test_a_batch_with_only_skipped_rows_is_empty(tmp_path: Path, preprocess: ProductPreprocessor) -> None:
     batches, _ = read(write(tmp_path, [{"product_id": -1, "title": "mug"}]), preprocess)
     assert [(batch.rows, len(batch.product_ids), batch.batch) for batch in batches] == [(1, 0, None)]
 
@@ -152,9 +153,17 @@ def test_an_id_beyond_64_bits_signed_is_listed(tmp_path: Path, preprocess: Produ
     assert [(row, product) for row, product, _ in skipped.rows] == [(0, 2**63)]
 
 
-@pytest.mark.parametrize("column", ["title", "colour"])
-@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())], ids=str)
-def test_text_that_is_not_utf8_costs_its_own_row_alone(
+@pytest.mark.parametrize(
+    ("column", "kind"),
+    [
+        ("title", pa.string()),
+        ("colour", pa.large_string()),
+        ("title", pa.dictionary(pa.int32(), pa.string())),
+        ("colour", pa.dictionary(pa.int32(), pa.string())),
+    ],
+    ids=str,
+)
+def test_only_the_row_with_text_that_is_not_utf8_is_skipped(
     tmp_path: Path, preprocess: ProductPreprocessor, column: str, kind: pa.DataType
 ) -> None:
     columns = {"title": ["red mug", "mug", "red"], "colour": ["red", None, "grün"]}
@@ -204,7 +213,7 @@ def test_a_catalogue_without_the_needed_columns_is_refused(tmp_path: Path, colum
 
 
 @pytest.mark.parametrize("data", [None, b"", b"product_id,title\n1,mug\n"], ids=["missing", "empty", "csv"])
-def test_a_file_that_is_no_parquet_is_refused_by_name(tmp_path: Path, data: bytes | None) -> None:
+def test_a_file_that_is_not_parquet_is_named_in_the_error(tmp_path: Path, data: bytes | None) -> None:
     file = tmp_path / "products.parquet"
     if data is not None:
         file.write_bytes(data)

@@ -1,4 +1,4 @@
-"""Work on an index home, in forks that die of SIGKILL just before they change it: one for each moment."""
+"""Run work on an index home in forked processes, each killed just before a different change of the home."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ Work = Callable[[Path], object]
 
 
 def killed_homes(template: Path, folder: Path, work: Work, moments: Callable[[list[str]], Iterable[int]]) -> list[int]:
-    """Work once without a kill, then once for each moment, each time on a copy of the template.
+    """Run the work once without a kill, then once for each chosen moment, each time on a copy of the template.
 
     Args:
         template: the home to begin with.
         folder: receives the copies, each named by its moment.
-        work: on a home.
-        moments: chooses from the changes that the first one made, "event path" each: the numbers of those that are
-            not to happen.
+        work: changes a home.
+        moments: gets the changes that the first run made, each as "event path", and chooses some by number. A run is
+            killed just before the change of that number.
 
     Returns:
-        The moments.
+        The chosen moments.
     """
     done = folder / "done.json"
     assert _fork(_copied(template, folder / "whole"), work, None, done) == 0
@@ -42,7 +42,7 @@ def _copied(template: Path, home: Path) -> Path:
 
 
 def _fork(home: Path, work: Work, last: int | None, done: Path) -> int:
-    """The exit code of a process that works, writes what it changed, and dies before the change of number `last`."""
+    """Return the exit code of a process that works, writes what it changed, and is killed before change `last`."""
     child = os.fork()
     if child == 0:
         changes = _watched(home, last)

@@ -1,7 +1,7 @@
-"""Run as a script: builds an index again and again, each time killed a little later, from one process that forks.
+"""Run as a script. Builds an index again and again in forked processes, and kills them.
 
 Arguments: catalogue, repository, home, then for each build the number of the file operation inside the home at which
-it is killed; 0 lets it end. Prints what the builds say, and after each the generation that is served.
+the build is killed; 0 lets it end. Prints what the builds say, and after each build the served generation.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def main() -> None:
         child = os.fork()
         if child == 0:
             if moment:
-                strike_at(moment, home)
+                kill_at(moment, home)
             build_index(Path(catalog), Path(repository), Path(home), progress=False, say=lambda line: print(line))
             sys.stdout.flush()
             os._exit(0)
@@ -36,7 +36,7 @@ def main() -> None:
         print("ended:", os.waitstatus_to_exitcode(status), "serves:", read_manifest(Path(home)).generation)
 
 
-def strike_at(moment: int, home: str) -> None:
+def kill_at(moment: int, home: str) -> None:
     left = [moment]
 
     def watch(event: str, args: tuple[Any, ...]) -> None:

@@ -1,7 +1,7 @@
-"""Ends a build that is embedded whole, again and again, each time killed just before another change of the file system.
+"""Run as a script. Finishes an embedded build again and again, each time killed before a different file change.
 
-Arguments: a template home, a repository, a catalogue, a folder for the killed homes. Imports once, forks for each kill.
-The home that was killed at moment n is the folder's `n`; prints the moments, those before the publishing thinned out.
+Arguments: a template home, a repository, a catalogue, a folder for the killed homes.
+The home of the build killed before change n is `n` in the folder. Prints the numbers of these changes.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ STRIDE = 16
 
 
 def moments(done: list[str]) -> list[int]:
-    """Some until the manifest is written, all from then on."""
+    """Some changes until the manifest is written, and all after that."""
     manifest = next(place for place, change in enumerate(done) if change.endswith("manifest.json"))
     return [*range(0, manifest, STRIDE), *range(manifest, len(done))]
 
 
 def main(template: Path, repository: Path, catalog: Path, folder: Path) -> None:
-    """Kill, and print the moments."""
+    """Kill the builds, and print the numbers of the changes."""
 
     def build(home: Path) -> None:
         build_index(catalog, repository, home, progress=False)

@@ -1,6 +1,6 @@
 """Run as a script: prints the peak memory, in KiB, of the embedding stage over a catalogue. Arguments: file, folder.
 
-The towers' place is taken by numbers drawn from the titles: theirs is the same for any catalogue.
+Random numbers replace the towers, whose memory does not depend on the catalogue.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from shopwindow.indexing.full_build.embedding import embed_catalog
 DIM = 128
 
 
-class Drawn:
+class RandomEmbedder:
     workers = 2
 
     def __call__(self, rows: CatalogRows) -> tuple[np.ndarray, dict[int, str]]:
@@ -28,7 +28,7 @@ class Drawn:
 
 catalog = Catalog(Path(sys.argv[1]))
 with Building(Path(sys.argv[2]), {}, DIM) as building:
-    embed_catalog(building, embed_in_order(catalog, Drawn(), 0), catalog.rows, progress=False)
+    embed_catalog(building, embed_in_order(catalog, RandomEmbedder(), 0), catalog.rows, progress=False)
     assert building.progress.products == catalog.rows
-# Not by getrusage, which tells the peak of the process that started this one where that is higher.
+# Not getrusage, which reports the peak of the parent process if that is higher.
 print(re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[0])

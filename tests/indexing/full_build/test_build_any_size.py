@@ -67,7 +67,7 @@ def test_a_catalogue_may_be_files_folders_and_patterns(tmp_path: Path) -> None:
 
     assert found("c.parquet", "a.parquet") == ["c.parquet", "a.parquet"]
     assert found("b") == ["b/10.parquet", "b/2.parquet"]
-    assert found("?.parquet", "a.parquet") == ["a.parquet", "c.parquet"]  # none twice
+    assert found("?.parquet", "a.parquet") == ["a.parquet", "c.parquet"]  # no file twice
     assert found("**/*0.parquet") == ["b/10.parquet"]
     with pytest.raises(CatalogError, match=r"there is no parquet file in .*none-\*"):
         found("a.parquet", "none-*.parquet")
@@ -105,20 +105,20 @@ def test_a_column_that_a_file_lacks_is_empty_there(tmp_path: Path) -> None:
         Catalog([tmp_path])
 
 
-@pytest.mark.parametrize("size", [1, 3, 64])
-def test_reading_from_a_row_on_gives_the_rest(tmp_path: Path, size: int) -> None:
+def test_reading_can_start_and_stop_at_any_row(tmp_path: Path) -> None:
     products = [{"product_id": i, "title": f"mug {i}"} for i in range(23)]
     write(tmp_path / "1.parquet", products[:9], row_group_size=4)
     write(tmp_path / "2.parquet", products[9:], row_group_size=5)
     catalog = Catalog([tmp_path])
     assert catalog.groups == [(0, 4), (4, 8), (8, 9), (9, 14), (14, 19), (19, 23)]
-    for start, stop in [(0, 23), (3, 23), (4, 21), (9, 14), (11, 12), (22, 23), (23, 23)]:
-        parts = list(catalog.read(size, start, stop))
-        assert [i for part in parts for i in part.ids] == list(range(start, stop))
-        assert all(part.ids[0] == part.start and len(part.ids) <= size for part in parts)
+    for size in (1, 3, 64):
+        for start, stop in [(0, 23), (3, 23), (4, 21), (9, 14), (11, 12), (22, 23), (23, 23)]:
+            parts = list(catalog.read(size, start, stop))
+            assert [i for part in parts for i in part.ids] == list(range(start, stop))
+            assert all(part.ids[0] == part.start and len(part.ids) <= size for part in parts)
 
 
-def test_seen_ids_know_what_a_set_knows() -> None:
+def test_an_id_set_knows_the_same_ids_as_a_python_set() -> None:
     rng = np.random.default_rng(0)
     first = rng.integers(0, 2_000, 50)
     seen, expected = IdSet(first), set(first.tolist())
@@ -128,7 +128,7 @@ def test_seen_ids_know_what_a_set_knows() -> None:
         new = np.unique([i for i in asked if int(i) not in expected]).astype(np.int64)
         seen.add(new)
         expected |= set(new.tolist())
-    assert len(seen._runs) < 12  # else asking would take long
+    assert len(seen._runs) < 12  # more runs would make lookups slow
 
 
 def test_a_growing_array_is_a_npy_file_after_every_append_and_can_be_cut_back(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_a_growing_array_is_a_npy_file_after_every_append_and_can_be_cut_back(tm
         GrowingArray(file, 23, np.float32, (3,))
 
 
-def test_a_build_that_is_killed_again_and_again_ends_as_if_it_had_not_been(
+def test_a_build_that_is_killed_again_and_again_ends_with_the_same_index(
     tmp_path: Path, repository: Path, rows: list[dict[str, Any]]
 ) -> None:
     file = write(tmp_path / "products.parquet", rows)
@@ -176,7 +176,7 @@ def test_a_build_that_is_killed_again_and_again_ends_as_if_it_had_not_been(
     assert not IndexHome(home).building.exists()
 
 
-def test_a_build_of_other_inputs_starts_over_and_says_so(
+def test_a_build_with_other_inputs_starts_over_and_says_so(
     tmp_path: Path, repository: Path, rows: list[dict[str, Any]]
 ) -> None:
     file = write(tmp_path / "products.parquet", rows)
@@ -187,7 +187,7 @@ def test_a_build_of_other_inputs_starts_over_and_says_so(
     write(file, rows[5:20])
     said: list[str] = []
     build_index(file, repository, home, progress=False, say=said.append)
-    assert said[0] == "starting over: an interrupted build was of other inputs (catalogue)"
+    assert said[0] == "starting over: an interrupted build had other inputs (catalogue)"
     kept = [row["product_id"] for row in rows[5:20] if row["image"] != b"broken"]
     assert read_index(home).product_ids.tolist() == kept
 
@@ -200,7 +200,7 @@ def test_memory_does_not_grow_with_the_catalogue(tmp_path: Path) -> None:
         )
         pq.write_table(table, tmp_path / f"{count}.parquet")  # one row group
         peaks.append(int(run("peak_memory.py", tmp_path / f"{count}.parquet", tmp_path / str(count))[-1]))
-    # Their vectors alone are 59 MiB more.
+    # The vectors alone are 59 MiB more.
     assert peaks[1] - peaks[0] < 24 * 1024
 
 
@@ -208,13 +208,15 @@ def test_memory_does_not_grow_with_the_catalogue(tmp_path: Path) -> None:
 def test_the_recipe_follows_from_count_and_memory(gib: float, kind: str) -> None:
     assert choose_recipe(10_000_000, dim=128, memory=int(gib * GIB)).kind == kind
     assert choose_recipe(20_000, dim=128, memory=int(gib * GIB)).kind == "flat"
-    assert choose_recipe(10_000_000, "ivf", dim=128, memory=1).kind == "ivf"  # named is named
+    assert choose_recipe(10_000_000, "ivf", dim=128, memory=1).kind == "ivf"  # a named recipe is taken as it is
 
 
 def test_without_memory_for_any_recipe_the_error_says_how_much_is_needed() -> None:
-    with pytest.raises(ValueError, match=r"10000000 products of 128 .* need 0\.5\d* GiB .* as ivf-pq32.*scaling"):
+    with pytest.raises(ValueError, match=r"10000000 products of 128 .* as ivf-pq32.* 0\.5\d* GiB.*scaling"):
         choose_recipe(10_000_000, dim=128, memory=GIB // 4)
-    with pytest.raises(ValueError, match=r"100 dimensions need 1\.5\d* GiB .* as ivf-sq8"):  # pq32 can't cut it up
+    with pytest.raises(
+        ValueError, match=r"100 dimensions as ivf-sq8.* 1\.5\d* GiB"
+    ):  # pq32 cannot divide 100 dimensions
         choose_recipe(10_000_000, dim=100, memory=GIB)
 
 

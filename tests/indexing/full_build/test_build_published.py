@@ -1,4 +1,4 @@
-"""The end of a build: kills while it is finished and published, and what others change while it is embedded."""
+"""The end of a build: kills while it is finished and published, and updates that come during the embedding."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ def found(home: Path) -> list[int]:
 
 
 class Interrupted(Exception):
-    """A build came to the end of its embedding."""
+    """Stops a build in the middle."""
 
 
-def test_a_kill_while_a_build_is_finished_and_published_costs_none_of_what_was_embedded(
+def test_a_kill_after_the_embedding_loses_nothing_that_was_embedded(
     tmp_path: Path, home: Path, catalog: Path, repository: Path, rows: list[dict[str, Any]]
 ) -> None:
     def interrupt(line: str) -> None:
@@ -88,11 +88,11 @@ def test_a_kill_while_a_build_is_finished_and_published_costs_none_of_what_was_e
         assert not [line for line in said if line.startswith(("embedded", "starting over"))]
         assert found(home) == every
         assert not IndexHome(home).building.exists()
-        cut_off += said == ["the interrupted build was whole: it is served as generation 2"]
+        cut_off += said == ["the interrupted build was complete: it is served as generation 2"]
     assert cut_off >= 2  # before CURRENT was written, and after it
 
 
-def test_a_build_under_way_keeps_nobody_waiting_and_brings_no_removed_product_back(
+def test_a_running_build_allows_updates_and_brings_no_removed_product_back(
     home: Path, catalog: Path, repository: Path, rows: list[dict[str, Any]]
 ) -> None:
     every = [row["product_id"] for row in rows]
@@ -109,8 +109,8 @@ def test_a_build_under_way_keeps_nobody_waiting_and_brings_no_removed_product_ba
     left = [product for product in every if product not in (every[4], every[7])]
     assert (manifest.generation, manifest.count, manifest.dead) == (3, 10, 2)
     assert found(home) == left
-    assert said[-1].startswith("generation 2 took the place of 1 while this build went on: 2 products")
-    # Undone, a removal does not count.
+    assert said[-1].startswith("generation 2 replaced 1 while this build ran: 2 products")
+    # A removal that was rolled back does not count.
     undone = build_index(
         catalog,
         repository,
@@ -126,7 +126,7 @@ def test_a_build_under_way_keeps_nobody_waiting_and_brings_no_removed_product_ba
     assert np.array_equal(np.sort(found(home)), np.sort(every))
 
 
-def test_a_build_all_of_whose_products_were_removed_is_not_published(
+def test_a_build_is_not_published_if_all_its_products_were_removed(
     tmp_path: Path, home: Path, repository: Path, rows: list[dict[str, Any]]
 ) -> None:
     pq.write_table(pa.Table.from_pylist(rows[:1]), tmp_path / "one.parquet")
@@ -135,12 +135,12 @@ def test_a_build_all_of_whose_products_were_removed_is_not_published(
         if line.startswith("embedded "):
             update_index(home, repository, removed=[rows[0]["product_id"]], progress=False)
 
-    with pytest.raises(CatalogError, match="every product of it was removed from the index since the build began"):
+    with pytest.raises(CatalogError, match="all of its products were removed from the index since the build began"):
         build_index(tmp_path / "one.parquet", repository, home, progress=False, say=remove)
     assert read_manifest(home).generation == 2
 
 
-def test_another_build_than_the_one_that_was_cut_off_starts_over_and_says_so(
+def test_a_build_with_another_recipe_than_the_interrupted_one_starts_over(
     home: Path, catalog: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def cut(self: IndexHome, *_: object) -> None:

@@ -1,4 +1,4 @@
-"""Embedding elsewhere: through a running server, or on a Ray cluster, with the same result as in this process."""
+"""Embedding through a running server or on a Ray cluster gives the same index as embedding in this process."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, shop: Path, repository: Pat
 
 
 def assert_equal(index: Path, here: Path) -> None:
-    """Both hold the same products, embedded alike, and leave out the same rows."""
+    """Check that both hold the same products with the same vectors, and leave out the same rows."""
     found, expected = read_index(index), read_index(here)
     assert found.manifest.count == 145
     assert found.product_ids.tolist() == expected.product_ids.tolist()
@@ -74,7 +74,7 @@ def test_a_server_of_other_towers_is_refused_and_both_are_named(
         build_index(folder / "shop", other, tmp_path / "index", server=served.grpc_url, progress=False)
 
 
-def test_a_server_that_goes_over_to_other_towers_ends_the_build_without_their_vectors(
+def test_a_build_stops_before_it_writes_vectors_of_other_towers(
     folder: Path, repository: Path, served: TritonServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     check, checks = ServerEmbedder.check, 0
@@ -83,15 +83,13 @@ def test_a_server_that_goes_over_to_other_towers_ends_the_build_without_their_ve
         nonlocal checks
         checks += 1
         if checks == 3:  # at the start, before the first part, before the second
-            embedder._probe = -embedder._probe  # as if it were the server that is another one
+            embedder._probe = -embedder._probe  # as if the server had switched to other towers
         check(embedder)
 
     with monkeypatch.context() as patch:
         patch.setattr("shopwindow.indexing.full_build.embedding.PART_ROWS", 64)
         patch.setattr(ServerEmbedder, "check", changed)
-        with pytest.raises(
-            IndexingError, match="it runs other towers; index with the repository that"
-        ):
+        with pytest.raises(IndexingError, match="the server runs other towers; index with the repository that"):
             build_index(folder / "shop", repository, tmp_path / "index", server=served.grpc_url, progress=False)
     progress = read_progress(tmp_path / "index" / "building")
     assert progress is not None and progress.parts == 1 and progress.rows < 150
@@ -100,8 +98,8 @@ def test_a_server_that_goes_over_to_other_towers_ends_the_build_without_their_ve
 
 
 def test_a_ray_cluster_embeds_as_this_process_does(folder: Path, repository: Path) -> None:
-    # In a process of its own, as where it is used: Ray forks to start its servers, and beside the threads that other
-    # tests leave here they did not always come up.
+    # In a separate process, as in use. Ray forks to start its servers, and these did not always start beside the
+    # threads that other tests leave in this process.
     places = ["--catalog", folder / "shop", "--repository", repository, "--out", folder / "ray"]
     command = [sys.executable, "-m", "shopwindow.cli.main", "index", *places, "--ray"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -109,7 +107,7 @@ def test_a_ray_cluster_embeds_as_this_process_does(folder: Path, repository: Pat
     assert_equal(folder / "ray", folder / "here")
 
 
-def test_what_is_no_cluster_is_named(folder: Path, repository: Path, tmp_path: Path) -> None:
+def test_an_address_without_a_cluster_is_named(folder: Path, repository: Path, tmp_path: Path) -> None:
     with pytest.raises(IndexingError, match=r"no cluster at nowhere .*is kept"):
         build_index(folder / "shop", repository, tmp_path / "index", ray="nowhere", progress=False)
 
@@ -117,9 +115,9 @@ def test_what_is_no_cluster_is_named(folder: Path, repository: Path, tmp_path: P
 def test_without_ray_the_error_says_how_to_get_it(
     folder: Path, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "ray", None)  # as where it is not installed
+    monkeypatch.setitem(sys.modules, "ray", None)  # as if Ray were not installed
     with pytest.raises(IndexingError, match=r"Ray Data is not installed .*pip install 'ray\[data\]'"):
         build_index(folder / "shop", repository, tmp_path / "index", ray="local", progress=False)
     monkeypatch.undo()
-    build_index(folder / "shop", repository, tmp_path / "index", progress=False)  # it can go on otherwise
+    build_index(folder / "shop", repository, tmp_path / "index", progress=False)  # the build goes on without Ray
     assert_equal(tmp_path / "index", folder / "here")

@@ -1,7 +1,7 @@
-"""Runs updates that are killed, each just before another change of the file system. Imports once, forks for every kill.
+"""Run as a script. Kills updates, each just before a different change of the file system, in forked processes.
 
 Arguments: a template home, a repository, a change file, an id to remove, a folder for the killed homes.
-The home that was killed at moment n is the folder's `n`; prints the moments, those before the publishing thinned out.
+The home of the update killed before change n is `n` in the folder. Prints the numbers of these changes.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ STRIDE = 8
 
 
 def moments(done: list[str]) -> list[int]:
-    """Some until the last file of the base is linked, all from then on."""
+    """Some changes until the last file of the base is linked, and all after that."""
     linked = max(place for place, change in enumerate(done) if change.startswith("os.link "))
     return [*range(0, linked + 1, STRIDE), *range(linked + 1, len(done))]
 
 
 def main(template: Path, repository: Path, changes: Path, removed: int, folder: Path) -> None:
-    """Kill, and print the moments."""
+    """Kill the updates, and print the numbers of the changes."""
 
     def update(home: Path) -> None:
         update_index(home, repository, changes=changes, removed=[removed], progress=False)

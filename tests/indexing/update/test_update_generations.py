@@ -1,4 +1,4 @@
-"""What an update leaves on disk, who may write meanwhile, and the ways back and on: rollback and compaction."""
+"""What updates write to disk, who may write at the same time, and rollback and compaction after updates."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from shopwindow.retrieval.opening import open_index
 from tests.indexing.homes import START, Product, Truth, write_rows
 
 
-def test_what_did_not_change_is_shared_on_disk_and_the_old_generation_stays_as_it_was(
+def test_unchanged_files_are_shared_and_the_old_generation_stays_as_it_was(
     home: Path, repository: Path, truth: Truth, pool: list[Product], tmp_path: Path
 ) -> None:
     old = resolve_index(home)
@@ -30,7 +30,7 @@ def test_what_did_not_change_is_shared_on_disk_and_the_old_generation_stays_as_i
         assert (resolve_index(home) / name).samefile(new / name)
 
 
-def test_one_writer_at_a_time(home: Path, repository: Path, pool: list[Product]) -> None:
+def test_only_one_process_may_write_at_a_time(home: Path, repository: Path, pool: list[Product]) -> None:
     with IndexHome(home).writing():
         with pytest.raises(IndexUnfit, match="another update, compaction or publishing is under way"):
             update_index(home, repository, removed=[pool[0]["product_id"]], progress=False)
@@ -39,7 +39,7 @@ def test_one_writer_at_a_time(home: Path, repository: Path, pool: list[Product])
     assert update_index(home, repository, removed=[pool[0]["product_id"]], progress=False).removed == 1
 
 
-def test_a_rollback_undoes_an_update_and_leads_forward_again(
+def test_a_rollback_undoes_an_update_and_a_second_one_restores_it(
     home: Path, repository: Path, truth: Truth, pool: list[Product], queries: np.ndarray
 ) -> None:
     before, place = dict(truth.products), IndexHome(home)
@@ -51,19 +51,19 @@ def test_a_rollback_undoes_an_update_and_leads_forward_again(
     place.rollback()
     after.assert_served(home, queries)
     place.rollback()
-    # An update of what was rolled back to takes a number that was never used.
+    # An update after a rollback takes a number that was never used.
     assert update_index(home, repository, removed=[pool[9]["product_id"]], progress=False).generation == 3
     assert place.generations == [1, 2, 3]
 
 
-def test_a_build_under_way_keeps_nobody_from_updating(home: Path, repository: Path, pool: list[Product]) -> None:
+def test_an_index_can_be_updated_during_a_build(home: Path, repository: Path, pool: list[Product]) -> None:
     with IndexHome(home).filling():
         assert update_index(home, repository, removed=[pool[0]["product_id"]], progress=False).removed == 1
         with pytest.raises(IndexUnfit, match="another build is under way here"), IndexHome(home).filling():
             pass
 
 
-def test_an_update_of_which_nothing_is_left_takes_no_generation_to_go_back_to(
+def test_an_update_without_usable_rows_publishes_nothing(
     home: Path, repository: Path, pool: list[Product], tmp_path: Path
 ) -> None:
     result = update_index(
@@ -81,14 +81,16 @@ def test_compaction_keeps_the_recipe(tmp_path: Path, repository: Path, truth: Tr
     assert compact(tmp_path / "index", recipe="flat", progress=False).recipe.kind == "flat"
 
 
-def test_when_compaction_pays(home: Path, repository: Path, pool: list[Product]) -> None:
+def test_compaction_pays_after_a_tenth_of_the_products_changed(
+    home: Path, repository: Path, pool: list[Product]
+) -> None:
     four = update_index(home, repository, removed=[row["product_id"] for row in pool[:4]], progress=False)
     assert not four.compaction_pays
     assert update_index(home, repository, removed=[pool[4]["product_id"]], progress=False).compaction_pays
 
 
-def test_a_folder_from_before_updates_says_what_to_do(home: Path, repository: Path) -> None:
+def test_an_index_without_content_hashes_is_served_but_not_updated(home: Path, repository: Path) -> None:
     (resolve_index(home) / "content.npy").unlink()
     with pytest.raises(IndexUnfit, match=r"content\.npy.*build the index again"):
         update_index(home, repository, removed=[1], progress=False)
-    assert open_index(home).manifest.count == START  # it is served all the same
+    assert open_index(home).manifest.count == START  # it can still be served

@@ -1,4 +1,4 @@
-"""An update that is killed leaves the old or the new generation, and never keeps the next update from its work."""
+"""A killed update leaves the old or the new generation, and does not disturb the next update."""
 
 from __future__ import annotations
 
@@ -46,8 +46,7 @@ def test_a_kill_at_any_moment_leaves_the_old_or_the_new_generation(
     assert set(served) == {3, 4}
     for home, generation in zip(homes, served, strict=True):
         (old if generation == 3 else new).assert_served(home, queries)
-    # The next update sweeps up what the last ones killed before their generation was served had left, and takes a
-    # number that no folder has.
+    # The next update removes what a killed one left, and takes a number that no folder has.
     for home in homes[: served.index(4)][-3:]:
         number = IndexHome(home).next_generation
         result = update_index(home, repository, changes=changes, removed=[removed], progress=False)

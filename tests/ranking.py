@@ -1,4 +1,4 @@
-"""Comparing rankings: equal up to the rounding of float32 and the order of products that score the same."""
+"""Compare rankings: equal up to the rounding of float32 and the order of products with equal scores."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ TOLERANCE = 1e-5
 def assert_same_ranking(
     ids: np.ndarray, scores: np.ndarray, expected_ids: np.ndarray, expected_scores: np.ndarray
 ) -> None:
-    """Both (rows, k): the same scores; ids may differ only among products that score within TOLERANCE."""
+    """Assert that two (rows, k) rankings have the same scores. Ids may differ only among scores within TOLERANCE."""
     assert ids.shape == scores.shape == expected_ids.shape == expected_scores.shape
     np.testing.assert_array_equal(ids < 0, expected_ids < 0)
     np.testing.assert_array_equal(np.isneginf(scores), ids < 0)
@@ -18,9 +18,9 @@ def assert_same_ranking(
     for row, expected in enumerate(expected_ids.tolist()):
         place = {product: rank for rank, product in enumerate(expected)}
         for rank in np.flatnonzero(ids[row] != expected_ids[row]).tolist():
-            # A product that the other ranking lacks can only have tied with its last one.
-            its_score = expected_scores[row, place.get(int(ids[row, rank]), -1)]
-            assert abs(its_score - scores[row, rank]) <= 2 * TOLERANCE, (row, rank, ids[row, rank], expected[rank])
+            # If the other ranking lacks a product, its score must be that of the last place.
+            expected_score = expected_scores[row, place.get(int(ids[row, rank]), -1)]
+            assert abs(expected_score - scores[row, rank]) <= 2 * TOLERANCE, (row, rank, ids[row, rank], expected[rank])
 
 
 def assert_is_exact_search(
@@ -33,7 +33,7 @@ def assert_is_exact_search(
     allowed: np.ndarray | None = None,
     min_score: float = -np.inf,
 ) -> None:
-    """The answer (rows, k) to queries (rows, dim) is what numpy finds among the allowed products, no more, no less."""
+    """Assert that the answer (rows, k) to queries (rows, dim) is what numpy finds among the allowed products."""
     row_of = {product: row for row, product in enumerate(product_ids.tolist())}
     everything = queries.astype(np.float64) @ vectors.T.astype(np.float64)
     keep = np.ones(len(vectors), bool) if allowed is None else allowed

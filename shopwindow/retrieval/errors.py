@@ -3,10 +3,10 @@
 RetrievalError
 ├── InvalidRequest   the caller's input is wrong; served as INVALID_ARGUMENT
 ├── IndexUnfit       an index folder is missing, broken or belongs to other towers
-├── BundleUnfit      a repository's files are not those that were exported together
-├── TowersDiffer     embeddings are of other towers than the index; served as UNAVAILABLE
-├── EngineUnfit      the wanted engine cannot search this index on this machine
-└── NotServed        a generation of an index home is not served in time
+├── BundleUnfit      the files of a repository were not exported together
+├── TowersDiffer     embeddings and index come from different towers; served as UNAVAILABLE
+├── EngineUnfit      the requested engine cannot search this index on this machine
+└── NotServed        servers did not take a generation of an index home in time
     └── GenerationRefused   a serving process found it unfit
 """
 
@@ -14,20 +14,20 @@ from __future__ import annotations
 
 
 class RetrievalError(Exception):
-    """Base of everything this package raises on purpose."""
+    """Base of every error that this package raises on purpose."""
 
 
 class InvalidRequest(RetrievalError, ValueError):
     """Raised when a request cannot be answered as given.
 
     Args:
-        field: what is wrong, as the caller wrote it (`top_k`, `query[3]`, `filter.price`).
-        message: the limit and the value given, in words.
+        field: the field that is wrong, as the caller wrote it (`top_k`, `query[3]`, `filter.price`).
+        message: the limit and the given value, in words.
     """
 
     def __init__(self, field: str, message: str) -> None:
-        # Half a surrogate pair in the caller's input must not make the error itself impossible to send, nor a NUL
-        # cut it short.
+        # The message may quote the caller's input. Half a surrogate pair could not be sent, and a NUL would cut the
+        # message short.
         super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in f"{field}: {message}"))
         self.field = field
 
@@ -37,37 +37,41 @@ class IndexUnfit(RetrievalError):
 
 
 class BundleUnfit(RetrievalError):
-    """Raised when the files of a repository, or of the towers that an index carries, do not belong together."""
+    """Raised when the files of a repository, or of the towers in an index folder, do not belong together."""
 
 
 class TowersDiffer(RetrievalError):
-    """Raised when a request says that its embeddings are of other towers than those that filled the index.
+    """Raised when a request says that its embeddings come from other towers than the index.
 
-    A server that changes to other towers takes them up model by model: embedding and search again soon agree.
+    A server switches to other towers one model at a time. Its embedding and search models soon agree again.
+
+    Args:
+        requested: hash of the towers that the request names.
+        index: hash of the towers that filled the index.
     """
 
-    def __init__(self, given: str, index: str) -> None:
-        # "Not ready" is what clients try again.
+    def __init__(self, requested: str, index: str) -> None:
+        # Clients retry when they read "not ready".
         super().__init__(
-            f"towers: not ready for embeddings of towers {show(given[:12])}, the index is of towers {index[:12]!r}: "
-            "embed again, and send that, after a while; if it stays so, the server's log says why it refused a "
-            "generation"
+            f"towers: not ready: these embeddings were made by towers {show(requested[:12])}, the index by towers "
+            f"{index[:12]!r}. Wait a moment, embed again, and resend. If this goes on, the server's log says why it "
+            "refused a generation."
         )
 
 
 class NotServed(RetrievalError):
-    """Raised when serving processes did not take a generation in time, or too few are seen.
+    """Raised when serving processes did not take a generation in time, or when too few processes were seen.
 
-    Until they take it, as they may at any time, the one before is served on.
+    They serve the previous generation until they take the new one, which may still happen.
     """
 
 
 class GenerationRefused(NotServed):
-    """Raised when a serving process found a generation unfit, with its reason; the one before is served on.
+    """Raised when a serving process found a generation unfit. It keeps serving the previous one.
 
     Args:
-        message: in words.
-        served: the generation that the process serves on; None when that is not known.
+        message: the reason, in words.
+        served: the generation that the process still serves; None if that is not known.
     """
 
     def __init__(self, message: str, *, served: int | None = None) -> None:
@@ -76,13 +80,16 @@ class GenerationRefused(NotServed):
 
 
 class EngineUnfit(RetrievalError):
-    """Raised when an index cannot be searched the way that was asked for: no GPU, too little memory, no such form."""
+    """Raised when an index cannot be searched as requested: no GPU, too little memory, no such form."""
 
 
-def show(value: object, limit: int = 60) -> str:
-    """A value for an error message: `repr`, cut to `limit` characters so that bad input cannot flood a log."""
+_LONGEST_SHOWN = 60  # characters; bad input must not flood a log
+
+
+def show(value: object) -> str:
+    """Return a value for an error message: its `repr`, cut to 60 characters."""
     try:
         text = repr(value)
-    except ValueError:  # Python refuses to print an integer of more than 4300 digits
+    except ValueError:  # Python does not print an integer of more than 4300 digits
         text = "an integer of thousands of digits"
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 1]}…"

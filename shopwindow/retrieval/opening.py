@@ -1,4 +1,4 @@
-"""Opens an index, wherever its products live."""
+"""Open an index, in memory or in Milvus."""
 
 from __future__ import annotations
 
@@ -21,21 +21,24 @@ def open_index(
     before: ProductIndex | None = None,
     cache_bytes: int = 0,
 ) -> ProductIndex:
-    """Load an index for serving.
+    """Load an index to serve it.
 
     Args:
-        path: an index folder, or an index home, whose served generation is loaded.
-        tower_hash: identity of the query tower that will search it; None skips the check.
+        path: an index folder, or an index home. Of a home, the generation that CURRENT names is loaded.
+        tower_hash: hash of the towers that will search the index; None skips the check.
         engine: where to search; None searches on the CPU.
-        before: an index that was opened for the same engine and is still served: parts that both share, as
-            an index and its updates do, take no memory and time of their own.
-        cache_bytes: of what was found lately, to be kept for embeddings that come again; 0 keeps nothing.
+        before: the index that is served now, opened for the same engine. The new index reuses the parts that both
+            have in common, as an index and its update do.
+        cache_bytes: room for recent results, for embeddings that come again; 0 keeps none.
+
+    Returns:
+        The index, ready to search.
 
     Raises:
-        IndexUnfit: unreadable, or filled by another product tower.
-        EngineUnfit: the wanted engine can't take it.
+        IndexUnfit: the index is unreadable, or other towers filled it.
+        EngineUnfit: the requested engine cannot search it.
     """
-    folder = resolve_index(path)  # once: another generation may be published meanwhile
+    folder = resolve_index(path)  # once, because another generation may be published meanwhile
     if lives_in_milvus(folder):
         index: ProductIndex = open_in_milvus(folder, engine)
     else:
@@ -45,7 +48,7 @@ def open_index(
     if tower_hash is not None and index.manifest.tower_hash != tower_hash:
         raise IndexUnfit(
             f"{path} was filled by towers {index.manifest.tower_hash[:12]}, the repository serves towers "
-            f"{tower_hash[:12]}: run 'shopwindow index' again (with --with-towers they change with the index), or "
-            "serve the repository that belongs to the index"
+            f"{tower_hash[:12]}: serve the repository that belongs to the index, or run 'shopwindow index' again "
+            "(--with-towers publishes towers and index together)"
         )
     return index

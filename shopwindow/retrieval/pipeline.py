@@ -1,4 +1,4 @@
-"""Every step in one process: the twin of the served ensembles, and what the fused CPU models run."""
+"""Every step in one process: the same steps as the served ensembles. The fused CPU models run this pipeline."""
 
 from __future__ import annotations
 
@@ -26,10 +26,12 @@ from shopwindow.retrieval.search.exact import SearchResult
 from shopwindow.retrieval.search.product_index import ProductIndex
 from shopwindow.retrieval.stopwatch import Stopwatch
 
-# Rows per tower call: beyond this a larger batch is no faster on a CPU and only costs memory.
+# Rows per call of the product tower. On a CPU a larger batch is no faster and takes more memory.
 TOWER_ROWS = 64
-QUERY_ROWS = 16  # of about one length: what padding costs is more than what larger batches gain
-_NEW_QUERY, _SEARCH, _LOOK_UP = 60.0, 30.0, 3.0  # what these cost, in characters of a query that is embedded
+# Rows per call of the query tower, of about the same length. A larger batch would lose more to padding than it gains.
+QUERY_ROWS = 16
+# Cost of embedding a new query, of a search and of a cache hit. One unit is the cost of one character to embed.
+_NEW_QUERY, _SEARCH, _LOOK_UP = 60.0, 30.0, 3.0
 
 QueryRequest = tuple[list[str], RequestParameters]
 ProductRequest = tuple[ProductBatch, RequestParameters]
@@ -38,25 +40,26 @@ ProductRequest = tuple[ProductBatch, RequestParameters]
 class InProcessPipeline:
     """Tokeniser, towers and index without a server.
 
-    `prepare_*` check what one caller sent and raise InvalidRequest; `answer_*` take what was prepared for many
-    callers and compute it together. `retrieve`, `retrieve_similar` and `embed_*` do both for one caller.
+    `prepare_*` check the input of one caller and raise InvalidRequest. `answer_*` compute the prepared requests of
+    many callers together. `retrieve`, `retrieve_similar` and `embed_*` do both for one caller.
 
-    A tower is read when it is first called, since most processes call only one of them.
+    A tower is read when it is first called, because most processes call only one of the two.
 
     Args:
-        repository: an exported model repository; an index that carries its towers is searched with those.
-        index: an index folder or the home of one; None gives a pipeline that only embeds.
+        repository: an exported model repository. If the index folder holds its own towers, those are used instead.
+        index: an index folder or an index home; None gives a pipeline that only embeds.
         threads: ONNX Runtime threads per tower.
-        cached_queries: embeddings of the last queries to keep for those that come again; 0 keeps none.
-        cache_bytes: of what was found for the last embeddings, to be kept likewise, until the index changes.
+        cached_queries: how many query embeddings to keep for queries that come again; 0 keeps none.
+        cache_bytes: room for recent search results, kept until the index changes; 0 keeps none.
+        query_rows: rows per call of the query tower.
 
     Attributes:
-        cache: what keeps them; None without.
+        cache: the kept query embeddings; None if none are kept.
 
     Raises:
         FileNotFoundError: the repository is incomplete.
-        BundleUnfit: its files are not those that were exported together.
-        IndexUnfit: the index is unreadable or was filled by other towers.
+        BundleUnfit: its files were not exported together.
+        IndexUnfit: the index is unreadable, or other towers filled it.
     """
 
     def __init__(
@@ -70,7 +73,7 @@ class InProcessPipeline:
         query_rows: int = QUERY_ROWS,
     ) -> None:
         if index is not None:
-            index = resolve_index(index)  # once: the home may move on in the meantime
+            index = resolve_index(index)  # once, because another generation may be published meanwhile
             repository = towers_of(index, repository)
         self._layout = RepositoryLayout(repository)
         self._threads = threads
@@ -85,10 +88,13 @@ class InProcessPipeline:
         self.cache = EmbeddingCache(cached_queries, self.bundle.embedding_dim) if cached_queries else None
 
     def with_index(self, index: Path) -> InProcessPipeline:
-        """The same towers, shared with this pipeline as is the cache, over another index that they filled.
+        """Return a pipeline over another index. It shares this pipeline's towers and cache.
+
+        Args:
+            index: an index folder or an index home that the same towers filled.
 
         Raises:
-            IndexUnfit: the index is unreadable or was filled by other towers.
+            IndexUnfit: the index is unreadable, or other towers filled it.
         """
         pipeline = copy.copy(self)
         pipeline._index = self._open(index, before=self._index)
@@ -116,14 +122,18 @@ class InProcessPipeline:
             raise ValueError("index: this pipeline was made without an index folder")
         return self._index
 
-    def prepare_parameters(self, given: Mapping[str, Any], *, words: bool = False) -> RequestParameters:
+    def prepare_parameters(self, values: Mapping[str, Any], *, words: bool = False) -> RequestParameters:
         """Check one request's parameters against the limits and this index's columns and channels.
 
         Args:
-            given: name -> value.
-            words: whether the request has queries, which the lexical channel needs.
+            values: name -> value.
+            words: whether the request has queries. The lexical channel needs them.
+
+        Raises:
+            InvalidRequest: names field, limit and value.
+            TowersDiffer: other towers made the caller's embeddings.
         """
-        parameters = parse_parameters(given)
+        parameters = parse_parameters(values)
         self.index.check_parameters(parameters)
         check_channels(self.index, parameters, words=words)
         return parameters
@@ -133,41 +143,46 @@ class InProcessPipeline:
         return self.preprocessor(titles, images)
 
     def answer_queries(self, requests: Sequence[QueryRequest]) -> list[SearchResult]:
-        """Retrieve for several prepared requests at once, each answered as if alone."""
+        """Retrieve for several prepared requests at once. Each is answered as if it came alone."""
         embeddings = self.embed_requests(requests, Stopwatch())
         return search_channels(
             self.index, [(part, *request) for part, request in zip(embeddings, requests, strict=True)]
         )
 
     def answer_products(self, requests: Sequence[ProductRequest]) -> list[SearchResult]:
-        """Retrieve similar products for several prepared requests at once, each answered as if alone."""
+        """Retrieve similar products for several prepared requests at once. Each is answered as if it came alone."""
         parts = self.embed_batches([batch for batch, _ in requests])
-        return self.index.search_batch([(part, wanted) for part, (_, wanted) in zip(parts, requests, strict=True)])
+        return self.index.search_batch(
+            [(part, parameters) for part, (_, parameters) in zip(parts, requests, strict=True)]
+        )
 
     def embed_requests(self, requests: Sequence[QueryRequest], watch: Stopwatch) -> list[np.ndarray]:
         """Embed the queries of several prepared requests together.
 
         Returns:
-            (queries, dim) float32 of each request; (0, dim) where the lexical channel alone is wanted.
+            (queries, dim) float32 for each request; (0, dim) if a request asks for the lexical channel alone.
         """
-        encoded = [queries if Channel.EMBEDDING in wanted.channels else [] for queries, wanted in requests]
+        encoded = [queries if Channel.EMBEDDING in parameters.channels else [] for queries, parameters in requests]
         return _split(self._encode([query for queries in encoded for query in queries], watch), list(map(len, encoded)))
 
     def costs_of_queries(self, queries: Sequence[str]) -> list[float]:
-        """About what it costs to answer each query, compared with others: a new one a little more for each character;
-        one whose embedding is kept next to nothing where results are kept as well, else the search."""
+        """Return the relative cost of answering each query.
+
+        A new query costs more with each character. A query with a kept embedding costs one search, or next to nothing
+        if results are kept too.
+        """
         if self.cache is None:
             return [_NEW_QUERY + len(query) for query in queries]
         known = _SEARCH if self.index.cache is None else _LOOK_UP
         return [known if self._key(query) in self.cache else _NEW_QUERY + len(query) for query in queries]
 
     def embed_batches(self, batches: Sequence[ProductBatch]) -> list[np.ndarray]:
-        """Embed the prepared products of several requests together: (products, dim) float32 of each."""
+        """Embed the prepared products of several requests together. Return (products, dim) float32 for each request."""
         embeddings, _ = self.embed_prepared(concatenate(batches))
         return _split(embeddings, [len(batch.pixels) for batch in batches])
 
     def retrieve(self, queries: Sequence[bytes | str], **parameters: Any) -> SearchResult:
-        """Products for shoppers' words.
+        """Return products for shoppers' words.
 
         Args:
             queries: (batch) texts.
@@ -181,16 +196,25 @@ class InProcessPipeline:
     def retrieve_similar(
         self, titles: Sequence[bytes | str], images: Sequence[bytes], **parameters: Any
     ) -> SearchResult:
-        """Products like the given ones; empty title or image = absent. Arguments else as `retrieve`; no channels."""
+        """Return products like the given ones.
+
+        Args:
+            titles: (batch) texts; empty means absent.
+            images: (batch) encoded photos; empty means absent.
+            **parameters: as `retrieve`, but only the embedding channel can be searched.
+
+        Raises:
+            InvalidRequest: names field, limit and value.
+        """
         batch = self.prepare_products(titles, images)
         return self.answer_products([(batch, self.prepare_parameters(parameters))])[0]
 
     def embed_query(self, queries: Sequence[bytes | str]) -> np.ndarray:
-        """Query embeddings, (batch, dim) float32, L2-normalised."""
+        """Return query embeddings, (batch, dim) float32, L2-normalised."""
         return self._encode(clean_queries(queries), Stopwatch())
 
     def embed_product(self, titles: Sequence[bytes | str], images: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
-        """Product embeddings (batch, dim) float32 and modality weights (batch, 2) float32 (title, image)."""
+        """Return product embeddings (batch, dim) float32 and modality weights (batch, 2) float32 (title, image)."""
         return self.embed_prepared(self.prepare_products(titles, images))
 
     def _encode(self, queries: list[str], watch: Stopwatch) -> np.ndarray:
@@ -200,7 +224,7 @@ class InProcessPipeline:
         return self.cache.embed(keys, lambda rows: self._compute([queries[row] for row in rows], watch))
 
     def _key(self, query: str) -> bytes:
-        """Of a query in the cache: a digest, as the texts may be long, and there are many."""
+        """Return the cache key of a query: a digest, because the cache holds many texts and some are long."""
         return blake2b(self._queries.key(query), digest_size=16).digest()
 
     def _compute(self, queries: list[str], watch: Stopwatch) -> np.ndarray:
@@ -219,7 +243,7 @@ class InProcessPipeline:
         return embeddings
 
     def embed_prepared(self, batch: ProductBatch) -> tuple[np.ndarray, np.ndarray]:
-        """Embed prepared products; returns as `embed_product`."""
+        """Embed prepared products. Return the same as `embed_product`."""
         parts = [
             self._product_tower(batch[start : start + TOWER_ROWS]) for start in range(0, len(batch.pixels), TOWER_ROWS)
         ]
@@ -227,5 +251,5 @@ class InProcessPipeline:
 
 
 def _split(rows: np.ndarray, sizes: Sequence[int]) -> list[np.ndarray]:
-    """Consecutive parts of the given sizes."""
+    """Return consecutive parts of the given sizes."""
     return np.split(rows, np.cumsum(sizes)[:-1])

@@ -1,4 +1,4 @@
-"""How long the stages of answering a batch take."""
+"""Measure how long each stage of answering a batch takes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class Lap(NamedTuple):
-    """One stage: its name, its beginning in seconds after the watch's, its length in seconds."""
+    """One stage: its name, when it began in seconds after the watch started, its length in seconds."""
 
     stage: str
     began: float
@@ -19,8 +19,8 @@ class Stopwatch:
     """Measures the stages of one batch, one after the other.
 
     Attributes:
-        began: when it was started, in seconds of `time.perf_counter`.
-        began_ns: the same as Unix time in nanoseconds.
+        began: when the watch was started, in seconds of `time.perf_counter`.
+        began_ns: the same moment as Unix time in nanoseconds.
         laps: the stages so far.
     """
 
@@ -30,13 +30,13 @@ class Stopwatch:
         self.laps: list[Lap] = []
 
     def lap(self, stage: str) -> None:
-        """End a stage, which began when the one before ended."""
+        """End a stage. It began when the stage before it ended."""
         now = time.perf_counter()
         self.laps.append(Lap(stage, self._last - self.began, now - self._last))
         self._last = now
 
     def split(self) -> Stopwatch:
-        """Another one, which has measured the same so far and goes on by itself."""
+        """Return a copy with the same laps. The two then measure independently."""
         other = copy.copy(self)
         other.laps = list(self.laps)
         return other
@@ -47,6 +47,6 @@ class Stopwatch:
         return self._last - self.began
 
     def seconds(self, stage: str) -> float | None:
-        """Seconds of a stage, of all its laps together; None when there was none."""
+        """Return the seconds of all laps of a stage together; None if it had no lap."""
         found = [lap.seconds for lap in self.laps if lap.stage == stage]
         return sum(found) if found else None

@@ -1,4 +1,4 @@
-"""A small index over clustered unit vectors, and its rows in plain Python, for several tests."""
+"""A small index over clustered unit vectors, and its rows in plain Python. Several tests use them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TOWERS = "a" * 64
 
 
 def unit_vectors(rows: int, *, clusters: int = 40, seed: int = 0) -> np.ndarray:
-    """(rows, DIM) float32 L2-normalised vectors around random centres; the last ten repeat the first ten."""
+    """Return (rows, DIM) float32 L2-normalised vectors around random centres. The last ten repeat the first ten."""
     rng = np.random.default_rng(seed)
     centres = rng.normal(size=(clusters, DIM))
     vectors = centres[rng.integers(clusters, size=rows)] + 0.5 * rng.normal(size=(rows, DIM))
@@ -26,7 +26,7 @@ def unit_vectors(rows: int, *, clusters: int = 40, seed: int = 0) -> np.ndarray:
 
 
 def attribute_rows(rows: int, *, seed: int = 1) -> list[dict[str, Any]]:
-    """One dict a product: colour (mostly red, gold is rare, some missing), price (some missing), in_stock."""
+    """Return a dict per product: title, colour (mostly red, rarely gold, or missing), price (or missing), in_stock."""
     rng = np.random.default_rng(seed)
     colours = rng.choice(["red", "blue", "gold", "none"], size=rows, p=[0.6, 0.35, 0.01, 0.04])
     return [
@@ -41,11 +41,11 @@ def attribute_rows(rows: int, *, seed: int = 1) -> list[dict[str, Any]]:
 
 
 def make_index(kind: str, rows: int, **changes: Any) -> IndexFolder:
-    """An index folder in memory. Product ids need 64 bits and are in no order.
+    """Return an index folder in memory. Product ids need 64 bits and are in random order.
 
     Args:
-        kind: recipe.
-        rows: products.
+        kind: kind of the recipe.
+        rows: number of products.
         **changes: manifest fields to set.
     """
     vectors = unit_vectors(rows)

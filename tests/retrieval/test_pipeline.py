@@ -1,4 +1,4 @@
-"""The in-process pipeline against its own parts taken one by one: tokeniser, ONNX graph, brute force."""
+"""The in-process pipeline against its separate parts: tokeniser, ONNX graph, brute force."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def products(shop: Path) -> list[dict[str, Any]]:
 
 
 def embed_one_query(repository: Path, query: str) -> np.ndarray:
-    """(1, dim) float32: the tokeniser and the graph alone, no padding."""
+    """Return (1, dim) float32 from the tokeniser and the graph alone, without padding."""
     layout = RepositoryLayout(repository)
     session = ort.InferenceSession(layout.query_tower, providers=["CPUExecutionProvider"])
     limit = Bundle.read(repository).query_max_tokens
@@ -41,7 +41,7 @@ def embed_one_query(repository: Path, query: str) -> np.ndarray:
 
 
 def embed_one_product(repository: Path, title: str, image: bytes) -> np.ndarray:
-    """(1, dim) float32: the tokeniser and the graph alone, for a square photo or none."""
+    """Return (1, dim) float32 from the tokeniser and the graph alone, for a square photo or none."""
     layout = RepositoryLayout(repository)
     session = ort.InferenceSession(layout.product_tower, providers=["CPUExecutionProvider"])
     size = session.get_inputs()[2].shape[1]
@@ -61,7 +61,7 @@ def embed_one_product(repository: Path, title: str, image: bytes) -> np.ndarray:
 
 
 def square(image: bytes, size: int) -> bytes:
-    """The photo as a PNG of exactly the tower's size, so that no resizing stands between two computations."""
+    """Return the photo as a PNG of exactly the tower's size, so that the pipeline does not resize it."""
     file = io.BytesIO()
     Image.open(io.BytesIO(image)).convert("RGB").resize((size, size)).save(file, "PNG")
     return file.getvalue()
@@ -72,9 +72,7 @@ def assert_found_by_brute_force(result: SearchResult, queries: np.ndarray, index
     assert_is_exact_search(result.product_ids, result.scores, queries, vectors, ids)
 
 
-def test_retrieve_is_the_tower_and_a_brute_force_over_the_vectors(
-    pipeline: InProcessPipeline, repository: Path, index: Path
-) -> None:
+def test_retrieve_equals_the_tower_and_brute_force(pipeline: InProcessPipeline, repository: Path, index: Path) -> None:
     result = pipeline.retrieve(QUERIES, top_k=50)
     assert result.product_ids.shape == (3, 50)
     embeddings = np.concatenate([embed_one_query(repository, query) for query in QUERIES])
@@ -107,9 +105,7 @@ def test_padding_beside_a_longer_title_does_not_change_an_embedding(
     assert np.abs(weights[[0, 2]] - [[1, 0], [0, 1]]).max() < TOLERANCE
 
 
-def test_more_rows_than_one_tower_call_takes_stay_in_order(
-    pipeline: InProcessPipeline, products: list[dict[str, Any]]
-) -> None:
+def test_rows_of_several_tower_calls_stay_in_order(pipeline: InProcessPipeline, products: list[dict[str, Any]]) -> None:
     queries = [f"{row} red dress" for row in range(150)]
     embeddings = pipeline.embed_query(queries)
     assert np.abs(embeddings[[0, 64, 149]] - pipeline.embed_query([queries[0], queries[64], queries[149]])).max() < (
@@ -146,7 +142,7 @@ def test_a_product_of_the_catalogue_finds_itself(pipeline: InProcessPipeline, pr
         assert product["product_id"] in ids[scores > scores[0] - TOLERANCE]
 
 
-def test_neither_title_nor_photo_is_refused_by_its_row(
+def test_a_product_without_title_and_photo_is_refused_with_its_row(
     pipeline: InProcessPipeline, products: list[dict[str, Any]]
 ) -> None:
     with pytest.raises(InvalidRequest, match=r"title\[1\], image\[1\]: at least one must be given"):
@@ -165,7 +161,9 @@ def test_neither_title_nor_photo_is_refused_by_its_row(
         ({"fusion": "rrf"}, "fusion"),
     ],
 )
-def test_bad_parameters_are_refused_by_name(pipeline: InProcessPipeline, given: dict[str, Any], field: str) -> None:
+def test_bad_parameters_are_refused_with_the_field_s_name(
+    pipeline: InProcessPipeline, given: dict[str, Any], field: str
+) -> None:
     for call in (
         lambda: pipeline.retrieve(["mug"], **given),
         lambda: pipeline.retrieve_similar(["mug"], [b""], **given),
@@ -215,7 +213,7 @@ def test_a_mixed_batch_of_products_equals_one_at_a_time(
         assert_same_ranking(result.product_ids, result.scores, alone.product_ids, alone.scores)
 
 
-def test_words_find_the_titles_of_the_shop_that_hold_them(pipeline: InProcessPipeline, index: Path) -> None:
+def test_the_lexical_channel_finds_titles_with_the_word(pipeline: InProcessPipeline, index: Path) -> None:
     titles = pq.read_table(resolve_index(index) / "attributes.parquet", columns=["title"])["title"].to_pylist()
     ids = np.load(resolve_index(index) / "product_ids.npy").tolist()
     holding = {product for product, title in zip(ids, titles, strict=True) if "mug" in title.lower().split()}
@@ -225,12 +223,12 @@ def test_words_find_the_titles_of_the_shop_that_hold_them(pipeline: InProcessPip
     assert (np.diff(result.scores[0][: len(holding)]) <= 0).all()
 
 
-def test_products_are_not_searched_by_words(pipeline: InProcessPipeline) -> None:
-    with pytest.raises(InvalidRequest, match="channels: must be embedding where there is no query"):
+def test_similar_products_cannot_be_searched_by_words(pipeline: InProcessPipeline) -> None:
+    with pytest.raises(InvalidRequest, match="channels: must be embedding if the request has no query"):
         pipeline.retrieve_similar(["mug"], [b""], channels="lexical")
 
 
-def test_an_index_without_a_lexical_channel_is_served_and_says_to_rebuild_it(
+def test_an_index_without_a_lexical_channel_is_served_and_refuses_words_with_advice(
     repository: Path, index: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(resolve_index(index), tmp_path / "older")
@@ -253,14 +251,14 @@ def test_every_product_found_through_a_filter_satisfies_it(pipeline: InProcessPi
     assert set(found[len(satisfying) :]) == {-1}
 
 
-def test_a_pipeline_without_an_index_embeds_and_says_so_when_asked_to_search(repository: Path) -> None:
+def test_a_pipeline_without_an_index_embeds_but_refuses_to_search(repository: Path) -> None:
     pipeline = InProcessPipeline(repository)
     assert pipeline.embed_query(["mug"]).shape == (1, pipeline.bundle.embedding_dim)
     with pytest.raises(ValueError, match="made without an index"):
         pipeline.retrieve(["mug"])
 
 
-def test_a_folder_that_is_no_repository_is_refused_with_what_to_do(tmp_path: Path, repository: Path) -> None:
+def test_a_folder_that_is_not_a_repository_is_refused_with_advice(tmp_path: Path, repository: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"bundle\.json is missing.*shopwindow export"):
         InProcessPipeline(tmp_path)
     with pytest.raises(IndexUnfit, match="shopwindow index"):

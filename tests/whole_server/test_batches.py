@@ -1,7 +1,7 @@
-"""Requests that Triton puts into one batch: each is answered as if alone, a bad one fails alone.
+"""Requests in one batch of Triton: each gets the same answer as alone, and a bad one fails alone.
 
-Whether requests shared a batch is read from Triton's statistics. A burst is sent while large requests keep the
-model's instances busy, so it queues up and is taken together; a burst that was not is sent again, a few times.
+Triton's statistics show whether requests shared a batch. Large requests keep the model's instances busy while a burst
+is sent, so that the burst queues up and becomes one batch. If it does not, it is sent again, a few times.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Reply = dict[str, np.ndarray] | Refused
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """A request, and for a bad one what its error has to say."""
+    """A request and, for a bad one, a part of the error that it must get."""
 
     model: str
     inputs: dict[str, np.ndarray]
@@ -61,24 +61,27 @@ def words(text: str, refusal: str = "", **parameters: Any) -> Request:
 
 
 def product(title: str, image: bytes, refusal: str = "", **parameters: Any) -> Request:
-    given = {"title": texts(title), "image": texts(image)}
-    return Request(model="retrieve_similar", inputs=given, parameters=parameters, refusal=refusal)
+    inputs = {"title": texts(title), "image": texts(image)}
+    return Request(model="retrieve_similar", inputs=inputs, parameters=parameters, refusal=refusal)
 
 
 def near(embedding: np.ndarray, refusal: str = "", **parameters: Any) -> Request:
-    given = {"embedding": embedding[None]}
-    return Request(model="product_index", inputs=given, parameters=parameters, refusal=refusal)
+    inputs = {"embedding": embedding[None]}
+    return Request(model="product_index", inputs=inputs, parameters=parameters, refusal=refusal)
 
 
 def burst(server: Any, requests: Sequence[Request], *, step: str, blocker: Request, alone: int) -> list[Reply]:
-    """Send requests at once, again and again until one execution of `step` held more of them than `alone`.
+    """Send requests at once, and again until one batch of `step` contained more than `alone` of them.
 
     Args:
-        server: where to.
-        requests: one row each.
+        server: the server.
+        requests: requests of one row each.
         step: the model whose batches count.
         blocker: a request that keeps an instance of `step` busy for a while.
-        alone: so many of the requests are of one kind; a larger batch must have mixed them.
+        alone: the largest number of requests of one kind. A larger batch contains several kinds.
+
+    Returns:
+        The replies, in the order of the requests.
     """
     for _ in range(TRIES):
         before = _executions_by_size(server, step)
@@ -150,9 +153,7 @@ def test_bad_requests_to_the_index_in_a_batch_fail_alone(
         lambda number: near(embeddings[0], "filter.\\ud800: no such attribute", filter='{"\\ud800": 1}'),
     ]
     requests = [
-        wanted
-        for number in range(1, 13)
-        for wanted in (near(embeddings[number], top_k=10), bad[number % len(bad)](number))
+        each for number in range(1, 13) for each in (near(embeddings[number], top_k=10), bad[number % len(bad)](number))
     ]
     replies = burst(here, requests, step="product_index", blocker=blocking_embeddings(embeddings), alone=12)
     assert_each_as_if_alone(here, requests, replies)
@@ -195,20 +196,20 @@ MIXED: list[dict[str, Any]] = [
 ]
 
 
-def test_queries_with_different_parameters_in_a_batch_get_what_each_asked_for(served: Any) -> None:
-    requests = [words(f"red dress number {number}", **wanted) for number, wanted in enumerate(MIXED)]
+def test_each_query_of_a_batch_gets_its_own_parameters(served: Any) -> None:
+    requests = [words(f"red dress number {number}", **parameters) for number, parameters in enumerate(MIXED)]
     replies = burst(served, requests, step="retrieve", blocker=BLOCKING_WORDS, alone=2)
-    assert [wanted.get("top_k", 100) for wanted in MIXED] == [reply["scores"].shape[1] for reply in replies]
+    assert [parameters.get("top_k", 100) for parameters in MIXED] == [reply["scores"].shape[1] for reply in replies]
     assert_each_as_if_alone(served, requests, replies)
 
 
 @pytest.mark.parametrize(("server", "step"), [("served", "retrieve"), ("served_ensemble", "product_index")])
-def test_queries_through_different_channels_in_a_batch_get_what_each_asked_for(
+def test_each_query_of_a_batch_gets_its_own_channels(
     request: pytest.FixtureRequest, server: str, step: str, embeddings: np.ndarray, pipeline: InProcessPipeline
 ) -> None:
     here = request.getfixturevalue(server)
     both = {"channels": "embedding,lexical", "top_k": 17}
-    wanted: list[dict[str, Any]] = [
+    mixed: list[dict[str, Any]] = [
         {"top_k": 17},
         {"channels": "lexical", "top_k": 17},
         {"channels": "lexical", "top_k": 500, "filter": '{"colour": "red"}'},
@@ -221,20 +222,22 @@ def test_queries_through_different_channels_in_a_batch_get_what_each_asked_for(
         words("mug", "fusion: must be rrf, or weighted:", **{**both, "fusion": "weighted:7"}),
         words("mug", "fusion: merges two channels", fusion="rrf"),
     ]
-    good = [words(f"{number} red mugs and a dress", **each) for number, each in enumerate(wanted)]
+    good = [words(f"{number} red mugs and a dress", **each) for number, each in enumerate(mixed)]
     blocker = BLOCKING_WORDS if step == "retrieve" else blocking_embeddings(embeddings)
     replies = burst(here, [*good, *bad], step=step, blocker=blocker, alone=2)
     assert_each_as_if_alone(here, [*good, *bad], replies)
     for asked, reply in zip(good, replies, strict=False):
         assert not isinstance(reply, Refused)
-        here_too = pipeline.retrieve(asked.inputs["query"][:, 0].tolist(), **asked.parameters)
-        assert_same_ranking(reply["product_ids"], reply["scores"], here_too.product_ids, here_too.scores)
-        # Products that score the same may have changed places, and with them their channels.
-        assert Counter(reply["channels"].flat) == Counter(here_too.channels.flat)
+        expected = pipeline.retrieve(asked.inputs["query"][:, 0].tolist(), **asked.parameters)
+        assert_same_ranking(reply["product_ids"], reply["scores"], expected.product_ids, expected.scores)
+        # Products with the same score may have changed places, and so may their channels.
+        assert Counter(reply["channels"].flat) == Counter(expected.channels.flat)
 
 
 @pytest.mark.parametrize("server", ["served", "served_ensemble"])
-def test_channels_come_for_those_who_ask_and_need_words(request: pytest.FixtureRequest, server: str) -> None:
+def test_channels_are_returned_on_request_and_the_lexical_channel_needs_words(
+    request: pytest.FixtureRequest, server: str
+) -> None:
     here = request.getfixturevalue(server)
     query = {"query": texts("red mug")}
     both = {"channels": "embedding,lexical", "top_k": 5}
@@ -243,7 +246,7 @@ def test_channels_come_for_those_who_ask_and_need_words(request: pytest.FixtureR
         "scores",
     }
     assert ask(here, "retrieve", query, outputs=["channels"], parameters={"top_k": 5})["channels"].tolist() == [[1] * 5]
-    refusal = "channels: must be embedding where there is no query"
+    refusal = "channels: must be embedding if the request has no query"
     for similar in (
         product("red mug", b"", refusal, channels="lexical"),
         near(np.ones(embed_dim(here), np.float32), refusal, channels="lexical"),
@@ -252,13 +255,13 @@ def test_channels_come_for_those_who_ask_and_need_words(request: pytest.FixtureR
 
 
 @pytest.mark.parametrize("server", ["served", "served_ensemble"])
-def test_embeddings_with_different_parameters_in_a_batch_get_what_each_asked_for(
+def test_each_embedding_of_a_batch_gets_its_own_parameters(
     request: pytest.FixtureRequest, server: str, embeddings: np.ndarray
 ) -> None:
     here = request.getfixturevalue(server)
-    requests = [near(embedding, **wanted) for embedding, wanted in zip(embeddings, MIXED, strict=False)]
+    requests = [near(embedding, **parameters) for embedding, parameters in zip(embeddings, MIXED, strict=False)]
     replies = burst(here, requests, step="product_index", blocker=blocking_embeddings(embeddings), alone=2)
-    assert [wanted.get("top_k", 100) for wanted in MIXED] == [reply["scores"].shape[1] for reply in replies]
+    assert [parameters.get("top_k", 100) for parameters in MIXED] == [reply["scores"].shape[1] for reply in replies]
     assert_each_as_if_alone(here, requests, replies)
 
 
@@ -279,8 +282,8 @@ def blocking_embeddings(embeddings: np.ndarray) -> Request:
 
 
 @pytest.mark.parametrize("server", ["served", "served_ensemble"])
-def test_triton_s_own_request_options_are_no_parameters_of_ours(request: pytest.FixtureRequest, server: str) -> None:
+def test_triton_s_own_request_options_do_not_count_as_parameters(request: pytest.FixtureRequest, server: str) -> None:
     here = request.getfixturevalue(server)
-    wanted = words("red dress", top_k=5)
-    reply = wanted.send(here, timeout=30_000_000, priority=1, request_id="abc", headers={"x-trace": "1"})
-    assert_each_as_if_alone(here, [wanted], [reply])
+    query = words("red dress", top_k=5)
+    reply = query.send(here, timeout=30_000_000, priority=1, request_id="abc", headers={"x-trace": "1"})
+    assert_each_as_if_alone(here, [query], [reply])

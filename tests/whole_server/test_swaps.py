@@ -1,4 +1,4 @@
-"""Generations change under a real server while clients keep calling: no failed request, no reply of two generations."""
+"""Generations change while clients call a real server: no request fails, and no reply mixes generations."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from shopwindow.server import ServerOptions, TritonServer
 from shopwindow_client import RetrievalClient, ServerNotReady
 from tests.ranking import assert_same_ranking
 from tests.server.stranger import Refused, ask, texts
-from tests.whole_server.generations import Spoil, not_numbers, publish, truncate
+from tests.whole_server.generations import Spoil, publish, truncate
 from tests.whole_server.other_towers import swapped_towers
 
 TITLES = [
@@ -32,7 +32,7 @@ TITLES = [
 QUERIES = ["red mug", "black dress", "a green lamp"]
 TOP_K = 5
 WAIT_S = 120
-# Under the profile `cpu`: retrieve, retrieve_similar, product_index, embed_query, embed_product.
+# The processes that follow the index home: retrieve, retrieve_similar, product_index, embed_query, embed_product.
 PROCESSES = 5
 
 
@@ -59,7 +59,7 @@ def server(repository: Path, home: Path) -> Iterator[TritonServer]:
 
 @dataclass
 class Load:
-    """Clients that call `retrieve` and `retrieve_similar` until they are told to stop, and keep what they got."""
+    """Clients that keep calling `retrieve` and `retrieve_similar`, and store the replies."""
 
     url: str
     replies: list[tuple[str, int, np.ndarray, np.ndarray]] = field(default_factory=list)
@@ -79,11 +79,11 @@ class Load:
             thread.join()
 
     def _call(self, model: str) -> None:
-        given = {"query": texts(*QUERIES)}
+        inputs = {"query": texts(*QUERIES)}
         if model == "retrieve_similar":
-            given = {"title": texts(*QUERIES), "image": texts(*[b""] * len(QUERIES))}
+            inputs = {"title": texts(*QUERIES), "image": texts(*[b""] * len(QUERIES))}
         tensors = [
-            InferInput(name, list(array.shape), "BYTES").set_data_from_numpy(array) for name, array in given.items()
+            InferInput(name, list(array.shape), "BYTES").set_data_from_numpy(array) for name, array in inputs.items()
         ]
         with InferenceServerClient(self.url) as client:
             while not self._done.is_set():
@@ -97,7 +97,7 @@ class Load:
                 self.replies.append((model, int(generation[0, 0]), ids, scores))
 
     def check(self, expected: dict[int, InProcessPipeline]) -> Counter[int]:
-        """Nothing failed, and each reply is the whole answer of the generation that it names; replies a generation."""
+        """Check that no request failed and each reply is the answer of the generation that it names. Count replies."""
         assert not self.failures, self.failures[:3]
         answers = {}
         for generation, pipeline in expected.items():
@@ -118,33 +118,28 @@ def rolled_back(home: Path) -> int:
 def test_swaps_and_rollbacks_under_load(
     home: Path, server: TritonServer, towers: InProcessPipeline, repository: Path
 ) -> None:
-    """Products of different generations have different ids and other vectors, so that a mixed reply would show."""
+    """Generations have different ids and vectors, so that a mixed reply would be noticed."""
     expected = {1: InProcessPipeline(repository, IndexHome(home).folder(1))}
-    flips = 0
     with Load(server.grpc_url) as load:
-        for swap in range(10):
+        for swap in range(6):
             generation = publish(home, TITLES[swap % 3 :], 1_000 * (swap + 2), towers)
             expected[generation] = InProcessPipeline(repository, IndexHome(home).folder(generation))
             assert wait_until_served(home, generation, WAIT_S) == PROCESSES
-            flips += 1
             if swap % 2:
                 assert wait_until_served(home, rolled_back(home), WAIT_S) == PROCESSES
-                flips += 1
     answered = load.check(expected)
-    assert flips == 15
-    assert len(answered) > 5  # the load did see the changes
+    assert len(answered) > 3  # the clients did see the changes
     assert {process.generation for process in served_by(home)} == {IndexHome(home).pointer.generation}  # type: ignore[union-attr]
 
 
 BROKEN: list[tuple[Spoil, str | None, str]] = [
     (truncate("index.faiss"), None, "index.faiss"),
-    (not_numbers, None, "not all stored vectors are finite"),
     (lambda folder: None, "beef" * 16, "was filled by towers beefbeefbeef"),
 ]
 
 
-@pytest.mark.parametrize(("spoil", "tower_hash", "reason"), BROKEN, ids=["truncated", "NaN", "other towers"])
-def test_a_broken_generation_is_refused_with_its_reason_and_the_old_one_answers(
+@pytest.mark.parametrize(("spoil", "tower_hash", "reason"), BROKEN, ids=["truncated", "other towers"])
+def test_a_broken_generation_is_refused_with_a_reason_and_the_old_one_answers(
     home: Path,
     server: TritonServer,
     towers: InProcessPipeline,
@@ -158,14 +153,14 @@ def test_a_broken_generation_is_refused_with_its_reason_and_the_old_one_answers(
     expected = {served.generation: InProcessPipeline(repository, home)}
     with Load(server.grpc_url) as load:
         bad = publish(home, TITLES, 500, towers, spoil=spoil, tower_hash=tower_hash)
-        with pytest.raises(NotServed, match=f"(?s)refused by .*generation {served.generation} is served on.*{reason}"):
+        with pytest.raises(NotServed, match=f"(?s)refused by .*serves generation {served.generation}: .*{reason}"):
             wait_until_served(home, bad, WAIT_S)
         assert wait_until_served(home, rolled_back(home), WAIT_S) == PROCESSES
     load.check(expected)
     assert "is refused" in server.log_tail(200)
 
 
-def test_other_towers_go_live_with_their_index_and_back_under_load(
+def test_a_server_switches_to_other_towers_with_their_index_and_back_under_load(
     home: Path,
     server: TritonServer,
     towers: InProcessPipeline,
@@ -187,7 +182,7 @@ def test_other_towers_go_live_with_their_index_and_back_under_load(
         found = ask(server, "product_index", {"embedding": embedding}, parameters={"top_k": TOP_K})
         answer = expected[second].retrieve(QUERIES, top_k=TOP_K)
         assert_same_ranking(found["product_ids"], found["scores"], answer.product_ids, answer.scores)
-        with RetrievalClient(server.grpc_url, timeout_s=20.0) as client:  # what the command line shows titles by
+        with RetrievalClient(server.grpc_url, timeout_s=20.0) as client:  # so the command line can show titles
             assert is_served(home, client) and not is_served(IndexHome(home).folder(first), client)
             assert client.info().tower_hash == Bundle.read(others).tower_hash != towers.bundle.tower_hash
         assert wait_until_served(home, rolled_back(home), WAIT_S) == PROCESSES
@@ -195,7 +190,7 @@ def test_other_towers_go_live_with_their_index_and_back_under_load(
     assert set(load.check(expected)) == {first, second}
 
 
-def test_embeddings_of_towers_that_the_index_did_not_follow_are_refused_and_not_searched(
+def test_embeddings_of_other_towers_than_the_served_index_has_are_refused(
     home: Path, server: TritonServer, towers: InProcessPipeline, repository: Path, tmp_path: Path
 ) -> None:
     others = swapped_towers(repository, tmp_path / "model_repository")
@@ -222,7 +217,7 @@ def test_embeddings_of_towers_that_the_index_did_not_follow_are_refused_and_not_
         assert time.monotonic() < deadline
     embedding, name = embedded()
     np.testing.assert_allclose(embedding, theirs.embed_query(["red mug"]), atol=1e-5)
-    with pytest.raises(Refused, match=f"not ready for embeddings of towers '{name[:12]}'") as refused:
+    with pytest.raises(Refused, match=f"not ready: these embeddings were made by towers '{name[:12]}'") as refused:
         search(embedding, name)
     assert "UNAVAILABLE" in refused.value.status
     with (
@@ -236,7 +231,7 @@ def test_embeddings_of_towers_that_the_index_did_not_follow_are_refused_and_not_
     assert search(embedding, name).shape == (1, TOP_K)
 
 
-def test_a_server_whose_home_has_no_generation_says_so(repository: Path, tmp_path: Path) -> None:
+def test_a_server_does_not_start_on_a_home_without_a_generation(repository: Path, tmp_path: Path) -> None:
     with IndexHome(tmp_path / "home").writing():
         pass
     options = ServerOptions(

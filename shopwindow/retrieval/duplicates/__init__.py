@@ -1,1 +1,1 @@
-"""Near-identical products in a whole index."""
+"""Find near-identical products in a whole index."""

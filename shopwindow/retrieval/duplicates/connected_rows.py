@@ -6,28 +6,28 @@ import numpy as np
 
 
 class ConnectedRows:
-    """Rows, each at first alone; linked ones share a root, the lowest row of their component.
+    """Rows that are alone at first. Linked rows share a root, the lowest row of their component.
 
     Args:
-        rows: how many.
+        rows: number of rows.
     """
 
     def __init__(self, rows: int) -> None:
         self._parent = np.arange(rows)
 
     def roots(self, rows: np.ndarray) -> np.ndarray:
-        """The root of each of some rows, in their shape, int64."""
+        """Return the root of each of some rows, int64, in the shape of `rows`."""
         found: np.ndarray = self._parent[rows]
         while not np.array_equal(above := self._parent[found], found):
             found = above
-        self._parent[rows] = found  # later look-ups are one step
+        self._parent[rows] = found  # makes later look-ups one step long
         return found
 
     def link(self, some: np.ndarray, others: np.ndarray) -> None:
-        """Put each of `some` into one component with the row at its place in `others`; both (links,) int64."""
+        """Link each row of `some` with the row at the same place in `others`; both (links,) int64."""
         while len(some):
             some, others = self.roots(some), self.roots(others)
             apart = some != others
             some, others = np.minimum(some, others)[apart], np.maximum(some, others)[apart]
-            # A root that gets several lower ones keeps the lowest; the links that lost are tried again.
+            # If a root is linked to several lower roots, it keeps the lowest. The loop tries the other links again.
             np.minimum.at(self._parent, others, some)

@@ -1,8 +1,8 @@
-"""Groups of near-identical products in a whole catalogue, from stored vectors: nothing is embedded.
+"""Find groups of near-identical products in a whole catalogue, from stored vectors. Nothing is embedded.
 
-Two products are linked when the cosine of their vectors reaches a threshold and their suppliers are the same (duplicate
-listings) or differ (the same style, other suppliers): the two uses of same-style retrieval (PAPERS.md 3.1). Whatever is
-linked, directly or through others, is one group.
+Two products are linked if the cosine of their vectors reaches a threshold. Both must have the same supplier (duplicate
+listings) or different ones (the same style from other suppliers), as the caller chooses. These are the two uses of
+same-style retrieval (eSSPR, arXiv 2302.05093). Products that are linked, directly or through others, form one group.
 """
 
 from __future__ import annotations
@@ -23,40 +23,41 @@ from shopwindow.retrieval.engines.stored_vectors import Vectors
 from shopwindow.retrieval.index.folder import IndexFolder
 from shopwindow.retrieval.request.parameters import DEFAULT_EFFORT
 
-# Up to here all pairs of a supplier are compared, exactly: at 128 dimensions some seconds a core, and 25 MB.
+# Up to this many products of a supplier, all pairs are compared exactly. At 128 dimensions that takes some seconds on
+# one core, and 25 MB.
 EXACT_PRODUCTS = 50_000
-NEIGHBOURS = 100  # beyond, so many nearest ones of each product
+NEIGHBOURS = 100  # with more products, each one is compared with this many nearest ones
 QUERIES = 256
 _ROWS, _COLUMNS = 1_024, 4_096  # a block of scores is 16 MiB
-_ROUNDING = 1e-6  # float32 cosines of equal vectors fall that short of 1
+_ROUNDING = 1e-6  # float32 cosines of equal vectors may be this much below 1
 
 
 class Nearest(Protocol):
-    """Finds the nearest stored products of vectors, by whatever index there is."""
+    """A function that finds the stored products nearest to given vectors."""
 
     def __call__(self, queries: np.ndarray, supplier: int | None, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Search.
 
         Args:
             queries: (batch, dim) float32.
-            supplier: the only one to search, or None for all.
-            k: products wanted of each.
+            supplier: search only products of this supplier; None searches all.
+            k: products to find for each query.
 
         Returns:
-            scores (batch, k) float32 and rows (batch, k) int64; -inf and -1 where there are no more.
+            scores (batch, k) float32 and rows (batch, k) int64; padded with -inf and -1.
         """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Groups:
-    """Groups of two or more products, the largest first; each begins with its product of the lowest row.
+    """Groups of two or more products, the largest group first. Each group begins with its lowest row.
 
     Attributes:
-        numbers: (members,) int64, the group of each, counted from 0.
-        rows: (members,) int64, where each is in the catalogue; within a group by falling score.
-        scores: (members,) float32, cosine with the first of the group. Below the threshold where a product is in a
-            group through others.
-        compared: products that were compared.
+        numbers: (members,) int64, number of each product's group, from 0.
+        rows: (members,) int64, row of each product in the catalogue; within a group by falling score.
+        scores: (members,) float32, cosine with the first product of the group. It is below the threshold if a product
+            is linked to the first one only through others.
+        compared: number of products that were compared.
     """
 
     numbers: np.ndarray
@@ -66,28 +67,28 @@ class Groups:
 
     @property
     def sizes(self) -> np.ndarray:
-        """(groups,) int64, the members of each, in falling order."""
+        """(groups,) int64, number of members of each group, in falling order."""
         return np.bincount(self.numbers)
 
     @property
     def slices(self) -> list[slice]:
-        """Where each group stands in the arrays."""
+        """The part of the arrays that belongs to each group."""
         ends = self.sizes.cumsum().tolist()
         return [slice(start, end) for start, end in pairwise([0, *ends])]
 
 
 def supplier_codes(folder: IndexFolder, column: str | None) -> np.ndarray:
-    """Whose each row of an index is.
+    """Return the supplier of each row of an index, as a number.
 
     Args:
         folder: a loaded index.
-        column: the attribute column that names the supplier; None takes the catalogue as one supplier's.
+        column: the attribute column that names the supplier; None treats all products as one supplier's.
 
     Returns:
-        (rows,) int32 from 0; -1 for rows that can't be found any more and products without a supplier.
+        (rows,) int32 from 0; -1 for rows that are not alive and for products without a supplier.
 
     Raises:
-        ValueError: there is no such column.
+        ValueError: the index has no such column.
     """
     rows = len(folder.product_ids)
     if column is None:
@@ -97,7 +98,7 @@ def supplier_codes(folder: IndexFolder, column: str | None) -> np.ndarray:
         raise ValueError(f"supplier-column: the index has no column {column!r}; it has {known}")
     else:
         names = folder.attributes[column]
-        if pa.types.is_dictionary(names.type):  # each chunk may have a dictionary of its own
+        if pa.types.is_dictionary(names.type):  # each chunk may have another dictionary
             names = names.cast(names.type.value_type)
         codes = np.array(pc.fill_null(names.combine_chunks().dictionary_encode().indices, -1))
     if folder.alive is not None:
@@ -108,11 +109,11 @@ def supplier_codes(folder: IndexFolder, column: str | None) -> np.ndarray:
 def find_duplicates(
     folder: IndexFolder, suppliers: np.ndarray, *, threshold: float, across: bool = False, progress: bool = True
 ) -> Groups:
-    """Find the groups of an index, whose engine searches for suppliers of more than EXACT_PRODUCTS.
+    """Find the groups of an index. Its engine searches for suppliers with more than EXACT_PRODUCTS products.
 
     Args:
         folder: a loaded index.
-        suppliers: as `supplier_codes` gives them.
+        suppliers: as `supplier_codes` returns them.
         threshold, across, progress: as in `find_groups`.
     """
     vectors = folder.all_vectors
@@ -120,7 +121,7 @@ def find_duplicates(
 
     def nearest(queries: np.ndarray, supplier: int | None, k: int) -> tuple[np.ndarray, np.ndarray]:
         if supplier not in masks:
-            masks.clear()  # one supplier is searched after the other
+            masks.clear()  # suppliers are searched one after the other
             masks[supplier] = RowMask(suppliers >= 0 if supplier is None else suppliers == supplier)
         return search_rescored(folder.engine, vectors, queries, k, DEFAULT_EFFORT, masks[supplier])
 
@@ -138,23 +139,23 @@ def find_groups(
 ) -> Groups:
     """Find the groups of a catalogue.
 
-    Up to EXACT_PRODUCTS, all pairs that may be linked are compared. Beyond, each product is compared with its
-    NEIGHBOURS nearest, as far as the index finds them; groups around products that have more than that many duplicates
-    are joined when their first products are linked.
+    Up to EXACT_PRODUCTS products, all pairs that may be linked are compared. With more, each product is compared with
+    its NEIGHBOURS nearest ones, as far as the index finds them. If a product may have more duplicates than that, the
+    groups around such products are joined if their first products are linked.
 
     Args:
         vectors: (products, dim) float32, L2-normalised; read in parts.
-        suppliers: (products,) int, whose each product is; -1 leaves it out.
+        suppliers: (products,) int, the supplier of each product; -1 leaves the product out.
         threshold: lowest cosine of a link, above 0 and up to 1.
-        across: link products of different suppliers instead of those of one.
-        nearest: searches for suppliers of more than EXACT_PRODUCTS; None compares all pairs there too.
-        progress: show a bar.
+        across: link products of different suppliers instead of products of the same one.
+        nearest: searches for suppliers with more than EXACT_PRODUCTS products; None compares all their pairs too.
+        progress: show a progress bar.
 
     Raises:
         ValueError: the threshold is out of range.
     """
     if not 0 < threshold <= 1:
-        raise ValueError(f"threshold: must be above 0 and at most 1, the cosine of equal products, got {threshold}")
+        raise ValueError(f"threshold: must be above 0 and at most 1 (the cosine of equal products), got {threshold}")
     linking = _Linking(vectors, suppliers, threshold - _ROUNDING, across)
     rows = np.flatnonzero(suppliers >= 0)
     with progress_bar(total=len(rows), desc="comparing", unit="product", enabled=progress) as bar:
@@ -167,7 +168,7 @@ def find_groups(
 
 
 class _Linking:
-    """The links found so far, and what makes one; arguments as `find_groups`."""
+    """Finds links and keeps the rows that they connect. Arguments: as `find_groups`; `floor` is the lowest cosine."""
 
     def __init__(self, vectors: Vectors, suppliers: np.ndarray, floor: float, across: bool) -> None:
         self._vectors = vectors
@@ -178,12 +179,12 @@ class _Linking:
 
     def link_all(self, part: np.ndarray, bar: Any = None) -> None:
         """Compare all pairs of some rows."""
-        held = self._vectors[part]
+        vectors = self._vectors[part]
         for start in range(0, len(part), _ROWS):
             rows = part[start : start + _ROWS]
             for other in range(start, len(part), _COLUMNS):
                 columns = part[other : other + _COLUMNS]
-                close = held[start : start + _ROWS] @ held[other : other + _COLUMNS].T >= self._floor
+                close = vectors[start : start + _ROWS] @ vectors[other : other + _COLUMNS].T >= self._floor
                 self._link(rows, columns[None], close)
             if bar is not None:
                 bar.update(len(rows))
@@ -196,7 +197,7 @@ class _Linking:
             rows = part[start : start + QUERIES]
             scores, found = nearest(self._vectors[rows], supplier, NEIGHBOURS)
             close = (scores >= self._floor) & (found >= 0)
-            crowded.append(rows[close.all(axis=1)])  # there may be more, which were not seen
+            crowded.append(rows[close.all(axis=1)])  # they may have more duplicates than were found
             self._link(rows, found, close & (self._suppliers[found] >= 0))
             bar.update(len(rows))
         self.link_all(np.unique(self.connected.roots(np.concatenate(crowded))))
@@ -207,14 +208,14 @@ class _Linking:
             return
         if self._across:
             close = close & (self._suppliers[rows][:, None] != self._suppliers[others])
-        # What is in one group already needs no link: thousands of equal products would make millions of them.
+        # Products of one group need no further link. Thousands of equal products would make millions of links.
         close = close & (self.connected.roots(rows)[:, None] != self.connected.roots(others))
         row, column = np.nonzero(close)
         self.connected.link(rows[row], np.broadcast_to(others, close.shape)[row, column])
 
 
 def _by_supplier(rows: np.ndarray, suppliers: np.ndarray) -> list[np.ndarray]:
-    """The rows of each supplier, in rising order."""
+    """Return the rows of each supplier, in rising order."""
     order = rows[np.argsort(suppliers[rows], kind="stable")]
     return np.split(order, np.flatnonzero(np.diff(suppliers[order])) + 1)
 

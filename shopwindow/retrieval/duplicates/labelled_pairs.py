@@ -1,4 +1,4 @@
-"""How well groups of duplicates agree with pairs that people labelled."""
+"""Compare groups of duplicates with pairs that people labelled."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from shopwindow.retrieval.duplicates.groups import Groups
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledPairs:
-    """Pairs of products that people looked at.
+    """Pairs of products that people labelled.
 
     Attributes:
         one, other: (pairs,) int64, product ids.
-        labels: (pairs,) 1 for the same, 0 for different.
+        labels: (pairs,) 1 for the same product, 0 for different ones.
     """
 
     one: np.ndarray
@@ -28,15 +28,15 @@ class LabelledPairs:
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """Found against labelled pairs; a pair counts once, whichever of the two is the trigger.
+    """How well found pairs agree with labelled ones. A pair counts once, whichever of its products is the trigger.
 
     Attributes:
-        labelled: pairs labelled as the same that could have been found: both products were compared, and their
-            suppliers are the same or differ as was asked for.
-        right: those found, which is in one group.
-        judged: found pairs that can be judged. Where the file also has pairs labelled as different: the found ones
-            of the file. Else those with a product of the file, and what is not in the file counts as wrong, so that
-            precision is a lower bound.
+        labelled: number of pairs labelled as the same that could be found: both products were compared, and their
+            suppliers are the same, or different with `across`.
+        right: number of these pairs that were found, that is, whose products are in one group.
+        judged: number of found pairs that can be judged. If the file also has pairs labelled as different, these are
+            the found pairs of the file. Otherwise they are all found pairs with a product of the file. A pair that is
+            not in the file then counts as wrong, so precision is a lower bound.
     """
 
     labelled: int
@@ -45,21 +45,21 @@ class Agreement:
 
     @property
     def precision(self) -> float | None:
-        """Share of the judged pairs that are right; None when none is judged."""
+        """Share of the judged pairs that are right; None if no pair is judged."""
         return self.right / self.judged if self.judged else None
 
     @property
     def recall(self) -> float | None:
-        """Share of the labelled pairs that were found; None when none is labelled."""
+        """Share of the labelled pairs that were found; None if no pair is labelled."""
         return self.right / self.labelled if self.labelled else None
 
 
 def read_pairs(file: Path) -> LabelledPairs:
-    """Read a parquet file with trigger_id, recall_id and optionally label; without it, all are the same.
+    """Read a parquet file with columns trigger_id, recall_id and optionally label. Without labels, all are "the same".
 
     Raises:
-        OSError: it can't be read.
-        ValueError: it lacks a column.
+        OSError: the file cannot be read.
+        ValueError: the file lacks a column.
     """
     names = pq.read_schema(file).names
     if missing := {"trigger_id", "recall_id"} - set(names):
@@ -72,13 +72,13 @@ def read_pairs(file: Path) -> LabelledPairs:
 def compare_pairs(
     labelled: LabelledPairs, groups: Groups, product_ids: np.ndarray, suppliers: np.ndarray, *, across: bool
 ) -> Agreement:
-    """Compare with labelled pairs.
+    """Compare found groups with labelled pairs.
 
     Args:
-        labelled: the pairs.
-        groups: what was found.
-        product_ids: (products,) int64, of the catalogue's rows.
-        suppliers, across: as `find_groups` got them.
+        labelled: the labelled pairs.
+        groups: the groups that were found.
+        product_ids: (products,) int64, ids of the catalogue's rows.
+        suppliers, across: the same as in the call of `find_groups`.
     """
     row_of = _row_of(product_ids, suppliers >= 0)
     one, other = row_of(labelled.one), row_of(labelled.other)
@@ -98,7 +98,7 @@ def compare_pairs(
 
 
 def _row_of(product_ids: np.ndarray, compared: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """What gives the row of each of some ids, -1 where it was not compared; a row left out may repeat an id."""
+    """Return a function from ids to rows, -1 for ids that were not compared. Rows left out may repeat an id."""
     rows = np.flatnonzero(compared)
     rows = rows[np.argsort(product_ids[rows])]
     known = product_ids[rows]
@@ -113,18 +113,18 @@ def _row_of(product_ids: np.ndarray, compared: np.ndarray) -> Callable[[np.ndarr
 
 
 def _together(number: np.ndarray, pairs: np.ndarray) -> int:
-    """How many pairs of rows are in one group."""
+    """Return how many pairs of rows are in one group."""
     one, other = number[pairs[:, 0]], number[pairs[:, 1]]
     return int(((one == other) & (one >= 0)).sum())
 
 
 def _judged(groups: Groups, suppliers: np.ndarray, in_file: np.ndarray, across: bool) -> int:
-    """Pairs inside groups with a product of the file; across suppliers, less those of one supplier."""
+    """Count the pairs inside groups that have a product of the file. With `across`, leave out pairs of one supplier."""
 
     def pairs(cells: np.ndarray) -> int:
-        _, inverse, all_of = np.unique(cells, axis=0, return_inverse=True, return_counts=True)
+        _, inverse, members = np.unique(cells, axis=0, return_inverse=True, return_counts=True)
         outside = np.bincount(inverse.ravel(), weights=~in_file[groups.rows]).astype(np.int64)
-        return int((all_of * (all_of - 1) // 2 - outside * (outside - 1) // 2).sum())
+        return int((members * (members - 1) // 2 - outside * (outside - 1) // 2).sum())
 
     by_supplier = np.stack([groups.numbers, suppliers[groups.rows]], axis=1)
     return pairs(groups.numbers) - pairs(by_supplier) if across else pairs(groups.numbers)

@@ -1,1 +1,1 @@
-"""Words and photos to vectors, by the exported towers."""
+"""Turn words and photos into vectors with the exported towers."""

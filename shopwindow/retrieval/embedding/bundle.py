@@ -1,4 +1,4 @@
-"""bundle.json: what an exported model repository says of its towers, and whether its files are those it speaks of."""
+"""bundle.json: facts about the towers of an exported model repository, and hashes to check its files against."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shopwindow.retrieval.errors import BundleUnfit
 
 FILE = "bundle.json"
 _PLANS = "build the plans again with 'shopwindow plans'"
-CARRIED = "bundle"  # folder inside an index folder that carries its towers
+CARRIED = "bundle"  # folder inside an index folder that holds its towers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,14 +22,14 @@ class Bundle:
     """Facts that every step of a repository must agree on.
 
     Attributes:
-        tower_hash: hash over weights, tokenizer and preprocessor; an index must carry the same one.
+        tower_hash: hash over weights, tokenizer and preprocessor; the manifest of an index must have the same one.
         embedding_dim: length of an embedding.
         query_max_tokens: longer queries are cut.
         title_max_tokens: longer titles are cut.
         image_size: side of the square photo in pixels.
-        precision: of the towers' graphs, "fp32", "fp16", "bf16", "int8" or "fp8". ONNX Runtime runs fp32, fp16 and int8
-            on a CPU; bf16 and fp8 need a GPU.
-        files: SHA-256 of the towers' graphs and the tokenizers, by path in the repository.
+        precision: precision of the graphs, "fp32", "fp16", "bf16", "int8" or "fp8". ONNX Runtime runs fp32, fp16 and
+            int8 on a CPU; bf16 and fp8 need a GPU.
+        files: path in the repository -> SHA-256, for the towers' graphs and the tokenizers.
     """
 
     tower_hash: str
@@ -46,7 +46,7 @@ class Bundle:
 
         Raises:
             FileNotFoundError: the folder is not an exported repository.
-            BundleUnfit: bundle.json can't be read.
+            BundleUnfit: bundle.json cannot be read.
         """
         file = repository / FILE
         if not file.is_file():
@@ -61,19 +61,19 @@ class Bundle:
         (repository / FILE).write_text(json.dumps(asdict(self), indent=2) + "\n")
 
     def sealed(self, repository: Path) -> Bundle:
-        """The same bundle with the hashes of the files that stand in the repository now."""
+        """Return the same bundle with the hashes of the files that are in the repository now."""
         files = RepositoryLayout(repository).shared
         return replace(self, files={file.relative_to(repository).as_posix(): _sha256(file) for file in files})
 
     def check(self, repository: Path, *files: Path) -> None:
-        """Check that files are those which the bundle was sealed with.
+        """Check that files are unchanged since the bundle was sealed.
 
         Args:
-            repository: its root.
-            *files: those to check, inside it; none checks all.
+            repository: root of the repository.
+            *files: the files to check, inside the repository; none checks all of them.
 
         Raises:
-            BundleUnfit: a file is another, or missing, or the bundle was never sealed; names the file and both hashes.
+            BundleUnfit: a file is missing or changed, or the bundle was never sealed; names the file and both hashes.
         """
         for file in files or RepositoryLayout(repository).shared:
             name = file.relative_to(repository).as_posix()
@@ -91,45 +91,45 @@ class Bundle:
 
 
 def check_plans(repository: Path) -> None:
-    """Check that TensorRT plans were built from the repository's graphs, and are the files that were built.
+    """Check that the TensorRT plans were built from the repository's graphs and were not changed since.
 
     Raises:
-        BundleUnfit: one is not; names both hashes.
+        BundleUnfit: a plan was built from another graph or was changed, or its record is missing.
     """
     graphs = Bundle.read(repository).files
     for plan in sorted(repository.glob("*/1/*.plan")):
         record = plan.with_name(f"{plan.name}.json")
         if not record.is_file():
-            raise BundleUnfit(f"{record} is missing, which says what {plan.name} was built from: {_PLANS}")
+            raise BundleUnfit(f"{record} is missing. It says which graph {plan.name} was built from: {_PLANS}")
         built = json.loads(record.read_text())
         graph = graphs.get((plan.parent / "model.onnx").relative_to(repository).as_posix(), "unknown")
         if built["onnx_sha256"] != graph:
             raise BundleUnfit(
-                f"{plan} was built from a graph {built['onnx_sha256'][:12]}, {repository / FILE} names {graph[:12]}: "
-                f"{_PLANS}"
+                f"{plan} was built from a graph {built['onnx_sha256'][:12]}, but {repository / FILE} names "
+                f"{graph[:12]}: {_PLANS}"
             )
         if (found := _sha256(plan)) != built["plan_sha256"]:
-            raise BundleUnfit(f"{plan} is {found[:12]}, {record.name} names {built['plan_sha256'][:12]}: {_PLANS}")
+            raise BundleUnfit(f"{plan} is {found[:12]}, but {record.name} names {built['plan_sha256'][:12]}: {_PLANS}")
 
 
 def towers_of(index: Path, repository: Path) -> Path:
-    """The root of the towers that belong to an index folder: the bundle that it carries, else the repository."""
+    """Return the folder of the towers that belong to an index: the bundle in the index folder, else the repository."""
     carried = index / CARRIED
     return carried if carried.is_dir() else repository
 
 
 def carry_towers(repository: Path, index: Path) -> None:
-    """Put the towers into an index folder that is being written, so that both go live as one step.
+    """Put the towers into an index folder that is being written, so that servers switch to both at once.
 
-    Files are hard links where the file system allows it: the towers take no place of their own then.
+    The files are hard links if the file system allows it, and then take no disk space.
 
     Args:
-        repository: an exported repository, or the bundle that another index folder carries.
+        repository: an exported repository, or the bundle in another index folder.
         index: an index folder that these towers filled; not served yet.
 
     Raises:
         FileNotFoundError: the repository is incomplete.
-        BundleUnfit: its files are not those which were exported.
+        BundleUnfit: its files were changed since the export.
     """
     bundle = Bundle.read(repository)
     bundle.check(repository)
@@ -137,7 +137,7 @@ def carry_towers(repository: Path, index: Path) -> None:
     for file in [repository / FILE, *RepositoryLayout(repository).shared]:
         place = target / file.relative_to(repository)
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.unlink(missing_ok=True)  # of an interrupted build
+        place.unlink(missing_ok=True)  # left by an interrupted build
         try:
             os.link(file, place)
         except OSError:  # another file system, or one without hard links

@@ -1,4 +1,4 @@
-"""What a product was embedded from, as one number: an update embeds again only where the number changed."""
+"""One number for the content that a product was embedded from. An update embeds a product again if it changed."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from hashlib import blake2b
 
 
 def content_hash(title: str | None, image: bytes | None) -> int:
-    """Hash a product's content.
+    """Hash the content of a product.
 
     Args:
-        title: as the catalogue has it; None means the same as empty.
-        image: the encoded photo, byte for byte; None means the same as empty.
+        title: the title in the catalogue; None counts as empty.
+        image: the encoded photo, byte for byte; None counts as empty.
 
     Returns:
         0 to 2^64 - 1, the same in every process.

@@ -1,4 +1,4 @@
-"""Embeddings of the queries that came last: shoppers ask for the same few things again and again."""
+"""Keep the embeddings of recent queries, because shoppers often ask for the same things."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ DEFAULT_ENTRIES = 50_000
 
 
 def entries_from_environment() -> int:
-    """How many embeddings a serving process keeps, from SHOPWINDOW_EMBEDDING_CACHE; see `cache_size`."""
+    """Read from SHOPWINDOW_EMBEDDING_CACHE how many embeddings a serving process keeps; see `cache_size`."""
     return cache_size(VARIABLE, DEFAULT_ENTRIES, "entries")
 
 
 class EmbeddingCache:
-    """The embeddings used last, as many as it has room for. Threads may share it.
+    """A cache of the embeddings that were used last. Threads may share it.
 
-    It takes `entries` times `dim` times 4 bytes once it is full, and the keys.
+    When full, it takes `entries` times `dim` times 4 bytes, plus the keys.
 
     Args:
-        entries: how many it holds, 1 or more; the one that was not used for longest makes room.
+        entries: how many embeddings it holds, 1 or more. A new one replaces the least recently used.
         dim: length of an embedding.
 
     Attributes:
-        hits: rows that needed no computing, as they were kept or came twice in a batch.
+        hits: rows that were not computed, because they were in the cache or came twice in a batch.
         misses: rows that were computed.
     """
 
     def __init__(self, entries: int, dim: int) -> None:
         self._entries = entries
-        self._vectors = np.empty((entries, dim), dtype=np.float32)  # the system gives memory to rows once written
+        self._vectors = np.empty((entries, dim), dtype=np.float32)  # a row takes memory once it is written
         self._slots: OrderedDict[Hashable, int] = OrderedDict()
-        self._lock = threading.Lock()  # shared by the threads of a process, and by a pipeline that warms up
+        self._lock = threading.Lock()  # a process's threads share the cache, and so does a new pipeline that warms up
         self.hits = 0
         self.misses = 0
 
@@ -48,11 +48,12 @@ class EmbeddingCache:
         return key in self._slots
 
     def embed(self, keys: Sequence[Hashable], compute: Callable[[list[int]], np.ndarray]) -> np.ndarray:
-        """Embeddings of a batch.
+        """Return the embeddings of a batch, computing only those that are not in the cache.
 
         Args:
-            keys: (batch); rows of equal keys have equal embeddings.
-            compute: embeds the rows (missing) that are not kept: (missing, dim) float32. It is not called for none.
+            keys: (batch); rows with equal keys must have equal embeddings.
+            compute: takes the row numbers (missing) that are not in the cache and returns their embeddings, (missing,
+                dim) float32. It is not called if none are missing.
 
         Returns:
             (batch, dim) float32, a copy.
@@ -80,7 +81,7 @@ class EmbeddingCache:
         return embeddings
 
     def _keep(self, key: Hashable, vector: np.ndarray) -> None:
-        slot = self._slots.pop(key, None)  # another thread may have brought it meanwhile
+        slot = self._slots.pop(key, None)  # another thread may have added it meanwhile
         if slot is None:
             slot = len(self._slots) if len(self._slots) < self._entries else self._slots.popitem(last=False)[1]
         self._vectors[slot] = vector

@@ -1,4 +1,4 @@
-"""The towers as ONNX graphs, run by ONNX Runtime on the CPU."""
+"""Run the towers' ONNX graphs with ONNX Runtime on the CPU."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ def _session(file: Path, threads: int) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # A spinning pool starves the other instances on the same cores.
+    # Spinning threads would take the cores from the other instances.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         return ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's errors have no common base of their own
+    except Exception as error:  # ONNX Runtime's errors have no common base class
         raise ValueError(
-            f"{file}: ONNX Runtime cannot run it on a CPU; graphs in bf16 and fp8 need a GPU, export with --precision "
-            f"fp32, fp16 or int8 to serve or index here: an index made by one export of a checkpoint fits its exports "
-            f"in every precision ({error})"
+            f"{file}: ONNX Runtime cannot run it on a CPU ({error}). Graphs in bf16 and fp8 need a GPU. To serve or "
+            "index on a CPU, export with --precision fp32, fp16 or int8. An index fits all exports of its checkpoint, "
+            "in every precision."
         ) from error
 
 
 class OnnxQueryTower:
-    """Token ids to query embeddings.
+    """Turns token ids into query embeddings.
 
     Args:
         file: the exported graph.
-        threads: intra-op threads; under load, 1 and several callers at once are fastest.
+        threads: intra-op threads. Under load, 1 thread each for several callers at once is fastest.
     """
 
     def __init__(self, file: Path, threads: int = 1) -> None:
@@ -53,7 +53,7 @@ class OnnxQueryTower:
 
 
 class OnnxProductTower:
-    """Prepared products to embeddings and modality weights. Arguments as `OnnxQueryTower`."""
+    """Turns prepared products into embeddings and modality weights. Arguments: as `OnnxQueryTower`."""
 
     def __init__(self, file: Path, threads: int = 1) -> None:
         self._session = _session(file, threads)

@@ -1,4 +1,4 @@
-"""Products on their way into the product tower: title and photo, either of which may be missing."""
+"""Prepare products for the product tower. A product has a title, a photo or both."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ProductBatch:
         title_ids: (batch, tokens) int32.
         title_mask: (batch, tokens) int32, 1 at real tokens.
         pixels: (batch, size, size, 3) uint8.
-        modality_mask: (batch, 2) float32, 1 where the title, the image is present.
+        modality_mask: (batch, 2) float32: 1 if the title is present, 1 if the image is present.
     """
 
     title_ids: np.ndarray
@@ -29,16 +29,16 @@ class ProductBatch:
     modality_mask: np.ndarray
 
     def __getitem__(self, rows: slice) -> ProductBatch:
-        """Some of the products."""
+        """Return some of the products."""
         return ProductBatch(**{name: array[rows] for name, array in self.tensors().items()})
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """The inputs by tensor name."""
+        """Return tensor name -> input."""
         return dict(vars(self))
 
 
 class ProductPreprocessor:
-    """Raw titles and encoded photos to a `ProductBatch`.
+    """Turns raw titles and encoded photos into a `ProductBatch`.
 
     Args:
         titles: the title tokeniser.
@@ -57,11 +57,11 @@ class ProductPreprocessor:
         Args:
             titles: (batch) texts; empty means absent.
             images: (batch) encoded photos; empty means absent.
-            pad_to: title width; None pads to the longest.
+            pad_to: width of the titles in tokens; None pads to the longest.
 
         Raises:
-            InvalidRequest: a title that is not UTF-8 or too long, an unreadable photo, or a row with neither;
-                the field names the row (`image[3]`).
+            InvalidRequest: a title is not UTF-8 or too long, a photo is unreadable, or a row has neither. The field
+                names the row (`image[3]`).
         """
         texts = [clean_text(f"title[{row}]", title) for row, title in enumerate(titles)]
         pixels = np.full((len(texts), self._image_size, self._image_size, 3), 255, dtype=np.uint8)
@@ -77,7 +77,7 @@ class ProductPreprocessor:
 
 
 def pad_columns(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    """Join (batch, tokens) arrays of different widths, padded with 0 on the right; masks hide what stands there."""
+    """Join (batch, tokens) arrays of different widths, padded with 0 on the right. Masks must hide the padding."""
     width = max(array.shape[1] for array in arrays)
     return np.concatenate([np.pad(array, ((0, 0), (0, width - array.shape[1]))) for array in arrays])
 

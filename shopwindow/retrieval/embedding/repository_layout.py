@@ -1,4 +1,4 @@
-"""Where an exported model repository keeps the files that several of its models share."""
+"""Paths of the files in an exported model repository that several of its models share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ class RepositoryLayout:
     """Paths inside a rendered repository.
 
     Args:
-        repository: its root.
+        repository: root of the repository.
     """
 
     def __init__(self, repository: Path) -> None:
@@ -20,10 +20,10 @@ class RepositoryLayout:
 
     @property
     def shared(self) -> tuple[Path, ...]:
-        """All of them."""
+        """All of these files."""
         return self.query_tokenizer, self.title_tokenizer, self.query_tower, self.product_tower
 
 
 def default_index(repository: Path) -> Path:
-    """The index folder beside a repository: `index`, next to `model_repository`."""
+    """Return the default index folder of a repository: `index`, next to `model_repository`."""
     return repository.parent / "index"

@@ -1,4 +1,4 @@
-"""Query and title text: checked, then turned into token ids."""
+"""Check query and title texts, and turn them into token ids."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ MAX_CHARACTERS = 1_000
 
 
 def clean_text(field: str, raw: bytes | str) -> str:
-    """Decode one text and strip it; a text of nothing but spaces and invisible characters is empty.
+    """Decode one text and strip it. A text of only spaces and invisible characters becomes empty.
 
     Raises:
         InvalidRequest: not UTF-8, or longer than MAX_CHARACTERS.
     """
     try:
         text = raw.decode("utf-8") if isinstance(raw, bytes) else raw
-        text.encode("utf-8")  # a str may hold half a surrogate pair, which no tokeniser takes
+        text.encode("utf-8")  # a str may hold half a surrogate pair, which tokenisers refuse
     except (UnicodeDecodeError, UnicodeEncodeError) as error:
         raise InvalidRequest(field, f"must be UTF-8; position {error.start} of {show(error.object)} is not") from None
     if len(text) > MAX_CHARACTERS:
@@ -34,7 +34,7 @@ def clean_queries(raw: Sequence[bytes | str]) -> list[str]:
     """Check the queries of one request.
 
     Raises:
-        InvalidRequest: as `clean_text`, or a query that is empty; the field names the row (`query[3]`).
+        InvalidRequest: as `clean_text`, or a query is empty; the field names the row (`query[3]`).
     """
     queries = [clean_text(f"query[{row}]", text) for row, text in enumerate(raw)]
     for row, query in enumerate(queries):
@@ -44,14 +44,14 @@ def clean_queries(raw: Sequence[bytes | str]) -> list[str]:
 
 
 class TextEncoder:
-    """Text to token ids.
+    """Turns texts into token ids.
 
     Args:
-        tokenizer: pads with the token that its padding section names, else with `[PAD]`; copied, not changed.
+        tokenizer: it is copied, not changed. Padding is the token that its padding section names, else `[PAD]`.
         max_tokens: longer texts are cut here.
 
     Raises:
-        ValueError: the tokeniser names no padding and has no [PAD] token.
+        ValueError: the tokeniser has no padding section and no [PAD] token.
     """
 
     def __init__(self, tokenizer: Tokenizer, max_tokens: int) -> None:
@@ -64,18 +64,20 @@ class TextEncoder:
         self.max_tokens = max_tokens
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(max_tokens)
-        # These are looked for in the text as it is, before it is normalised.
+        # The tokeniser looks for these in the raw text, before it normalises it.
         added = [re.escape(token.content) for token in self._tokenizer.get_added_tokens_decoder().values()]
         self._added = re.compile("|".join(added)) if added else None
 
     @classmethod
     def read(cls, file: Path, max_tokens: int) -> TextEncoder:
-        """From a tokenizer.json."""
+        """Read a tokenizer.json."""
         return cls(Tokenizer.from_file(str(file)), max_tokens)
 
     def key(self, text: str) -> bytes:
-        """A form of a text, such that texts of the same form get the same tokens: `Red Dress` and `red dress`, where
-        the tokeniser doesn't mind case."""
+        """Return a key of a text. Texts with the same key get the same tokens.
+
+        For example, `Red Dress` and `red dress` have one key if the tokeniser ignores case.
+        """
         normalizer = self._tokenizer.normalizer
         if normalizer is None or (self._added and self._added.search(text)):
             return text.encode()
@@ -86,7 +88,7 @@ class TextEncoder:
         """Tokenise.
 
         Args:
-            texts: at least one; an empty text gives padding alone, after the special tokens that the tokeniser adds.
+            texts: at least one. An empty text gives only padding, after the special tokens that the tokeniser adds.
             pad_to: width of the result; None pads to the longest text (at least 1).
 
         Returns:

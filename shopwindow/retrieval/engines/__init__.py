@@ -1,4 +1,4 @@
-"""Search engines: each answers "the k rows nearest to these vectors" behind one interface."""
+"""Search engines: each finds the k rows nearest to given vectors, behind one interface."""
 
 from shopwindow.retrieval.engines.choosing import open_engine
 from shopwindow.retrieval.engines.faiss_cpu import FaissCpuEngine

@@ -1,4 +1,4 @@
-"""Which engine searches an index folder: what was asked for, what the index can be, and what this machine has."""
+"""Choose the engine for an index folder, by the options, the recipe of the index and the GPUs of this machine."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from shopwindow.retrieval.errors import EngineUnfit
 def open_engine(
     vectors: np.ndarray, file: Path, recipe: Recipe, options: EngineOptions, gpus: Gpus | None = None
 ) -> SearchEngine:
-    """Load an index where it is to be searched.
+    """Load an index into the engine that will search it.
 
-    `Where.AUTO` falls back to the CPU when FAISS sees no GPU, has no kernels for it, or the recipe has no form there;
-    never because the index does not fit, since a search that is silently a hundred times slower helps nobody.
+    `Where.AUTO` falls back to the CPU if FAISS sees no GPU, has no kernels for the GPU, or the recipe has no form on
+    GPUs. It does not fall back if the index does not fit, because the search would silently be a hundred times slower.
 
     Args:
         vectors: (rows, dim) float32; may be memory-mapped.
         file: the FAISS index; not read for the flat recipe.
-        recipe: how it was built.
+        recipe: how the index was built.
         options: where to search.
-        gpus: the machine; None takes the real one.
+        gpus: the GPUs of the machine; None takes the real ones.
 
     Raises:
-        EngineUnfit: the GPU was asked for, or is there, and can't take the index; or Milvus was asked for.
-        OSError, RuntimeError: `file` can't be read.
+        EngineUnfit: the GPU was requested or chosen and cannot take the index, or Milvus was requested.
+        OSError, RuntimeError: `file` cannot be read.
     """
     if options.where is Where.MILVUS:
         raise EngineUnfit(
-            f"SHOPWINDOW_ENGINE=milvus: {file.parent} holds its vectors itself; put them into Milvus with 'shopwindow "
-            "milvus' and serve the index folder that it writes"
+            f"SHOPWINDOW_ENGINE=milvus: the vectors of {file.parent} are not in Milvus; put them into Milvus with "
+            "'shopwindow milvus', and serve the index folder that this command writes"
         )
     gpus = gpus or FaissGpus()
     if options.where is Where.GPU or (options.where is Where.AUTO and _suits(recipe, options, gpus)):
@@ -52,9 +52,9 @@ def _suits(recipe: Recipe, options: EngineOptions, gpus: Gpus) -> bool:
     if gpus.count == 0:
         return False
     for device in options.devices if not gpus.cuvs else ():
-        # Without a kernel for its GPU, FAISS ends the process that asks: nothing to catch.
-        found = gpus.capability(device) if device < gpus.count else None
-        if found is not None and not OLDEST_GPU <= found < BEYOND_GPUS:
+        # Ask before trying: without a kernel for the GPU, FAISS ends the process, and there is no error to catch.
+        capability = gpus.capability(device) if device < gpus.count else None
+        if capability is not None and not OLDEST_GPU <= capability < BEYOND_GPUS:
             return False
     try:
         form_of(recipe, cuvs=gpus.cuvs)

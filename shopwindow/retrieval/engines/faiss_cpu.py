@@ -1,4 +1,4 @@
-"""FAISS on the CPU: flat (exact), HNSW and IVF, whole or compressed, behind the engine interface."""
+"""FAISS on the CPU behind the engine interface: flat (exact), HNSW and IVF, with whole or compressed vectors."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 from shopwindow.retrieval.engines.recipes import Recipe
 from shopwindow.retrieval.engines.row_mask import RowMask
 
-# Threads belong to the server's instances (one each), not to FAISS: spinning OpenMP teams halve the throughput
-# when several instances share the cores.
+# Each instance of the server has one thread, so FAISS gets no further ones. With several instances on the same cores,
+# FAISS's spinning OpenMP threads would halve the throughput.
 SEARCH_THREADS = 1
 _BLOCK = 262_144  # vectors added at a time
 
@@ -22,7 +22,7 @@ class FaissCpuEngine:
 
     Args:
         index: a trained and filled FAISS index with the inner-product metric.
-        recipe: how it was built; its `search_breadth` is nprobe (IVF) or efSearch (HNSW) at effort 5.
+        recipe: how the index was built. Its `search_breadth` is nprobe (IVF) or efSearch (HNSW) at effort 5.
     """
 
     def __init__(self, index: faiss.Index, recipe: Recipe) -> None:
@@ -38,7 +38,7 @@ class FaissCpuEngine:
             recipe: what to build.
 
         Raises:
-            ValueError: vectors of this length do not fit the recipe.
+            ValueError: the recipe cannot hold vectors of this length.
         """
         if recipe.kind == "ivf-pq32" and vectors.shape[1] % 32:
             raise ValueError(
@@ -53,7 +53,7 @@ class FaissCpuEngine:
                 chosen = np.random.default_rng(0).choice(len(vectors), recipe.training_rows, replace=False)
                 sample = vectors[np.sort(chosen)]
             index.train(np.ascontiguousarray(sample, dtype=np.float32))
-        for start in range(0, len(vectors), _BLOCK):  # so that memory-mapped vectors need not fit into memory as well
+        for start in range(0, len(vectors), _BLOCK):  # memory-mapped vectors need not fit into memory
             index.add(np.ascontiguousarray(vectors[start : start + _BLOCK], dtype=np.float32))
         return cls(index, recipe)
 
@@ -78,7 +78,7 @@ class FaissCpuEngine:
 
     @property
     def largest_k(self) -> int:
-        """Most rows that one search can find."""
+        """See `SearchEngine.largest_k`."""
         return self.rows
 
     @property
@@ -94,12 +94,12 @@ class FaissCpuEngine:
         """See `SearchEngine.search`."""
         faiss.omp_set_num_threads(SEARCH_THREADS)
         selector = None if mask is None else faiss.IDSelectorBitmap(mask.bits)
-        # A filter thins out what each list or neighbourhood holds: look as much further as it leaves fewer rows,
-        # else recall falls with the share of rows it leaves.
+        # A filter leaves fewer rows in each list or neighbourhood. If it leaves a tenth of them, search ten times as
+        # widely. Otherwise recall would fall with the share of rows that the filter leaves.
         share = 1.0 if mask is None else mask.share
         breadth = min(math.ceil(self.recipe.breadth_at(effort) / share), max(self.rows, 1))
         if self.recipe.inverted:
-            # Enough lists to hold k rows twice over, else a large top_k would come back short.
+            # Search enough lists to hold 2 k rows. Otherwise a large top_k would return too few rows.
             lists_for_k = math.ceil(2 * k * self._index.nlist / max(self.rows, 1) / share)
             parameters = faiss.SearchParametersIVF(
                 sel=selector, nprobe=min(self._index.nlist, max(breadth, lists_for_k))

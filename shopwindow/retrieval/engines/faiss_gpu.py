@@ -1,9 +1,10 @@
 """FAISS on GPUs behind the engine interface: flat fp16, IVF (whole, SQ8, PQ32) and CAGRA.
 
-It ranks as the CPU engine of the same folder does: what a GPU keeps in fewer bits only finds candidates, which the
-caller scores again by the whole vectors. A search that asks for more than a GPU can select (a large k, a narrow filter
-that its FAISS does not obey, a great effort) is answered by that CPU engine, which is kept beside it. Searches of one
-index wait for each other, and each process has its own copy: exactly one retriever instance per GPU.
+It ranks as the CPU engine of the same folder does. Where the GPU keeps vectors in fewer bits, it only finds candidates,
+and the caller scores them again with the whole vectors. A GPU can select a limited number of rows per search. A CPU
+engine of the same index, kept beside the GPU's, answers searches that need more: a large k, a high effort, or a narrow
+filter if this build of FAISS ignores selectors. Searches of one index wait for each other, and each process has its own
+copy of the index. So run exactly one retriever instance per GPU.
 """
 
 from __future__ import annotations
@@ -25,10 +26,11 @@ from shopwindow.retrieval.engines.recipes import Recipe
 from shopwindow.retrieval.engines.row_mask import RowMask
 from shopwindow.retrieval.errors import EngineUnfit
 
-# Of an unfiltered search, fetch so many times what would hold k allowed rows if the filter were spread evenly.
+# If selectors are ignored, the search is unfiltered. It fetches twice as many rows as would hold k allowed ones if the
+# filter were spread evenly.
 OVERFETCH = 2.0
-# Halves of floats misjudge a cosine by some 3e-5, so the true best k are among k and a few more. Room for these few
-# is left under the limit of a search.
+# In fp16 a cosine is wrong by some 3e-5, so the true best k are among k and a few more. This many places of the largest
+# selection are reserved for them.
 LEAST_SPARE = 64
 
 
@@ -36,13 +38,14 @@ class FaissGpuEngine:
     """One FAISS index on one or several GPUs; see `FaissGpuEngine.open`.
 
     Args:
-        index: filled, on the GPUs.
-        plan: what is on each of them.
-        recipe: of the index folder.
+        index: the filled index on the GPUs.
+        plan: what each GPU holds.
+        recipe: recipe of the index folder.
         options: which GPUs.
-        gpus: the machine.
-        selects: whether this index obeys FAISS's selectors, which classic GPU indexes ignore without a word.
-        beyond: answers what a GPU cannot select; None for flat indexes, which the caller searches exactly then.
+        gpus: the GPUs of the machine.
+        selects: whether this index obeys FAISS's selectors. Classic GPU indexes ignore them silently.
+        cpu_engine: answers searches that need more rows than a GPU can select. None for flat indexes: then the caller
+            searches exactly.
     """
 
     def __init__(
@@ -54,16 +57,16 @@ class FaissGpuEngine:
         gpus: Gpus,
         *,
         selects: bool,
-        beyond: FaissCpuEngine | None = None,
+        cpu_engine: FaissCpuEngine | None = None,
     ) -> None:
         self._index = index
-        self._beyond = beyond
+        self._cpu_engine = cpu_engine
         self._plan = plan
         self._options = options
         self._gpus = gpus
         self.recipe = recipe
         self.selects = selects
-        self._turn = threading.Lock()  # FAISS's GPU indexes take one thread at a time
+        self._lock = threading.Lock()  # FAISS's GPU indexes serve one thread at a time
 
     @classmethod
     def open(
@@ -73,14 +76,14 @@ class FaissGpuEngine:
 
         Args:
             vectors: (rows, dim) float32, L2-normalised; may be memory-mapped.
-            file: the FAISS index that was built for them; it is kept in main memory too, except for flat recipes.
-            recipe: how it was built.
-            options: which GPUs, and how they share.
-            gpus: the machine; None takes the real one.
+            file: the FAISS index that was built from them. It stays in main memory too, except for flat recipes.
+            recipe: how the index was built.
+            options: which GPUs, and how they share the index.
+            gpus: the GPUs of the machine; None takes the real ones.
 
         Raises:
-            EngineUnfit: no such GPU, too little memory there, or no form for this recipe.
-            OSError, RuntimeError: `file` can't be read.
+            EngineUnfit: there is no such GPU, it has too little memory, or the recipe has no form on GPUs.
+            OSError, RuntimeError: `file` cannot be read.
         """
         gpus = gpus or FaissGpus()
         absent = [device for device in options.devices if device >= gpus.count]
@@ -100,8 +103,8 @@ class FaissGpuEngine:
             index = fill(gpus, source, vectors, plan, options)
         except (RuntimeError, MemoryError) as error:
             raise EngineUnfit(f"GPU {options.devices}: FAISS could not put the index there: {error}") from error
-        beyond = None if built is None else FaissCpuEngine(built, recipe)
-        return cls(index, plan, recipe, options, gpus, selects=selects, beyond=beyond)
+        cpu_engine = None if built is None else FaissCpuEngine(built, recipe)
+        return cls(index, plan, recipe, options, gpus, selects=selects, cpu_engine=cpu_engine)
 
     @property
     def rows(self) -> int:
@@ -115,8 +118,8 @@ class FaissGpuEngine:
 
     @property
     def largest_k(self) -> int:
-        """See `SearchEngine.largest_k`: a GPU's kernels select a fixed number at most."""
-        return self._plan.selection - LEAST_SPARE if self._beyond is None else self.rows
+        """See `SearchEngine.largest_k`. Without a CPU engine, the selection limit of the GPU kernels decides."""
+        return self._plan.selection - LEAST_SPARE if self._cpu_engine is None else self.rows
 
     @property
     def description(self) -> str:
@@ -137,26 +140,26 @@ class FaissGpuEngine:
         """See `SearchEngine.search`."""
         share = 1.0 if mask is None else mask.share
         ignored = mask is not None and not self.selects
-        # Of what is fetched only the allowed share is of use; more than a GPU selects cannot be fetched.
+        # If the index ignores the filter, only a share of the fetched rows is allowed, so fetch more.
         fetch = min(math.ceil(OVERFETCH * k / share), self.rows, self._plan.selection) if ignored else k
-        # A graph also walks over what is forbidden.
+        # A graph search also visits rows that the filter forbids.
         reach = k / share if ignored or self._plan.form is Form.CAGRA else k
         breadth = self._breadth(effort, fetch, share)
         if max(reach, breadth) > self._plan.selection:
-            return self._search_beyond(queries, k, effort, mask)
-        with self._turn:
+            return self._search_without_gpu(queries, k, effort, mask)
+        with self._lock:
             scores, rows = self._ask(np.ascontiguousarray(queries, np.float32), fetch, breadth, mask)
-        rows = np.where(rows < self.rows, rows, -1)  # cuVS marks what it did not find with the largest number
+        rows = np.where(rows < self.rows, rows, -1)  # cuVS marks places without a row by the largest number
         return (scores, rows) if mask is None else keep_allowed(scores, rows, mask, k)
 
-    def _search_beyond(
+    def _search_without_gpu(
         self, queries: np.ndarray, k: int, effort: int, mask: RowMask | None
     ) -> tuple[np.ndarray, np.ndarray]:
-        if self._beyond is not None:
-            return self._beyond.search(queries, k, effort, mask)
+        if self._cpu_engine is not None:
+            return self._cpu_engine.search(queries, k, effort, mask)
         if k > self._plan.selection:
             raise ValueError(f"k: a GPU selects at most {self._plan.selection} rows a search, got {k}; search exactly")
-        # Nothing found, so that the caller searches the allowed rows exactly.
+        # Find nothing, so that the caller searches the allowed rows exactly.
         return np.full((len(queries), k), -np.inf, np.float32), np.full((len(queries), k), -1, np.int64)
 
     def _ask(
@@ -164,19 +167,19 @@ class FaissGpuEngine:
     ) -> tuple[np.ndarray, np.ndarray]:
         chosen = selector(mask) if mask is not None and self.selects else None
         if chosen is not None or self._plan.form is Form.CAGRA:
-            wanted = self._gpus.parameters(self._plan.form, breadth, chosen)
-            scores, rows = self._index.search(queries, fetch, params=wanted)
+            parameters = self._gpus.parameters(self._plan.form, breadth, chosen)
+            scores, rows = self._index.search(queries, fetch, params=parameters)
         else:
-            if self.recipe.inverted:  # not by parameters, which replicas refuse
+            if self.recipe.inverted:  # not by search parameters, because replicas refuse them
                 self._gpus.set_lists(self._index, breadth)
             scores, rows = self._index.search(queries, fetch)
         return scores, rows
 
     def _breadth(self, effort: int, fetch: int, share: float) -> int:
-        """Lists to visit, or candidates to keep: as the CPU engine does."""
+        """Return how many lists to visit, or candidates to keep: the same as in the CPU engine."""
         breadth = math.ceil(self.recipe.breadth_at(effort) / share)
         if self.recipe.inverted:
-            kept = share if self.selects else 1.0  # of what the visited lists hold
+            kept = share if self.selects else 1.0  # the share of the visited rows that counts
             lists_for_fetch = math.ceil(2 * fetch * self._plan.lists / max(self.rows, 1) / kept)
             return min(max(breadth, lists_for_fetch), self._plan.lists)
         return max(min(breadth, self._plan.selection), fetch)

@@ -1,4 +1,4 @@
-"""The GPUs as FAISS sees them: how many, how much is free, and putting an index there."""
+"""The GPUs that FAISS sees: how many there are, how much memory is free, and how to put an index there."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import numpy as np
 from shopwindow.retrieval.engines.gpu_index_forms import CAGRA_BUILD_DEGREE, CAGRA_DEGREE, Form, GpuPlan
 from shopwindow.retrieval.engines.options import EngineOptions, Spread
 
-# Queries come from ordinary memory in batches of kilobytes; FAISS would pin 256 MiB for them.
+# Query batches have a few kilobytes. By default FAISS would pin 256 MiB of main memory for them.
 _PINNED_BYTES = 16 * 2**20
 _MAJOR, _MINOR = 75, 76  # cudaDevAttrComputeCapability...
-_CUDA_RUNTIMES = (None, "libcudart.so.13", "libcudart.so.12")  # None: what this process has loaded already
+_CUDA_RUNTIMES = (None, "libcudart.so.13", "libcudart.so.12")  # None: the one that this process has loaded already
 
 
 class Gpus(Protocol):
-    """What the GPU engine needs of the machine. Tests put CPU indexes behind it."""
+    """What the GPU engine needs of the machine. Tests implement it with CPU indexes."""
 
     @property
     def count(self) -> int:
-        """Number of GPUs FAISS can use; 0 without a GPU build or a driver."""
+        """Number of GPUs that FAISS can use; 0 without a GPU build or a driver."""
         ...
 
     @property
@@ -31,19 +31,19 @@ class Gpus(Protocol):
         ...
 
     def capability(self, device: int) -> tuple[int, int] | None:
-        """Compute capability of a GPU, None when it can't be read."""
+        """Return the compute capability of a GPU; None if it cannot be read."""
         ...
 
     def free_bytes(self, device: int) -> int | None:
-        """Free memory of a GPU, None when it can't be read."""
+        """Return the free bytes of a GPU; None if they cannot be read."""
         ...
 
     def place(self, index: faiss.Index, plan: GpuPlan, options: EngineOptions) -> Any:
-        """Copy a CPU index, which may be empty, to the GPUs of `options`."""
+        """Copy a CPU index to the GPUs of `options`. The index may be empty."""
         ...
 
     def graph(self, dim: int, options: EngineOptions) -> Any:
-        """An empty CAGRA index."""
+        """Return an empty CAGRA index."""
         ...
 
     def set_lists(self, index: Any, lists: int) -> None:
@@ -51,15 +51,15 @@ class Gpus(Protocol):
         ...
 
     def parameters(self, form: Form, breadth: int, selector: Any) -> Any:
-        """Search parameters with a selector, which may be None."""
+        """Return search parameters. The selector may be None."""
         ...
 
 
 class FaissGpus:
-    """The real GPUs. All indexes that one of these places share its scratch memory, and so one thread."""
+    """The real GPUs. All indexes placed by one object share scratch memory, so only one thread may search them."""
 
     def __init__(self) -> None:
-        # By GPU and bytes. FAISS does not keep what an index on a GPU allocates from alive in every build.
+        # (GPU, bytes) -> resources. Kept here because some builds of FAISS free them while an index still needs them.
         self._resources: dict[tuple[int, int], Any] = {}
 
     @property
@@ -118,7 +118,7 @@ class FaissGpus:
         return faiss.GpuIndexCagra(self._scratch(options)[0], dim, faiss.METRIC_INNER_PRODUCT, config)
 
     def set_lists(self, index: Any, lists: int) -> None:
-        """See `Gpus.set_lists`; it reaches every shard and replica."""
+        """See `Gpus.set_lists`. It sets every shard and replica."""
         faiss.GpuParameterSpace().set_index_parameter(index, "nprobe", lists)
 
     def parameters(self, form: Form, breadth: int, selector: Any) -> Any:
@@ -140,7 +140,7 @@ class FaissGpus:
 
 
 def search_parameters(form: Form, breadth: int, selector: Any) -> Any:
-    """What flat and inverted indexes take, on either processor."""
+    """Return the search parameters of flat and inverted indexes, the same on CPU and GPU."""
     if form is Form.FLAT16:
         return faiss.SearchParameters(sel=selector)
     return faiss.SearchParametersIVF(sel=selector, nprobe=breadth)
@@ -150,9 +150,9 @@ def fill(gpus: Gpus, built: faiss.Index, vectors: np.ndarray, plan: GpuPlan, opt
     """Put an index on the GPUs.
 
     Args:
-        gpus: the machine.
-        built: the filled inverted index, or an empty flat one.
-        vectors: (rows, dim) float32, what a flat index or a graph is made of.
+        gpus: the GPUs of the machine.
+        built: a filled inverted index, or an empty flat index.
+        vectors: (rows, dim) float32, from which a flat index or a graph is made.
         plan: what goes on each GPU.
         options: which GPUs.
     """
@@ -162,7 +162,7 @@ def fill(gpus: Gpus, built: faiss.Index, vectors: np.ndarray, plan: GpuPlan, opt
         return index
     index = gpus.place(built, plan, options)
     if plan.form is Form.FLAT16:
-        # Added, not cloned: a clone converts to fp16 at once and needs four times the memory meanwhile. In one go:
-        # shards number their rows by where they are in it.
+        # Add vectors to an empty index: cloning a filled one converts all of it to fp16 at once, which needs four times
+        # the memory. Add them in one call, because shards number their rows by their place in a call.
         index.add(np.ascontiguousarray(vectors, np.float32))
     return index

@@ -1,4 +1,4 @@
-"""Filters on GPUs: does this build obey FAISS's selectors, and what to do when it does not."""
+"""Filters on GPUs: find out whether this build obeys FAISS's selectors, and filter afterwards if it does not."""
 
 from __future__ import annotations
 
@@ -18,52 +18,52 @@ _ROWS, _DIM, _QUERIES, _K = 1_024, 32, 8, 10
 
 
 def honours_selectors(gpus: Gpus, plan: GpuPlan, options: EngineOptions) -> bool:
-    """Try a selector on a tiny index of the same form on the same GPUs.
+    """Return whether an index on these GPUs obeys FAISS's selectors, by a trial on a tiny index of the same form.
 
-    Only a try tells: classic GPU indexes take a selector and ignore it, replicas refuse it, and what cuVS obeys
+    Nothing else tells: classic GPU indexes take a selector and ignore it, replicas refuse it, and the behaviour of cuVS
     changes with its version.
 
     Args:
-        gpus: the machine.
-        plan: of the index to be.
+        gpus: the GPUs of the machine.
+        plan: plan of the index that will be placed.
         options: which GPUs.
 
     Returns:
-        True when every query found as many rows as it asked for, and allowed ones alone.
+        True if every query found as many rows as it asked for, and only allowed ones.
     """
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(_ROWS, _DIM)).astype(np.float32)
     faiss.normalize_L2(vectors)
     small = replace(plan, rows=_ROWS, dim=_DIM, lists=4 if plan.lists else 0)
     index = fill(gpus, _tiny(small.form, vectors), vectors, small, options)
-    # Each query is itself indexed and forbidden, so an index that ignores the selector returns it first.
+    # Each query is an indexed vector that the mask forbids. An index that ignores the selector returns it first.
     queries, mask = vectors[:_QUERIES], np.ones(_ROWS, bool)
     mask[rng.permutation(_ROWS)[: _ROWS // 2]] = False
     mask[:_QUERIES] = False
     try:
-        wanted = gpus.parameters(small.form, 4 if plan.lists else _K, selector(RowMask(mask)))
-        _, rows = index.search(queries, _K, params=wanted)
-    except (RuntimeError, TypeError):  # it says that it can't, which is as good
+        parameters = gpus.parameters(small.form, 4 if plan.lists else _K, selector(RowMask(mask)))
+        _, rows = index.search(queries, _K, params=parameters)
+    except (RuntimeError, TypeError):  # the index refuses selectors
         return False
     return bool(((rows >= 0) & (rows < _ROWS)).all() and mask[rows].all())
 
 
 def selector(mask: RowMask) -> Any:
-    """A row mask as FAISS takes it."""
+    """Return a row mask as a FAISS selector."""
     return faiss.IDSelectorBitmap(mask.bits)
 
 
 def keep_allowed(scores: np.ndarray, rows: np.ndarray, mask: RowMask, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The first k allowed rows of each query, in order.
+    """Return the first k allowed rows of each query, in order.
 
     Args:
         scores: (batch, fetched) float32 in falling order.
         rows: (batch, fetched) int64; -1 where nothing was found.
         mask: the allowed rows.
-        k: rows wanted, at most `fetched`.
+        k: rows to return, at most `fetched`.
 
     Returns:
-        scores (batch, k) float32 and rows (batch, k) int64, -inf and -1 where fewer are allowed.
+        scores (batch, k) float32 and rows (batch, k) int64; padded with -inf and -1 if fewer are allowed.
     """
     allowed = (rows >= 0) & mask.rows[rows]
     first = np.argsort(~allowed, axis=1, kind="stable")[:, :k]
@@ -73,12 +73,12 @@ def keep_allowed(scores: np.ndarray, rows: np.ndarray, mask: RowMask, k: int) ->
 
 
 def _tiny(form: Form, vectors: np.ndarray) -> faiss.Index:
-    """A filled inverted index, or an empty flat one."""
+    """Return a filled inverted index, or an empty flat index."""
     if form not in _FACTORIES:
         return faiss.IndexFlatIP(vectors.shape[1])
     index = faiss.index_factory(vectors.shape[1], _FACTORIES[form], faiss.METRIC_INNER_PRODUCT)
     if form is Form.IVF_PQ32:
-        index.pq.cp.min_points_per_centroid = 1  # no warning that so few rows make a poor quantiser
+        index.pq.cp.min_points_per_centroid = 1  # silences the warning about few training rows
     index.train(vectors)
     index.add(vectors)
     return index

@@ -1,15 +1,15 @@
-"""What an index becomes on a GPU: its form, how much memory that takes, and how much one search may ask for.
+"""The form of an index on a GPU, the memory that it takes, and how much one search may ask for.
 
 Bytes per vector of d dimensions, and MiB per million vectors of 128:
 
     flat fp32      4 d           488
     flat fp16      2 d           244
-    IVF            4 d + 8       496    useFloat16 does not shrink it: take ivf-sq8 where memory is short
+    IVF            4 d + 8       496    useFloat16 does not shrink it: use ivf-sq8 if memory is short
     IVF-SQ8        d + 8         130    8 bytes are the row number
     IVF-PQ32       32 + 8         38
-    CAGRA 64       4 d + 256     732    64 neighbours of 4 bytes; twice as many while the graph is built
+    CAGRA 64       4 d + 256     732    64 neighbours of 4 bytes; while the graph is built, 128 more
 
-Beside these: the centroids of an IVF, its lists rounded up to 32 vectors, scratch memory, and a reserve.
+Further memory goes to the centroids of an IVF, its lists rounded up to 32 vectors, scratch memory, and a reserve.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from shopwindow.retrieval.engines.options import MIB, EngineOptions, Spread
 from shopwindow.retrieval.engines.recipes import Recipe
 from shopwindow.retrieval.errors import EngineUnfit
 
-# Classic kernels select among at most 2,048, those of cuVS among 16,384; both k and nprobe are selections.
+# Classic kernels select at most 2,048 items, cuVS kernels at most 16,384. This limits both k and nprobe.
 CLASSIC_SELECTION = 2_048
 CUVS_SELECTION = 16_384
-# Above, a graph search keeps more candidates than its kernels hold in shared memory.
+# The kernels of a graph search hold at most this many candidates in shared memory.
 CAGRA_SELECTION = 512
 CAGRA_DEGREE = 64
 CAGRA_BUILD_DEGREE = 128
 
-# Compute capabilities that the wheel faiss-gpu has kernels for: 7.0 up to 9.x.
+# The wheel faiss-gpu has kernels for compute capabilities 7.0 to 9.x.
 OLDEST_GPU, BEYOND_GPUS = (7, 0), (10, 0)
 
-_LIST_PADDING = 32  # vectors: FAISS interleaves lists in groups of a warp
-_RESERVE = 256 * MIB  # cuBLAS workspaces and kernels that are loaded on first use
+_LIST_PADDING = 32  # vectors; FAISS interleaves lists in groups of one warp
+_RESERVE = 256 * MIB  # for cuBLAS workspaces and kernels, which are loaded on first use
 
 
 class Form(StrEnum):
@@ -50,21 +50,21 @@ _FORMS = {"flat": Form.FLAT16, "ivf": Form.IVF, "ivf-sq8": Form.IVF_SQ8, "ivf-pq
 
 
 def form_of(recipe: Recipe, *, cuvs: bool) -> Form:
-    """The form of an index on a GPU.
+    """Return the form of an index on a GPU.
 
-    A graph index (hnsw) becomes CAGRA, which is built from the vectors: the same idea with the same knob.
+    A graph index (hnsw) becomes CAGRA, a graph that is built anew from the vectors and is tuned the same way.
 
     Args:
-        recipe: of the index folder.
+        recipe: recipe of the index folder.
         cuvs: whether this FAISS is built with cuVS.
 
     Raises:
-        EngineUnfit: it has none in this build.
+        EngineUnfit: the recipe has no form on a GPU in this build.
     """
     form = _FORMS[recipe.kind]
     if form is Form.CAGRA and not cuvs:
         raise EngineUnfit(
-            "recipe hnsw becomes CAGRA on a GPU, which needs FAISS with cuVS (faiss-gpu-cuvs), and this one has none; "
+            "recipe hnsw becomes CAGRA on a GPU, which needs FAISS with cuVS (faiss-gpu-cuvs); this FAISS has no cuVS; "
             "build the index with --recipe flat, ivf-sq8 or ivf-pq32, or search it on the CPU (SHOPWINDOW_ENGINE=cpu)"
         )
     return form
@@ -72,15 +72,15 @@ def form_of(recipe: Recipe, *, cuvs: bool) -> Form:
 
 @dataclass(frozen=True, kw_only=True)
 class GpuPlan:
-    """What is going to be on each GPU.
+    """What each GPU will hold.
 
     Attributes:
         form: how vectors are kept.
         rows: vectors on each GPU.
-        dim: their length.
-        lists: inverted lists; 0 for other forms.
-        cuvs: whether the kernels of cuVS search it.
-        temp_bytes: scratch memory.
+        dim: length of a vector.
+        lists: number of inverted lists; 0 for other forms.
+        cuvs: whether kernels of cuVS search the index.
+        temp_bytes: scratch memory in bytes.
     """
 
     form: Form
@@ -92,7 +92,7 @@ class GpuPlan:
 
     @property
     def index_bytes(self) -> int:
-        """The index itself on one GPU, at its largest: a graph needs most while it is built."""
+        """Bytes of the index on one GPU at its peak. A graph needs most while it is built."""
         centroids = 4 * self.dim * self.lists
         vector = {
             Form.FLAT16: 2 * self.dim,
@@ -106,7 +106,7 @@ class GpuPlan:
 
     @property
     def needed_bytes(self) -> int:
-        """Everything that has to be free on one GPU."""
+        """Bytes that must be free on one GPU: index, scratch memory and reserve."""
         return self.index_bytes + self.temp_bytes + _RESERVE
 
     @property
@@ -121,20 +121,20 @@ def make_plan(recipe: Recipe, rows: int, dim: int, options: EngineOptions, *, cu
     """Decide what goes on each GPU.
 
     Args:
-        recipe: of the index folder.
-        rows: all vectors.
-        dim: their length.
-        options: GPUs and how they share.
+        recipe: recipe of the index folder.
+        rows: number of all vectors.
+        dim: length of a vector.
+        options: which GPUs, and how they share the index.
         cuvs: whether this FAISS is built with cuVS.
 
     Raises:
-        EngineUnfit: the index has no form there, or its calibrated search asks for more lists than a GPU selects.
+        EngineUnfit: the recipe has no form there, or its calibrated search visits more lists than a GPU can.
     """
     form = form_of(recipe, cuvs=cuvs)
     parts = len(options.devices) if options.spread is Spread.SHARDS else 1
     if form is Form.CAGRA and len(options.devices) > 1:
         raise EngineUnfit(
-            f"SHOPWINDOW_GPUS: FAISS puts a CAGRA graph on one GPU, got {len(options.devices)}; give one, "
+            f"SHOPWINDOW_GPUS: FAISS puts a CAGRA graph on one GPU, got {len(options.devices)}; name one GPU, "
             "or build the index with --recipe ivf-sq8"
         )
     plan = GpuPlan(
@@ -142,7 +142,7 @@ def make_plan(recipe: Recipe, rows: int, dim: int, options: EngineOptions, *, cu
         rows=-(-rows // parts),
         dim=dim,
         lists=recipe.max_breadth if recipe.inverted else 0,
-        # The scalar quantiser's kernels are the classic ones in every build.
+        # Every build searches scalar-quantised lists with classic kernels.
         cuvs=cuvs and form is not Form.IVF_SQ8,
         temp_bytes=options.temp_bytes,
     )
@@ -155,15 +155,15 @@ def make_plan(recipe: Recipe, rows: int, dim: int, options: EngineOptions, *, cu
 
 
 def check_memory(plan: GpuPlan, device: int, free: int | None) -> None:
-    """Refuse an index that would not fit, before anything is copied.
+    """Refuse an index that does not fit, before anything is copied.
 
     Args:
         plan: what goes on each GPU.
         device: the GPU's number.
-        free: bytes free there; None when they can't be read, and then nothing is refused.
+        free: free bytes there; None if they cannot be read, and then nothing is refused.
 
     Raises:
-        EngineUnfit: names what is needed and what is free.
+        EngineUnfit: names the bytes that are needed and the bytes that are free.
     """
     if free is None or plan.needed_bytes <= free:
         return

@@ -1,4 +1,4 @@
-"""What a search engine must do."""
+"""The interface of a search engine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from shopwindow.retrieval.engines.row_mask import RowMask
 class SearchEngine(Protocol):
     """Finds the rows whose vectors have the largest inner product with each query.
 
-    Several threads may search: an index and its update, which is checked before it is served, can share an engine.
+    Several threads may search at the same time. The served index and its update, which is checked before it is served,
+    can share one engine.
     """
 
     @property
@@ -27,16 +28,16 @@ class SearchEngine(Protocol):
 
     @property
     def largest_k(self) -> int:
-        """Most rows that one search can find; beyond, search exactly."""
+        """Largest k of a search. For a larger k, search exactly."""
         ...
 
     @property
     def description(self) -> str:
-        """Which engine this is, where and how it searches, for a log."""
+        """Which engine this is, where and how it searches, as text for a log."""
         ...
 
     def spare(self, k: int) -> int:
-        """Candidates to fetch beside k rows, all to be scored again by whole vectors; 0 where scores are exact."""
+        """Return how many candidates to fetch beside k rows, to score all with whole vectors; 0 if scores are exact."""
         ...
 
     def search(self, queries: np.ndarray, k: int, effort: int, mask: RowMask | None) -> tuple[np.ndarray, np.ndarray]:
@@ -44,15 +45,15 @@ class SearchEngine(Protocol):
 
         Args:
             queries: (batch, dim) float32.
-            k: rows wanted per query, at most the number of rows; `largest_k` plus its spare is the limit.
+            k: rows to return per query, at most the number of rows, and at most `largest_k` plus its spare.
             effort: 1 to 10; 5 is the calibrated setting.
             mask: the rows that may be returned, or None for all.
 
         Returns:
-            scores (batch, k) float32 in falling order and rows (batch, k) int64; -1 where nothing was found. Fewer
-            than k rows do not mean that no more qualify.
+            scores (batch, k) float32 in falling order and rows (batch, k) int64; -1 if nothing was found. If it found
+            fewer than k rows, more may still qualify.
 
         Raises:
-            ValueError: k is above that.
+            ValueError: k is above its limit.
         """
         ...

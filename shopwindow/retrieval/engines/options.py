@@ -1,4 +1,4 @@
-"""Where an index is searched, as one frozen dataclass, and how the environment of a server says it."""
+"""Options that say where an index is searched, and how a server reads them from its environment."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ Kind = TypeVar("Kind", bound=StrEnum)
 
 
 class Where(StrEnum):
-    """Who searches. AUTO takes the GPU when there is one and the index has a form for it.
+    """Where to search. AUTO takes the GPU if there is one and the index has a form for it.
 
-    An index whose products live in Milvus is searched there whatever is wanted; MILVUS refuses any other.
+    An index whose products are in Milvus is searched there, whatever the option says. MILVUS refuses any other index.
     """
 
     AUTO = "auto"
@@ -34,7 +34,7 @@ class Where(StrEnum):
 
 
 class Spread(StrEnum):
-    """How several GPUs share the work: each holds a part of the index, or each holds all of it."""
+    """How several GPUs share the work: each holds a part of the index (SHARDS) or all of it (REPLICAS)."""
 
     SHARDS = "shards"
     REPLICAS = "replicas"
@@ -45,10 +45,9 @@ class MilvusOptions:
     """Where Milvus is.
 
     Attributes:
-        uri: `http://host:19530` of a server or cluster, or the path of a file that ends in .db: Milvus Lite, in this
-            process.
-        token: `user:password` or an API key; empty where none is wanted.
-        timeout_s: of one call, in seconds.
+        uri: `http://host:19530` of a server or cluster, or a path that ends in .db for Milvus Lite in this process.
+        token: `user:password` or an API key; empty if the server needs none.
+        timeout_s: longest time of one call, in seconds.
     """
 
     uri: str = "http://localhost:19530"
@@ -57,13 +56,13 @@ class MilvusOptions:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> MilvusOptions:
-        """SHOPWINDOW_MILVUS_URI and SHOPWINDOW_MILVUS_TOKEN.
+        """Read SHOPWINDOW_MILVUS_URI and SHOPWINDOW_MILVUS_TOKEN.
 
         Args:
-            environment: None takes the process's.
+            environment: variable -> value; None takes the environment of the process.
         """
-        given = os.environ if environment is None else environment
-        return cls(uri=given.get(URI_VARIABLE, cls.uri), token=given.get(TOKEN_VARIABLE, cls.token))
+        variables = os.environ if environment is None else environment
+        return cls(uri=variables.get(URI_VARIABLE, cls.uri), token=variables.get(TOKEN_VARIABLE, cls.token))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,12 +70,12 @@ class EngineOptions:
     """What a user decides about the search engine.
 
     Attributes:
-        where: who searches.
+        where: where to search.
         devices: GPU numbers as CUDA counts them.
         spread: how several GPUs share the index.
-        temp_bytes: scratch memory FAISS takes on each GPU, in bytes; on its own it would take up to 1.5 GiB. It works
-            through large batches in tiles that fit.
-        milvus: where Milvus is; None takes the environment's, read when an index in Milvus is opened.
+        temp_bytes: scratch memory that FAISS takes on each GPU, in bytes. Without this option FAISS would take up to
+            1.5 GiB. It splits large batches into parts that fit.
+        milvus: where Milvus is; None reads it from the environment when an index in Milvus is opened.
     """
 
     where: Where = Where.CPU
@@ -95,45 +94,51 @@ class EngineOptions:
     def from_environment(
         cls, *, instance_kind: str, device: int, environment: Mapping[str, str] | None = None
     ) -> EngineOptions:
-        """The options of one instance of a Triton model.
+        """Return the options of one instance of a Triton model.
 
-        SHOPWINDOW_ENGINE is auto (the default: the GPU for an instance of KIND_GPU, else the CPU), cpu, gpu or
-        milvus; SHOPWINDOW_GPUS lists GPU numbers, as `0,1`, for the one instance on the first of them (default: the
-        instance's own); SHOPWINDOW_GPU_SPREAD is shards or replicas; SHOPWINDOW_GPU_TEMP_MIB is the scratch memory of
-        each GPU. A variable that is empty counts as not set.
+        It reads these variables. An empty variable counts as not set.
+
+        - SHOPWINDOW_ENGINE: auto, cpu, gpu or milvus. The default is auto, which means the GPU for an instance of
+          KIND_GPU, else the CPU.
+        - SHOPWINDOW_GPUS: GPU numbers such as `0,1`, for the one instance on the first of these GPUs. The default is
+          the GPU of the instance.
+        - SHOPWINDOW_GPU_SPREAD: shards or replicas.
+        - SHOPWINDOW_GPU_TEMP_MIB: scratch memory of each GPU.
 
         Args:
-            instance_kind: `model_instance_kind` as Triton hands it to a Python model: CPU, GPU or MODEL.
+            instance_kind: `model_instance_kind` as Triton passes it to a Python model: CPU, GPU or MODEL.
             device: `model_instance_device_id`.
-            environment: None takes the process's.
+            environment: variable -> value; None takes the environment of the process.
 
         Raises:
-            ValueError: names the variable, its limit and the value given.
+            ValueError: names the variable, its limit and the given value.
         """
-        given = {name: text for name, text in (os.environ if environment is None else environment).items() if text}
-        where = _choice(Where, WHERE_VARIABLE, given.get(WHERE_VARIABLE, Where.AUTO))
+        all_variables = os.environ if environment is None else environment
+        variables = {name: text for name, text in all_variables.items() if text}
+        where = _choice(Where, WHERE_VARIABLE, variables.get(WHERE_VARIABLE, Where.AUTO))
         if where is Where.AUTO and instance_kind != "GPU":
             where = Where.CPU
-        devices = listed_gpus(given) or (device if instance_kind == "GPU" else 0,)
+        devices = listed_gpus(variables) or (device if instance_kind == "GPU" else 0,)
         if where is not Where.CPU and instance_kind == "GPU" and devices[0] != device:
-            # Each instance would put the whole list's index there once more.
+            # Each instance would put another copy of the index on the listed GPUs.
             raise ValueError(
-                f"{GPUS_VARIABLE}: {given[GPUS_VARIABLE]} is for one instance of product_index, on GPU {devices[0]}, "
-                f"this is another, on GPU {device}; set it for 'shopwindow export' too, which then renders that one"
+                f"{GPUS_VARIABLE}: {variables[GPUS_VARIABLE]} is for one instance of product_index on GPU "
+                f"{devices[0]}, but this instance is on GPU {device}; set the variable for 'shopwindow export' too, "
+                "which then configures that one instance"
             )
         return cls(
             where=where,
             devices=devices,
-            spread=_choice(Spread, SPREAD_VARIABLE, given.get(SPREAD_VARIABLE, Spread.SHARDS)),
-            temp_bytes=_numbers(TEMP_VARIABLE, given.get(TEMP_VARIABLE, "256"))[0] * MIB,
+            spread=_choice(Spread, SPREAD_VARIABLE, variables.get(SPREAD_VARIABLE, Spread.SHARDS)),
+            temp_bytes=_numbers(TEMP_VARIABLE, variables.get(TEMP_VARIABLE, "256"))[0] * MIB,
         )
 
 
 def listed_gpus(environment: Mapping[str, str]) -> tuple[int, ...]:
-    """The GPUs of SHOPWINDOW_GPUS, which share one index; none where it is not set.
+    """Return the GPUs of SHOPWINDOW_GPUS, which share one index; an empty tuple if the variable is not set.
 
     Raises:
-        ValueError: it is no list of numbers.
+        ValueError: the variable is not a list of numbers.
     """
     text = environment.get(GPUS_VARIABLE, "")
     return _numbers(GPUS_VARIABLE, text) if text else ()

@@ -1,30 +1,30 @@
-"""Index recipes: which FAISS index fits how many products, and what searching it harder means."""
+"""Index recipes: which FAISS index suits how many products, and what a higher search effort means for it."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
 
-# Up to here exact search over 128 dimensions stays near a millisecond on one core; beyond, it grows with the count.
+# Up to this many rows, exact search over 128 dimensions takes about 1 ms on one core. Its time grows with the rows.
 FLAT_ROWS = 20_000
 KINDS = ("flat", "hnsw", "ivf", "ivf-sq8", "ivf-pq32")
 
-# What each recipe gives up against exact search, for people who choose one.
+# What each recipe costs compared with exact search, for people who choose one.
 LOSSES = {
-    "flat": "nothing: it is exact; its time grows with the count",
-    "hnsw": "memory, and the longest time to build; recall as calibrated",
+    "flat": "nothing, it is exact; its time grows with the number of products",
+    "hnsw": "memory, and the longest build time; recall as calibrated",
     "ivf": "recall as calibrated",
     "ivf-sq8": "recall as calibrated; reads twice top_k whole vectors from disk to score them",
     "ivf-pq32": "recall as calibrated; reads six times top_k whole vectors from disk to score them",
 }
-# While lists are filled they grow by doubling: they hold room for up to twice their vectors, 1.5 times on average.
+# Inverted lists grow by doubling, so while they are filled they take up to twice the memory, 1.5 times on average.
 _BUILD_FACTOR = 1.5
 _GIB = 2**30
 
-# How an inverted list keeps a vector, as FAISS's index_factory calls it: whole, a byte a dimension, or 32 bytes (np:
-# without polysemous codes, which take a minute to train and are for searches that this one never makes).
+# How an inverted list keeps a vector, as FAISS's index_factory calls it: whole, one byte per dimension, or 32 bytes.
+# "np" leaves out polysemous codes, which take a minute to train and which our searches do not use.
 _STORAGE = {"ivf": "Flat", "ivf-sq8": "SQ8", "ivf-pq32": "PQ32np"}
-# A product quantiser learns 256 values a byte and FAISS asks for 39 training rows each; more make it no better.
+# A product quantiser learns 256 values per byte, and FAISS asks for 39 training rows per value. More do not help.
 _PQ_TRAINING_ROWS = 65_536
 
 
@@ -33,9 +33,9 @@ class Recipe:
     """How an index is built and searched.
 
     Attributes:
-        kind: "flat" (exact), "hnsw", "ivf", or an IVF that keeps vectors small: "ivf-sq8" (a byte a dimension),
-            "ivf-pq32" (32 bytes a vector; the dimension must be a multiple of 32).
-        factory: FAISS index_factory text.
+        kind: "flat" (exact), "hnsw", "ivf", or an IVF with compressed vectors: "ivf-sq8" (one byte per dimension) or
+            "ivf-pq32" (32 bytes per vector; the dimension must be a multiple of 32).
+        factory: text for FAISS's index_factory.
         search_breadth: nprobe (ivf) or efSearch (hnsw) at effort 5; 0 for flat.
         max_breadth: largest useful breadth; 0 for flat.
         construction: efConstruction (hnsw), else 0.
@@ -51,23 +51,24 @@ class Recipe:
 
     @property
     def inverted(self) -> bool:
-        """Whether it is an IVF, whose breadth is a number of lists."""
+        """Whether the index is an IVF. Its breadth is a number of lists."""
         return self.kind in _STORAGE
 
     def spare(self, k: int) -> int:
-        """Candidates to fetch beside k rows, since compressed vectors rank only roughly; 0 where they are whole."""
+        """Return how many candidates to fetch beside k rows: 0 for whole vectors; compressed ones rank only roughly."""
         return {"ivf-sq8": k, "ivf-pq32": 5 * k}.get(self.kind, 0)
 
     def bytes_per_vector(self, dim: int) -> float:
-        """Memory that one more vector takes in the FAISS index, in bytes; the list centres of an IVF come on top.
+        """Return the memory of one vector in the FAISS index, in bytes. The list centres of an IVF are not included.
 
-        `vectors.npy` is not counted: it lies on disk, 4 bytes a dimension, and takes page cache only where it is read.
+        `vectors.npy` is not included either. It is on disk, 4 bytes per dimension, and only takes page cache for the
+        parts that are read.
 
         Args:
             dim: vector length.
         """
-        # HNSW32: 64 links of 4 bytes at the lowest level, 32 more at each level above, which every 32nd vector reaches;
-        # an offset of 8 bytes and a level of 4. IVF: an id of 8 bytes.
+        # HNSW32: 64 links of 4 bytes at the lowest level; 32 more at each level above, which every 32nd vector reaches;
+        # an offset of 8 bytes and a level number of 4. IVF: an id of 8 bytes.
         return {
             "flat": 4 * dim,
             "hnsw": 4 * dim + 64 * 4 + 32 * 4 / 31 + 12,
@@ -77,48 +78,48 @@ class Recipe:
         }[self.kind]
 
     def share_scored(self, rows: int) -> float:
-        """Of `rows` vectors, the share that a search scores at effort 5, list centres included: 0 to 1.
+        """Return the share of `rows` vectors that a search scores at effort 5, 0 to 1. List centres count too.
 
-        HNSW is counted as two neighbourhoods of 64 links for every place of its queue: an estimate.
+        For HNSW this is an estimate: two neighbourhoods of 64 links for every place of its queue.
         """
         if self.inverted:
             return min(1.0, self.search_breadth / self.max_breadth + self.max_breadth / rows)
         return min(1.0, 128 * self.search_breadth / rows) if self.kind == "hnsw" else 1.0
 
     def breadth_at(self, effort: int) -> int:
-        """Search breadth at an effort of 1 to 10: `search_breadth` times 2 to the power of (effort - 5)."""
+        """Return the search breadth at an effort of 1 to 10: `search_breadth` times 2 to the power of (effort - 5)."""
         return max(1, min(self.max_breadth, round(self.search_breadth * 2.0 ** (effort - 5))))
 
     def with_breadth(self, breadth: int) -> Recipe:
-        """The same recipe with another breadth at effort 5."""
+        """Return the same recipe with another breadth at effort 5."""
         return replace(self, search_breadth=min(breadth, self.max_breadth))
 
 
 def choose_recipe(rows: int, kind: str | None = None, *, dim: int = 128, memory: int | None = None) -> Recipe:
-    """The recipe for a catalogue of `rows` products.
+    """Return the recipe for a catalogue of `rows` products.
 
     Args:
         rows: number of vectors.
-        kind: one of KINDS, taken whatever its memory; None picks flat up to FLAT_ROWS, and above it the first of ivf,
-            ivf-sq8 and ivf-pq32 that fits.
+        kind: one of KINDS, even if it does not fit into `memory`. None picks flat up to FLAT_ROWS, and above it the
+            first of ivf, ivf-sq8 and ivf-pq32 that fits.
         dim: vector length.
         memory: bytes that the index may take while it is built; None for no limit.
 
     Raises:
-        ValueError: unknown kind, or none fits; says how much is needed.
+        ValueError: the kind is unknown, or no recipe fits; says how much memory is needed.
     """
     if kind is None:
         kinds = ["flat"] if rows <= FLAT_ROWS else ["ivf", "ivf-sq8", *(["ivf-pq32"] if dim % 32 == 0 else [])]
-        for each in kinds:
-            recipe = _recipe(rows, each)
+        for candidate in kinds:
+            recipe = _recipe(rows, candidate)
             needed = int(_BUILD_FACTOR * rows * recipe.bytes_per_vector(dim)) + 4 * dim * recipe.max_breadth
             if memory is None or needed <= memory:
                 return recipe
         assert memory is not None  # without a limit the first one fits
         raise ValueError(
-            f"memory: {rows} products of {dim} dimensions need {needed / _GIB:.3g} GiB to be indexed as {each}, the "
-            f"smallest recipe, and {memory / _GIB:.3g} GiB may be taken: give more with --memory where the machine has "
-            "it, or see docs/scaling.md for more than one machine"
+            f"memory: to index {rows} products of {dim} dimensions as {candidate}, the smallest recipe, takes "
+            f"{needed / _GIB:.3g} GiB, but only {memory / _GIB:.3g} GiB may be used: allow more with --memory if the "
+            "machine has more, or see docs/scaling.md for several machines"
         )
     return _recipe(rows, kind)
 
@@ -129,7 +130,7 @@ def _recipe(rows: int, kind: str) -> Recipe:
     if kind == "hnsw":
         return Recipe(kind="hnsw", factory="HNSW32,Flat", search_breadth=64, max_breadth=4_096, construction=200)
     if kind in _STORAGE:
-        # FAISS asks for at least 39 training rows a list; 4 * sqrt(rows) lists is its own rule of thumb.
+        # FAISS asks for at least 39 training rows per list, and recommends 4 * sqrt(rows) lists.
         lists = max(1, min(int(4 * math.sqrt(rows)), rows // 39))
         return Recipe(
             kind=kind,

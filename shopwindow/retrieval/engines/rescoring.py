@@ -1,4 +1,4 @@
-"""Candidates of an engine that keeps vectors in fewer bits, ranked by the whole vectors."""
+"""Score the candidates of an engine with compressed vectors again, with the whole vectors."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from shopwindow.retrieval.engines.stored_vectors import Vectors
 def search_rescored(
     engine: SearchEngine, vectors: Vectors, queries: np.ndarray, k: int, effort: int, mask: RowMask | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Search an engine and score what it finds exactly, so that scores are cosines whatever the engine keeps.
+    """Search an engine and score its candidates exactly, so that scores are cosines even if its vectors are compressed.
 
     Args:
-        engine: where to search.
-        vectors: (rows, dim) float32, possibly memory-mapped: what the engine was built from.
+        engine: the engine to search.
+        vectors: (rows, dim) float32, possibly memory-mapped: the vectors that the engine was built from.
         queries: (batch, dim) float32.
-        k: rows wanted, at most `engine.largest_k` and the number of allowed rows.
+        k: rows to return, at most `engine.largest_k` and the number of allowed rows.
         effort: 1 to 10.
         mask: the rows that may be returned, or None for all.
 
     Returns:
-        scores (batch, k) float32 in falling order, equal ones in row order, and rows (batch, k) int64; -inf and -1
-        where nothing was found.
+        scores (batch, k) float32 in falling order, equal ones in row order, and rows (batch, k) int64; padded with
+        -inf and -1.
     """
     spare = engine.spare(k)
     if spare == 0:
@@ -32,7 +32,7 @@ def search_rescored(
     allowed = len(vectors) if mask is None else mask.count
     _, rows = engine.search(queries, min(k + spare, allowed), effort, mask)
     scores = np.full(rows.shape, -np.inf, np.float32)
-    for query, found, its_scores in zip(queries, rows, scores, strict=True):  # a query at a time bounds the memory
+    for query, found, its_scores in zip(queries, rows, scores, strict=True):  # one query at a time bounds the memory
         np.copyto(its_scores, vectors[found] @ query, where=found >= 0)
     order = np.lexsort((rows, -scores), axis=1)[:, :k]
     return np.take_along_axis(scores, order, 1), np.take_along_axis(rows, order, 1)

@@ -1,4 +1,4 @@
-"""The rows that a search may return, with everything about them that is worth working out only once."""
+"""The rows that a search may return, with their count, bits and numbers computed only once."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import numpy as np
 
 
 class RowMask:
-    """A frozen row mask. Counting and packing take as long as a search when there are millions of rows: keep it.
+    """A row mask that cannot be changed. Keep it: with millions of rows, counting and packing take as long as a search.
 
     Args:
-        rows: (rows,) bool; not to be changed any more.
+        rows: (rows,) bool. It becomes read-only.
     """
 
     def __init__(self, rows: np.ndarray) -> None:
@@ -24,26 +24,26 @@ class RowMask:
 
     @cached_property
     def count(self) -> int:
-        """Rows that may be returned."""
+        """Number of rows that may be returned."""
         return int(np.count_nonzero(self.rows))
 
     @property
     def share(self) -> float:
-        """Of all rows, those that may be returned; above 0, as if at least one might."""
+        """Share of all rows that may be returned. It is above 0: no row counts as one row."""
         return max(self.count, 1) / max(len(self.rows), 1)
 
     @cached_property
     def bits(self) -> np.ndarray:
-        """A bit a row, (rows / 8 rounded up,) uint8, as FAISS's IDSelectorBitmap reads it."""
+        """One bit per row, (rows / 8 rounded up,) uint8, in the format of FAISS's IDSelectorBitmap."""
         return np.packbits(self.rows, bitorder="little")
 
     @cached_property
     def numbers(self) -> np.ndarray:
-        """The numbers of the rows that may be returned, (count,) int64 in rising order: 8 bytes each."""
+        """Numbers of the rows that may be returned, (count,) int64 in rising order. They take 8 bytes each."""
         return np.flatnonzero(self.rows)
 
     def split(self, at: int) -> tuple[RowMask, RowMask]:
-        """The masks of the rows before `at` and of those from there on."""
+        """Return the masks of the rows before `at` and of the rows from `at` on."""
         if at not in self._parts:
             self._parts[at] = RowMask(self.rows[:at]), RowMask(self.rows[at:])
         return self._parts[at]

@@ -1,4 +1,4 @@
-"""An engine over an index that was updated: the base as it was built, and beside it what came since."""
+"""An engine over an updated index: the base as it was built, and the delta of products added since."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from shopwindow.retrieval.engines.row_mask import RowMask
 
 
 class SegmentedEngine:
-    """Searches the base its own way and the delta exactly, and merges them by score. Rows are numbered base first.
+    """Searches the base with its engine and the delta exactly, and merges both by score. Rows are numbered base first.
 
     Args:
-        base: the engine of the base rows.
+        base: engine of the base rows.
         base_vectors: (base rows, dim) float32, possibly memory-mapped.
         delta: (delta rows, dim) float32, at least one row.
 
     Attributes:
-        base: as given.
+        base: engine of the base rows.
     """
 
     def __init__(self, base: SearchEngine, base_vectors: np.ndarray, delta: np.ndarray) -> None:
@@ -49,16 +49,17 @@ class SegmentedEngine:
         return f"{self.base.description}, and {self._delta.rows} updated vectors searched exactly"
 
     def spare(self, k: int) -> int:
-        """See `SearchEngine.spare`; none, as rough scores of the base could not be merged with the delta's exact ones:
-        the base's candidates are scored again here.
+        """See `SearchEngine.spare`. It is 0, because `search` itself scores the base's candidates again.
+
+        Rough scores of the base could not be merged with exact scores of the delta.
         """
         return 0
 
     def search(self, queries: np.ndarray, k: int, effort: int, mask: RowMask | None) -> tuple[np.ndarray, np.ndarray]:
         """See `SearchEngine.search`.
 
-        A query for which the base came back short has -1 in its last place, even where the delta could have filled it:
-        better products than those may be left in the base.
+        If the base found fewer rows than it was asked for, the last place of that query is -1, even if the delta could
+        fill it. The caller then knows that the base may hold better products.
         """
         base_rows = self.base.rows
         base_mask, delta_mask = mask.split(base_rows) if mask is not None else (None, None)

@@ -1,4 +1,4 @@
-"""Stored vectors by row number, wherever they lie."""
+"""Stored vectors by row number, in one or two arrays."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 class Vectors(Protocol):
-    """What exact scoring needs of (rows, dim) float32 vectors; an array is one."""
+    """(rows, dim) float32 vectors as exact scoring reads them. An array is one."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -18,12 +18,12 @@ class Vectors(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, rows: np.ndarray, /) -> np.ndarray:
-        """The vectors of some row numbers, (len(rows), dim) float32."""
+        """Return the vectors of some row numbers, (len(rows), dim) float32."""
         ...
 
 
 class JoinedVectors:
-    """The vectors of an index that was updated, numbered base first, then delta.
+    """The vectors of an updated index. Rows are numbered base first, then delta.
 
     Args:
         base: (base rows, dim) float32, possibly memory-mapped.

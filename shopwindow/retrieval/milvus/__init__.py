@@ -1,1 +1,1 @@
-"""Search for products that live in a Milvus collection."""
+"""Search for products that are in a Milvus collection."""

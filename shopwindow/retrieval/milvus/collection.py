@@ -1,6 +1,6 @@
 """A Milvus collection that holds one generation of an index: products by id, their vectors and attribute columns.
 
-It is written once, by `indexing.full_build.into_milvus`, and only read from then on: what is counted once stays true.
+`indexing.full_build.into_milvus` writes it once. From then on it is only read, so a count stays true.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from shopwindow.retrieval.errors import EngineUnfit
 
 ID, VECTOR = "product_id", "vector"
 
-# Most rows of one search or query, and candidates that one of them keeps: limits of Milvus.
+# Limits of Milvus: most rows of one search or query, and most candidates that one search keeps.
 SELECTION = 16_384
 LARGEST_EF = 32_768
-# Lists are built for each segment of some million rows, not for the whole collection.
+# Milvus builds lists for each segment of some million rows, not for the whole collection.
 SEGMENT_LISTS = 4_096
-# Nothing is written any more, so no search need wait until it has seen the newest write.
+# Nothing is written any more, so no search has to wait until it sees the newest write.
 SEALED = "Eventually"
-# Messages end at 64 MiB; in Python their vectors take several times that.
+# A message has at most 64 MiB. In Python its vectors take several times as much.
 MESSAGE_BYTES = 16 * 2**20
 
 _INDEX_TYPES = {"flat": "FLAT", "hnsw": "HNSW", "ivf": "IVF_FLAT", "ivf-sq8": "IVF_SQ8", "ivf-pq32": "IVF_PQ"}
 
 
 def connect(options: MilvusOptions) -> Any:
-    """A client of a Milvus: a server by its URI, or Milvus Lite by the path of a file that ends in .db.
+    """Return a client of a Milvus server by its URI, or of Milvus Lite by a path that ends in .db.
 
     Raises:
-        EngineUnfit: pymilvus is not installed, or nothing answers there.
+        EngineUnfit: pymilvus is not installed, or no Milvus answers.
     """
     try:
         from pymilvus import MilvusClient
@@ -45,13 +45,13 @@ def connect(options: MilvusOptions) -> Any:
         return MilvusClient(uri=options.uri, token=options.token, timeout=options.timeout_s)
     except MilvusException as error:
         raise EngineUnfit(
-            f"no Milvus at {options.uri} ({error}): give {URI_VARIABLE} as http://host:19530, or the path of a file "
-            "that ends in .db for Milvus Lite (pip install milvus-lite), which one process can open at a time"
+            f"no Milvus at {options.uri} ({error}): set {URI_VARIABLE} to http://host:19530, or to a path that ends in "
+            ".db for Milvus Lite (pip install milvus-lite), which only one process at a time can open"
         ) from error
 
 
 def milvus_recipe(recipe: Recipe) -> Recipe:
-    """The recipe with its lists as Milvus builds them; an effort goes on to mean the same share of them."""
+    """Return the recipe with as many lists as Milvus builds. An effort still means the same share of the lists."""
     if not recipe.inverted:
         return recipe
     lists = min(recipe.max_breadth, SEGMENT_LISTS)
@@ -66,7 +66,7 @@ def milvus_recipe(recipe: Recipe) -> Recipe:
 
 
 def index_parameters(recipe: Recipe) -> dict[str, Any]:
-    """What Milvus is to build on the vectors for a `milvus_recipe`."""
+    """Return Milvus's parameters of the index on the vectors, for a `milvus_recipe`."""
     build: dict[str, Any] = {}
     if recipe.inverted:
         build["nlist"] = recipe.max_breadth
@@ -74,8 +74,8 @@ def index_parameters(recipe: Recipe) -> dict[str, Any]:
         build.update(m=32, nbits=8)
     if recipe.kind == "hnsw":
         build.update(M=32, efConstruction=recipe.construction)
-    # pymilvus unpacks the outer one. Milvus reads the inner one as well as what is not in it, Milvus Lite that alone:
-    # it would build 128 lists, of which a widest search of fewer lists misses most.
+    # pymilvus unpacks the outer "params". Milvus reads the settings inside or outside the inner "params", Milvus Lite
+    # only inside. Without it, Milvus Lite would build 128 lists, and our widest search would miss most of them.
     return {"index_type": _INDEX_TYPES[recipe.kind], "metric_type": "IP", "params": {"params": build}}
 
 
@@ -84,11 +84,11 @@ class MilvusCollection:
 
     Args:
         client: from `connect`.
-        name: of the collection.
-        rows: products in it.
+        name: name of the collection.
+        rows: number of products in it.
         dim: vector length.
         recipe: a `milvus_recipe`.
-        timeout_s: of one call, in seconds.
+        timeout_s: longest time of one call, in seconds.
     """
 
     def __init__(
@@ -102,18 +102,18 @@ class MilvusCollection:
         self.recipe = recipe
 
     def check(self) -> None:
-        """Raise EngineUnfit when the collection is not there, or is not the one that was filled."""
+        """Raise EngineUnfit if the collection does not exist or has another number of products than was filled in."""
         if not self._client.has_collection(self.name):
             raise EngineUnfit(f"collection {self.name!r} is not in this Milvus: fill it with 'shopwindow milvus'")
         self._client.load_collection(self.name)
         if (found := self.count("", consistency="Strong")) != self.rows:
             raise EngineUnfit(
-                f"collection {self.name!r} has {found} products, its index folder tells of {self.rows}: fill it anew "
+                f"collection {self.name!r} has {found} products, but its index folder says {self.rows}: fill it again "
                 "with 'shopwindow milvus'"
             )
 
     def count(self, expression: str, *, consistency: str = SEALED) -> int:
-        """How many products satisfy an expression; "" is satisfied by all."""
+        """Return how many products satisfy an expression. All satisfy ""."""
         found = self._client.query(
             self.name,
             filter=expression,
@@ -126,22 +126,22 @@ class MilvusCollection:
     def search(
         self, queries: np.ndarray, k: int, effort: int, expression: str, share: float, *, widest: bool = False
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Search as the recipe says.
+        """Search as widely as the recipe and the effort say.
 
         Args:
             queries: (batch, dim) float32.
-            k: products wanted, at most SELECTION and the number that qualify.
+            k: products to return, at most SELECTION and the number that qualify.
             effort: 1 to 10.
-            expression: what they must satisfy; "" for no filter.
-            share: of all products, those that satisfy it, above 0 to 1.
-            widest: look everywhere that this kind of index can look, whatever the effort.
+            expression: the filter that products must satisfy; "" for no filter.
+            share: share of all products that satisfy it, above 0 and up to 1.
+            widest: search as widely as this kind of index can, whatever the effort.
 
         Returns:
-            scores (batch, k) float32 in falling order and ids (batch, k) int64; -inf and -1 where nothing was found.
+            scores (batch, k) float32 in falling order and ids (batch, k) int64; padded with -inf and -1.
         """
         spare = self.recipe.spare(k)
         fetch = min(k + spare, SELECTION, max(k, round(self.rows * share)))
-        wanted = {"metric_type": "IP", "params": self._breadth(fetch, effort, share, widest)}
+        parameters = {"metric_type": "IP", "params": self._breadth(fetch, effort, share, widest)}
         fields = [ID, VECTOR] if spare else [ID]
         scores = np.full((len(queries), k), -np.inf, np.float32)
         ids = np.full((len(queries), k), -1, np.int64)
@@ -155,21 +155,21 @@ class MilvusCollection:
                 filter=expression,
                 limit=fetch,
                 output_fields=fields,
-                search_params=wanted,
+                search_params=parameters,
                 timeout=self._timeout_s,
                 consistency_level=SEALED,
             )
             for row, (query, hits) in enumerate(zip(block, answer, strict=True), start):
                 found = np.fromiter((hit[ID] for hit in hits), np.int64, len(hits))
                 points = np.fromiter((hit["distance"] for hit in hits), np.float32, len(hits))
-                if spare and len(hits):  # what is kept in fewer bits ranks only roughly
+                if spare and len(hits):  # compressed vectors rank only roughly
                     points = np.array([hit["entity"][VECTOR] for hit in hits], np.float32) @ query
                 best = np.lexsort((found, -points))[:k]
                 scores[row, : len(best)], ids[row, : len(best)] = points[best], found[best]
         return scores, ids
 
     def candidates(self, expression: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Every product that satisfies an expression, in parts: ids (some,) int64 and vectors (some, dim) float32."""
+        """Yield all products that satisfy an expression, in parts: ids (n,) int64 and vectors (n, dim) float32."""
         batch = max(1, min(SELECTION, MESSAGE_BYTES // (4 * self.dim)))
         pages = self._client.query_iterator(
             self.name, batch_size=batch, filter=expression, output_fields=[ID, VECTOR], timeout=self._timeout_s
@@ -184,12 +184,15 @@ class MilvusCollection:
             pages.close()
 
     def _breadth(self, fetch: int, effort: int, share: float, widest: bool) -> dict[str, int]:
-        """As the FAISS engines do: wider by what a filter leaves out, and wide enough to hold the rows asked for."""
+        """Return the search parameter for the breadth, computed as in the FAISS engines.
+
+        The fewer products a filter leaves, the wider the search. It is always wide enough for `fetch` rows.
+        """
         breadth = math.ceil(self.recipe.breadth_at(effort) / share)
         if self.recipe.inverted:
             lists_for_fetch = math.ceil(2 * fetch * self.recipe.max_breadth / max(self.rows, 1) / share)
-            wanted = max(breadth, lists_for_fetch)
-            return {"nprobe": self.recipe.max_breadth if widest else min(wanted, self.recipe.max_breadth)}
+            lists = max(breadth, lists_for_fetch)
+            return {"nprobe": self.recipe.max_breadth if widest else min(lists, self.recipe.max_breadth)}
         if self.recipe.kind == "hnsw":
             return {"ef": LARGEST_EF if widest else min(max(breadth, 2 * fetch), LARGEST_EF)}
         return {}

@@ -1,7 +1,8 @@
-"""A filter as a Milvus expression that holds for exactly the products that `request.filter_rows` lets through.
+"""Write a filter as a Milvus expression that keeps exactly the products that `retrieval.request.filter_rows` keeps.
 
-Versions of Milvus differ in what a test of NULL means, so no field of a collection is ever NULL: beside each column
-`c3` stands a flag `c3_has`, every test reads `(c3_has == true and c3 == 5)`, and a negation is a plain complement.
+Versions of Milvus differ in how they compare NULL, so no field of a collection is NULL. Each field `c3` has a second
+field `c3_has`, which says whether there is a value. A test is then `(c3_has == true and c3 == 5)`, and its negation is
+the complement.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ _WHOLE = np.iinfo(np.int64)
 
 @dataclass(frozen=True, kw_only=True)
 class Field:
-    """Where a column of the catalogue is kept in a collection.
+    """The field of a collection that holds a column of the catalogue.
 
     Attributes:
-        name: the field with its values; a column's own name may be none that Milvus takes.
-        kind: "text" (VARCHAR), "whole" (INT64), "float32" or "float64" (both DOUBLE: a float32 19.99 is kept as the
-            double it is, and compared with that).
+        name: name of the field. It is not the column's name, because Milvus does not take every name.
+        kind: "text" (VARCHAR), "whole" (INT64), "float32" or "float64" (both DOUBLE; a float32 19.99 is kept as
+            the double of the same value and compared with that double).
     """
 
     name: str
@@ -36,16 +37,16 @@ class Field:
 
     @property
     def flag(self) -> str:
-        """The field that says whether there is a value."""
+        """Name of the field that says whether there is a value."""
         return f"{self.name}_has"
 
 
 def fields_of(table: AttributeTable) -> dict[str, Field]:
-    """The fields of a table's columns, by column; types alone decide, so an empty table of the same schema will do."""
+    """Return column -> field. Only types matter, so an empty table of the same schema gives the same fields."""
     fields = {}
     for number, column in enumerate(table.names):
         held = table.get(column)
-        assert held is not None  # it names its own columns
+        assert held is not None  # `names` are the table's columns
         if isinstance(held, TextColumn):
             kind = "text"
         else:
@@ -62,7 +63,7 @@ def milvus_expression(conditions: Filter, fields: Mapping[str, Field]) -> str | 
         fields: from `fields_of`.
 
     Returns:
-        The expression, or True or False where it holds for every product or for none whatever their values are.
+        The expression; or True if every product satisfies the filter whatever its values are, False if none does.
     """
     return _write(Group("and", conditions), fields)
 
@@ -79,7 +80,7 @@ def _write(expression: Expression, fields: Mapping[str, Field]) -> str | bool:
 
 
 def _join(operator: str, parts: list[str | bool]) -> str | bool:
-    """Parts under `and` or `or`; those that decide nothing are left out, and one that decides all stands for all."""
+    """Join parts by `and` or `or`. Parts that are True or False are left out, or decide the result."""
     decisive = operator == "or"
     if decisive in parts:
         return decisive
@@ -90,7 +91,7 @@ def _join(operator: str, parts: list[str | bool]) -> str | bool:
 
 
 def _test(condition: Condition, field: Field) -> str | bool:
-    """A condition on a column whose value is there."""
+    """Write a condition for products that have a value in the column."""
     if condition.operator in RANGES:
         return _range(condition, field)
     literals = [literal for value in condition.values if (literal := _literal(value, field)) is not None]
@@ -104,15 +105,15 @@ def _range(condition: Condition, field: Field) -> str | bool:
     assert not isinstance(value, str)
     limit = WHOLE_LIMIT[condition.operator](value) if field.kind == "whole" else _rounded(value, field)
     beyond = not _WHOLE.min <= limit <= _WHOLE.max if field.kind == "whole" else math.isinf(limit)
-    if beyond:  # every number lies on the same side of it as 0
+    if beyond:  # every number of the column is on the same side of the limit as 0
         return bool(RANGES[condition.operator](0, limit))
     return f"{field.name} {_SIGNS[condition.operator]} {limit!r}"
 
 
 def _literal(value: Scalar, field: Field) -> str | None:
-    """A value as Milvus reads it; None where no value of the column can equal it."""
+    """Write a value as a Milvus literal; None if no value of the column can equal it."""
     if isinstance(value, str):
-        # A lone surrogate is no Unicode, so neither a catalogue nor a message can hold it.
+        # A lone surrogate is not valid Unicode, so neither a catalogue nor a message can hold it.
         return None if any("\ud800" <= c <= "\udfff" for c in value) else f'"{value.translate(_ESCAPES)}"'
     if field.kind == "whole":
         return str(int(value)) if value == int(value) and _WHOLE.min <= value <= _WHOLE.max else None
@@ -121,6 +122,6 @@ def _literal(value: Scalar, field: Field) -> str | None:
 
 
 def _rounded(value: int | float, field: Field) -> float:
-    """The number in the column's own type, as a double; never -0.0, which a list would tell from 0.0."""
+    """Round a number to the column's type and return it as a double. -0.0 becomes 0.0: `in` tells the two apart."""
     with np.errstate(over="ignore"):
         return float(np.dtype(field.kind).type(value)) + 0.0

@@ -1,9 +1,9 @@
-"""An index whose products live in Milvus, behind the interface of `ProductIndex`.
+"""An index whose products are in Milvus, behind the interface of `ProductIndex`.
 
-Its folder holds only what a server must know before it asks Milvus, so a host needs room for none of the products:
+Its folder holds only what a server must know before it asks Milvus. No product takes room on the server's host.
 
-manifest.json        as of any index folder; the breadths of its recipe are Milvus's
-attributes.parquet   no rows, the columns that filters may name
+manifest.json        as in any index folder, but the breadths of its recipe are those for Milvus
+attributes.parquet   the columns that filters may name, without rows
 milvus.json          {"collection": name}
 """
 
@@ -31,11 +31,11 @@ from shopwindow.retrieval.search.product_index import ProductIndex
 
 FILE = "milvus.json"
 
-# With at most this many products left by a filter they are fetched and scored here, exactly. Less than for an index
-# in memory: each brings its vector over the network.
+# If a filter leaves at most this many products, they are fetched and scored here, exactly. The limit is lower than for
+# an index in memory, because each vector comes over the network.
 EXACT_ROWS = 2_000
 COUNTS_KEPT = 1_024
-CANDIDATE_BYTES = 64 * 2**20  # of all kept candidates together, in each serving process
+CANDIDATE_BYTES = 64 * 2**20  # all kept candidates together, in each serving process
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,9 @@ class MilvusIndex(ProductIndex):
     """Answers batches of requests from a collection. Several threads may search.
 
     Args:
-        manifest: of the folder.
-        collection: open and filled.
-        table: the columns, without rows.
+        manifest: manifest of the index folder.
+        collection: the filled collection.
+        table: the attribute columns, without rows.
     """
 
     def __init__(self, manifest: Manifest, collection: MilvusCollection, table: AttributeTable) -> None:
@@ -75,18 +75,18 @@ class MilvusIndex(ProductIndex):
 
     @property
     def folder(self) -> None:
-        """There is none in memory."""
+        """None: the products are not in memory."""
         return None
 
     @property
     def lexical(self) -> None:
-        """There is none: its rows would have to be in memory."""
+        """None: a lexical channel would need its rows in memory."""
         return None
 
     def _search(
         self, queries: np.ndarray, top_k: int, effort: int, conditions: Filter
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Scores (batch, top_k) and product ids (batch, top_k), padded with -inf and -1."""
+        """Return scores (batch, top_k) and product ids (batch, top_k), padded with -inf and -1."""
         scores = np.full((len(queries), top_k), PAD_SCORE, dtype=np.float32)
         ids = np.full((len(queries), top_k), PAD_ID, dtype=np.int64)
         allowed = self._satisfying(conditions)
@@ -99,7 +99,7 @@ class MilvusIndex(ProductIndex):
         share = allowed.count / self.manifest.count
         find = self._collection.search
         scores[:, :k], ids[:, :k] = find(queries, k, effort, allowed.expression, share)
-        # An approximate search may stop before it has k products although k exist.
+        # An approximate search may stop before it has k products although k exist. Search wider, then exactly.
         short = _short(ids, k)
         if len(short):
             scores[short, :k], ids[short, :k] = find(queries[short], k, effort, allowed.expression, share, widest=True)
@@ -123,7 +123,7 @@ class MilvusIndex(ProductIndex):
             if (found := self._allowed.get(conditions)) is not None:
                 self._allowed.move_to_end(conditions)
                 return found
-        expression = milvus_expression(conditions, self._fields)  # unlocked, as Milvus may take its time
+        expression = milvus_expression(conditions, self._fields)  # without the lock, because Milvus may be slow
         if isinstance(expression, bool):
             found = _Allowed("", self.manifest.count if expression else 0)
         else:
@@ -135,7 +135,7 @@ class MilvusIndex(ProductIndex):
         return found
 
     def _exact_in_milvus(self, queries: np.ndarray, k: int, allowed: _Allowed) -> tuple[np.ndarray, np.ndarray]:
-        """Score every product that qualifies; the k best so far compete with each further part."""
+        """Score every product that qualifies, part by part, and keep the k best."""
         if allowed.count <= EXACT_ROWS:
             ids, vectors = self._kept(allowed)
             scores, rows = exact_search(queries, vectors, np.arange(len(ids)), k)
@@ -151,7 +151,7 @@ class MilvusIndex(ProductIndex):
         return best_scores, best_ids
 
     def _kept(self, allowed: _Allowed) -> tuple[np.ndarray, np.ndarray]:
-        """The candidates of a rare filter, ids and vectors; fetched once, as long as there is room for them."""
+        """Return the ids and vectors that satisfy a rare filter. They are fetched once and kept while there is room."""
         with self._lock:
             if (found := self._candidates.get(allowed.expression)) is not None:
                 self._candidates.move_to_end(allowed.expression)
@@ -168,7 +168,7 @@ class MilvusIndex(ProductIndex):
 
 
 def lives_in_milvus(folder: Path) -> bool:
-    """Whether an index folder names a collection instead of holding its products."""
+    """Return whether an index folder names a collection instead of holding its products."""
     return (folder / FILE).is_file()
 
 
@@ -176,12 +176,12 @@ def open_in_milvus(folder: Path, options: EngineOptions | None = None) -> Milvus
     """Open an index folder that names a collection.
 
     Args:
-        folder: the folder itself.
-        options: where Milvus is; None takes the environment's.
+        folder: the index folder, not its home.
+        options: where Milvus is; None reads it from the environment.
 
     Raises:
         IndexUnfit: a file is missing or unreadable.
-        EngineUnfit: no such Milvus, or no such collection there.
+        EngineUnfit: Milvus does not answer, or the collection is missing or incomplete.
     """
     manifest = read_manifest(folder)
     try:
@@ -189,19 +189,19 @@ def open_in_milvus(folder: Path, options: EngineOptions | None = None) -> Milvus
         table = AttributeTable(pq.read_table(folder / "attributes.parquet"))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise IndexUnfit(f"{folder}: not an index in Milvus ({error!r})") from error
-    where = (options and options.milvus) or MilvusOptions.from_environment()
+    milvus = (options and options.milvus) or MilvusOptions.from_environment()
     collection = MilvusCollection(
-        connect(where),
+        connect(milvus),
         name,
         rows=manifest.count,
         dim=manifest.dim,
         recipe=manifest.recipe,
-        timeout_s=where.timeout_s,
+        timeout_s=milvus.timeout_s,
     )
     collection.check()
     return MilvusIndex(manifest, collection, table)
 
 
 def _short(ids: np.ndarray, k: int) -> np.ndarray:
-    """The queries that have fewer than k products."""
+    """Return the numbers of the queries that have fewer than k products."""
     return np.flatnonzero((ids[:, :k] == PAD_ID).any(axis=1))

@@ -1,1 +1,1 @@
-"""What a caller may ask: parameters, channels, filters and the rows that they allow."""
+"""What a caller may ask: parameters, channels, filters, and the rows that a filter allows."""

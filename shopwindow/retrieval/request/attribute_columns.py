@@ -1,4 +1,4 @@
-"""Attribute columns of the catalogue, held so that a filter turns into a row mask quickly."""
+"""Attribute columns of the catalogue, in a form that turns a filter into a row mask quickly."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class TextColumn:
     """A string column as dictionary codes.
 
     Attributes:
-        codes: (rows,) of the smallest integer type that holds them, index into `values`; -1 where the value is
-            missing.
+        codes: (rows,) of the smallest integer type that holds them: the code of each row's value; -1 if the value
+            is missing.
         values: value -> code.
     """
 
@@ -28,8 +28,8 @@ class NumberColumn:
     """A numeric or boolean column.
 
     Attributes:
-        numbers: (rows,) float64, float32 where the catalogue has that, or the smallest integer type that holds them.
-        present: (rows,) bool, False where the value is missing.
+        numbers: (rows,) float64, or float32 if the catalogue has float32, or the smallest integer type that holds them.
+        present: (rows,) bool, False if the value is missing.
     """
 
     numbers: np.ndarray
@@ -40,7 +40,8 @@ Column = TextColumn | NumberColumn
 
 _SLICE = 1_000
 
-TITLE = "title"  # kept for display; every product has its own, so as a filter it would only cost memory
+# Titles are kept for display only. Nearly every product has another title, so a filter on it would only cost memory.
+TITLE = "title"
 
 
 class AttributeTable:
@@ -60,12 +61,12 @@ class AttributeTable:
         return sorted(self._columns)
 
     def get(self, name: str) -> Column | None:
-        """The column called `name`, or None when there is none."""
+        """Return the column called `name`, or None if there is none."""
         return self._columns.get(name)
 
 
 def filterable(kind: pa.DataType) -> bool:
-    """Whether a column of this Arrow type can be filtered on."""
+    """Return whether a filter can name a column of this Arrow type."""
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     return _is_text(kind) or bool(
@@ -92,11 +93,12 @@ def _convert(array: pa.Array) -> Column | None:
         return TextColumn(codes=_smallest(codes), values=_numbered(array.dictionary))
     present = np.asarray(array.is_valid())
     whole = pa.types.is_boolean(array.type) or (pa.types.is_integer(array.type) and array.type != pa.uint64())
-    # As it was given: in float64, a float32 19.99 would no longer equal the 19.99 of a filter.
+    # Keep float32: converted to float64, a float32 19.99 would no longer equal the 19.99 of a filter.
     kind = pa.int64() if whole else pa.float32() if pa.types.is_float32(array.type) else pa.float64()
     if pa.types.is_decimal(array.type):
-        array = array.cast(pa.string())  # Arrow's own cast makes 19.99 a neighbour of the float that a filter gives
-    # Unchecked: an unsigned 64-bit number may lose digits that no filter needs.
+        # Through text, because Arrow's cast from decimal to float gives another float than the 19.99 of a filter.
+        array = array.cast(pa.string())
+    # safe=False, because an unsigned 64-bit number may lose digits that no filter needs.
     numbers = np.asarray(pc.fill_null(array.cast(kind, safe=False), pa.scalar(0, kind)))
     if whole:
         return NumberColumn(numbers=_smallest(numbers), present=present)
@@ -104,7 +106,10 @@ def _convert(array: pa.Array) -> Column | None:
 
 
 def _numbered(values: pa.Array) -> dict[str, int]:
-    """Value -> position. By and by, as pyarrow lets no other thread run while it converts: requests would wait."""
+    """Return value -> position.
+
+    It converts in slices: pyarrow lets no other thread run while it converts, so requests would wait for a long column.
+    """
     return {
         value: position
         for start in range(0, len(values), _SLICE)
@@ -113,7 +118,7 @@ def _numbered(values: pa.Array) -> dict[str, int]:
 
 
 def _smallest(numbers: np.ndarray) -> np.ndarray:
-    """(rows,) integers in the smallest type that holds them: a filter reads the whole column, so bytes are time."""
+    """Return the integers in the smallest type that holds them. A filter reads the whole column, so bytes cost time."""
     low, high = numbers.min(initial=0), numbers.max(initial=0)
     kinds = (kind for kind in (np.int8, np.int16, np.int32) if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max)
     return numbers.astype(next(kinds, np.int64), copy=False)

@@ -11,7 +11,7 @@ _WEIGHTED = "weighted:"
 
 
 class Channel(IntFlag):
-    """Where a product comes from; in the output `channels` of `retrieve` as a bit mask."""
+    """Where a product comes from. The output `channels` of `retrieve` is a bit mask of these."""
 
     EMBEDDING = 1
     LEXICAL = 2
@@ -22,10 +22,10 @@ _NAMES = {"embedding": Channel.EMBEDDING, "lexical": Channel.LEXICAL}
 
 
 def parse_channels(value: Any) -> Channel:
-    """Read `channels`: "embedding", "lexical", or both with a comma between them.
+    """Read the parameter `channels`: "embedding", "lexical", or both with a comma between them.
 
     Raises:
-        InvalidRequest: anything else.
+        InvalidRequest: the value is anything else.
     """
     names = [name.strip() for name in value.split(",")] if isinstance(value, str) else []
     if not names or not set(names) <= set(_NAMES) or len(set(names)) < len(names):
@@ -37,17 +37,17 @@ def parse_channels(value: Any) -> Channel:
 
 
 def parse_fusion(value: Any, channels: Channel) -> float | None:
-    """Read `fusion`: "rrf", or "weighted:" and the weight of the embedding channel.
+    """Read the parameter `fusion`: "rrf", or "weighted:" and the weight of the embedding channel.
 
     Args:
-        value: what was given.
-        channels: which it merges.
+        value: as the caller gave it.
+        channels: the channels of the same request.
 
     Returns:
         The weight, 0 to 1; None for reciprocal-rank fusion.
 
     Raises:
-        InvalidRequest: anything else, or there are not two channels to merge.
+        InvalidRequest: the value is anything else, or the request does not have two channels to merge.
     """
     weight = None
     if value != "rrf":

@@ -1,4 +1,4 @@
-"""What a filter is once read: conditions joined by and/or, in one form for all ways of writing the same."""
+"""A filter after reading: conditions joined by and/or. Filters that mean the same have the same form."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ class Condition:
     """One test on one column.
 
     Attributes:
-        column: its name.
+        column: name of the column.
         operator: `eq`, `in`, `lt`, `lte`, `gt`, `gte` or `exists`.
-        values: one entry, several for `in`, none for `exists`.
-        negated: whether it holds for exactly the products that fail the test.
+        values: one value; several for `in`, none for `exists`.
+        negated: True if the condition holds for exactly the products that fail the test.
     """
 
     column: str
@@ -27,7 +27,7 @@ class Condition:
 
 @dataclass(frozen=True)
 class Group:
-    """Expressions of which all must hold (`and`) or at least one (`or`)."""
+    """Several expressions: all of them must hold (`and`), or at least one (`or`)."""
 
     operator: str
     parts: tuple[Expression, ...]
@@ -35,11 +35,11 @@ class Group:
 
 Expression = Condition | Group
 Filter = tuple[Expression, ...]
-"""Expressions that must all hold, in a canonical order, so that equal filters compare and hash equal."""
+"""Expressions that must all hold. They are in a canonical order, so that equal filters compare and hash equal."""
 
 
 def joined(operator: str, parts: Iterable[Expression]) -> Expression:
-    """Expressions under one `and` or `or`: flattened, sorted, each once; a single one stands for itself."""
+    """Join expressions by `and` or `or`: flattened, sorted, without repetitions. A single one is returned as it is."""
     flat: list[Expression] = []
     for part in parts:
         flat.extend(part.parts if isinstance(part, Group) and part.operator == operator else (part,))
@@ -48,14 +48,14 @@ def joined(operator: str, parts: Iterable[Expression]) -> Expression:
 
 
 def negated(expression: Expression) -> Expression:
-    """What holds exactly where `expression` does not; `not` is pushed down to the conditions (De Morgan)."""
+    """Return the complement of an expression, with `not` pushed down to the conditions (De Morgan)."""
     if isinstance(expression, Condition):
         return replace(expression, negated=not expression.negated)
     return joined("or" if expression.operator == "and" else "and", map(negated, expression.parts))
 
 
 def conditions_of(expressions: Iterable[Expression]) -> Iterator[Condition]:
-    """Every condition of a filter, however deep, in canonical order."""
+    """Yield every condition of a filter, at any depth, in canonical order."""
     for expression in expressions:
         if isinstance(expression, Condition):
             yield expression
@@ -64,7 +64,7 @@ def conditions_of(expressions: Iterable[Expression]) -> Iterator[Condition]:
 
 
 def _rank(expression: Expression) -> tuple[bool, str, str, str, bool]:
-    """A sort key. By the text of values, not their own order: a list may mix types that Python refuses to compare."""
+    """Return a sort key. It compares the text of values, because a list may mix types that Python cannot compare."""
     if isinstance(expression, Condition):
         return False, expression.column, expression.operator, repr(expression.values), expression.negated
     return True, expression.operator, "", repr(expression.parts), False

@@ -1,6 +1,6 @@
-"""Filters over attribute columns: JSON in, a row mask out.
+"""Read filters over attribute columns from JSON.
 
-An object's keys are columns, all of which must hold; `and`, `or` and `not` combine such objects.
+The keys of an object are columns, and all their conditions must hold. `and`, `or` and `not` combine such objects.
 
     {"colour": "red"}                                    equal
     {"colour": {"ne": "red"}}                            not equal
@@ -8,16 +8,17 @@ An object's keys are columns, all of which must hold; `and`, `or` and `not` comb
     {"price": {"gte": 10, "lt": 50}}                     range (lt, lte, gt, gte; any two sides): a price band
     {"stock": {"exists": true}}                          has a value; false: has none
     {"or": [{"stock": {"gt": 0}}, {"made_to_order": true}], "price": {"lt": 50}}
-    {"not": {"brand": "Kesto", "colour": "red"}}         everything but red things of Kesto
+    {"not": {"brand": "Kesto", "colour": "red"}}         everything but red products of Kesto
     {"supplier_id": {"ne": 17}, "in_stock": true}        same-style search: other suppliers only, in stock
     {"supplier_id": 17}                                  duplicates: one supplier only
 
 **A missing value fails every test, and every negation is a complement.** A product without a colour is not red: it
 fails {"colour": "red"} and satisfies {"colour": {"ne": "red"}}, `not_in` and {"not": {"colour": "red"}}. To leave such
-products out too: {"colour": {"ne": "red", "exists": true}}.
+products out as well, write {"colour": {"ne": "red", "exists": true}}.
 
-A column may even be called `and`, `or` or `not`: these names combine only when what follows can't be a condition. So
-{"not": "x"} and {"not": {"lt": 5}} ask a column called `not`, and {"not": {"lt": {"eq": 5}}} negates one on `lt`.
+A column may be called `and`, `or` or `not`. These names combine only if their value cannot be a condition. So
+{"not": "x"} and {"not": {"lt": 5}} are conditions on a column called `not`, and {"not": {"lt": {"eq": 5}}} negates a
+condition on a column called `lt`.
 """
 
 from __future__ import annotations
@@ -56,11 +57,11 @@ def parse_filter(text: str | Mapping[str, Any]) -> Filter:
     """Read a filter.
 
     Args:
-        text: the JSON text, or the object it stands for.
+        text: the JSON text, or the object that it stands for.
 
     Returns:
-        Expressions that must all hold; none for `{}`. The order of keys and lists, repetitions, nested `and` in `and`
-        or `or` in `or`, and `not` of `not` make no difference to it.
+        Expressions that must all hold; none for `{}`. It does not depend on the order of keys and lists, on
+        repetitions, on `and` inside `and`, on `or` inside `or`, or on `not` of `not`.
 
     Raises:
         InvalidRequest: not JSON, not an object, an unknown operator, a value of the wrong form, or beyond a limit.
@@ -73,7 +74,7 @@ def parse_filter(text: str | Mapping[str, Any]) -> Filter:
             text = json.loads(text, object_pairs_hook=_no_repeats)
         except InvalidRequest:
             raise
-        except (ValueError, RecursionError) as error:  # ValueError: malformed, or an integer of thousands of digits
+        except (ValueError, RecursionError) as error:  # ValueError: malformed, or an integer with thousands of digits
             raise InvalidRequest("filter", f"not valid JSON ({error}): {show(text)}") from None
     if not isinstance(text, Mapping):
         raise InvalidRequest("filter", f"must be a JSON object of column: condition, got {show(text)}")
@@ -86,7 +87,7 @@ def parse_filter(text: str | Mapping[str, Any]) -> Filter:
 
 
 def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object's pairs as a dict; plain `json` would silently drop all but the last condition on a column."""
+    """Return an object's pairs as a dict. `json` alone would silently drop all but the last condition on a column."""
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found:
@@ -106,7 +107,7 @@ def _expression(path: str, filter: Mapping[str, Any], depth: int) -> Expression:
 
 
 def _combines(value: Any) -> bool:
-    """Whether what follows `and`, `or` or `not` can't be a condition on a column of that name."""
+    """Return whether the value of `and`, `or` or `not` cannot be a condition on a column of that name."""
     if isinstance(value, Mapping):
         return any(name not in _OPERATORS or isinstance(operand, Mapping) for name, operand in value.items())
     return isinstance(value, list)
@@ -114,10 +115,10 @@ def _combines(value: Any) -> bool:
 
 def _combination(field: str, name: str, value: Any, depth: int) -> Expression:
     if depth > MAX_DEPTH:
-        raise InvalidRequest(field, f"at most {MAX_DEPTH} of and, or, not inside one another, got {depth} or more")
+        raise InvalidRequest(field, f"at most {MAX_DEPTH} of and, or, not may be nested, got {depth} or more")
     if name == "not":
         if not isinstance(value, Mapping):
-            raise InvalidRequest(field, f'must be an object, got {show(value)}; for none of several: {{"or": [...]}}')
+            raise InvalidRequest(field, f'must be an object, got {show(value)}; to exclude several: {{"or": [...]}}')
         return negated(_expression(field, value, depth))
     if not isinstance(value, list) or not value:
         raise InvalidRequest(field, f"must be a list of at least one object, got {show(value)}")
@@ -149,7 +150,7 @@ def _condition(field: str, column: str, name: str, value: Any) -> Condition:
         value = [value]
     elif not isinstance(value, list) or not 1 <= len(value) <= MAX_IN_VALUES:
         raise InvalidRequest(field, f"must be a list of 1 to {MAX_IN_VALUES} values, got {show(value)}")
-    # By text: a list may mix types that Python refuses to compare.
+    # Sorted by text, because a list may mix types that Python cannot compare.
     values = tuple(dict.fromkeys(sorted((_scalar(field, v) for v in value), key=repr)))
     return Condition(column, _COMPLEMENTS.get(name, name), values, negated=name in _COMPLEMENTS)
 

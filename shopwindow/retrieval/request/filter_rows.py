@@ -1,4 +1,4 @@
-"""A parsed filter against the columns of an index: does it fit them, and which products satisfy it."""
+"""Check a filter against the columns of an index, and find the products that satisfy it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from shopwindow.retrieval.request.filter_conditions import Condition, Expression
 
 RANGES = {"lt": operator.lt, "lte": operator.le, "gt": operator.gt, "gte": operator.ge}
 
-# A limit between two whole numbers, as the whole number that divides them alike: n < 2.5 means n < 3, n > 2.5 n > 2.
+# How to round a limit so that whole numbers compare the same: n < 2.5 means n < 3, and n > 2.5 means n > 2.
 WHOLE_LIMIT = {"lt": math.ceil, "gte": math.ceil, "lte": math.floor, "gt": math.floor}
 
 
 def check_filter(conditions: Filter, table: AttributeTable) -> None:
-    """Raise InvalidRequest when a condition names an unknown column or a value of the wrong type for its column."""
+    """Raise InvalidRequest if a condition names an unknown column, or a value of the wrong type for its column."""
     for condition in conditions_of(conditions):
         field = f"filter.{condition.column}"[:60]
         column = table.get(condition.column)
@@ -37,24 +37,24 @@ def check_filter(conditions: Filter, table: AttributeTable) -> None:
 
 
 def filter_mask(conditions: Filter, table: AttributeTable) -> np.ndarray:
-    """Which products satisfy every condition.
+    """Find the products that satisfy every condition.
 
     Args:
         conditions: from `parse_filter`, checked with `check_filter`.
-        table: the index's attribute columns.
+        table: the attribute columns of the index.
 
     Returns:
-        (rows,) bool.
+        (rows,) bool, in index order.
     """
     return _mask(Group("and", conditions), table)
 
 
 def _mask(expression: Expression, table: AttributeTable) -> np.ndarray:
-    """(rows,) bool, the caller's own to change."""
+    """Return (rows,) bool. The array is new, so the caller may change it."""
     if isinstance(expression, Group):
         join, start = (np.logical_and, True) if expression.operator == "and" else (np.logical_or, False)
         mask = np.full(table.rows, start)
-        for part in expression.parts:  # one at a time: a long filter must not hold a mask for each of its conditions
+        for part in expression.parts:  # one at a time: a long filter would need much memory for a mask per condition
             join(mask, _mask(part, table), out=mask)
         return mask
     column = table.get(expression.column)
@@ -72,9 +72,9 @@ def _text_mask(condition: Condition, column: TextColumn) -> np.ndarray:
     codes = [column.values[v] for v in condition.values if isinstance(v, str) and v in column.values]
     if len(codes) == 1:
         return np.asarray(column.codes == codes[0])
-    wanted = np.zeros(len(column.values) + 1, dtype=bool)
-    wanted[codes] = True
-    return np.asarray(wanted[column.codes])  # a missing value's code, -1, reads the last entry: False
+    allowed = np.zeros(len(column.values) + 1, dtype=bool)
+    allowed[codes] = True
+    return np.asarray(allowed[column.codes])  # the code of a missing value, -1, reads the last entry, which is False
 
 
 def _number_mask(condition: Condition, column: NumberColumn) -> np.ndarray:
@@ -94,20 +94,20 @@ def _range_mask(condition: Condition, numbers: np.ndarray) -> np.ndarray:
     compare, value = RANGES[condition.operator], condition.values[0]
     assert not isinstance(value, str)
     if numbers.dtype.kind == "f":
-        with np.errstate(over="ignore"):  # beyond float32, infinity is as good a limit
+        with np.errstate(over="ignore"):  # for a limit beyond float32, infinity gives the same answer
             return np.asarray(compare(numbers, numbers.dtype.type(value)))
     limit, bounds = WHOLE_LIMIT[condition.operator](value), np.iinfo(numbers.dtype)
-    if not bounds.min <= limit <= bounds.max:  # every number lies on the same side of it as 0
+    if not bounds.min <= limit <= bounds.max:  # every number of the column is on the same side of the limit as 0
         return np.full(len(numbers), compare(0, limit))
     return np.asarray(compare(numbers, limit))
 
 
 def _values_like(condition: Condition, numbers: np.ndarray) -> np.ndarray:
-    """The operands in the column's own type: 64-bit ids don't pass through floats, and 19.99 finds a float32 19.99."""
+    """Return the operands in the column's type, so that 64-bit ids stay exact and 19.99 equals a float32 19.99."""
     values = [value for value in condition.values if not isinstance(value, str)]
     if numbers.dtype.kind == "f":
         with np.errstate(over="ignore"):
             return np.array(values, dtype=numbers.dtype)
     bounds = np.iinfo(numbers.dtype)
-    # What is not whole, or too large for the column, equals none of its numbers.
+    # A value that is not whole, or too large for the column, equals none of its numbers.
     return np.array([int(v) for v in values if v == int(v) and bounds.min <= v <= bounds.max], dtype=numbers.dtype)

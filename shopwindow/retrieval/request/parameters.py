@@ -1,4 +1,4 @@
-"""Request parameters: what a caller may ask of a retrieving model, read and checked once."""
+"""Request parameters of the models that retrieve: read and checked once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DEFAULT_TOP_K = 100
 MAX_TOP_K = 10_000
 DEFAULT_EFFORT = 5
 MAX_EFFORT = 10
-_MAX_UNIX_MS = 2**53  # JSON's own limit
+_MAX_UNIX_MS = 2**53  # the largest integer that JSON readers keep exact
 
 _KNOWN = (
     "allow_lower_effort",
@@ -29,7 +29,7 @@ _KNOWN = (
     "top_k",
     "towers",
 )
-# Triton hands these to the model beside the caller's own (request priority, HTTP headers, ...): not ours to judge.
+# Triton passes these to the model beside the caller's parameters (request priority, HTTP headers, ...). We ignore them.
 _RESERVED = ("binary_data_output", "headers", "priority", "timeout", "sequence_id", "sequence_start", "sequence_end")
 
 
@@ -38,19 +38,19 @@ class RequestParameters:
     """What a request asks for beside its input.
 
     Attributes:
-        top_k: products wanted per row, 1 to MAX_TOP_K.
-        effort: search effort 1 to MAX_EFFORT; 5 is the setting the index was calibrated at when built, each step
-            doubles or halves how many candidates it looks at. Exact engines ignore it.
+        top_k: products to return per row, 1 to MAX_TOP_K.
+        effort: search effort, 1 to MAX_EFFORT. 5 is the setting at which the index was calibrated when it was built;
+            each step doubles or halves the number of candidates. Exact engines ignore it.
         filter: conditions over attribute columns that every returned product satisfies.
-        min_score: products scoring below are left out; None keeps all. It refers to the scores of the reply: cosine
-            similarity, BM25 or what merging made of them.
+        min_score: products with a lower score are left out; None keeps all. It applies to the scores of the reply:
+            cosine similarity, BM25, or the merged score.
         channels: where products come from.
-        embedding_weight: the weight, 0 to 1, of the embedding channel when two are merged; None merges by reciprocal
-            rank.
-        allow_lower_effort: whether a server may search with less effort when the time until the deadline is short.
-        deadline_unix_ms: when the caller stops waiting, Unix time in milliseconds by a clock that is right; a server
-            answers nothing after it. None leaves it to the request's timeout.
-        towers: hash of the towers that the caller's embeddings are of; None takes them for the index's.
+        embedding_weight: weight of the embedding channel, 0 to 1, when two channels are merged; None merges by
+            reciprocal rank.
+        allow_lower_effort: whether a server may search with less effort if the deadline is near.
+        deadline_unix_ms: when the caller stops waiting, as Unix time in milliseconds. The server answers nothing after
+            it, so the caller's clock must be right. None: only the request's timeout counts.
+        towers: hash of the towers that made the caller's embeddings; None assumes those of the index.
     """
 
     top_k: int = DEFAULT_TOP_K
@@ -64,47 +64,47 @@ class RequestParameters:
     towers: str | None = None
 
 
-def parse_parameters(given: Mapping[str, Any]) -> RequestParameters:
-    """Check a request's parameters.
+def parse_parameters(values: Mapping[str, Any]) -> RequestParameters:
+    """Read and check the parameters of a request.
 
-    Numbers may come as decimal text, since not every gRPC client can send a floating-point parameter.
+    Numbers may also come as decimal text, because some gRPC clients cannot send a floating-point parameter.
 
     Args:
-        given: name -> value, as Triton or an in-process caller passes them. None stands for "not given".
+        values: name -> value, as Triton or an in-process caller passes them. None means "not given".
 
     Raises:
         InvalidRequest: an unknown name, a wrong type, or a value outside its limits; names field, limit and value.
     """
-    values: dict[str, Any] = {}
+    checked: dict[str, Any] = {}
     fusion: Any = None
-    for name, value in given.items():
+    for name, value in values.items():
         if name in _RESERVED or name.startswith("triton_") or value is None:
             continue
         if name == "top_k":
-            values[name] = _integer(name, value, 1, MAX_TOP_K)
+            checked[name] = _integer(name, value, 1, MAX_TOP_K)
         elif name == "effort":
-            values[name] = _integer(name, value, 1, MAX_EFFORT)
+            checked[name] = _integer(name, value, 1, MAX_EFFORT)
         elif name == "min_score":
-            values[name] = _number(name, value)
+            checked[name] = _number(name, value)
         elif name == "allow_lower_effort":
-            values[name] = _flag(name, value)
+            checked[name] = _flag(name, value)
         elif name == "deadline_unix_ms":
-            values[name] = _integer(name, value, 0, _MAX_UNIX_MS)
+            checked[name] = _integer(name, value, 0, _MAX_UNIX_MS)
         elif name == "towers":
-            values[name] = _text(name, value)
+            checked[name] = _text(name, value)
         elif name == "filter":
-            values[name] = parse_filter(value)
+            checked[name] = parse_filter(value)
         elif name == "channels":
-            values[name] = parse_channels(value)
+            checked[name] = parse_channels(value)
         elif name == "fusion":
-            fusion = value  # to be judged beside `channels`, which may come later
+            fusion = value  # read below, because it depends on `channels`, which may come later
         else:
             near = difflib.get_close_matches(name, _KNOWN, n=1)
             hint = f" (did you mean {near[0]!r}?)" if near else ""
             raise InvalidRequest(name[:60], f"unknown request parameter{hint}; known: {', '.join(_KNOWN)}")
     if fusion is not None:
-        values["embedding_weight"] = parse_fusion(fusion, values.get("channels", Channel.EMBEDDING))
-    return RequestParameters(**values)
+        checked["embedding_weight"] = parse_fusion(fusion, checked.get("channels", Channel.EMBEDDING))
+    return RequestParameters(**checked)
 
 
 def _integer(field: str, value: Any, low: int, high: int) -> int:

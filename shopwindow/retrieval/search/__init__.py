@@ -1,1 +1,1 @@
-"""Vectors to products: exact or by an engine, channels merged, results cached."""
+"""Find products for vectors and words: exact or by an engine, with merged channels and cached results."""

@@ -1,4 +1,4 @@
-"""Exact search, and what every search returns."""
+"""Exact search, and the result type of every search."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class SearchResult:
     """Products found for the rows of one request.
 
     Attributes:
-        product_ids: (batch, top_k) int64; -1 where fewer than top_k products qualify.
-        scores: (batch, top_k) float32, cosine similarity (or as `search_channels` says) in falling order; -inf at the
-            same places.
-        channels: (batch, top_k) int64, bit mask of the `Channel`s that found each product; 0 at the same places.
+        product_ids: (batch, top_k) int64; padded with -1 if fewer than top_k products qualify.
+        scores: (batch, top_k) float32 in falling order: cosine similarity, or as `search_channels` says; padded with
+            -inf.
+        channels: (batch, top_k) int64, bit mask of the `Channel`s that found each product; padded with 0.
     """
 
     product_ids: np.ndarray
@@ -31,13 +31,13 @@ class SearchResult:
 def exact_search(
     queries: np.ndarray, vectors: Vectors, candidates: np.ndarray, k: int, block: int = 65_536
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Exhaustive inner-product search over some rows, in blocks of bounded memory.
+    """Find the k rows with the largest inner products by scoring every candidate, in blocks that bound the memory.
 
     Args:
         queries: (batch, dim) float32.
         vectors: (rows, dim) float32, possibly memory-mapped.
-        candidates: row numbers to consider, at least k of them.
-        k: rows wanted.
+        candidates: row numbers to score, at least k of them.
+        k: rows to return per query.
         block: rows scored at a time.
 
     Returns:

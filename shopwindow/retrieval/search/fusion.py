@@ -1,32 +1,34 @@
-"""Merging two rankings into one."""
+"""Merge two rankings into one."""
 
 from __future__ import annotations
 
 import numpy as np
 
-# Cormack, Clarke and Büttcher 2009: how little the first places count more than the next.
+# From Cormack, Clarke and Büttcher 2009. The larger it is, the less the first places count above the next.
 RRF_K = 60
 
 Ranking = tuple[np.ndarray, np.ndarray]
-"""Products (found,) int64, each once, and their scores (found,) in falling order."""
+"""Products (found,) int64, without repetitions, and their scores (found,) in falling order."""
 
 
 def fuse(embedding: Ranking, lexical: Ranking, *, weight: float | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Merge what the two channels found for one query.
 
-    By reciprocal rank a product scores 1 / (RRF_K + place) in each channel that found it. Weighted, it scores what is
-    left of its score when each channel's scores are stretched to 0 for its worst product found and 1 for its best:
-    `weight` times that of the embedding channel, and the rest of 1 times that of the lexical one. A channel that did
-    not find a product gives it 0.
+    By reciprocal rank, each channel that found a product adds 1 / (RRF_K + place) to its score.
+
+    With a weight, the scores of each channel are first stretched: its best product gets 1 and its worst 0. A product
+    then scores `weight` times its embedding score plus (1 - `weight`) times its lexical score. A channel that did not
+    find a product gives it 0.
 
     Args:
-        embedding: of the embedding channel.
-        lexical: of the lexical channel.
-        weight: 0 to 1; None merges by reciprocal rank.
+        embedding: ranking of the embedding channel.
+        lexical: ranking of the lexical channel.
+        weight: weight of the embedding channel, 0 to 1; None merges by reciprocal rank.
 
     Returns:
-        products (either found them,) int64; fused scores, float64, in falling order, equal ones as the embedding
-        channel ranks them, then as the lexical one does; channels, int64, which found each: 1 embedding, 2 lexical.
+        Three arrays with one entry per product that any channel found. Products, int64. Fused scores, float64, in
+        falling order; products with equal scores are in the order of the embedding channel, then of the lexical one.
+        Channels, int64: 1 if the embedding channel found the product, 2 for the lexical one, 3 for both.
     """
     ranked = (embedding, lexical)
     if weight is None:
@@ -44,7 +46,7 @@ def fuse(embedding: Ranking, lexical: Ranking, *, weight: float | None) -> tuple
 
 
 def _stretch(scores: np.ndarray) -> np.ndarray:
-    """Scores from 0 to 1; all 1 where they are all the same."""
+    """Stretch scores to 0 to 1; all become 1 if they are equal."""
     if len(scores) == 0 or scores[0] == scores[-1]:
         return np.ones(len(scores))
     wide = scores.astype(np.float64)

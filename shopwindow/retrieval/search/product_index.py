@@ -22,11 +22,10 @@ from shopwindow.retrieval.request.parameters import RequestParameters
 from shopwindow.retrieval.search.exact import PAD_ID, PAD_SCORE, SearchResult, exact_search
 from shopwindow.retrieval.search.result_cache import ResultCache
 
-# With at most this many products left by a filter, scoring them all is faster than making an approximate engine
-# hunt for them, and exact.
+# If a filter leaves at most this many products, scoring all of them is faster than an approximate search, and exact.
 EXACT_ROWS = 20_000
 MASKS_KEPT = 64
-MASK_BYTES = 64 * 2**20  # of all kept masks together, in each serving process
+MASK_BYTES = 64 * 2**20  # all kept masks together, in each serving process
 
 
 class ProductIndex:
@@ -34,10 +33,10 @@ class ProductIndex:
 
     Args:
         folder: a loaded index folder.
-        before: the index that is served until now; what is the same of its columns is taken over.
+        before: the index that is served now; its columns are reused if `folder` has the same ones.
 
     Attributes:
-        cache: what was found lately; None without.
+        cache: recent results; None if none are kept.
     """
 
     cache: ResultCache | None = None
@@ -48,7 +47,7 @@ class ProductIndex:
         self._table: AttributeTable = (
             before._table if before is not None and same else AttributeTable(folder.attributes)
         )
-        # Without what no search needs: the titles are most of it.
+        # Drop the attribute table, which no search needs. The titles are most of it.
         self._folder = folder if same else replace(folder, attributes=folder.attributes.select([]))
         self._vectors = folder.all_vectors
         self._masks: OrderedDict[Filter, RowMask] = OrderedDict()
@@ -56,29 +55,38 @@ class ProductIndex:
 
     @property
     def engine_description(self) -> str:
-        """Which engine searches, where and how, for a log."""
+        """Which engine searches, where and how, as text for a log."""
         return self._folder.engine.description
 
     @property
     def folder(self) -> IndexFolder | None:
-        """What is searched, without its attributes; None where the products live elsewhere."""
+        """The index folder in memory, without its attributes; None if the products are in Milvus."""
         return self._folder
 
     @property
     def product_ids(self) -> np.ndarray:
-        """(rows,) int64, in index order; rows that `mask` leaves out may repeat others."""
+        """(rows,) int64, in index order. Rows that `mask` leaves out may repeat ids."""
         return self._folder.product_ids
 
     @property
     def lexical(self) -> LexicalIndex | None:
-        """The lexical channel, in index order too; None where the folder has none."""
+        """The lexical channel, also in index order; None if the index has none."""
         return self._folder.lexical
 
     def check(self, embeddings: np.ndarray, parameters: RequestParameters) -> None:
-        """As `check_parameters`, and raise InvalidRequest when these are no embeddings for this index."""
+        """Check embeddings and parameters of a request.
+
+        Args:
+            embeddings: must be (batch, dim) and finite.
+            parameters: as in `check_parameters`.
+
+        Raises:
+            InvalidRequest: the embeddings do not fit this index, or as `check_parameters`.
+            TowersDiffer: as `check_parameters`.
+        """
         if embeddings.ndim != 2 or embeddings.shape[1] != self.manifest.dim:
             raise InvalidRequest("embedding", f"must be (batch, {self.manifest.dim}), got {embeddings.shape}")
-        # A sum of squares that overflows would give infinite scores.
+        # If the sum of squares overflows, scores would be infinite.
         if not np.isfinite(np.einsum("ij,ij->i", embeddings, embeddings)).all():
             raise InvalidRequest("embedding", "must be finite with a finite norm, got NaN, infinity or huge values")
         self.check_parameters(parameters)
@@ -87,15 +95,15 @@ class ProductIndex:
         """Check that this index can answer a request.
 
         Raises:
-            InvalidRequest: the filter does not fit this index's columns.
-            TowersDiffer: the request is about embeddings of other towers.
+            InvalidRequest: the filter does not fit the columns of this index.
+            TowersDiffer: other towers made the embeddings of the request.
         """
         if parameters.towers is not None and parameters.towers != self.manifest.tower_hash:
             raise TowersDiffer(parameters.towers, self.manifest.tower_hash)
         check_filter(parameters.filter, self._table)
 
     def search_batch(self, requests: Sequence[tuple[np.ndarray, RequestParameters]]) -> list[SearchResult]:
-        """Answer several requests at once, each as if it were alone.
+        """Answer several requests at once, each as if it came alone.
 
         Requests that agree in top_k, effort and filter are searched together.
 
@@ -106,36 +114,39 @@ class ProductIndex:
             One result per request, in order.
         """
         groups: dict[tuple[int, int, Filter], list[int]] = {}
-        for position, (_, wanted) in enumerate(requests):
-            groups.setdefault((wanted.top_k, wanted.effort, wanted.filter), []).append(position)
+        for position, (_, parameters) in enumerate(requests):
+            key = parameters.top_k, parameters.effort, parameters.filter
+            groups.setdefault(key, []).append(position)
         results: list[SearchResult | None] = [None] * len(requests)
         for (top_k, effort, conditions), members in groups.items():
             queries = np.concatenate([requests[i][0] for i in members]).astype(np.float32, copy=False)
-            scores, rows = self._found(queries, top_k, effort, conditions)
-            whole = self._result(scores, rows, None)  # made at once, as most requests want no min_score
+            scores, rows = self._search_cached(queries, top_k, effort, conditions)
+            whole = self._result(scores, rows, None)  # for the whole group, because most requests have no min_score
             start = 0
             for i in members:
                 part = slice(start, start + len(requests[i][0]))
-                if (least := requests[i][1].min_score) is None:
+                if (min_score := requests[i][1].min_score) is None:
                     results[i] = SearchResult(whole.product_ids[part], whole.scores[part], whole.channels[part])
                 else:
-                    results[i] = self._result(scores[part], rows[part], least)
+                    results[i] = self._result(scores[part], rows[part], min_score)
                 start = part.stop
         return [result for result in results if result is not None]
 
-    def _found(self, queries: np.ndarray, top_k: int, effort: int, conditions: Filter) -> tuple[np.ndarray, np.ndarray]:
-        """As `_search`, unless it is known."""
+    def _search_cached(
+        self, queries: np.ndarray, top_k: int, effort: int, conditions: Filter
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the same as `_search`, from the cache if possible."""
         if self.cache is None or not len(queries):
             return self._search(queries, top_k, effort, conditions)
-        # Digests: filters may be long, and each request has one of its own.
-        wish = blake2b(repr((top_k, effort, conditions)).encode(), digest_size=16).digest()
-        keys = [blake2b(query, digest_size=16, key=wish).digest() for query in queries]
+        # Keys are digests, because a filter may be long and every request may have another one.
+        settings = blake2b(repr((top_k, effort, conditions)).encode(), digest_size=16).digest()
+        keys = [blake2b(query, digest_size=16, key=settings).digest() for query in queries]
         return self.cache.search(keys, lambda missing: self._search(queries[missing], top_k, effort, conditions))
 
     def _search(
         self, queries: np.ndarray, top_k: int, effort: int, conditions: Filter
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Scores (batch, top_k) and row numbers (batch, top_k), padded with -inf and -1."""
+        """Return scores (batch, top_k) and row numbers (batch, top_k), padded with -inf and -1."""
         scores = np.full((len(queries), top_k), PAD_SCORE, dtype=np.float32)
         rows = np.full((len(queries), top_k), -1, dtype=np.int64)
         mask = self.mask(conditions)
@@ -148,7 +159,7 @@ class ProductIndex:
             scores[:, :k], rows[:, :k] = self._exact(queries, k, mask)
             return scores, rows
         scores[:, :k], rows[:, :k] = search_rescored(engine, self._vectors, queries, k, effort, mask)
-        # An approximate engine may stop before it has k rows although k exist: search those queries exactly.
+        # An approximate engine may stop before it has k rows although k exist. Search these queries exactly.
         short = np.flatnonzero((rows[:, :k] < 0).any(axis=1))
         if len(short):
             scores[short, :k], rows[short, :k] = self._exact(queries[short], k, mask)
@@ -159,12 +170,12 @@ class ProductIndex:
             candidates = np.arange(len(self._vectors))
         elif mask.count <= EXACT_ROWS:
             candidates = mask.numbers
-        else:  # too many to keep their numbers beside the mask
+        else:  # their numbers would take too much memory beside the mask
             candidates = np.flatnonzero(mask.rows)
         return exact_search(queries, self._vectors, candidates, k)
 
     def mask(self, conditions: Filter) -> RowMask | None:
-        """Rows that can be found and satisfy a filter; None when these are all rows."""
+        """Return the rows that are alive and satisfy a filter; None if these are all rows."""
         if not conditions:
             return self._folder.alive
         with self._lock:
@@ -177,7 +188,7 @@ class ProductIndex:
             if self._folder.alive is not None:
                 rows &= self._folder.alive.rows
             mask = self._masks[conditions] = RowMask(rows)
-            # Beside a row's byte, an eighth for its bit.
+            # A mask takes 9/8 bytes a row: a byte in `rows` and a bit in `bits`.
             if len(self._masks) > max(1, min(MASKS_KEPT, MASK_BYTES * 8 // (9 * max(1, len(rows))))):
                 self._masks.popitem(last=False)
         self._masks.move_to_end(conditions)

@@ -1,4 +1,4 @@
-"""What was found for the embeddings that came last: until the index changes, the same is found again."""
+"""Keep recent search results. They stay valid until the index changes."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from shopwindow.base.cache_size import cache_size
 
 VARIABLE = "SHOPWINDOW_RESULT_CACHE_MIB"
 DEFAULT_MIB = 64
-_ENTRY_BYTES = 600  # of an entry, beside its two arrays' content
+_ENTRY_BYTES = 600  # overhead of an entry beside the content of its two arrays
 
 Found = tuple[np.ndarray, np.ndarray]
 """Scores and row numbers (or product ids)."""
 
 
 def bytes_from_environment() -> int:
-    """How many bytes a serving process keeps, from SHOPWINDOW_RESULT_CACHE_MIB; see `cache_size`."""
+    """Read from SHOPWINDOW_RESULT_CACHE_MIB how many bytes of results a serving process keeps; see `cache_size`."""
     return cache_size(VARIABLE, DEFAULT_MIB, "MiB") * 2**20
 
 
 class ResultCache:
-    """The results used last, as many as there is room for. Threads may share it. It belongs to one index.
+    """A cache of the results that were used last. Threads may share it. It belongs to one index.
 
     Args:
-        most_bytes: how much it holds; the result that was not used for longest makes room.
+        most_bytes: how many bytes it holds. New results replace the least recently used.
 
     Attributes:
-        hits: rows that needed no search, as their result was kept or they came twice in a batch.
+        hits: rows that were not searched for, because their result was in the cache or they came twice in a batch.
         misses: rows that were searched for.
     """
 
@@ -46,11 +46,13 @@ class ResultCache:
         return len(self._kept)
 
     def search(self, keys: Sequence[bytes], search: Callable[[list[int]], Found]) -> Found:
-        """Results of a batch.
+        """Return the results of a batch, searching only for those that are not in the cache.
 
         Args:
-            keys: (batch), at least one; rows of equal keys have equal results, as long as those of this batch.
-            search: finds those of the rows (missing) that are not kept: two arrays (missing, k). Not called for none.
+            keys: (batch), at least one. Rows with equal keys must have equal results. The key must cover k, so that
+                all results of a batch have the same length.
+            search: takes the row numbers (missing) that are not in the cache and returns two arrays (missing, k). It is
+                not called if none are missing.
 
         Returns:
             Two arrays (batch, k), copies.
@@ -75,7 +77,7 @@ class ResultCache:
         return np.stack([found[key][0] for key in keys]), np.stack([found[key][1] for key in keys])
 
     def _keep(self, key: bytes, found: Found) -> None:
-        if key in self._kept:  # another thread brought it meanwhile
+        if key in self._kept:  # another thread added it meanwhile
             return
         self._kept[key] = found
         self._bytes += _size(found)

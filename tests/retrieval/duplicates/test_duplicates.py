@@ -1,4 +1,4 @@
-"""Groups of duplicates against brute force in plain Python, in catalogues where they were planted."""
+"""Groups of duplicates against brute force in plain Python, in catalogues with planted duplicates."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from shopwindow.retrieval.index.folder import IndexFolder
 from tests.retrieval.index_parts import make_index
 
 DIM = 16
-BLOCKS = [(3, 5), (1_024, 4_096)]  # of every shape, and those that are used
+BLOCKS = [(3, 5), (1_024, 4_096)]  # so small that many blocks are compared, and the real size
 
 
 def catalogue(rows: int, seed: int, *, planted: float = 0.3, dim: int = DIM) -> np.ndarray:
-    """Random unit vectors, of which a share repeats others, exactly or with noise that the cosine shows."""
+    """Return random unit vectors. A share of them repeats others, exactly or with noise."""
     rng = np.random.default_rng(seed)
     vectors = rng.normal(size=(rows, dim))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -37,7 +37,7 @@ def catalogue(rows: int, seed: int, *, planted: float = 0.3, dim: int = DIM) -> 
 
 
 def by_hand(vectors: np.ndarray, suppliers: Sequence[int], threshold: float, across: bool) -> set[frozenset[int]]:
-    """Every pair in turn, and walks along the links."""
+    """Return the groups, found by comparing every pair and following the links."""
     cosines = vectors.astype(np.float64) @ vectors.astype(np.float64).T
     near = np.abs(cosines - threshold) < 1e-5
     assert not near[~np.eye(len(vectors), dtype=bool)].any() or threshold == 1, "too near to the threshold to be judged"
@@ -67,7 +67,7 @@ def members(groups: Groups) -> list[list[int]]:
 @pytest.mark.parametrize("block", BLOCKS)
 @pytest.mark.parametrize("across", [False, True])
 @pytest.mark.parametrize("threshold", [0.9, 0.98, 1.0])
-def test_groups_are_those_of_brute_force(
+def test_groups_equal_those_of_brute_force(
     monkeypatch: pytest.MonkeyPatch, threshold: float, across: bool, block: tuple[int, int]
 ) -> None:
     monkeypatch.setattr(duplicates, "_ROWS", block[0])
@@ -82,7 +82,7 @@ def test_groups_are_those_of_brute_force(
     assert found.compared == np.count_nonzero(suppliers >= 0)
 
 
-def test_groups_are_in_order_and_scored_against_their_first() -> None:
+def test_groups_are_in_order_and_scored_against_their_first_product() -> None:
     vectors = catalogue(200, seed=5, planted=0.6)
     found = find_groups(vectors, np.zeros(200, int), threshold=0.9, progress=False)
     groups = members(found)
@@ -103,17 +103,17 @@ def test_products_of_one_supplier_are_not_linked_through_another() -> None:
     assert members(find_groups(chain, np.array([0, 1, 0]), threshold=floor, progress=False)) == []
     across = find_groups(chain, np.array([0, 1, 0]), threshold=floor, across=True, progress=False)
     assert members(across) == [[0, 1, 2]]
-    assert across.scores[2] < floor  # linked through the second alone
+    assert across.scores[2] < floor  # linked only through the second product
     assert members(find_groups(chain, np.array([0, 0, 0]), threshold=floor, across=True, progress=False)) == []
 
 
 @pytest.mark.parametrize("threshold", [0.0, -0.5, 1.01, float("nan")])
-def test_a_threshold_that_no_cosine_has_is_refused(threshold: float) -> None:
+def test_a_threshold_outside_its_limits_is_refused(threshold: float) -> None:
     with pytest.raises(ValueError, match=f"threshold: must be above 0 and at most 1.* got {threshold}"):
         find_groups(catalogue(4, seed=0), np.zeros(4, int), threshold=threshold)
 
 
-def test_nothing_to_compare_is_no_group() -> None:
+def test_products_without_a_partner_give_no_groups() -> None:
     for suppliers in (np.empty(0, int), np.full(3, -1), np.arange(3)):
         found = find_groups(np.eye(3, dtype=np.float32)[: len(suppliers)], suppliers, threshold=0.5, progress=False)
         assert members(found) == [] and found.sizes.tolist() == []
@@ -121,30 +121,30 @@ def test_nothing_to_compare_is_no_group() -> None:
 
 @settings(max_examples=60)
 @given(st.lists(st.lists(st.tuples(st.integers(0, 29), st.integers(0, 29)), max_size=20), max_size=4))
-def test_a_forest_joins_what_its_links_join(batches: list[list[tuple[int, int]]]) -> None:
-    forest, together = ConnectedRows(30), [{row} for row in range(30)]
+def test_connected_rows_are_those_that_the_links_connect(batches: list[list[tuple[int, int]]]) -> None:
+    connected, groups = ConnectedRows(30), [{row} for row in range(30)]
     for batch in batches:
         links = np.array(batch, int).reshape(-1, 2)
-        forest.link(links[:, 0], links[:, 1])
+        connected.link(links[:, 0], links[:, 1])
         for one, other in batch:
-            joined = together[one] | together[other]
+            joined = groups[one] | groups[other]
             for row in joined:
-                together[row] = joined
-    assert forest.roots(np.arange(30)).tolist() == [min(group) for group in together]
+                groups[row] = joined
+    assert connected.roots(np.arange(30)).tolist() == [min(group) for group in groups]
 
 
 # Through an index
 
 
 def with_suppliers(folder: IndexFolder, names: Sequence[str | None]) -> IndexFolder:
-    """The same index with a column `supplier`."""
+    """Return the same index with a column `supplier`."""
     attributes = folder.attributes.append_column("supplier", pa.array(names, pa.string()))
     return IndexFolder(**{**vars(folder), "attributes": attributes})
 
 
 @pytest.mark.parametrize("kind", ["flat", "hnsw", "ivf", "ivf-sq8"])
 @pytest.mark.parametrize("across", [False, True])
-def test_what_is_too_large_for_all_pairs_is_searched_for(
+def test_a_large_index_gives_the_same_groups_by_searching(
     kind: str, across: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = make_index(kind, 2_000)  # its last ten products repeat the first ten
@@ -168,8 +168,8 @@ def test_what_is_too_large_for_all_pairs_is_searched_for(
     assert {frozenset(group) for group in members(searched)} == {frozenset(group) for group in members(exact)}
 
 
-def test_crowds_of_equal_products_that_are_linked_are_one_group(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each product's nearest ones are all of its own crowd; only the crowds' first products show that they belong."""
+def test_linked_crowds_of_equal_products_are_one_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The nearest products of each product are all in its crowd. Only the crowds' first products link the crowds."""
     monkeypatch.setattr(duplicates, "NEIGHBOURS", 4)
     monkeypatch.setattr(duplicates, "EXACT_PRODUCTS", 10)
     angles = np.radians([0] * 20 + [5] * 20 + [90] * 20 + [200, 201])
@@ -184,7 +184,7 @@ def test_crowds_of_equal_products_that_are_linked_are_one_group(monkeypatch: pyt
     assert members(found) == [list(range(40)), list(range(40, 60)), [60, 61]]
 
 
-def test_rows_that_cannot_be_found_any_more_are_left_out() -> None:
+def test_rows_that_are_not_alive_are_left_out() -> None:
     folder = make_index("flat", 100)  # rows 90 to 99 repeat 0 to 9
     alive = np.ones(100, bool)
     alive[[0, 91]] = False
@@ -195,7 +195,7 @@ def test_rows_that_cannot_be_found_any_more_are_left_out() -> None:
     assert sorted(members(found)) == [[row, 90 + row] for row in range(2, 10)]
 
 
-def test_products_added_since_the_index_was_built_are_compared_too() -> None:
+def test_products_of_the_delta_are_compared_too() -> None:
     folder = make_index("flat", 100)
     delta = folder.vectors[[40, 41]]
     folder = IndexFolder(
@@ -218,7 +218,7 @@ def test_products_added_since_the_index_was_built_are_compared_too() -> None:
         pa.chunked_array([[17, 4], [4, None, 17]]),
     ],
 )
-def test_suppliers_are_told_apart_whatever_the_column_s_type(column: pa.ChunkedArray) -> None:
+def test_suppliers_may_be_in_a_column_of_any_type(column: pa.ChunkedArray) -> None:
     folder = make_index("flat", 12)
     attributes = folder.attributes.slice(0, 5).append_column("supplier_id", column)
     folder = IndexFolder(**{**vars(folder), "product_ids": folder.product_ids[:5], "attributes": attributes})
@@ -229,7 +229,7 @@ def test_suppliers_are_told_apart_whatever_the_column_s_type(column: pa.ChunkedA
     assert codes[3] == -1
 
 
-def test_a_column_that_the_index_lacks_is_named() -> None:
+def test_a_missing_supplier_column_is_refused_with_the_known_columns() -> None:
     with pytest.raises(ValueError, match="supplier-column: the index has no column 'vendor'; it has title, colour"):
         supplier_codes(make_index("flat", 12), "vendor")
 
@@ -254,12 +254,12 @@ WHOLE = np.zeros(10, int)
 FOUND = grouped([0, 1, 2], [3, 4])
 
 
-def test_without_negative_labels_what_is_not_listed_counts_as_wrong(tmp_path: Path) -> None:
-    # Both ways round, an unknown product, a product with itself, and a pair that was not found.
+def test_without_negative_labels_a_pair_that_is_not_listed_counts_as_wrong(tmp_path: Path) -> None:
+    # One pair in both directions, an unknown product, a product with itself, and a pair that was not found.
     pairs = pairs_file(tmp_path / "pairs", [(0, 10), (10, 0), (0, 7), (20, 20), (50, 60), (30, 990)])
     agreement = compare_pairs(pairs, FOUND, IDS, WHOLE, across=False)
     assert (agreement.labelled, agreement.right) == (2, 1)
-    assert agreement.judged == 3  # 0-1, 0-2 and 1-2; of 3 and 4 nothing is known
+    assert agreement.judged == 3  # 0-1, 0-2 and 1-2; the file says nothing about 3 and 4
     assert (agreement.precision, agreement.recall) == (1 / 3, 1 / 2)
 
 
@@ -269,7 +269,7 @@ def test_with_negative_labels_only_listed_pairs_are_judged(tmp_path: Path) -> No
     assert (agreement.labelled, agreement.right, agreement.judged) == (2, 1, 2)
 
 
-def test_only_pairs_that_could_be_found_are_judged(tmp_path: Path) -> None:
+def test_only_pairs_that_can_be_found_are_judged(tmp_path: Path) -> None:
     suppliers = np.array([0, 0, 1, 1, 1, -1, 0, 0, 0, 0])
     pairs = pairs_file(tmp_path / "pairs", [(0, 10), (0, 20), (10, 20), (30, 40), (30, 50)])
     inside = compare_pairs(pairs, grouped([0, 1], [3, 4]), IDS, suppliers, across=False)
@@ -278,15 +278,15 @@ def test_only_pairs_that_could_be_found_are_judged(tmp_path: Path) -> None:
     assert (across.labelled, across.right, across.judged) == (2, 2, 2)
 
 
-def test_an_id_means_the_row_that_can_be_found(tmp_path: Path) -> None:
-    """A product that was embedded again has a row for each time."""
+def test_an_id_means_the_row_that_was_compared(tmp_path: Path) -> None:
+    """A product that was embedded again has several rows."""
     ids, suppliers = np.array([10, 20, 30, 10, 20]), np.array([-1, -1, 0, 0, 0])
     pairs = pairs_file(tmp_path / "pairs", [(10, 20), (20, 30)])
     agreement = compare_pairs(pairs, grouped([3, 4]), ids, suppliers, across=False)
     assert (agreement.labelled, agreement.right, agreement.judged) == (2, 1, 1)
 
 
-def test_no_label_and_no_column_are_told_apart(tmp_path: Path) -> None:
+def test_without_judged_pairs_the_shares_are_none_and_a_missing_column_is_refused(tmp_path: Path) -> None:
     agreement = compare_pairs(pairs_file(tmp_path / "pairs", [(5, 7)]), FOUND, IDS, WHOLE, across=False)
     assert (agreement.labelled, agreement.precision, agreement.recall) == (0, None, None)
     pq.write_table(pa.table({"trigger_id": [1]}), tmp_path / "other")

@@ -1,4 +1,4 @@
-"""A repository whose files are not those that were exported together is named, with both hashes."""
+"""A repository whose files were not exported together is refused, with the file and both hashes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shopwindow.retrieval.errors import BundleUnfit
 from tests.whole_server.other_towers import copied
 
 
-def test_an_exported_file_that_was_changed_is_named_with_both_hashes(repository: Path, tmp_path: Path) -> None:
+def test_a_file_changed_after_the_export_is_refused_with_both_hashes(repository: Path, tmp_path: Path) -> None:
     copy = copied(repository, tmp_path / "model_repository")
     tokenizer = copy / "query_tokenizer" / "1" / "tokenizer.json"
     tokenizer.write_text(tokenizer.read_text() + " ")
@@ -27,7 +27,7 @@ def test_an_exported_file_that_was_changed_is_named_with_both_hashes(repository:
         InProcessPipeline(copy)
 
 
-def test_a_plan_of_another_graph_is_named_with_both_hashes(repository: Path, tmp_path: Path) -> None:
+def test_a_plan_of_another_graph_is_refused_with_both_hashes(repository: Path, tmp_path: Path) -> None:
     copy = copied(repository, tmp_path / "model_repository")
     for left in copy.glob("*/1/*.plan*"):
         left.unlink()
@@ -39,7 +39,7 @@ def test_a_plan_of_another_graph_is_named_with_both_hashes(repository: Path, tmp
     record.write_text(json.dumps(whole))
     check_plans(copy)
     for name, words in (
-        ("onnx_sha256", f"built from a graph beefbeefbeef, .* {graph[:12]}"),
+        ("onnx_sha256", f"built from a graph beefbeefbeef, but .* {graph[:12]}"),
         ("plan_sha256", "names beef"),
     ):
         record.write_text(json.dumps({**whole, name: "beef" * 16}))

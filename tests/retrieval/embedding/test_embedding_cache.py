@@ -1,4 +1,4 @@
-"""The cache of query embeddings: the same answers as without, bounded, and never of other towers."""
+"""The cache of query embeddings: it changes no answer, has a bound, and belongs to one pair of towers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ def encoder(repository: Path) -> TextEncoder:
     return TextEncoder.read(RepositoryLayout(repository).query_tokenizer, 32)
 
 
-def test_one_query_at_a_time_gives_the_same_bits_as_without(repository: Path, pipeline: InProcessPipeline) -> None:
+def test_a_single_query_has_the_same_embedding_with_and_without_a_cache(
+    repository: Path, pipeline: InProcessPipeline
+) -> None:
     cached = InProcessPipeline(repository, cached_queries=10)
     for _ in range(2):
         for query in QUERIES:
@@ -33,12 +35,12 @@ def test_one_query_at_a_time_gives_the_same_bits_as_without(repository: Path, pi
     assert (cached.cache.hits, cached.cache.misses) == (8, 4)
 
 
-def test_a_batch_of_known_new_and_repeated_queries_is_answered_in_order(
+def test_a_batch_of_cached_new_and_repeated_queries_is_answered_in_order(
     repository: Path, pipeline: InProcessPipeline
 ) -> None:
     cached = InProcessPipeline(repository, cached_queries=10)
     cached.embed_query(["mug", "plates"])
-    # A query alone and among longer ones differ in the last bits, with or without a cache: padding does that.
+    # Padding changes the last bits of a query that is embedded among longer ones, with and without a cache.
     np.testing.assert_allclose(cached.embed_query(QUERIES), pipeline.embed_query(QUERIES), atol=1e-6)
     assert cached.cache is not None
     assert (cached.cache.hits, cached.cache.misses) == (3, 5)
@@ -48,13 +50,13 @@ def test_a_batch_of_known_new_and_repeated_queries_is_answered_in_order(
     ("one", "other", "same"),
     [
         ("Red Dress", "red dress", True),
-        ("Crème", "creme", True),  # so this tokeniser says
+        ("Crème", "creme", True),  # this tokeniser strips accents
         ("red dress", "red dresses", False),
-        ("[MASK]", "[mask]", False),  # the first is a token of its own
-        ("ΟΔΟΣ", "οδος", False),  # lower case as the tokeniser makes it knows no final sigma
+        ("[MASK]", "[mask]", False),  # only the first is a special token
+        ("ΟΔΟΣ", "οδος", False),  # the tokeniser's lower case has no final sigma
     ],
 )
-def test_texts_share_a_key_when_the_tokeniser_makes_no_difference(
+def test_texts_share_a_key_if_the_tokeniser_sees_no_difference(
     encoder: TextEncoder, one: str, other: str, same: bool
 ) -> None:
     assert (encoder.key(one) == encoder.key(other)) is same
@@ -62,14 +64,14 @@ def test_texts_share_a_key_when_the_tokeniser_makes_no_difference(
 
 @settings(max_examples=200)
 @given(st.text(st.sampled_from("aAbBéÉσςΣßẞİı[]MASK \t\u0301\x00壶"), min_size=1, max_size=8))
-def test_texts_of_one_key_have_the_same_tokens(encoder: TextEncoder, text: str) -> None:
+def test_texts_with_the_same_key_have_the_same_tokens(encoder: TextEncoder, text: str) -> None:
     for other in (text.lower(), text.upper(), text.swapcase(), text.strip()):
         if encoder.key(text) == encoder.key(other):
             (ids, _), (other_ids, _) = encoder.encode([text]), encoder.encode([other])
             assert ids.tolist() == other_ids.tolist()
 
 
-def test_the_entry_that_was_not_used_for_longest_makes_room() -> None:
+def test_the_least_recently_used_entry_is_dropped_first() -> None:
     cache = EmbeddingCache(2, 1)
     computed: list[str] = []
 
@@ -81,14 +83,14 @@ def test_the_entry_that_was_not_used_for_longest_makes_room() -> None:
         return [float(row[0]) for row in cache.embed(keys, compute)]
 
     assert ask("a", "b") == [97, 98]
-    assert ask("a", "c", "a") == [97, 99, 97]  # b goes
+    assert ask("a", "c", "a") == [97, 99, 97]  # drops b
     assert ask("a", "b", "c", "d") == [97, 98, 99, 100]  # more than it holds
-    assert ask("b", "d") == [98, 100]  # which came last
+    assert ask("b", "d") == [98, 100]  # the last two stay
     assert computed == ["a", "b", "c", "b", "d"]
     assert len(cache) == 2
 
 
-def test_a_new_index_of_the_same_towers_keeps_the_cache_and_other_towers_start_a_new_one(
+def test_an_index_of_the_same_towers_keeps_the_cache_and_other_towers_start_a_new_one(
     repository: Path, index: Path, pipeline: InProcessPipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SHOPWINDOW_EMBEDDING_CACHE", "7")
@@ -111,7 +113,7 @@ def test_a_new_index_of_the_same_towers_keeps_the_cache_and_other_towers_start_a
     assert pipeline_loader(repository, lambda pipeline: None)(index, None).cache is None
 
 
-def test_requests_answered_together_are_answered_as_without(
+def test_batches_of_requests_have_the_same_answers_with_and_without_a_cache(
     repository: Path, index: Path, pipeline: InProcessPipeline
 ) -> None:
     cached = InProcessPipeline(repository, index, cached_queries=10)
@@ -126,7 +128,9 @@ def test_requests_answered_together_are_answered_as_without(
 
 
 @pytest.mark.parametrize("value", ["many", "-1", "1.5", ""])
-def test_a_size_that_is_none_is_refused_by_name(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_cache_size_is_refused_with_the_name_of_the_variable(
+    value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SHOPWINDOW_EMBEDDING_CACHE", value)
     with pytest.raises(ValueError, match="SHOPWINDOW_EMBEDDING_CACHE: must be a whole number"):
         entries_from_environment()

@@ -1,4 +1,4 @@
-"""Photos as shops really send them: every odd kind of file becomes the right pixels or a clear refusal."""
+"""Photos as shops send them: every unusual file becomes the right pixels or a clear error."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def encode(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
 
 
 def png(width: int, height: int, depth: int, colour_type: int, rows: bytes) -> bytes:
-    """A PNG written by hand, for what Pillow itself does not write."""
+    """Return a PNG with headers that Pillow does not write."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
@@ -42,7 +42,7 @@ def decode(data: bytes) -> np.ndarray:
 
 
 def assert_colour(pixels: np.ndarray, colour: tuple[int, int, int], tolerance: int = 3) -> None:
-    """Every pixel is this colour, up to the loss of JPEG and WebP."""
+    """Assert that every pixel has this colour, up to the loss of JPEG and WebP."""
     assert np.abs(pixels.astype(int) - colour).max() <= tolerance, pixels.reshape(-1, 3)[:3]
 
 
@@ -59,7 +59,7 @@ def test_the_three_formats_are_read(kind: str) -> None:
     assert_colour(decode(encode(Image.new("RGB", (200, 200), (200, 30, 90)), kind)), (200, 30, 90), tolerance=6)
 
 
-def test_one_pixel_is_a_photo() -> None:
+def test_a_photo_may_be_one_pixel() -> None:
     assert_colour(decode(encode(Image.new("RGB", (1, 1), BLUE))), BLUE, tolerance=0)
 
 
@@ -72,11 +72,11 @@ def test_a_truncated_file_is_refused(kind: str, share: float) -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"\x00", b"hello, I am a photo", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"])
-def test_what_is_no_image_is_refused_with_its_first_bytes(data: bytes) -> None:
+def test_a_file_that_is_not_an_image_is_refused_with_its_first_bytes(data: bytes) -> None:
     message = refusal(data)
     assert "not a readable JPEG, PNG, WEBP image" in message
     assert f"{len(data)} bytes: {data[:16]!r}" in message
-    assert message == refusal(data) and " at 0x" not in message  # or skipped.csv would differ from build to build
+    assert message == refusal(data) and " at 0x" not in message  # otherwise skipped.csv would differ between builds
 
 
 @pytest.mark.parametrize("kind", ["GIF", "BMP", "TIFF"])
@@ -84,7 +84,7 @@ def test_other_formats_are_refused(kind: str) -> None:
     assert "not a readable JPEG, PNG, WEBP image" in refusal(encode(Image.new("RGB", (8, 8), RED), kind))
 
 
-def test_too_many_bytes_are_refused_with_limit_and_size() -> None:
+def test_too_many_bytes_are_refused_with_the_limit_and_the_size() -> None:
     data = encode(Image.new("RGB", (8, 8), RED))
     message = refusal(data + b"\0" * (MAX_BYTES + 1 - len(data)))
     assert message == f"image[3]: at most {MAX_BYTES} bytes, got {MAX_BYTES + 1}"
@@ -100,8 +100,8 @@ def test_too_many_bytes_are_refused_with_limit_and_size() -> None:
         (2**31 - 1, 2**31 - 1, "4611686014132420609 pixels"),
     ],
 )
-def test_too_many_pixels_are_refused_by_the_header_alone(width: int, height: int, shown: str) -> None:
-    # One byte of pixel data: whoever decoded first would complain of that instead.
+def test_too_many_pixels_are_refused_before_decoding(width: int, height: int, shown: str) -> None:
+    # The pixel data is one byte, so decoding would give another error.
     message = refusal(png(width, height, 8, 2, b"\0"))
     assert f"at most {MAX_SIDE} pixels a side and {MAX_PIXELS} in all" in message
     assert shown in message
@@ -114,7 +114,7 @@ def test_a_cmyk_jpeg_keeps_its_colour() -> None:
 @pytest.mark.parametrize(("value", "grey"), [(0, 0), (0x4040, 0x40), (0x8080, 0x80), (65_535, 255)])
 def test_16_bit_grey_is_scaled_and_not_clipped(value: int, grey: int) -> None:
     data = encode(Image.fromarray(np.full((20, 20), value, np.uint16)))
-    assert struct.unpack(">B", data[24:25]) == (16,)  # bit depth in the header: it is what it claims to test
+    assert struct.unpack(">B", data[24:25]) == (16,)  # bit depth in the header: the file really has 16 bits
     assert_colour(decode(data), (grey, grey, grey), tolerance=1)
 
 
@@ -123,7 +123,7 @@ def test_16_bit_colour_is_scaled_and_not_clipped() -> None:
     assert_colour(decode(png(4, 4, 16, 2, row * 4)), (0x80, 0x20, 0xFF), tolerance=1)
 
 
-def test_transparency_is_laid_on_white() -> None:
+def test_transparent_parts_become_white() -> None:
     photo = Image.new("RGBA", (SIZE, SIZE), (*RED, 255))
     photo.paste((0, 0, 0, 0), (0, 0, SIZE // 2, SIZE))
     pixels = decode(encode(photo))
@@ -132,11 +132,11 @@ def test_transparency_is_laid_on_white() -> None:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP"])
-def test_half_transparency_mixes_with_white(kind: str) -> None:
+def test_half_transparent_parts_mix_with_white(kind: str) -> None:
     assert_colour(decode(encode(Image.new("RGBA", (SIZE, SIZE), (0, 0, 0, 128)), kind)), (127, 127, 127))
 
 
-def test_a_palette_with_a_transparent_colour_is_laid_on_white() -> None:
+def test_the_transparent_colour_of_a_palette_becomes_white() -> None:
     photo = Image.new("P", (SIZE, SIZE), 0)
     photo.putpalette([*RED, *GREEN])
     photo.paste(1, (0, 0, SIZE, SIZE // 2))
@@ -151,7 +151,7 @@ def test_grey_photos_are_read(mode: str, colour: Any, seen: int) -> None:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP"])
-def test_of_an_animation_the_first_frame_counts(kind: str) -> None:
+def test_only_the_first_frame_of_an_animation_counts(kind: str) -> None:
     frames = [Image.new("RGB", (SIZE, SIZE), colour) for colour in (RED, GREEN, BLUE)]
     data = encode(frames[0], kind, save_all=True, append_images=frames[1:], duration=100)
     with Image.open(io.BytesIO(data)) as animation:
@@ -163,14 +163,14 @@ def test_exif_rotation_is_applied() -> None:
     photo = Image.new("RGB", (64, 64), WHITE)
     photo.paste(RED, (0, 0, 64, 32))  # red on top as stored
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned a quarter clockwise for display
+    exif[0x0112] = 6  # turn a quarter clockwise for display
     pixels = decode(encode(photo, "JPEG", exif=exif, quality=95))
     assert_colour(pixels[:, SIZE // 2 + 2 :], RED, tolerance=12)
     assert_colour(pixels[:, : SIZE // 2 - 2], WHITE, tolerance=12)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
-def test_a_photo_that_is_not_square_is_padded_with_white_and_not_stretched(kind: str) -> None:
+def test_a_photo_that_is_not_square_is_padded_with_white(kind: str) -> None:
     pixels = decode(encode(Image.new("RGB", (400, 200), RED), kind, quality=95))
     band = SIZE // 4
     assert_colour(pixels[:band], WHITE, tolerance=0)
@@ -181,8 +181,8 @@ def test_a_photo_that_is_not_square_is_padded_with_white_and_not_stretched(kind:
     assert_colour(tall[:, :8], WHITE, tolerance=0)
 
 
-def test_a_large_jpeg_reads_like_the_same_png() -> None:
-    # libjpeg decodes large photos at a fraction of their size; what comes out must be the same picture.
+def test_a_large_jpeg_gives_the_same_pixels_as_a_png() -> None:
+    # libjpeg decodes large photos at a fraction of their size. The picture must stay the same.
     ramp = np.linspace(0, 255, 1_600, dtype=np.uint8)
     photo = Image.fromarray(np.stack([np.tile(ramp, (1_200, 1))] * 3, axis=-1))
     difference = decode(encode(photo, "JPEG", quality=95)).astype(int) - decode(encode(photo)).astype(int)

@@ -1,4 +1,4 @@
-"""Titles and photos to the product tower's inputs."""
+"""Titles and photos become the inputs of the product tower."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def photo() -> bytes:
     return file.getvalue()
 
 
-def test_the_modality_mask_says_what_each_product_has(preprocess: ProductPreprocessor, photo: bytes) -> None:
+def test_the_modality_mask_marks_titles_and_photos(preprocess: ProductPreprocessor, photo: bytes) -> None:
     batch = preprocess(["red dress", b"", "red", "  "], [photo, photo, b"", photo])
     assert batch.modality_mask.tolist() == [[1, 1], [0, 1], [1, 0], [0, 1]]
     assert batch.title_ids.tolist() == [[2, 3], [0, 0], [2, 0], [0, 0]]
@@ -41,21 +41,19 @@ def test_the_modality_mask_says_what_each_product_has(preprocess: ProductPreproc
 
 
 @pytest.mark.parametrize("title", ["", b"", " \n"])
-def test_a_product_with_neither_is_refused_by_its_row(
+def test_a_product_without_title_and_photo_is_refused_with_its_row(
     preprocess: ProductPreprocessor, photo: bytes, title: bytes | str
 ) -> None:
     with pytest.raises(InvalidRequest, match=r"^title\[1\], image\[1\]: at least one must be given"):
         preprocess(["red", title], [photo, b""])
 
 
-def test_a_broken_photo_is_refused_by_its_row(preprocess: ProductPreprocessor, photo: bytes) -> None:
+def test_a_broken_photo_is_refused_with_its_row(preprocess: ProductPreprocessor, photo: bytes) -> None:
     with pytest.raises(InvalidRequest, match=r"^image\[2\]: not a readable"):
         preprocess(["red", "red", "red"], [photo, b"", photo[:40]])
 
 
-def test_batches_of_different_widths_join_as_if_prepared_together(
-    preprocess: ProductPreprocessor, photo: bytes
-) -> None:
+def test_joined_batches_equal_one_batch_prepared_together(preprocess: ProductPreprocessor, photo: bytes) -> None:
     titles, images = ["red", "red dress red dress", ""], [b"", photo, photo]
     parts = [preprocess([title], [image]) for title, image in zip(titles, images, strict=True)]
     joined, together = concatenate(parts).tensors(), preprocess(titles, images).tensors()

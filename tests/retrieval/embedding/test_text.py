@@ -1,4 +1,4 @@
-"""Text on its way into a tower: what is refused, what is cut, what is padded."""
+"""Texts become token ids: checked, cut and padded."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ def encoder() -> TextEncoder:
 
 
 @pytest.mark.parametrize("queries", [["red", ""], ["red", "  \t\n"], [b"red", b""]])
-def test_an_empty_query_is_refused_by_its_row(queries: list[bytes | str]) -> None:
+def test_an_empty_query_is_refused_with_its_row(queries: list[bytes | str]) -> None:
     with pytest.raises(InvalidRequest, match=r"^query\[1\]: must not be empty") as caught:
         clean_queries(queries)
     assert caught.value.field == "query[1]"
 
 
-def test_ten_thousand_words_are_refused_with_the_limit_and_the_length() -> None:
+def test_a_text_that_is_too_long_is_refused_with_the_limit_and_the_length() -> None:
     with pytest.raises(InvalidRequest, match=rf"^query\[0\]: at most {MAX_CHARACTERS} characters, got 40000$"):
         clean_queries(["red " * 10_000])
     assert clean_queries(["x" * MAX_CHARACTERS]) == ["x" * MAX_CHARACTERS]
 
 
 @pytest.mark.parametrize(("raw", "position"), [(b"red \xff\xfe", 4), (b"\xc3", 0), ("ok \ud83d", 3)])
-def test_what_is_not_utf8_is_refused_with_its_place(raw: bytes | str, position: int) -> None:
+def test_a_text_that_is_not_utf8_is_refused_with_the_position(raw: bytes | str, position: int) -> None:
     with pytest.raises(InvalidRequest, match=rf"^title\[2\]: must be UTF-8; position {position} of ") as caught:
         clean_text("title[2]", raw)
     str(caught.value).encode()
@@ -55,7 +55,7 @@ def test_what_is_not_utf8_is_refused_with_its_place(raw: bytes | str, position: 
         ("", ""),
     ],
 )
-def test_any_utf8_is_taken_and_stripped(raw: bytes | str, clean: str) -> None:
+def test_any_utf8_is_accepted_and_stripped(raw: bytes | str, clean: str) -> None:
     assert clean_text("query[0]", raw) == clean
 
 
@@ -82,12 +82,12 @@ def test_longer_texts_are_cut_at_the_maximum(encoder: TextEncoder) -> None:
     ("text", "ids"),
     [
         ("👗", [1]),
-        ("红色", [1, 1]),  # each Chinese character is a word of its own
+        ("红色", [1, 1]),  # each Chinese character is one word
         ("red\x00 dress", [2, 3]),
         ("résumé", [1]),
         ("réd", [2]),
         ("x" * 1_000, [1]),
-        ("\u200b\x07", [0]),  # nothing left to read: padding alone, as for an empty text
+        ("\u200b\x07", [0]),  # nothing visible: only padding, as for an empty text
     ],
 )
 def test_unusual_text_becomes_known_or_unknown_tokens(encoder: TextEncoder, text: str, ids: list[int]) -> None:
@@ -96,7 +96,7 @@ def test_unusual_text_becomes_known_or_unknown_tokens(encoder: TextEncoder, text
     assert mask.tolist() == [[int(token != 0) for token in ids]]
 
 
-def test_the_padding_token_is_looked_up_and_not_assumed_to_be_zero() -> None:
+def test_the_padding_token_need_not_be_zero() -> None:
     encoder = TextEncoder(tokenizer({"red": 0, "[UNK]": 1, "[PAD]": 2}), max_tokens=4)
     ids, mask = encoder.encode(["red red", "red"])
     assert ids.tolist() == [[0, 0], [0, 2]]
@@ -108,7 +108,7 @@ def test_a_tokeniser_without_padding_is_refused() -> None:
         TextEncoder(tokenizer({"[UNK]": 0, "red": 1}), max_tokens=4)
 
 
-def test_the_given_tokeniser_is_left_as_it_was() -> None:
+def test_the_given_tokeniser_is_not_changed() -> None:
     given = tokenizer()
     TextEncoder(given, max_tokens=2)
     assert given.truncation is None

@@ -1,7 +1,7 @@
-"""CPU indexes behind the `Gpus` interface, with the habits of FAISS on a GPU that break naive code.
+"""CPU indexes behind the `Gpus` interface that behave like FAISS on a GPU where that breaks naive code.
 
-Selectors are dropped without a word, k above the limit raises, flat vectors are halves, several GPUs are FAISS's own
-shards or replicas. What they compute is real FAISS; only the processor differs.
+They silently ignore selectors, raise if k is above the limit, keep flat vectors in fp16, and use FAISS's shards or
+replicas for several GPUs. The computing is real FAISS; only the processor differs.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from shopwindow.retrieval.engines.gpu_index_forms import CLASSIC_SELECTION, Form
 from shopwindow.retrieval.engines.options import EngineOptions, Spread
 
 
-class DeafIndex:
-    """An index that ignores selectors and refuses to select more than a classic GPU kernel can."""
+class ClassicIndex:
+    """An index that refuses to select more than a classic GPU kernel can. It ignores selectors unless it `obeys`."""
 
-    def __init__(self, index: faiss.Index, *, deaf: bool = True) -> None:
+    def __init__(self, index: faiss.Index, *, obeys: bool) -> None:
         self.index = index
-        self.deaf = deaf
+        self.obeys = obeys
 
     ntotal = property(lambda self: self.index.ntotal)
     d = property(lambda self: self.index.d)
@@ -33,13 +33,13 @@ class DeafIndex:
     def search(self, queries: np.ndarray, k: int, params: Any = None) -> tuple[np.ndarray, np.ndarray]:
         if k > CLASSIC_SELECTION:
             raise RuntimeError(f"GPU index only supports min/max-K selection up to {CLASSIC_SELECTION} (requested {k})")
-        if params is not None and self.deaf:
+        if params is not None and not self.obeys:
             params.sel = None
         return self.index.search(queries, k, params=params)
 
 
-class Graph(DeafIndex):
-    """A graph index that is built by `train`, as CAGRA is."""
+class Graph(ClassicIndex):
+    """A graph index that `train` builds, like CAGRA."""
 
     def train(self, vectors: np.ndarray) -> None:
         self.index.add(vectors)
@@ -47,7 +47,7 @@ class Graph(DeafIndex):
 
 @dataclass
 class StandIn:
-    """See the module. `obeys` is whether selectors work."""
+    """The GPUs of a machine; see the module. `obeys` says whether indexes obey selectors."""
 
     count: int = 1
     cuvs: bool = False
@@ -64,11 +64,11 @@ class StandIn:
         assert device < self.count
         return self.free
 
-    def place(self, index: faiss.Index, plan: GpuPlan, options: EngineOptions) -> DeafIndex:
+    def place(self, index: faiss.Index, plan: GpuPlan, options: EngineOptions) -> ClassicIndex:
         self.placed.append(plan)
         parts = [self._copy(index, plan) for _ in options.devices]
         if len(parts) == 1:
-            return DeafIndex(parts[0], deaf=not self.obeys)
+            return ClassicIndex(parts[0], obeys=self.obeys)
         if options.spread is Spread.REPLICAS:
             whole = faiss.IndexReplicas(index.d, True)
             for part in parts:
@@ -83,7 +83,7 @@ class StandIn:
         whole.own_indices = True
         for part in parts:
             part.this.disown()
-        return DeafIndex(whole, deaf=not self.obeys)
+        return ClassicIndex(whole, obeys=self.obeys)
 
     def _copy(self, index: faiss.Index, plan: GpuPlan) -> faiss.Index:
         if plan.form is not Form.FLAT16:
@@ -93,9 +93,9 @@ class StandIn:
         return halves
 
     def graph(self, dim: int, options: EngineOptions) -> Graph:
-        return Graph(faiss.IndexHNSWFlat(dim, 32, faiss.METRIC_INNER_PRODUCT), deaf=not self.obeys)
+        return Graph(faiss.IndexHNSWFlat(dim, 32, faiss.METRIC_INNER_PRODUCT), obeys=self.obeys)
 
-    def set_lists(self, index: DeafIndex, lists: int) -> None:
+    def set_lists(self, index: ClassicIndex, lists: int) -> None:
         faiss.ParameterSpace().set_index_parameter(index.index, "nprobe", lists)
 
     def parameters(self, form: Form, breadth: int, selector: Any) -> Any:

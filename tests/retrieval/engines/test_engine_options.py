@@ -1,4 +1,4 @@
-"""How a server's environment says where to search."""
+"""The environment of a server says where to search."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from shopwindow.retrieval.engines import EngineOptions, Spread, Where
             {"SHOPWINDOW_GPUS": "0, 2", "SHOPWINDOW_GPU_SPREAD": "replicas", "SHOPWINDOW_GPU_TEMP_MIB": "64"},
             EngineOptions(where=Where.AUTO, devices=(0, 2), spread=Spread.REPLICAS, temp_bytes=64 * 2**20),
         ),
-        (  # as a compose file hands over what is not set
+        (  # a compose file passes unset variables as empty ones
             "GPU",
             1,
             dict.fromkeys(
@@ -31,7 +31,7 @@ from shopwindow.retrieval.engines import EngineOptions, Spread, Where
         ("GPU", 1, {"SHOPWINDOW_ENGINE": "cpu", "SHOPWINDOW_GPUS": "0,1"}, EngineOptions(devices=(0, 1))),
     ],
 )
-def test_the_environment_and_the_instance_decide(
+def test_options_come_from_the_environment_and_the_instance(
     kind: str, device: int, environment: dict[str, str], expected: EngineOptions
 ) -> None:
     assert EngineOptions.from_environment(instance_kind=kind, device=device, environment=environment) == expected
@@ -47,13 +47,13 @@ def test_the_environment_and_the_instance_decide(
         ({"SHOPWINDOW_GPU_TEMP_MIB": "1"}, "temp_bytes: must be at least 16777216"),
     ],
 )
-def test_what_makes_no_sense_is_named(environment: dict[str, str], message: str) -> None:
+def test_a_wrong_variable_is_refused_with_its_name(environment: dict[str, str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         EngineOptions.from_environment(instance_kind="GPU", device=0, environment=environment)
 
 
-def test_an_instance_beside_the_one_that_spreads_the_index_is_refused() -> None:
-    """Each would put all of it there: on two GPUs, two copies of what was to be halved."""
+def test_an_instance_on_another_gpu_than_the_first_listed_is_refused() -> None:
+    """Each instance would put a whole index on the listed GPUs: two copies on two GPUs instead of two halves."""
     for gpus in ("0,1", "0"):
-        with pytest.raises(ValueError, match=rf"SHOPWINDOW_GPUS: {gpus} is for one instance .* on GPU 1; set it for"):
+        with pytest.raises(ValueError, match=rf"SHOPWINDOW_GPUS: {gpus} is for one instance .* is on GPU 1; set"):
             EngineOptions.from_environment(instance_kind="GPU", device=1, environment={"SHOPWINDOW_GPUS": gpus})

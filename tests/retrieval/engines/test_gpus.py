@@ -1,4 +1,4 @@
-"""What is decided before an index is put on a GPU: whether FAISS has kernels for it, and the scratch memory there."""
+"""Before an index is put on a GPU: does FAISS have kernels for the GPU, and how much scratch memory is taken."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from tests.retrieval.engines.gpu_stand_in import StandIn
         (StandIn(kind=None), Where.AUTO, "GPU 0"),
         (StandIn(kind=(10, 0)), Where.AUTO, "the CPU"),
         (StandIn(kind=(6, 1)), Where.AUTO, "the CPU"),
-        (StandIn(kind=(10, 0), cuvs=True), Where.AUTO, "GPU 0"),  # of a build with other kernels
-        (StandIn(kind=(10, 0)), Where.GPU, "GPU 0"),  # insisted on
+        (StandIn(kind=(10, 0), cuvs=True), Where.AUTO, "GPU 0"),  # cuVS builds have other kernels
+        (StandIn(kind=(10, 0)), Where.GPU, "GPU 0"),  # requested
     ],
     ids=str,
 )
-def test_a_card_that_faiss_has_no_kernels_for_is_left_alone(gpus: StandIn, where: Where, place: str) -> None:
+def test_a_gpu_without_faiss_kernels_is_not_used_unless_requested(gpus: StandIn, where: Where, place: str) -> None:
     vectors = np.eye(64, dtype=np.float32)
     options = EngineOptions(where=where)
     engine = open_engine(vectors, Path("unused"), choose_recipe(64, "flat"), options, gpus)
@@ -37,7 +37,7 @@ def test_a_card_that_faiss_has_no_kernels_for_is_left_alone(gpus: StandIn, where
 
 
 def test_scratch_memory_is_taken_once_on_each_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The try with a tiny index and the index itself share it; its memory is counted once before they are placed."""
+    """The trial index and the real one share it. The memory check before counts it once."""
     taken: list[int] = []
 
     class Resources:

@@ -1,4 +1,4 @@
-"""A base and a delta searched as one index: against brute force over both, whatever the base's engine."""
+"""A base and a delta searched as one index, against brute force over both, for every engine of the base."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def queries(vectors: np.ndarray) -> np.ndarray:
 
 
 def segmented(kind: str, vectors: np.ndarray) -> SegmentedEngine:
-    """Over the first BASE vectors and the others; approximate bases search as widely as they can."""
+    """Build an engine with the first BASE vectors as its base. Approximate bases search as widely as they can."""
     base: SearchEngine
     if kind == "gpu":
         recipe = choose_recipe(BASE, "flat")
@@ -52,50 +52,49 @@ MASKS = {
 }
 
 
-@pytest.mark.parametrize("allowed", MASKS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_base_and_delta_are_searched_as_one(vectors: np.ndarray, queries: np.ndarray, kind: str, allowed: str) -> None:
-    engine, rows = segmented(kind, vectors), MASKS[allowed]
+def test_base_and_delta_are_searched_as_one(vectors: np.ndarray, queries: np.ndarray, kind: str) -> None:
+    engine = segmented(kind, vectors)
     assert (engine.rows, engine.dim, engine.spare(9)) == (BASE + DELTA, vectors.shape[1], 0)
-    mask = None if rows is None else RowMask(rows.copy())
-    for k in (1, 7, 60):
-        k = min(k, engine.rows if mask is None else mask.count)
-        scores, found = engine.search(queries, k, 5, mask)
-        if kind == "gpu" and allowed == "seven":  # left to exact search, as the base alone would
+    for name, rows in MASKS.items():
+        if kind == "gpu" and name == "seven":  # a GPU leaves so narrow a filter to exact search
             continue
-        assert_is_exact_search(found, scores, queries, vectors, np.arange(len(vectors)), allowed=rows)
+        mask = None if rows is None else RowMask(rows.copy())
+        for k in (1, 7, 60):
+            k = min(k, engine.rows if mask is None else mask.count)
+            scores, found = engine.search(queries, k, 5, mask)
+            assert_is_exact_search(found, scores, queries, vectors, np.arange(len(vectors)), allowed=rows)
 
 
-def test_more_rows_than_the_base_has_are_found_in_both(vectors: np.ndarray, queries: np.ndarray) -> None:
+def test_a_k_above_the_rows_of_the_base_finds_rows_of_both(vectors: np.ndarray, queries: np.ndarray) -> None:
     engine = segmented("flat", vectors)
     assert engine.largest_k == BASE + DELTA
     scores, rows = engine.search(queries[:2], BASE + DELTA, 5, None)
     assert_is_exact_search(rows, scores, queries[:2], vectors, np.arange(len(vectors)))
 
 
-def test_a_base_that_comes_back_short_is_told_even_where_the_delta_could_fill_up(
-    vectors: np.ndarray, queries: np.ndarray
-) -> None:
+def test_the_last_place_is_empty_if_the_base_found_too_few_rows(vectors: np.ndarray, queries: np.ndarray) -> None:
     recipe = choose_recipe(BASE, "ivf").with_breadth(1)
     base = FaissCpuEngine.build(vectors[:BASE], recipe)
     one = SegmentedEngine(base, vectors[:BASE], vectors[BASE:])
-    far = vectors @ queries[0] < np.quantile(vectors @ queries[0], 0.3)  # in lists that its search does not visit
+    # These rows are in lists that the search does not visit.
+    far = vectors @ queries[0] < np.quantile(vectors @ queries[0], 0.3)
     mask = RowMask(far)
     alone = base.search(queries, 25, 1, mask.split(BASE)[0])[1]
     short = (alone < 0).any(axis=1)
-    assert short.any()  # else the test says nothing
+    assert short.any()  # otherwise the test would prove nothing
     _, rows = one.search(queries, 25, 1, mask)
     assert ((rows[:, -1] < 0) == short).all()
 
 
-def test_a_mask_knows_its_rows_bits_and_parts() -> None:
+def test_a_mask_has_the_count_numbers_bits_and_parts_of_its_rows() -> None:
     rows = np.random.default_rng(0).random(101) < 0.3
     mask = RowMask(rows.copy())
     assert (len(mask), mask.count, mask.numbers.tolist()) == (101, rows.sum(), np.flatnonzero(rows).tolist())
     assert np.unpackbits(mask.bits, bitorder="little")[:101].astype(bool).tolist() == rows.tolist()
     before, after = mask.split(37)
     assert (before.rows.tolist(), after.rows.tolist()) == (rows[:37].tolist(), rows[37:].tolist())
-    assert mask.split(37)[0] is before  # worked out once
+    assert mask.split(37)[0] is before  # computed once
     with pytest.raises(ValueError, match="read-only"):
         mask.rows[0] = True
 

@@ -1,4 +1,4 @@
-"""Milvus expressions keep exactly the products that row masks keep, judged by Milvus Lite itself."""
+"""Milvus expressions keep exactly the products that row masks keep, evaluated by Milvus Lite."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ OPERANDS: dict[str, st.SearchStrategy[Any]] = {
 
 @st.composite
 def one_column(draw: st.DrawFn) -> dict[str, Any]:
-    """A filter of one operator, plain or negated."""
+    """Draw a filter of one operator, plain or negated."""
     column = draw(st.sampled_from(sorted(OPERANDS)))
     one = OPERANDS[column]
     operators = {"eq": one, "ne": one, "in": st.lists(one, min_size=1, max_size=4), "exists": st.booleans()}
@@ -71,24 +71,18 @@ def one_column(draw: st.DrawFn) -> dict[str, Any]:
     if column not in ("text", "code"):
         operators.update(lt=one, lte=one, gt=one, gte=one)
     name = draw(st.sampled_from(sorted(operators)))
-    wanted = {"and": [{column: {name: draw(operators[name])}}]}
-    return {"not": wanted} if draw(st.booleans()) else wanted
-
-
-@pytest.fixture(scope="module")
-def milvus(tmp_path_factory: pytest.TempPathFactory) -> MilvusOptions:
-    """A Milvus Lite in this process."""
-    return MilvusOptions(uri=str(tmp_path_factory.mktemp("milvus") / "lite.db"), timeout_s=120)
+    filter = {"and": [{column: {name: draw(operators[name])}}]}
+    return {"not": filter} if draw(st.booleans()) else filter
 
 
 class Filled:
-    """A table in a collection.
+    """A table of products in a collection.
 
     Args:
         place: an empty folder.
         milvus: where Milvus is.
-        table: the products' columns.
-        name: of the collection.
+        table: columns of the products.
+        name: prefix of the collection's name.
     """
 
     def __init__(self, place: Path, milvus: MilvusOptions, table: pa.Table, name: str) -> None:
@@ -109,9 +103,9 @@ class Filled:
         self._client = connect(milvus)
         self._ids = folder.product_ids
 
-    def kept(self, wanted: dict[str, Any]) -> np.ndarray:
-        """(rows,) bool, as Milvus sees it."""
-        expression = milvus_expression(parse_filter(wanted), self._fields)
+    def kept(self, filter: dict[str, Any]) -> np.ndarray:
+        """Return (rows,) bool, as Milvus evaluates the filter."""
+        expression = milvus_expression(parse_filter(filter), self._fields)
         if isinstance(expression, bool):
             return np.full(len(self._ids), expression)
         found = self._client.query(self._collection, filter=expression, output_fields=[ID], limit=len(self._ids))
@@ -131,17 +125,17 @@ def products(tmp_path_factory: pytest.TempPathFactory, milvus: MilvusOptions) ->
 
 
 @settings(max_examples=120)
-@given(wanted=one_column())
-def test_every_operator_keeps_what_a_mask_keeps(awkward: Filled, wanted: dict[str, Any]) -> None:
-    np.testing.assert_array_equal(awkward.kept(wanted), filter_mask(parse_filter(wanted), awkward.table))
+@given(filter=one_column())
+def test_every_operator_keeps_the_same_products_as_a_mask(awkward: Filled, filter: dict[str, Any]) -> None:
+    np.testing.assert_array_equal(awkward.kept(filter), filter_mask(parse_filter(filter), awkward.table))
 
 
 @settings(max_examples=40)
-@given(wanted=FILTERS)
-def test_combinations_keep_what_a_mask_keeps(products: Filled, wanted: dict[str, Any]) -> None:
-    np.testing.assert_array_equal(products.kept(wanted), filter_mask(parse_filter(wanted), products.table))
+@given(filter=FILTERS)
+def test_combinations_keep_the_same_products_as_a_mask(products: Filled, filter: dict[str, Any]) -> None:
+    np.testing.assert_array_equal(products.kept(filter), filter_mask(parse_filter(filter), products.table))
 
 
-def test_fields_follow_from_types_alone() -> None:
+def test_fields_depend_on_types_only() -> None:
     table = awkward_table()
     assert fields_of(AttributeTable(table.slice(0, 0))) == fields_of(AttributeTable(table))

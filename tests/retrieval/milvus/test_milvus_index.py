@@ -1,4 +1,4 @@
-"""An index in Milvus through its life: filled, served, replaced, rolled back, and refused when it does not fit."""
+"""The life of an index in Milvus: filled, served, replaced, rolled back, and refused if it does not fit."""
 
 from __future__ import annotations
 
@@ -26,14 +26,8 @@ from tests.retrieval.index_parts import TOWERS, make_index, unit_vectors
 ROWS = 500
 
 
-@pytest.fixture(scope="module")
-def milvus(tmp_path_factory: pytest.TempPathFactory) -> MilvusOptions:
-    """A Milvus Lite in this process."""
-    return MilvusOptions(uri=str(tmp_path_factory.mktemp("milvus") / "lite.db"), timeout_s=120)
-
-
 def write(place: Path, folder: IndexFolder) -> Path:
-    """An index folder on the disk, with whatever updates it has."""
+    """Write an index folder with its updates."""
     write_index(
         place,
         manifest=folder.manifest,
@@ -50,7 +44,7 @@ def write(place: Path, folder: IndexFolder) -> Path:
     return place
 
 
-def test_the_command_s_collection_is_served_like_any_index(
+def test_an_index_in_milvus_answers_like_any_index(
     milvus: MilvusOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = make_index("flat", ROWS)
@@ -75,7 +69,7 @@ def test_the_command_s_collection_is_served_like_any_index(
         open_index(tmp_path / "home", tower_hash="b" * 64)
 
 
-def test_a_new_generation_leaves_the_one_before_for_a_rollback_and_drops_older_ones(
+def test_a_new_generation_keeps_the_collections_that_a_rollback_needs_and_drops_older_ones(
     milvus: MilvusOptions, tmp_path: Path
 ) -> None:
     home, options = IndexHome(tmp_path / "home"), EngineOptions(milvus=milvus)
@@ -85,12 +79,12 @@ def test_a_new_generation_leaves_the_one_before_for_a_rollback_and_drops_older_o
     assert open_in_milvus(resolve_index(home.path), options).manifest.count == 400
     home.rollback()
     assert open_in_milvus(resolve_index(home.path), options).manifest.count == 300
-    # The second is what led back from the third, until the fourth has been taken.
+    # The second is kept for a rollback from the third until a server has taken the fourth.
     collections = connect(milvus).list_collections()
     assert sorted(name for name in collections if name.startswith("b_")) == ["b_000002", "b_000003", "b_000004"]
 
 
-def test_what_a_killed_load_left_is_replaced(milvus: MilvusOptions, tmp_path: Path) -> None:
+def test_the_collection_of_a_killed_load_is_replaced(milvus: MilvusOptions, tmp_path: Path) -> None:
     client = connect(milvus)
     client.create_collection("c_000001", dimension=8)
     index = write(tmp_path / "index", make_index("flat", 100))
@@ -99,7 +93,7 @@ def test_what_a_killed_load_left_is_replaced(milvus: MilvusOptions, tmp_path: Pa
     assert found.manifest.count == 100
 
 
-def test_updates_of_the_index_are_loaded_as_they_stand(milvus: MilvusOptions, tmp_path: Path) -> None:
+def test_an_index_is_loaded_with_its_updates(milvus: MilvusOptions, tmp_path: Path) -> None:
     base, fresh = make_index("flat", 100), unit_vectors(20, seed=5)
     alive = np.ones(120, bool)
     alive[10:30] = False
@@ -117,16 +111,16 @@ def test_updates_of_the_index_are_loaded_as_they_stand(milvus: MilvusOptions, tm
     queries, vectors = unit_vectors(4, seed=6), np.concatenate([base.vectors, fresh])
     result = index.search_batch([(queries, parse_parameters({"top_k": 100}))])[0]
     assert_is_exact_search(result.product_ids, result.scores, queries, vectors, updated.product_ids, allowed=alive)
-    wanted = parse_parameters({"top_k": 5, "filter": '{"colour": {"in": ["colour 15", "colour 110"]}}'})
-    assert index.search_batch([(queries[:1], wanted)])[0].product_ids.tolist() == [[117, -1, -1, -1, -1]]
+    parameters = parse_parameters({"top_k": 5, "filter": '{"colour": {"in": ["colour 15", "colour 110"]}}'})
+    assert index.search_batch([(queries[:1], parameters)])[0].product_ids.tolist() == [[117, -1, -1, -1, -1]]
 
 
-def test_what_is_not_there_or_not_whole_is_said(milvus: MilvusOptions, tmp_path: Path) -> None:
+def test_a_missing_or_incomplete_collection_is_refused_with_the_reason(milvus: MilvusOptions, tmp_path: Path) -> None:
     home, options = tmp_path / "home", EngineOptions(milvus=milvus)
     load_into_milvus(write(tmp_path / "index", make_index("flat", 50)), home, milvus, prefix="e", progress=False)
     client, folder = connect(milvus), resolve_index(home)
     client.delete("e_000001", filter=f"product_id == {make_index('flat', 50).product_ids[0]}")
-    with pytest.raises(EngineUnfit, match="'e_000001' has 49 products, its index folder tells of 50"):
+    with pytest.raises(EngineUnfit, match="'e_000001' has 49 products, but its index folder says 50"):
         open_in_milvus(folder, options)
     client.drop_collection("e_000001")
     with pytest.raises(EngineUnfit, match="'e_000001' is not in this Milvus: fill it"):
@@ -136,19 +130,19 @@ def test_what_is_not_there_or_not_whole_is_said(milvus: MilvusOptions, tmp_path:
         open_in_milvus(folder, options)
 
 
-def test_an_index_that_holds_its_vectors_itself_is_not_searched_in_milvus(tmp_path: Path) -> None:
+def test_an_index_that_is_not_in_milvus_cannot_be_searched_there(tmp_path: Path) -> None:
     with pytest.raises(EngineUnfit, match="put them into Milvus with 'shopwindow milvus'"):
         open_index(write(tmp_path / "index", make_index("flat", 50)), engine=EngineOptions(where=Where.MILVUS))
 
 
-def test_infinite_numbers_are_refused_before_anything_is_published(milvus: MilvusOptions, tmp_path: Path) -> None:
+def test_infinite_numbers_are_refused_and_nothing_is_published(milvus: MilvusOptions, tmp_path: Path) -> None:
     folder = replace(make_index("flat", 50), attributes=pa.table({"price": [float("inf"), *range(49)]}))
     with pytest.raises(IndexUnfit, match="price: holds infinite numbers"):
         load_into_milvus(write(tmp_path / "index", folder), tmp_path / "home", milvus, prefix="f", progress=False)
     assert IndexHome(tmp_path / "home").pointer is None
 
 
-def test_an_index_in_milvus_is_built_as_its_recipe_says(milvus: MilvusOptions, tmp_path: Path) -> None:
+def test_an_index_in_milvus_is_built_by_its_recipe(milvus: MilvusOptions, tmp_path: Path) -> None:
     for kind, expected in (("ivf-sq8", {"nlist": 7}), ("hnsw", {"M": 32, "efConstruction": 200})):
         prefix = f"g_{kind.replace('-', '_')}"
         place = write(tmp_path / kind, make_index(kind, 300))
@@ -165,7 +159,7 @@ def test_an_effort_means_the_same_share_of_lists_in_milvus() -> None:
     assert there.breadth_at(6) == 2 * there.breadth_at(5)
 
 
-def test_where_milvus_is_comes_from_the_environment_and_the_token_is_not_shown() -> None:
+def test_milvus_options_come_from_the_environment_and_hide_the_token() -> None:
     given = {"SHOPWINDOW_MILVUS_URI": "http://milvus:19530", "SHOPWINDOW_MILVUS_TOKEN": "root:secret"}
     options = MilvusOptions.from_environment(given)
     assert options == MilvusOptions(uri="http://milvus:19530", token="root:secret")

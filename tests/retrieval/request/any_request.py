@@ -1,4 +1,4 @@
-"""Requests to any index: any filter over made-up products, any top_k and effort, in any mix, and what is right."""
+"""Random requests over made-up products: any filter, top_k and effort, in any mix. Also checks of the answers."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from tests.ranking import TOLERANCE
 from tests.retrieval.index_parts import DIM, unit_vectors
 
 ROWS = 2_000
-QUERIES_EACH = 40  # a request; enough that one product missed is not 5 % of them all
+QUERIES_EACH = 40  # per request; so many that one missed product is less than 5 % of the best
 
 BRANDS, CATEGORIES = ["Nordvale", "Kesto", "größe", ""], ["mug", "dress", "lamp"]
 
 
 def product_columns() -> dict[str, np.ndarray]:
-    """(ROWS,) object arrays, None or NaN where a value is missing. A category's vectors lie on one side."""
+    """Return column -> (ROWS,) object array. A missing value is None or NaN. Vectors of one category are neighbours."""
     rng = np.random.default_rng(5)
     columns = {
         "brand": rng.choice(np.array(BRANDS, object), ROWS, p=[0.7, 0.2, 0.07, 0.03]),
@@ -50,7 +50,7 @@ OPERANDS: dict[str, st.SearchStrategy[Any]] = {
 
 
 def condition(column: str) -> st.SearchStrategy[Any]:
-    """A bare value, or one to three operators."""
+    """Draw a bare value, or one to three operators."""
     one, several = OPERANDS[column], st.lists(OPERANDS[column], min_size=1, max_size=4)
     operators = {"eq": one, "ne": one, "in": several, "not_in": several, "exists": st.booleans()}
     if column not in ("brand", "category"):
@@ -60,11 +60,11 @@ def condition(column: str) -> st.SearchStrategy[Any]:
 
 
 CONDITION = {column: condition(column) for column in OPERANDS}
-ON_COLUMNS = st.fixed_dictionaries({}, optional=CONDITION).filter(lambda wanted: 1 <= len(wanted) <= 2)
+ON_COLUMNS = st.fixed_dictionaries({}, optional=CONDITION).filter(lambda filter: 1 <= len(filter) <= 2)
 
 
 def combined(inner: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
-    """Combinations of filters, beside a condition now and then."""
+    """Draw combinations of filters, sometimes beside a condition."""
     several = st.lists(inner, min_size=1, max_size=3)
     joins = {"and": several, "or": several, "not": inner, "price": CONDITION["price"]}
     return st.sampled_from([("and",), ("or",), ("not",), ("or", "not"), ("or", "price"), ("not", "price")]).flatmap(
@@ -73,41 +73,42 @@ def combined(inner: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict
 
 
 FILTERS = st.recursive(ON_COLUMNS, combined, max_leaves=6)
-SMALL_FILTERS = ON_COLUMNS | combined(ON_COLUMNS)  # room to nest them further
+SMALL_FILTERS = ON_COLUMNS | combined(ON_COLUMNS)  # small enough that a test can nest them further
 
 
-def keeps(wanted: dict[str, Any]) -> np.ndarray:
-    """(ROWS,) bool: the grammar read plainly. A missing value fails every test; negations are complements."""
+def keeps(filter: dict[str, Any]) -> np.ndarray:
+    """Return (ROWS,) bool from a plain reading of the grammar. A missing value fails every test; negations are
+    complements."""
     mask = np.ones(ROWS, bool)
-    for name, what in wanted.items():
+    for name, value in filter.items():
         if name == "and":
-            mask &= np.all([keeps(part) for part in what], axis=0)
+            mask &= np.all([keeps(part) for part in value], axis=0)
         elif name == "or":
-            mask &= np.any([keeps(part) for part in what], axis=0)
+            mask &= np.any([keeps(part) for part in value], axis=0)
         elif name == "not":
-            mask &= ~keeps(what)
+            mask &= ~keeps(value)
         else:
-            for operator, operand in (what if isinstance(what, dict) else {"eq": what}).items():
+            for operator, operand in (value if isinstance(value, dict) else {"eq": value}).items():
                 mask &= passes(COLUMNS[name], operator, operand)
     return mask
 
 
 def passes(values: np.ndarray, operator: str, operand: Any) -> np.ndarray:
-    """(ROWS,) bool for one operator."""
-    there = np.array([value is not None and value == value for value in values])
+    """Return (ROWS,) bool for one operator."""
+    present = np.array([value is not None and value == value for value in values])
     if operator == "exists":
-        return there == operand
+        return present == operand
     if operator in ("eq", "ne"):
         return (values == operand) == (operator == "eq")
     if operator in ("in", "not_in"):
         return np.any([values == one for one in operand], axis=0) == (operator == "in")
-    numbers = np.where(there, values, np.nan).astype(float)
+    numbers = np.where(present, values, np.nan).astype(float)
     return {"lt": np.less, "lte": np.less_equal, "gt": np.greater, "gte": np.greater_equal}[operator](numbers, operand)
 
 
 @dataclass(frozen=True)
 class Request:
-    """What one caller asks."""
+    """The request of one caller."""
 
     queries: np.ndarray
     top_k: int
@@ -115,12 +116,12 @@ class Request:
     filter: dict[str, Any]
 
     def parameters(self) -> dict[str, Any]:
-        """As a caller sends them."""
+        """Return the parameters as a caller sends them."""
         return {"top_k": self.top_k, "effort": self.effort, "filter": json.dumps(self.filter)}
 
 
 def queries_near_products() -> np.ndarray:
-    """(400, DIM) float32 unit vectors."""
+    """Return (400, DIM) float32 unit vectors near products."""
     rng = np.random.default_rng(6)
     near = unit_vectors(ROWS)[rng.integers(0, ROWS, 400)] + 0.2 * rng.normal(size=(400, DIM))
     return (near / np.linalg.norm(near, axis=1, keepdims=True)).astype(np.float32)
@@ -131,7 +132,7 @@ QUERIES = queries_near_products()
 
 @st.composite
 def batches(draw: st.DrawFn, largest: int = 10_000) -> list[Request]:
-    """One to five requests, for up to `largest` products, that share a few filters between them."""
+    """Draw one to five requests for up to `largest` products that share a few filters."""
     filters = [*draw(st.lists(FILTERS, min_size=1, max_size=3)), *draw(st.sampled_from([[], [{}]]))]
     return [
         Request(
@@ -145,13 +146,13 @@ def batches(draw: st.DrawFn, largest: int = 10_000) -> list[Request]:
 
 
 def product_table() -> pa.Table:
-    """The products' columns as a catalogue has them."""
+    """Return the columns of the products as a catalogue has them."""
     schema = {"supplier_id": pa.int64(), "price": pa.float64(), "in_stock": pa.bool_()}
     return pa.table({name: pa.array(values, schema.get(name, pa.string())) for name, values in COLUMNS.items()})
 
 
 def assert_valid(folder: IndexFolder, request: Request, allowed: np.ndarray, result: SearchResult) -> None:
-    """True scores, falling, of qualifying products, as many as there are up to top_k, padded at the end only."""
+    """Assert true scores in falling order, of qualifying products, as many as exist up to top_k, then padding."""
     k = min(request.top_k, int(allowed.sum()))
     assert result.product_ids.shape == result.scores.shape == (len(request.queries), request.top_k)
     assert (result.product_ids[:, k:] == -1).all()
@@ -167,7 +168,7 @@ def assert_valid(folder: IndexFolder, request: Request, allowed: np.ndarray, res
 
 
 def found(folder: IndexFolder, request: Request, allowed: np.ndarray, result: SearchResult) -> tuple[int, int]:
-    """How many of the best there are in the answer, and how many there could be. Equal scores count as the best."""
+    """Return how many of the best products are in the answer, and how many could be. Equal scores count as best."""
     k = min(request.top_k, int(allowed.sum()))
     best = np.sort(request.queries.astype(np.float64) @ folder.vectors[allowed].T.astype(np.float64), axis=1)[:, ::-1]
     return int((result.scores[:, :k] >= best[:, k - 1 : k] - TOLERANCE).sum()), k * len(request.queries)

@@ -1,4 +1,4 @@
-"""Attribute columns of the rarer Arrow types: filtered like plain numbers and truths, or not at all."""
+"""Attribute columns of rare Arrow types: filtered like numbers and booleans, or not at all."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TABLE = pa.table(
 
 
 @pytest.mark.parametrize(
-    ("wanted", "rows"),
+    ("conditions", "rows"),
     [
         ({"views": {"gte": 2**62}}, [0, 3]),
         ({"views": {"lt": 10}}, [1]),
@@ -40,14 +40,14 @@ TABLE = pa.table(
     ],
     ids=str,
 )
-def test_rare_numbers_and_truths_are_filtered_by_value(wanted: dict[str, Any], rows: list[int]) -> None:
+def test_rare_number_types_and_booleans_are_filtered_by_value(conditions: dict[str, Any], rows: list[int]) -> None:
     table = AttributeTable(TABLE)
-    conditions = parse_filter(wanted)
-    check_filter(conditions, table)
-    assert filter_mask(conditions, table).nonzero()[0].tolist() == rows
+    parsed = parse_filter(conditions)
+    check_filter(parsed, table)
+    assert filter_mask(parsed, table).nonzero()[0].tolist() == rows
 
 
-def test_dates_cannot_be_filtered_on() -> None:
+def test_a_date_column_cannot_be_filtered() -> None:
     table = AttributeTable(TABLE)
     assert table.names == ["on_sale", "price", "size", "views"]
     assert not filterable(pa.date32())

@@ -1,4 +1,4 @@
-"""Request parameters: defaults, limits, and what is said about a value outside them."""
+"""Request parameters: defaults, limits, and the errors about other values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shopwindow.retrieval.request.channel_choice import Channel
 from shopwindow.retrieval.request.filter_reading import Condition
 
 
-def test_nothing_given_means_the_documented_defaults() -> None:
+def test_parameters_that_are_not_given_have_their_documented_defaults() -> None:
     assert parse_parameters({}) == RequestParameters(top_k=100, effort=5, filter=(), min_score=None)
     unset = {"top_k": None, "effort": None, "filter": None, "min_score": None}
     assert parse_parameters(unset) == RequestParameters()
@@ -23,9 +23,6 @@ def test_top_k_is_an_integer_or_its_decimal_text(given: Any, top_k: int) -> None
     assert parse_parameters({"top_k": given}).top_k == top_k
 
 
-@pytest.mark.parametrize(
-    ("name", "limit"), [("top_k", "an integer from 1 to 10000"), ("effort", "an integer from 1 to 10")]
-)
 @pytest.mark.parametrize(
     ("value", "shown"),
     [
@@ -43,11 +40,11 @@ def test_top_k_is_an_integer_or_its_decimal_text(given: Any, top_k: int) -> None
         pytest.param(10**5_000, "an integer of thousands of digits", id="long integer"),
     ],
 )
-def test_an_integer_outside_its_limits_is_refused(name: str, limit: str, value: Any, shown: str) -> None:
+def test_a_top_k_that_is_no_integer_within_its_limits_is_refused(value: Any, shown: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        parse_parameters({name: value})
-    assert caught.value.field == name
-    assert str(caught.value).startswith(f"{name}: must be {limit}, got {shown}")
+        parse_parameters({"top_k": value})
+    assert caught.value.field == "top_k"
+    assert str(caught.value).startswith(f"top_k: must be an integer from 1 to 10000, got {shown}")
     assert len(str(caught.value)) < 200
 
 
@@ -56,13 +53,19 @@ def test_effort_goes_from_1_to_10(given: Any, effort: int) -> None:
     assert parse_parameters({"effort": given}).effort == effort
 
 
+@pytest.mark.parametrize("value", [0, 11])
+def test_an_effort_outside_its_limits_is_refused(value: int) -> None:
+    with pytest.raises(InvalidRequest, match=f"effort: must be an integer from 1 to 10, got {value}"):
+        parse_parameters({"effort": value})
+
+
 @pytest.mark.parametrize(("given", "score"), [(0.5, 0.5), ("0.5", 0.5), (0, 0.0), (-1, -1.0), ("-1e-3", -0.001)])
 def test_min_score_is_a_number_or_its_decimal_text(given: Any, score: float) -> None:
     assert parse_parameters({"min_score": given}).min_score == score
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, "nan", "inf", "high", "", True, [0.5], 10**400])
-def test_a_min_score_that_is_no_finite_number_is_refused(value: Any) -> None:
+def test_a_min_score_that_is_not_a_finite_number_is_refused(value: Any) -> None:
     with pytest.raises(InvalidRequest, match="min_score: must be a finite number, got ") as caught:
         parse_parameters({"min_score": value})
     assert caught.value.field == "min_score"
@@ -75,13 +78,13 @@ def test_a_filter_comes_as_json_text_or_as_an_object() -> None:
 
 
 @pytest.mark.parametrize(("name", "meant"), [("topk", "top_k"), ("top-k", "top_k"), ("minscore", "min_score")])
-def test_an_unknown_name_is_refused_with_the_nearest_known_one(name: str, meant: str) -> None:
+def test_an_unknown_name_is_refused_with_a_suggestion(name: str, meant: str) -> None:
     with pytest.raises(InvalidRequest, match=f"did you mean {meant!r}") as caught:
         parse_parameters({name: 5})
     assert caught.value.field == name
 
 
-def test_an_unknown_name_without_a_near_one_lists_the_known() -> None:
+def test_an_unknown_name_without_a_similar_one_is_refused_with_the_known_names() -> None:
     known = "allow_lower_effort, channels, deadline_unix_ms, effort, filter, fusion, min_score, top_k"
     with pytest.raises(InvalidRequest, match=f"parameter; known: {known}"):
         parse_parameters({"x" * 5_000: 5})
@@ -112,7 +115,7 @@ def test_other_channels_are_refused(value: Any) -> None:
     ("given", "weight"), [(None, None), ("rrf", None), ("weighted:0.7", 0.7), ("weighted:0", 0.0), ("weighted:1", 1.0)]
 )
 def test_fusion_is_by_rank_or_by_weight(given: str | None, weight: float | None) -> None:
-    # In this order, too: what fusion merges is named after it.
+    # Also in this order: the channels that fusion merges come after it.
     assert parse_parameters({"fusion": given, "channels": "embedding,lexical"}).embedding_weight == weight
 
 
@@ -132,7 +135,7 @@ def test_a_fusion_of_one_channel_is_refused(given: dict[str, str]) -> None:
         parse_parameters({**given, "fusion": "weighted:0.5"})
 
 
-def test_names_that_triton_keeps_for_itself_are_ignored() -> None:
+def test_parameters_of_triton_itself_are_ignored() -> None:
     reserved = {
         "timeout": 5_000,
         "priority": 1,

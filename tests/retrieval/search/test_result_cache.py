@@ -1,4 +1,4 @@
-"""What was found is kept: the same answers as without, bounded, and never of another index."""
+"""The cache of results: it changes no answer, has a bound, and belongs to one index."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from shopwindow.retrieval.search.exact import SearchResult
 from shopwindow.retrieval.search.result_cache import ResultCache, bytes_from_environment
 
 QUERIES = ["red dress", "mug", "a gift for a child", "blue wool scarf"]
-WANTED: list[dict[str, Any]] = [
+PARAMETERS: list[dict[str, Any]] = [
     {"top_k": 3},
     {"top_k": 7},
     {"top_k": 3, "effort": 9},
@@ -31,16 +31,18 @@ def assert_same(one: SearchResult, other: SearchResult) -> None:
         np.testing.assert_array_equal(array, vars(other)[name])
 
 
-def test_the_same_is_found_as_without(repository: Path, index: Path, pipeline: InProcessPipeline) -> None:
+def test_answers_are_the_same_with_and_without_a_cache(
+    repository: Path, index: Path, pipeline: InProcessPipeline
+) -> None:
     cached = InProcessPipeline(repository, index, cached_queries=10, cache_bytes=2**20)
     assert cached.index.cache is not None
     for _ in range(2):
-        for wanted in WANTED:
+        for parameters in PARAMETERS:
             for query in QUERIES:
-                assert_same(cached.retrieve([query], **wanted), pipeline.retrieve([query], **wanted))
-    # min_score is applied to what is kept, so it shares entries with the first; each other wish has its own.
-    assert cached.index.cache.misses == len(QUERIES) * (len(WANTED) - 1)
-    assert cached.index.cache.hits == len(QUERIES) * (len(WANTED) + 1)
+                assert_same(cached.retrieve([query], **parameters), pipeline.retrieve([query], **parameters))
+    # min_score is applied after the cache, so it shares the entries of the first parameters. All others have their own.
+    assert cached.index.cache.misses == len(QUERIES) * (len(PARAMETERS) - 1)
+    assert cached.index.cache.hits == len(QUERIES) * (len(PARAMETERS) + 1)
 
 
 def test_known_and_new_rows_of_a_batch_are_answered_in_order(repository: Path, index: Path) -> None:
@@ -52,11 +54,11 @@ def test_known_and_new_rows_of_a_batch_are_answered_in_order(repository: Path, i
     for row in (0, 2):
         again = cached.retrieve([[QUERIES[2], "", QUERIES[3]][row]], top_k=5)
         np.testing.assert_array_equal(together.product_ids[row], again.product_ids[0])
-    together.product_ids[:] = together.scores[:] = 0  # a caller's own
+    together.product_ids[:] = together.scores[:] = 0  # a caller may change its result
     assert_same(cached.retrieve([QUERIES[0]], top_k=5), alone[0])
 
 
-def test_it_holds_no_more_than_it_was_given() -> None:
+def test_the_cache_takes_no_more_memory_than_its_bound() -> None:
     most = 2**20
     cache = ResultCache(most)
 
@@ -79,7 +81,7 @@ def test_it_holds_no_more_than_it_was_given() -> None:
     assert cache.hits == hits + 1  # the first one went
 
 
-def test_long_filters_take_no_room(repository: Path, index: Path) -> None:
+def test_the_cache_does_not_keep_long_filters(repository: Path, index: Path) -> None:
     cached = InProcessPipeline(repository, index, cached_queries=100, cache_bytes=2**20)
     cached.retrieve(["mug"], top_k=3)
     tracemalloc.start()
@@ -88,7 +90,7 @@ def test_long_filters_take_no_room(repository: Path, index: Path) -> None:
             unwanted = [f"a brand {number} {other}" for other in range(500)]
             cached.retrieve(["mug"], top_k=3, filter=json.dumps({"colour": {"not_in": unwanted}}))
         kept, _ = tracemalloc.get_traced_memory()
-        cached.index._masks.clear()  # which have a bound of their own
+        cached.index._masks.clear()  # they have another bound
         rest, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -110,8 +112,8 @@ def test_equal_rows_of_a_batch_are_searched_for_once() -> None:
     assert (cache.hits, cache.misses) == (2, 2)
 
 
-def test_a_result_that_was_used_stays_longer_than_one_that_was_not() -> None:
-    cache = ResultCache(1_300)  # two of these
+def test_the_least_recently_used_result_is_dropped_first() -> None:
+    cache = ResultCache(1_300)  # room for two results
     searched: list[bytes] = []
 
     def ask(key: bytes) -> None:
@@ -126,7 +128,7 @@ def test_a_result_that_was_used_stays_longer_than_one_that_was_not() -> None:
     assert searched == [b"a", b"b", b"c", b"b"]
 
 
-def test_another_index_begins_with_an_empty_one(repository: Path, index: Path) -> None:
+def test_another_index_starts_with_an_empty_cache(repository: Path, index: Path) -> None:
     load = pipeline_loader(repository, lambda pipeline: pipeline.retrieve(["mug"]), cache_bytes=2**20)
     first = load(index, None)
     first.retrieve(["mug"])
@@ -137,7 +139,7 @@ def test_another_index_begins_with_an_empty_one(repository: Path, index: Path) -
     assert pipeline_loader(repository, lambda pipeline: None)(index, None).index.cache is None
 
 
-def test_how_much_is_kept_is_said_in_mib(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_sets_the_bound_in_mib(monkeypatch: pytest.MonkeyPatch) -> None:
     assert bytes_from_environment() == 64 * 2**20
     monkeypatch.setenv("SHOPWINDOW_RESULT_CACHE_MIB", "3")
     assert bytes_from_environment() == 3 * 2**20

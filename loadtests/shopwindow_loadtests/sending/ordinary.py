@@ -20,7 +20,7 @@ from locust.exception import StopUser
 from locust.runners import MasterRunner
 
 from shopwindow.base.default_places import GRPC_URL, SHOP
-from shopwindow_client import RetrievalClient, ShopwindowError
+from shopwindow_client import RetrievalClient
 from shopwindow_loadtests.judging.slo import ExitCode
 from shopwindow_loadtests.scenario.mix import Mix, Request, read_mix
 from shopwindow_loadtests.scenario.options import LoadTestOptions
@@ -67,7 +67,7 @@ class Shopper(User):
         began, error = now(), None
         try:
             drawn.send(SOURCE.client)
-        except ShopwindowError as caught:
+        except Exception as caught:  # Locust would log anything else with its stack, at every request
             error = caught
         self.environment.events.request.fire(
             request_type="gRPC",
@@ -91,29 +91,31 @@ def mix_of(options: argparse.Namespace) -> tuple[Mix, str]:
         ValueError: An option or a file is wrong.
     """
     # Locust sets the number of users. This one only completes the options, so that they can be checked.
-    given: dict[str, Any] = {"users": (1.0,), "batch": options.batch, "top_k": options.top_k, "zipf": options.zipf}
-    if options.mix:
-        return read_mix(LoadTestOptions(mix=Path(options.mix), **given)), f"the mix {options.mix}"
+    names = ("batch", "top_k", "zipf", "timeout_s")
+    given: dict[str, Any] = {"users": (1.0,), **{name: getattr(options, name) for name in names}}
+    given |= {name: Path(getattr(options, name)) for name in ("mix", "queries") if getattr(options, name)}
     demo = SHOP / "queries.parquet"
-    if options.queries or demo.is_file():
-        file = Path(options.queries) if options.queries else demo
-        whose = "" if options.queries else " (the demo shop's; --queries takes others)"
-        return read_mix(LoadTestOptions(queries=file, **given)), f"queries from {file}{whose}"
+    if "mix" in given or "queries" in given:
+        source = f"the mix {options.mix}" if options.mix else f"queries from {options.queries}"
+        return read_mix(LoadTestOptions(**given)), source
+    if demo.is_file():
+        source = f"queries from {demo} (the demo shop's; --queries takes others)"
+        return read_mix(LoadTestOptions(queries=demo, **given)), source
     request = Request(kind="text", batch=options.batch, top_k=options.top_k)
     mix = Mix(requests=(request,), queries=BUILT_IN_QUERIES, zipf=options.zipf)
     return mix, f"{len(BUILT_IN_QUERIES)} built-in queries (there is no {demo}; --queries takes yours)"
 
 
 def address_of(host: str) -> str:
-    """Return `host:port` of a host as Locust's users write it, with or without `http://` and a final slash.
+    """Return the address of a host as Locust's users write it, with or without `http://` and a final slash.
 
     Raises:
-        ValueError: The host asks for TLS, which these users do not speak.
+        ValueError: The host has no port, or asks for TLS, which these users do not speak.
     """
-    scheme, _, rest = host.rpartition("://")
-    if scheme == "https":
-        raise ValueError(f"host must be HOST:PORT of the server's gRPC service, without TLS, got {host}")
-    return rest.rstrip("/")
+    address = host.removeprefix("http://").rstrip("/")
+    if address.startswith("https:") or not address.rpartition(":")[2].isdigit():
+        raise ValueError(f"host must be HOST:PORT of the server's gRPC service, without TLS, got {host!r}")
+    return address
 
 
 def add_options(parser: LocustArgumentParser) -> None:
@@ -122,10 +124,10 @@ def add_options(parser: LocustArgumentParser) -> None:
         "--queries", default="", help="parquet with a column text, or text with one query per line, most popular first"
     )
     parser.add_argument("--mix", default="", help="YAML file with kinds of requests, instead of --queries")
-    parser.add_argument("--batch", type=int, default=1, help="queries in one request (default: %(default)s)")
-    parser.add_argument("--top-k", type=int, default=100, help="products for each query (default: %(default)s)")
-    parser.add_argument("--zipf", type=float, default=1.0, help="exponent of popularity (default: %(default)s)")
-    parser.add_argument("--timeout-s", type=float, default=5.0, help="deadline of one request (default: %(default)s)")
+    parser.add_argument("--batch", type=int, default=1, help="queries in one request")
+    parser.add_argument("--top-k", type=int, default=100, help="products for each query")
+    parser.add_argument("--zipf", type=float, default=1.0, help="exponent of popularity")
+    parser.add_argument("--timeout-s", type=float, default=5.0, help="deadline of one request in seconds")
 
 
 def check(environment: Environment, **_: Any) -> None:
@@ -139,19 +141,19 @@ def check(environment: Environment, **_: Any) -> None:
 
 def start(environment: Environment, **_: Any) -> None:
     """Prepare what this process sends; the web interface may have changed host and options since it started."""
+    runner = environment.runner
+    assert runner is not None  # Locust makes it first
     SOURCE.ready = False
     try:
         traffic, source, url = _prepared(environment)
+        if not isinstance(runner, MasterRunner):
+            SOURCE.client = RetrievalClient(url, timeout_s=_options(environment).timeout_s, retry=None)
+            SOURCE.traffic, SOURCE.ready = traffic, True
     except (ValueError, OSError) as error:
         _LOG.error("nothing is sent: %s", error)
-        assert environment.runner is not None  # Locust makes it first
-        gevent.spawn_later(_PAUSE_S, environment.runner.stop)
+        gevent.spawn_later(_PAUSE_S, runner.stop)
         return
     _LOG.info("sending %s to %s", source, url)
-    if not isinstance(environment.runner, MasterRunner):
-        SOURCE.traffic = traffic
-        SOURCE.client = RetrievalClient(url, timeout_s=_options(environment).timeout_s, retry=None)
-        SOURCE.ready = True
 
 
 def stop(**_: Any) -> None:

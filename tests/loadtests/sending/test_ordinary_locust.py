@@ -92,6 +92,7 @@ def test_the_web_interface_starts_a_test_with_the_built_in_queries(planted: Any,
         (["--queries", "mine.parquet"], "mine.parquet must have a column 'text', it has query"),
         (["--queries", "none.txt"], "queries must be a file, and there is none at none.txt"),
         (["--host", "https://shop:8001"], "host must be HOST:PORT of the server's gRPC service, without TLS"),
+        (["--host", "shop"], "host must be HOST:PORT of the server's gRPC service, without TLS, got 'shop'"),
         (["--top-k", "0"], "top_k must be"),
     ],
 )

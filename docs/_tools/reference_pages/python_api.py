@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import importlib
 import inspect
 import re
 from types import ModuleType
-from typing import get_args, get_origin
+from typing import Any, get_args, get_origin
 
 from reference_pages.markdown import docstring, prose, table
 
@@ -42,7 +43,8 @@ def _anchor(name: str) -> str:
 
 
 def _package(name: str, module: ModuleType) -> list[str]:
-    things = {each: getattr(module, each) for each in module.__all__}
+    names = sorted(module.__all__, key=lambda each: (_SAME_CALLS.get(each, each), each in _SAME_CALLS))
+    things = {each: getattr(module, each) for each in names}
     errors = [each for each in things.values() if inspect.isclass(each) and issubclass(each, Exception)]
     parts = [f"## {name}\n", prose(docstring(module).text) + "\n"]
     for each, thing in things.items():
@@ -142,6 +144,9 @@ def _default(value: object) -> str:
         return "..."
     if isinstance(value, enum.Enum):
         return f"{type(value).__name__}.{value.name}"
+    kind: Any = type(value)
+    if dataclasses.is_dataclass(value) and value == kind():
+        return f"{kind.__name__}()"
     if callable(value):
         return str(getattr(value, "__name__", "..."))
     text = repr(value)

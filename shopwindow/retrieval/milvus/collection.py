@@ -113,7 +113,7 @@ class MilvusCollection:
             )
 
     def count(self, expression: str, *, consistency: str = SEALED) -> int:
-        """Return how many products satisfy an expression. All satisfy ""."""
+        """Return how many products satisfy an expression. All of them satisfy an empty one."""
         found = self._client.query(
             self.name,
             filter=expression,

@@ -82,7 +82,8 @@ $(DOCS)/.installed: requirements-docs.txt
 
 docs: $(READY) $(DOCS)/.installed  ## the documentation as a site in build/site; a broken link is an error
 	PYTHONPATH=docs/_tools $(BIN)/python -m reference_pages
-	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict --quiet
+	@# Not --quiet: it keeps the warnings from --strict too.
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict
 	@echo "read it at http://127.0.0.1:8080 after: python3 -m http.server 8080 --bind 127.0.0.1 --directory build/site"
 
 lint: $(READY)  ## style and types

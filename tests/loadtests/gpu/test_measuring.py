@@ -23,7 +23,7 @@ from shopwindow_loadtests.gpu.measures.retrieve_speed import serve_and_measure
 from shopwindow_loadtests.gpu.measures.tower_speed import measure_tower
 from shopwindow_loadtests.index_bench.made_up_vectors import make_corpus, recall
 from tests.conftest import CHECKPOINT
-from tests.retrieval.engines.gpu_stand_in import DeafIndex, StandIn
+from tests.retrieval.engines.gpu_stand_in import ClassicIndex, StandIn
 
 ROWS = 4_000
 
@@ -63,11 +63,11 @@ def test_a_correct_gpu_agrees_with_the_cpu(corpus: Any, kind: str, tmp_path: Pat
 def test_a_gpu_that_finds_poor_rows_under_a_filter_is_caught(corpus: Any, tmp_path: Path) -> None:
     class Poor(StandIn):
         def place(self, index: faiss.Index, plan: Any, options: Any) -> Any:
-            class Index(DeafIndex):
+            class Index(ClassicIndex):
                 def search(self, queries: np.ndarray, k: int, params: Any = None) -> tuple[np.ndarray, np.ndarray]:
                     return super().search(queries if params is None else -queries, k, params)
 
-            return Index(super().place(index, plan, options).index, deaf=False)
+            return Index(super().place(index, plan, options).index, obeys=True)
 
     with pytest.raises(AssertionError, match="half: the GPU finds less than the CPU"):
         congruence.compare(corpus, "ivf", tmp_path, Poor(obeys=True))
@@ -89,12 +89,12 @@ def test_a_missing_row_is_caught(corpus: Any, tmp_path: Path, monkeypatch: pytes
 def test_a_gpu_that_loses_rows_is_caught(corpus: Any, tmp_path: Path) -> None:
     class Forgetful(StandIn):
         def place(self, index: faiss.Index, plan: Any, options: Any) -> Any:
-            class Index(DeafIndex):
+            class Index(ClassicIndex):
                 def search(self, queries: np.ndarray, k: int, params: Any = None) -> tuple[np.ndarray, np.ndarray]:
                     scores, rows = super().search(queries, k, params)
                     return scores, np.roll(rows, 1, axis=1) * (rows % 7 != 0)
 
-            return Index(super().place(index, plan, options).index)
+            return Index(super().place(index, plan, options).index, obeys=False)
 
     with pytest.raises(AssertionError, match="flat: scores differ"):
         congruence.compare(corpus, "flat", tmp_path, Forgetful())

@@ -1,1 +1,1 @@
-"""What the Python models share inside Triton: read, admit, answer, measure."""
+"""Code that the Python models share inside Triton: read requests, admit them, answer them, measure."""

@@ -1,4 +1,4 @@
-"""Before a model: in an overload, requests that would have to wait too long are refused at once."""
+"""Admit requests to a model. In an overload, refuse those at once that would have to wait too long."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import triton_python_backend_utils as pb_utils  # exists only inside the stub
+import triton_python_backend_utils as pb_utils  # exists only inside Triton's stub process
 
 from shopwindow.triton_models import batch_io
 from shopwindow.triton_models.context import Context
@@ -19,13 +19,14 @@ _DEFAULT_HTTP = "localhost:8000"
 
 
 class Admission:
-    """Answers the batches of one instance; in an overload only part of each, and refuses the rest with UNAVAILABLE.
+    """Answers the batches of one model instance. In an overload it refuses a part of each batch with UNAVAILABLE.
 
     Args:
-        context: of the model.
-        answer: the model's: one response per request, in order.
-        limit_ms: how long requests may wait; by default what SHOPWINDOW_QUEUE_LIMIT_MS says, else 250. 0 refuses none.
-        refused: is told how many requests were refused.
+        context: the model's context.
+        answer: the model's function that answers requests: one response per request, in order.
+        limit_ms: how long requests may wait, in milliseconds; 0 for no limit. None takes SHOPWINDOW_QUEUE_LIMIT_MS, or
+            250 if that is not set.
+        refused: called with the number of refused requests.
     """
 
     def __init__(
@@ -43,10 +44,10 @@ class Admission:
         self._overload = Overload(statistics.waited, full_rows=context.max_batch_size, limit_s=self._limit_ms / 1e3)
 
     def take(self, requests: Sequence[Any]) -> list[Any]:
-        """What `execute` returns: a response per request."""
+        """Return what the model's `execute` must return: one response per request, in order."""
         rows = [request.inputs()[0].shape()[0] for request in requests]
         count = self._overload.answered(rows)
-        batch_io.handed_over(full=self._overload.full)
+        batch_io.note_batch(full=self._overload.full)
         answered = self._answer(requests[:count]) if count else []
         self._overload.ended()
         if count < len(requests):
@@ -54,10 +55,10 @@ class Admission:
         return [*answered, *(self._refusal() for _ in requests[count:])]
 
     def _refusal(self) -> Any:
-        # "Exceeds maximum queue size" is what Triton itself says of a full queue.
+        # Triton itself says "Exceeds maximum queue size" if a queue is full, and clients match on that.
         return batch_io.failure(
             f"Exceeds maximum queue size: requests to {self._model} waited longer than {self._limit_ms:g} ms, so some "
-            "are refused; send it again later, or elsewhere",
+            "are refused; send this one again later, or to another server",
             pb_utils.TritonError.UNAVAILABLE,
         )
 

@@ -1,4 +1,4 @@
-"""Where a model inside Triton finds its files and settings."""
+"""The files and settings of a model inside Triton."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import os
 from pathlib import Path
 
-import triton_python_backend_utils as pb_utils  # exists only inside the stub
+import triton_python_backend_utils as pb_utils  # exists only inside Triton's stub process
 
 from shopwindow.base.machine import usable_cores
 from shopwindow.retrieval.embedding.bundle import Bundle
@@ -18,20 +18,19 @@ INDEX_VARIABLE = "SHOPWINDOW_INDEX"
 
 
 class Context:
-    """Where a model finds its files and settings.
+    """The files and settings of a model inside Triton.
 
     Args:
-        args: what Triton passes to `initialize`.
+        args: the arguments that Triton passes to `initialize`.
 
     Attributes:
         repository: root of the model repository.
         layout: paths of the shared files in it.
-        bundle: what the repository says of its towers.
-        index: the index home or folder, from the environment variable SHOPWINDOW_INDEX, else `index` beside the
-            repository.
+        bundle: the repository's description of its towers.
+        index: the index home or folder: the environment variable SHOPWINDOW_INDEX, or `index` beside the repository.
         model: name of the model.
-        instance: name of this model instance, as `retrieve_0_1`.
-        max_batch_size: the most rows of a batch.
+        instance: name of this model instance, such as `retrieve_0_1`.
+        max_batch_size: the largest number of rows in a batch.
         threads: this instance's share of the cores, 1 or more.
     """
 
@@ -39,8 +38,8 @@ class Context:
         self.repository = Path(args["model_repository"]).resolve().parent
         self.layout = RepositoryLayout(self.repository)
         self.bundle = Bundle.read(self.repository)
-        named = os.environ.get(INDEX_VARIABLE)
-        self.index = Path(named) if named else default_index(self.repository)
+        index = os.environ.get(INDEX_VARIABLE)
+        self.index = Path(index) if index else default_index(self.repository)
         self.model = args["model_name"]
         self.instance = args["model_instance_name"]
         config = json.loads(args["model_config"])
@@ -50,16 +49,16 @@ class Context:
         self._parameters = config.get("parameters", {})
 
     def integer(self, name: str) -> int | None:
-        """A whole number from the config's `parameters`, or None when it is not set."""
+        """Return an integer from the config's `parameters`; None if it is not set."""
         value = self._parameters.get(name)
         return None if value is None else int(value["string_value"])
 
     def flag(self, name: str) -> bool:
-        """Whether the config's `parameters` set something to true."""
+        """Return whether the config's `parameters` set this name to "true"."""
         value = self._parameters.get(name)
         return value is not None and value["string_value"] == "true"
 
     def live(self, load: Load[Serving]) -> LiveIndex[Serving]:
-        """Serve the index with what `load` makes of it, and follow its home."""
+        """Load the index with `load` and follow its home."""
         log = pb_utils.Logger
         return LiveIndex(self.index, load, name=self.instance, say=log.log_info, complain=log.log_error)

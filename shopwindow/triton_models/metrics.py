@@ -1,4 +1,4 @@
-"""What a searching model tells Prometheus, on Triton's own metrics port."""
+"""Prometheus metrics of a model that searches, on Triton's metrics port."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from typing import Any
 
-import triton_python_backend_utils as pb_utils  # exists only inside the stub
+import triton_python_backend_utils as pb_utils  # exists only inside Triton's stub process
 
 from shopwindow.retrieval.embedding.embedding_cache import EmbeddingCache
 from shopwindow.retrieval.search.result_cache import ResultCache
@@ -20,21 +20,21 @@ _SECONDS = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.
 _ROWS = [1, 2, 4, 8, 16, 32, 64]
 _EVENTS = ("expired", "refused", "effort_lowered")
 _FLUSH_S = 0.1
-_GATHERED = 100_000  # values; a server that takes none must not cost memory without end
+_GATHERED = 100_000  # values kept at most, so that memory stays limited if the server takes none
 
 
 class Metrics:
-    """Metrics of one instance of a model; instances of a model add to the same, the generation is each one's own.
+    """Metrics of one model instance. All instances of a model share their metrics except for the generation.
 
-    A value goes to the server by a message of some 30 microseconds, so a thread sends what has gathered.
+    It takes some 30 microseconds to send a value to the server. So a thread collects the values and sends them.
 
     Args:
         model: name of the model.
-        instance: name of the instance, for its generation.
-        stages: names of the stages that it measures; "execute" for all of them comes beside, and "queue" for the
-            longest that a request can have waited before.
-        generation: tells which generation is served.
-        caches: tells which caches are used, by name: `embedding`, `result`; None where one is switched off.
+        instance: name of the instance, a label of its generation.
+        stages: names of the measured stages. There are two more: "execute", for all stages together, and "queue", for
+            the longest time that a request can have waited before.
+        generation: returns the served generation.
+        caches: returns the caches by name, `embedding` and `result`; None for one that is switched off.
     """
 
     def __init__(
@@ -74,30 +74,30 @@ class Metrics:
             for event in ("hits", "misses") if cache is not None else ():
                 self._events[f"{name} {event}"] = self._metric(f"{name}_cache_{event}_total", labels)
         self._serves, self._caches = generation, caches
-        self._served: int | None = None  # as it was told last
+        self._sent_generation: int | None = None
         self._observations: deque[tuple[Any, float]] = deque(maxlen=_GATHERED)
         self._counts: Counter[str] = Counter()  # since the start, by event
         self._lock = threading.Lock()
-        self._told: Counter[str] = Counter()
+        self._sent_counts: Counter[str] = Counter()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._flush_on, name=f"{instance}: metrics", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Send what is left and end the thread."""
+        """Send the remaining values and end the thread."""
         self._ended.set()
         self._thread.join()
 
     def take(self, watches: Sequence[Stopwatch], rows: int, waited: float) -> None:
-        """Count in a batch.
+        """Add the measurements of a batch.
 
         Args:
-            watches: of each thread that worked on it.
-            rows: of the batch.
-            waited: no request waited for more than so many seconds; infinite when unknown.
+            watches: one stopwatch for each thread that worked on the batch.
+            rows: number of rows in the batch.
+            waited: the longest time that a request can have waited, in seconds; infinite if unknown.
         """
         for stage in self._measured:
-            # What was measured before the threads had a watch each is the same in all: it counts once.
+            # Laps measured before the batch was shared out are the same in all watches. They must count once.
             for laps in {tuple(lap for lap in watch.laps if lap.stage == stage) for watch in watches}:
                 if laps:
                     self._observations.append((self._stages[stage], sum(lap.seconds for lap in laps)))
@@ -107,7 +107,12 @@ class Metrics:
         self._observations.append((self._rows, rows))
 
     def count(self, event: str, number: int) -> None:
-        """Count what happened to requests: "expired", "refused" or "effort_lowered". Threads may do so at once."""
+        """Add requests to the count of an event. Several threads may do so at once.
+
+        Args:
+            event: "expired", "refused" or "effort_lowered".
+            number: number of requests.
+        """
         if number:
             with self._lock:
                 self._counts[event] += number
@@ -121,10 +126,10 @@ class Metrics:
             ended = self._ended.wait(_FLUSH_S)
             try:
                 self._flush()
-            except Exception as error:  # the next may go well; metrics must never end a search
+            except Exception as error:  # metrics must never stop a search, and the next try may succeed
                 if not complained:
                     complained = True
-                    pb_utils.Logger.log_error(f"metrics are not told: {type(error).__name__}: {error}")
+                    pb_utils.Logger.log_error(f"metrics could not be sent: {type(error).__name__}: {error}")
 
     def _flush(self) -> None:
         while self._observations:
@@ -134,11 +139,11 @@ class Metrics:
             if cache is not None:
                 self._counts[f"{name} hits"], self._counts[f"{name} misses"] = cache.hits, cache.misses
         for event, number in list(self._counts.items()):
-            # A cache of new towers, or of a new index, counts from 0 again.
-            more = number - self._told[event] if number >= self._told[event] else number
+            # The cache of a new index or of new towers starts again at 0.
+            more = number - self._sent_counts[event] if number >= self._sent_counts[event] else number
             if more:
                 self._events[event].increment(more)
-                self._told[event] = number
-        if (generation := self._serves()) != self._served:
+                self._sent_counts[event] = number
+        if (generation := self._serves()) != self._sent_generation:
             self._generation.set(generation)
-            self._served = generation
+            self._sent_generation = generation

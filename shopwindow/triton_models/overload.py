@@ -1,7 +1,7 @@
-"""Overload: where more comes than can be answered in time, some is refused at once rather than all answered late.
+"""Overload: if more requests come than a model can answer in time, refuse some at once instead of answering all late.
 
-Triton's own bound on its queue can't be used: under 2.51 any queue policy delays random requests by half a second, and
-up to 2.66 a pipeline hangs when the full queue of a step refuses.
+Triton's own limit on its queues is no help. Under 2.51 any queue policy delays random requests by half a second, and up
+to 2.66 a pipeline hangs when the full queue of one of its steps refuses a request.
 """
 
 from __future__ import annotations
@@ -12,36 +12,39 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from http.client import HTTPConnection, HTTPException
 
-ANSWERED_ROWS = 32  # of a batch, in an overload: few, so that the others hear soon that they are refused
-BULK_ROWS, BULK_S = 16, 2.5  # who sends more rows has chosen how many at once, and may wait so long, in seconds
-SHORTEST_S, LONGEST_S = 2.0, 16.0  # of an overload, before it is looked again whether there still is one
-_AGAIN_S = 2.0  # what comes back within this was not over
-_REST_S = 0.2
+ANSWERED_ROWS = 32  # rows of a batch to answer in an overload: few, so that the other requests are refused soon
+# A caller that sends more than BULK_ROWS in each request decides itself how much to send at once. If all requests of a
+# batch are so large, they may wait BULK_S seconds.
+BULK_ROWS, BULK_S = 16, 2.5
+SHORTEST_S, LONGEST_S = 2.0, 16.0  # duration of an overload before the model checks again whether it goes on
+_AGAIN_S = 2.0  # an overload that returns within this time was not over
+_REST_S = 0.2  # an instance that was idle for this long has no queue
 _LOOK_EVERY_S = 0.025
-_BATCHES = 2  # that a request may wait for, however long they take
+_BATCHES = 2  # a request may wait for this many batches, however long they take
 _LATELY_S = 10.0
 _TIMEOUT_S = 0.2
 _AFTER_FAILURE_S = 5.0
 
 
 class Overload:
-    """How much of a batch a model instance answers.
+    """Decides how much of each batch a model instance answers.
 
-    What waits, waits with Triton, and a model sees of it no more than its next batch. So where a batch is full it asks
-    how long requests had to wait lately. Was it longer than the limit, then full batches are refused, and of others
-    some rows are answered and the rest refused, which keeps the queue short. That ends when the instance had
-    nothing to do, or after a while; should requests then soon wait again, for half of the limit, it goes on for twice
-    as long.
+    Requests wait in Triton's queue, and a model sees only its next batch. So if a batch is full, the model asks how
+    long requests waited lately. If they waited longer than the limit, there is an overload: the model refuses full
+    batches, and of other batches it answers some rows and refuses the rest. This keeps the queue short.
+
+    The overload ends when the instance had nothing to do, or after some time. If requests soon wait longer than half of
+    the limit again, the next overload lasts twice as long.
 
     Args:
-        waited: seconds that requests waited lately, on average; None where that is not known, as for a first look.
-        full_rows: rows of a full batch; one of more than half as many, into which the largest request of late would
-            not fit as well, counts as full too.
-        limit_s: the longest wait, in seconds, that is no overload; at least BULK_S where all requests have more than
-            BULK_ROWS rows, and at least twice what the batch before took; 0 for no limit.
+        waited: returns the seconds that requests waited lately, on average; None if that is unknown, as at first.
+        full_rows: rows of a full batch. A batch of more than half as many rows also counts as full if the largest
+            recent request would not fit into it as well.
+        limit_s: the longest wait, in seconds, that is no overload; 0 for no limit. The limit is at least BULK_S if all
+            requests of a batch have more than BULK_ROWS rows, and at least twice the time of the previous batch.
 
     Attributes:
-        full: whether the batch that came last was full: more may be waiting than it took.
+        full: whether the last batch was full, so that more requests may be waiting.
     """
 
     def __init__(self, waited: Callable[[], float | None], *, full_rows: int, limit_s: float) -> None:
@@ -50,17 +53,17 @@ class Overload:
         self._limit_s = limit_s or float("inf")
         self._looked_at = self._until = self._over_at = self._idle_since = float("-inf")
         self._overloaded = False
-        self._began_at, self._took_s = float("inf"), 0.0  # the last batch that was answered whole
+        self._began_at, self._took_s = float("inf"), 0.0  # of the last batch that was answered as a whole
         self._lasts_s = SHORTEST_S
-        self._largest, self._largest_at = 0, float("-inf")  # rows of a request
+        self._largest, self._largest_at = 0, float("-inf")  # rows of the largest recent request
         self.full = False
-        self._allowance = 0  # rows; saved up for requests of more than ANSWERED_ROWS
+        self._allowance = 0  # rows; it grows with each batch, so that requests of more than ANSWERED_ROWS get through
 
     def answered(self, rows: Sequence[int]) -> int:
-        """How many requests of a batch, the first ones, to answer; the others are to be refused.
+        """Return how many requests of a batch to answer, from the first one on. The model must refuse the others.
 
         Args:
-            rows: of each request, in order.
+            rows: number of rows of each request, in order.
         """
         now = self._began_at = time.monotonic()
         self.full = self._is_full(rows, now)
@@ -68,16 +71,16 @@ class Overload:
         rested = now - self._idle_since > _REST_S
         if self._overloaded and (rested or now >= self._until):
             self._overloaded, self._over_at = False, now
-        if rested:  # so nothing waited, and what waited before says nothing of what comes
+        if rested:  # the queue was empty, so earlier waits say nothing about the next requests
             if self.full:
-                self._waits_too_long(now, bulk=bulk)
+                self._waits_too_long(now, bulk=bulk)  # only to begin a new measurement
             return len(rows)
         if not self._overloaded and self.full and self._waits_too_long(now, bulk=bulk):
             self._begin(now)
         if not self._overloaded:
             return len(rows)
         if self.full and not bulk:
-            return 0  # what waits behind them would hear too late
+            return 0  # the requests behind them in the queue would be refused too late
         self._allowance = min(self._allowance + ANSWERED_ROWS, self._full_rows)
         count = 0
         while count < len(rows) and rows[count] <= self._allowance:
@@ -86,9 +89,9 @@ class Overload:
         return count
 
     def ended(self) -> None:
-        """Take note that the batch was answered."""
+        """Note that the batch was answered."""
         self._idle_since = time.monotonic()
-        if not self._overloaded:  # else it was not answered whole
+        if not self._overloaded:  # in an overload only a part of the batch was answered
             self._took_s = max(0.0, self._idle_since - self._began_at)
 
     def _is_full(self, rows: Sequence[int], now: float) -> bool:
@@ -113,12 +116,12 @@ class Overload:
 
 
 class QueueStatistics:
-    """How long requests to a model waited in Triton's queue, by its statistics over HTTP.
+    """Reads from Triton's statistics, over HTTP, how long requests to a model waited in the queue.
 
     Args:
         address: `host:port` of Triton's HTTP endpoint.
         model: name of the model.
-        complain: told why nothing is known, once until it is known again.
+        complain: called with the reason if the statistics cannot be read, once until they can be read again.
     """
 
     def __init__(self, address: str, model: str, complain: Callable[[str], object]) -> None:
@@ -127,7 +130,11 @@ class QueueStatistics:
         self._seen: tuple[float, int, int] | None = None  # when, requests, nanoseconds
 
     def waited(self) -> float | None:
-        """Seconds, on average over the requests answered since the last look; None without one in 10 seconds."""
+        """Return the average wait in seconds of the requests since the last call; None if that is unknown.
+
+        It is unknown if the statistics cannot be read, if no request ended since the last call, or if the last call was
+        more than 10 seconds ago.
+        """
         if time.monotonic() - self._failed_at < _AFTER_FAILURE_S:
             return None
         try:
@@ -135,7 +142,7 @@ class QueueStatistics:
         except (OSError, HTTPException, ValueError, LookupError) as error:
             if self._failed_at == float("-inf"):
                 why = f"{self._address}{self._path}: {type(error).__name__} {error}"
-                self._complain(f"an overload can't be noticed: {why}")
+                self._complain(f"an overload cannot be noticed: {why}")
             self._failed_at = time.monotonic()
             return None
         self._failed_at = float("-inf")
@@ -146,7 +153,7 @@ class QueueStatistics:
         return (waited_ns - seen[2]) / (count - seen[1]) / 1e9
 
     def _read(self) -> tuple[int, int]:
-        # Closed each time: a server that is stopped waits for open ones.
+        # A new connection each time: Triton waits for open connections when it stops.
         with closing(HTTPConnection(self._address, timeout=_TIMEOUT_S)) as connection:
             connection.request("GET", self._path)
             response = connection.getresponse()

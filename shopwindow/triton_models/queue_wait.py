@@ -1,24 +1,23 @@
-"""How long requests can have waited, and when to ask whether their callers gave up.
+"""How long requests can have waited, and when to ask whether their callers cancelled them.
 
-Asking takes a message to the server and back for each request, some 100 us. That is more than all other work around a
-search, while nobody gives up a request that has hardly waited.
+Asking takes a message to the server and back for each request, about 100 us. That is more than all other work around a
+search, and nobody cancels a request that has hardly waited.
 """
 
 from __future__ import annotations
 
-_FEW_REQUESTS = 2  # of so few it is asked always
+_FEW_REQUESTS = 2  # for so few requests, asking costs next to nothing
 _PATIENCE_S = 0.05
 
 
 class QueueWait:
-    """How long the requests of a batch can have waited with Triton, of one instance.
+    """The time that the requests of a batch can have waited in Triton's queue, for one model instance.
 
-    A batch takes all requests that wait, unless there are too many for one. So those of a batch came when the one
-    before was under way, if it follows at once, and else just now.
+    A batch takes all waiting requests, unless there are too many for one batch. So if a batch follows the previous one
+    at once, its requests came while that one was running. Otherwise they came just now.
 
     Attributes:
-        longest_s: how long at most the requests of the batch that was begun last can have waited, in seconds; infinite
-            when that can't be said.
+        longest_s: the longest time that requests of the current batch can have waited, in seconds; infinite if unknown.
     """
 
     def __init__(self) -> None:
@@ -28,7 +27,11 @@ class QueueWait:
         self._full = False
 
     def begin(self, now: float) -> None:
-        """Take note that a batch is taken up; `now` in seconds."""
+        """Note that a batch begins.
+
+        Args:
+            now: the present time in seconds.
+        """
         self._rested = now - self._ended > _PATIENCE_S
         if self._full:
             self.longest_s = float("inf")
@@ -37,11 +40,20 @@ class QueueWait:
         self._began = now
 
     def may_be_long(self, requests: int) -> bool:
-        """Whether it is worth asking each of the batch's so many requests if it was cancelled."""
-        # After a rest as well: it may be the server that rested, stopped by someone.
+        """Return whether to ask Triton, for each request of the batch, if its caller cancelled it.
+
+        Args:
+            requests: number of requests in the batch.
+        """
+        # Ask after a rest as well, because it may be the server that someone had stopped.
         return requests <= _FEW_REQUESTS or self._rested or self.longest_s > _PATIENCE_S
 
     def end(self, now: float, *, full: bool) -> None:
-        """Take note that a batch was answered, and whether it was full: more may have been waiting than it took."""
+        """Note that the batch was answered.
+
+        Args:
+            now: the present time in seconds.
+            full: whether the batch was full, so that more requests may have been waiting.
+        """
         self._ended = now
         self._full = full

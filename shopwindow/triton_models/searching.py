@@ -1,4 +1,4 @@
-"""Answering for models that search: stages measured, what comes too late left out, hurried searches made cheaper."""
+"""Answer batches for models that search: measure stages, drop late requests, lower the effort of hurried ones."""
 
 from __future__ import annotations
 
@@ -22,34 +22,34 @@ from shopwindow.triton_models.worker_threads import WorkerThreads, cut
 
 @dataclass
 class Item:
-    """One request on its way.
+    """A request, or a part of one, that is being answered.
 
     Attributes:
-        request: as Triton handed it over.
-        given: its input, as `prepare` returned it.
-        parameters: with the effort that it is searched with.
+        request: Triton's request.
+        content: the request's input, as `prepare` returned it.
+        parameters: the request's parameters, with the effort that is used.
         deadline: in seconds of `time.perf_counter`.
-        wanted: names of the outputs that it asked for.
-        embeddings: (rows, dim) float32, once they are known.
+        outputs: names of the outputs that the request asks for.
+        embeddings: (rows, dim) float32; None until they are computed.
     """
 
     request: Any
-    given: Any
+    content: Any
     parameters: RequestParameters
     deadline: float
-    wanted: set[str]
+    outputs: set[str]
     embeddings: np.ndarray | None = None
 
 
 @dataclass
 class Share:
-    """What one thread answers of a batch.
+    """The part of a batch that one thread answers.
 
     Attributes:
-        items: of about the same cost.
-        watch: has measured what was done for all of the batch before.
-        batch_rows: of the whole batch.
-        searched: how many of the items were searched for; the others came too late.
+        items: items of about the same cost.
+        watch: the thread's stopwatch. It already contains the stages that were measured for the whole batch.
+        batch_rows: number of rows in the whole batch.
+        searched: number of items that were searched. The others were too late.
     """
 
     items: list[Item]
@@ -61,19 +61,20 @@ class Share:
 Outcome = dict[str, np.ndarray] | Exception
 Embed = Callable[[list[Item], Stopwatch], Sequence[np.ndarray]]
 Search = Callable[[list[Item]], list[SearchResult]]
-_FEWEST_ROWS = 2  # of a share: two rows together take little longer than one
+_FEWEST_ROWS = 2  # rows of a share at least, because two rows together take little longer than one
 
 
 class Searching:
-    """Answers the batches of one instance.
+    """Answers the batches of one model instance.
 
     Args:
-        context: of the model.
-        stages: the two before the search, for the first columns of `timings_us`; None where another model does it.
-        generation: tells the generation of the index that is served.
-        caches: tells which caches are used, by name.
+        context: the model's context.
+        stages: names of the two stages before the search, the first columns of `timings_us`. None if another model does
+            a stage.
+        generation: returns the generation of the served index.
+        caches: returns the caches by name.
         reading: name of the stage in which requests are read.
-        threads: how many share the work on a batch.
+        threads: number of threads that share the work on a batch.
     """
 
     def __init__(
@@ -101,7 +102,11 @@ class Searching:
             self._spans.close()
 
     def refused(self, requests: int) -> None:
-        """Count requests that were not taken up."""
+        """Count requests that were refused.
+
+        Args:
+            requests: their number.
+        """
         self._metrics.count("refused", requests)
 
     def answer(
@@ -114,42 +119,44 @@ class Searching:
         generation: int,
         costs: Callable[[Any], Sequence[float]],
     ) -> list[Any]:
-        """Answer a batch, whose requests the threads share out among themselves.
+        """Answer a batch with several threads.
 
         Args:
-            requests: as Triton hands them over.
-            prepare: reads and checks one request: its input and its parameters.
-            embed: the embeddings of several, (rows, dim) float32 of each.
-            search: searches for several, which have their embeddings.
-            generation: of the index that `search` uses.
-            costs: about what each row of a request costs compared with others, above 0, given its input, of which
-                `given[part]` is a part. Threads get as much of that each, and rows of about the same together.
+            requests: the requests that Triton passes to `execute`.
+            prepare: reads and checks one request; returns its content and its parameters.
+            embed: returns the embeddings of several items, (rows, dim) float32 for each.
+            search: searches for several items that have their embeddings.
+            generation: generation of the index that `search` uses.
+            costs: returns the approximate cost of each row of a request, above 0, from its content. Only the ratio of
+                costs matters. Each thread gets about the same cost, and rows of similar cost come together. For a part
+                of a request, the content is sliced: `content[part]`.
 
         Returns:
-            One response per request, in order. `effort` (rows, 1) int64 is the one that was searched with. `timings_us`
-            (rows, 6) int64 are microseconds of tokenising (or decoding), tower, search and all since the batch was
-            taken up, which a thread's share has in common; then the rows of the batch, and the microseconds that its
-            requests can have waited for it in Triton's queue at most. -1 is what another model does, or isn't known.
+            One response per request, in order. `effort` (rows, 1) int64 is the effort that was used. `timings_us`
+            (rows, 6) int64 contains, in microseconds, the time for tokenising (or decoding), the tower, the search, and
+            everything since the model took up the batch. All rows of a thread's share have the same times. Then come
+            the number of rows in the batch and the longest time, in microseconds, that its requests can have waited in
+            Triton's queue. -1 means that another model does this step, or that the time is unknown.
         """
         watch = Stopwatch()
         shares: list[Share] = []
 
         def read(request: Any) -> Item:
-            given, parameters = prepare(request)
+            content, parameters = prepare(request)
             deadline = deadline_of(parameters, request.timeout(), watch.began)
-            return Item(request, given, parameters, deadline, set(request.requested_output_names()))
+            return Item(request, content, parameters, deadline, set(request.requested_output_names()))
 
         def compute(items: list[Item]) -> list[Outcome]:
             watch.lap(self._reading)
-            rows = [costs(item.given) for item in items]
-            cut_up = _shares(items, rows, self._threads.size)
-            own = [Share(some, watch.split(), sum(map(len, rows))) for some in cut_up]
+            rows = [costs(item.content) for item in items]
+            parts = _shares(items, rows, self._threads.size)
+            own = [Share(part, watch.split(), sum(map(len, rows))) for part in parts]
             shares.extend(own)
             found = self._threads.map(lambda share: self._answer_share(share, embed, search, generation), own)
             outcomes: dict[int, list[Outcome]] = {}
-            for share, some in zip(own, found, strict=True):
-                for piece, outcome in zip(share.items, some, strict=True):
-                    outcomes.setdefault(id(piece.request), []).append(outcome)
+            for share, of_share in zip(own, found, strict=True):
+                for item, outcome in zip(share.items, of_share, strict=True):
+                    outcomes.setdefault(id(item.request), []).append(outcome)
             return [_joined(outcomes[id(item.request)]) for item in items]
 
         responses = batch_io.answer(requests, read, compute)
@@ -186,7 +193,7 @@ class Searching:
         return self._outputs(result, item, share, generation)
 
     def _fit(self, items: list[Item]) -> int:
-        """Lower the effort of those that are short of time; the number of embeddings to search for together."""
+        """Lower the effort of items that are short of time, and return how many embeddings are searched together."""
         rows = sum(len(item.embeddings) for item in items if item.embeddings is not None)
         now = time.perf_counter()
         for item in items:
@@ -198,35 +205,41 @@ class Searching:
     def _outputs(self, result: SearchResult, item: Item, share: Share, generation: int) -> dict[str, np.ndarray]:
         outputs = dict(vars(result))
         each = (len(result.scores), 1)
-        if "generation" in item.wanted:
+        if "generation" in item.outputs:
             outputs["generation"] = np.full(each, generation, np.int64)
-        if "effort" in item.wanted:
+        if "effort" in item.outputs:
             outputs["effort"] = np.full(each, item.parameters.effort, np.int64)
-        if "timings_us" in item.wanted:
+        if "timings_us" in item.outputs:
             watch = share.watch
             stages = [-1 if stage is None else _microseconds(watch.seconds(stage) or 0.0) for stage in self._stages]
             longest = batch_io.longest_wait()
             waited = -1 if longest == float("inf") else _microseconds(longest)
-            told = [*stages, _microseconds(watch.total), share.batch_rows, waited]
-            outputs["timings_us"] = np.tile(np.array(told, np.int64), each)
+            timings = [*stages, _microseconds(watch.total), share.batch_rows, waited]
+            outputs["timings_us"] = np.tile(np.array(timings, np.int64), each)
         return outputs
 
 
 def _shares(items: Sequence[Item], rows: Sequence[Sequence[float]], threads: int) -> list[list[Item]]:
-    """What each thread answers, given what the rows of each item cost: whole items, unless they are too few."""
+    """Divide items into a list for each thread. Items are cut only if there are fewer items than threads.
+
+    Args:
+        items: the items of a batch.
+        rows: the cost of each row of each item.
+        threads: number of threads.
+    """
     count = max(1, min(threads, sum(map(len, rows)) // _FEWEST_ROWS))
     if len(items) < count:
         return [
-            [replace(item, given=item.given[part])]
-            for item, its in zip(items, rows, strict=True)
-            for part in cut(its, max(1, count // len(items)))
+            [replace(item, content=item.content[part])]
+            for item, costs in zip(items, rows, strict=True)
+            for part in cut(costs, max(1, count // len(items)))
         ]
     order = sorted(range(len(items)), key=lambda at: sum(rows[at]) / max(1, len(rows[at])))
     return [[items[at] for at in order[part]] for part in cut([sum(rows[at]) or 1 for at in order], count)]
 
 
 def _joined(parts: Sequence[Outcome]) -> Outcome:
-    """The outcome of an item that several threads answered a part of."""
+    """Return the outcome of an item from the outcomes of its parts, which several threads answered."""
     arrays: list[dict[str, np.ndarray]] = []
     for part in parts:
         if isinstance(part, Exception):

@@ -1,6 +1,6 @@
-"""Stages of traced requests as OpenTelemetry spans, beneath the ones that Triton makes of each request and model.
+"""OpenTelemetry spans for the stages of traced requests, below the spans that Triton makes for request and model.
 
-They are sent as OTLP over HTTP in JSON, to where Triton sends its own; see `shopwindow.server.command`.
+They go to the same collector as Triton's own, as OTLP over HTTP in JSON; see `server.command`.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-import triton_python_backend_utils as pb_utils  # exists only inside the stub
+import triton_python_backend_utils as pb_utils  # exists only inside Triton's stub process
 
 from shopwindow.retrieval.stopwatch import Stopwatch
 
 VARIABLE = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
-_WAITING = 1_000  # batches; beyond, spans are dropped: tracing must never slow a search
+_WAITING = 1_000  # batches waiting to be sent; further spans are dropped, because tracing must never slow a search
 _TIMEOUT_S = 5.0
 _INTERNAL = 1  # SpanKind
 
 
 class Spans:
-    """Sends spans from a thread of its own.
+    """Sends spans from its own thread.
 
     Args:
         model: name of the model.
-        url: of the collector, ending in /v1/traces.
+        url: URL of the collector, ending in /v1/traces.
     """
 
     def __init__(self, model: str, url: str) -> None:
@@ -43,18 +43,24 @@ class Spans:
 
     @classmethod
     def from_environment(cls, model: str) -> Spans | None:
-        """Where OTEL_EXPORTER_OTLP_TRACES_ENDPOINT says; None when it is not set."""
+        """Return an instance for the collector in OTEL_EXPORTER_OTLP_TRACES_ENDPOINT; None if that is not set."""
         url = os.environ.get(VARIABLE)
         return cls(model, url) if url else None
 
     def close(self) -> None:
-        """Send what is left and end the thread."""
+        """Send the remaining spans and end the thread."""
         with suppress(queue.Full):
             self._waiting.put_nowait(None)
         self._thread.join(2 * _TIMEOUT_S)
 
     def take(self, requests: Sequence[Any], watch: Stopwatch, rows: int) -> None:
-        """Give each traced request of a batch the batch's stages."""
+        """Send spans for each traced request of a batch.
+
+        Args:
+            requests: Triton's requests.
+            watch: the stopwatch with the batch's stages.
+            rows: number of rows in the batch.
+        """
         spans = [
             span for request in requests if (parent := _traceparent(request)) for span in _spans(parent, watch, rows)
         ]
@@ -72,17 +78,17 @@ class Spans:
                     self._url, json.dumps(body).encode(), {"Content-Type": "application/json"}, method="POST"
                 )
                 direct.open(request, timeout=_TIMEOUT_S).close()
-            except Exception as error:  # whatever it is, tracing must never end
-                if not self._complained:  # once: the collector may be away for long
+            except Exception as error:  # no error may end this thread
+                if not self._complained:  # only once, because the collector may be away for long
                     self._complained = True
-                    pb_utils.Logger.log_error(f"{self._model}: spans can't be sent to {self._url}: {error}")
+                    pb_utils.Logger.log_error(f"{self._model}: spans could not be sent to {self._url}: {error}")
 
 
 def _traceparent(request: Any) -> tuple[str, str] | None:
-    """Trace id and id of the model's span, of a request that Triton traces."""
+    """Return the trace id and the id of the model's span; None if Triton does not trace the request."""
     context = request.trace().get_context()
-    given = json.loads(context).get("traceparent", "").split("-") if context else []
-    return (given[1], given[2]) if len(given) >= 4 else None
+    fields = json.loads(context).get("traceparent", "").split("-") if context else []
+    return (fields[1], fields[2]) if len(fields) >= 4 else None
 
 
 def _spans(parent: tuple[str, str], watch: Stopwatch, rows: int) -> list[dict[str, Any]]:

@@ -1,4 +1,7 @@
-"""Threads of one process that work on parts of one batch, while what the others compute lets go of the interpreter."""
+"""Threads that work on parts of one batch at the same time.
+
+This helps because the heavy computing releases Python's interpreter lock.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +17,13 @@ Done = TypeVar("Done")
 
 
 class WorkerThreads:
-    """The caller's thread and helpers, which don't spin while they wait.
+    """The caller's thread and helper threads. Helpers do not use the CPU while they wait.
 
     Args:
-        size: threads, the caller's among them.
+        size: number of threads, including the caller's.
 
     Raises:
-        ValueError: there would be none.
+        ValueError: `size` is below 1.
     """
 
     def __init__(self, size: int) -> None:
@@ -30,14 +33,14 @@ class WorkerThreads:
         self._helpers = ThreadPoolExecutor(size - 1, thread_name_prefix="worker") if size > 1 else None
 
     def map(self, work: Callable[[Part], Done], parts: Sequence[Part]) -> list[Done]:
-        """What `work` makes of each part, in order.
+        """Call `work` for each part, each in its own thread, and return the results in order.
 
         Args:
-            work: called by several threads at once.
-            parts: at most as many as there are threads.
+            work: the function. Several threads call it at once.
+            parts: at most as many parts as there are threads.
 
         Raises:
-            Exception: the first one that `work` raised, once no thread works any more.
+            Exception: an exception that `work` raised. It is raised after all threads have finished.
         """
         if self._helpers is None or len(parts) < 2:
             return [work(part) for part in parts]
@@ -49,17 +52,17 @@ class WorkerThreads:
         return [own, *(done.result() for done in helped)]
 
     def close(self) -> None:
-        """End the helpers."""
+        """End the helper threads."""
         if self._helpers is not None:
             self._helpers.shutdown()
 
 
 def cut(sizes: Sequence[float], count: int) -> list[slice]:
-    """Consecutive parts of about the same size together, at most so many and none of them empty.
+    """Cut a sequence into at most `count` consecutive parts of about the same total size, none of them empty.
 
     Args:
-        sizes: of what is cut, each above 0.
-        count: 1 or more.
+        sizes: size of each element, above 0.
+        count: largest number of parts, 1 or more.
     """
     if len(sizes) < 2 or count < 2:
         return [slice(0, len(sizes))]

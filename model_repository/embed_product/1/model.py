@@ -6,7 +6,7 @@ from shopwindow.triton_models import batch_io
 from shopwindow.triton_models.admission import Admission
 from shopwindow.triton_models.context import Context
 
-# Catalogues are embedded in large batches, and those who do it rather wait.
+# Callers embed whole catalogues in large batches, and for them a wait is better than a refusal.
 BULK_LIMIT_MS = 5000
 
 
@@ -25,7 +25,7 @@ class TritonPythonModel:
         return self.admission.take(requests)
 
     def _answer(self, requests):
-        towers = self.live.current  # once: no batch mixes towers
+        towers = self.live.current  # read only once, so that no batch mixes towers
 
         def prepare(request):
             return towers.prepare_products(batch_io.texts(request, "title"), batch_io.texts(request, "image"))
@@ -36,7 +36,7 @@ class TritonPythonModel:
             for embedding, weight in zip(
                 batch_io.split(embeddings, sizes), batch_io.split(weights, sizes), strict=True
             ):
-                named = batch_io.named(towers.bundle, len(embedding))
-                yield {"embedding": embedding, "modality_weights": weight, "towers": named}
+                made_by = batch_io.towers_output(towers.bundle, len(embedding))
+                yield {"embedding": embedding, "modality_weights": weight, "towers": made_by}
 
         return batch_io.answer(requests, prepare, embed)

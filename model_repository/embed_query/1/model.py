@@ -20,11 +20,11 @@ class TritonPythonModel:
         return self.admission.take(requests)
 
     def _answer(self, requests):
-        towers = self.live.current  # once: no batch mixes towers
+        towers = self.live.current  # read only once, so that no batch mixes towers
 
         def embed(prepared):
             embeddings = towers.embed_query([query for queries in prepared for query in queries])
             for part in batch_io.split(embeddings, list(map(len, prepared))):
-                yield {"embedding": part, "towers": batch_io.named(towers.bundle, len(part))}
+                yield {"embedding": part, "towers": batch_io.towers_output(towers.bundle, len(part))}
 
         return batch_io.answer(requests, lambda request: clean_queries(batch_io.texts(request, "query")), embed)

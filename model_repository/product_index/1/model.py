@@ -20,10 +20,10 @@ class TritonPythonModel:
         engine = EngineOptions.from_environment(
             instance_kind=args["model_instance_kind"], device=int(args["model_instance_device_id"])
         )
-        if args["model_instance_kind"] == "GPU":  # where the towers before this step are plans, which check nothing
+        if args["model_instance_kind"] == "GPU":  # then the towers are TensorRT plans, which do not check themselves
             check_plans(context.repository)
         self.live = context.live(index_loader(context.repository, engine, follow=context.flag("follow_towers")))
-        self.searching = Searching(  # the towers are models of their own
+        self.searching = Searching(  # other models do the two stages before the search
             context, (None, None), generation=lambda: self.live.current.manifest.generation
         )
         pb_utils.Logger.log_info(f"product_index: {self.live.current.engine_description}")
@@ -37,21 +37,21 @@ class TritonPythonModel:
         return self.admission.take(requests)
 
     def _answer(self, requests):
-        index = self.live.current  # once: no batch mixes generations
+        index = self.live.current  # read only once, so that no batch mixes generations
 
         def prepare(request):
             embeddings = batch_io.array(request, "embedding")
             parameters = parse_parameters(batch_io.parameters(request))
             index.check(embeddings, parameters)
-            queries = clean_queries(batch_io.texts(request, "query")) if batch_io.given(request, "query") else []
+            queries = clean_queries(batch_io.texts(request, "query")) if batch_io.has_input(request, "query") else []
             check_channels(index, parameters, words=bool(queries))
             return (embeddings, queries), parameters
 
         def embed(items, _):
-            return [item.given[0] for item in items]
+            return [item.content[0] for item in items]
 
         def search(items):
-            return search_channels(index, [(item.embeddings, item.given[1], item.parameters) for item in items])
+            return search_channels(index, [(item.embeddings, item.content[1], item.parameters) for item in items])
 
         return self.searching.answer(
             requests,
@@ -59,5 +59,5 @@ class TritonPythonModel:
             embed,
             search,
             generation=index.manifest.generation,
-            costs=lambda given: [1] * len(given[0]),
+            costs=lambda content: [1] * len(content[0]),
         )

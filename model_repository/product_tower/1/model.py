@@ -14,7 +14,7 @@ class TritonPythonModel:
         context.bundle.check(context.repository, context.layout.product_tower)
         self.tower = OnnxProductTower(context.layout.product_tower)
         size = context.bundle.image_size
-        token = np.zeros((1, 1), np.int32)  # the first call allocates: not a caller's
+        token = np.zeros((1, 1), np.int32)  # the first call allocates memory; do not let a caller wait for it
         self.tower(
             ProductBatch(
                 title_ids=token,

@@ -13,7 +13,8 @@ class TritonPythonModel:
         context = Context(args)
         context.bundle.check(context.repository, context.layout.query_tower)
         self.tower = OnnxQueryTower(context.layout.query_tower)
-        self.tower(np.zeros((1, 1), np.int32), np.ones((1, 1), np.int32))  # the first call allocates: not a caller's
+        # The first call allocates memory. Do not let a caller wait for it.
+        self.tower(np.zeros((1, 1), np.int32), np.ones((1, 1), np.int32))
 
     def execute(self, requests):
         return batch_io.answer(requests, self._prepare, self._encode)
@@ -22,7 +23,7 @@ class TritonPythonModel:
         return batch_io.array(request, "input_ids"), batch_io.array(request, "attention_mask")
 
     def _encode(self, requests):
-        # Padding is masked, so whatever id stands there is never seen.
+        # Padding is masked, so its token id does not matter.
         embeddings = self.tower(pad_columns([ids for ids, _ in requests]), pad_columns([mask for _, mask in requests]))
         for part in batch_io.split(embeddings, [len(ids) for ids, _ in requests]):
             yield {"query_embedding": part}

@@ -37,19 +37,19 @@ class TritonPythonModel:
         return self.admission.take(requests)
 
     def _answer(self, requests):
-        pipeline = self.live.current  # once: no batch mixes generations
+        pipeline = self.live.current  # read only once, so that no batch mixes generations
 
         def prepare(request):
             queries = clean_queries(batch_io.texts(request, "query"))
             return queries, pipeline.prepare_parameters(batch_io.parameters(request), words=True)
 
         def embed(items, watch):
-            embeddings = pipeline.embed_requests([(item.given, item.parameters) for item in items], watch)
-            watch.lap("tokenise")  # what was not computed was looked up
+            embeddings = pipeline.embed_requests([(item.content, item.parameters) for item in items], watch)
+            watch.lap("tokenise")  # the lookup in the cache counts as tokenising
             return embeddings
 
         def search(items):
-            requests = [(item.embeddings, item.given, item.parameters) for item in items]
+            requests = [(item.embeddings, item.content, item.parameters) for item in items]
             return search_channels(pipeline.index, requests)
 
         generation = pipeline.index.manifest.generation

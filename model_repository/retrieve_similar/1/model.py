@@ -30,14 +30,14 @@ class TritonPythonModel:
         return self.admission.take(requests)
 
     def _answer(self, requests):
-        pipeline = self.live.current  # once: no batch mixes generations
+        pipeline = self.live.current  # read only once, so that no batch mixes generations
 
         def prepare(request):
             batch = pipeline.prepare_products(batch_io.texts(request, "title"), batch_io.texts(request, "image"))
             return batch, pipeline.prepare_parameters(batch_io.parameters(request))
 
         def embed(items, watch):
-            embeddings = pipeline.embed_batches([item.given for item in items])
+            embeddings = pipeline.embed_batches([item.content for item in items])
             watch.lap("tower")
             return embeddings
 

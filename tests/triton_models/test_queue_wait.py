@@ -1,4 +1,4 @@
-"""How long requests can have waited, and of which batches it is asked whether their callers gave up."""
+"""How long requests can have waited, and for which batches the model asks whether callers cancelled."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ REST = 10.0
     [
         (16, False, 0.03, 0.031, False),
         (16, False, 0.10, 0.101, True),
-        (2, False, 0.03, 0.031, True),  # costs next to nothing
-        (16, True, 0.03, math.inf, True),  # the batch before was full: who knows how many wait, and how long
+        (2, False, 0.03, 0.031, True),  # asking for two requests costs next to nothing
+        (16, True, 0.03, math.inf, True),  # the previous batch was full, so requests may have waited for longer
     ],
 )
-def test_a_batch_came_while_the_one_before_was_under_way(
+def test_requests_of_the_next_batch_waited_at_most_for_the_previous_one(
     requests: int, full_before: bool, took: float, longest_s: float, asked: bool
 ) -> None:
     waiting = QueueWait()
@@ -31,10 +31,10 @@ def test_a_batch_came_while_the_one_before_was_under_way(
     assert waiting.may_be_long(requests) is asked
 
 
-def test_after_a_rest_they_came_just_now_unless_the_server_was_stopped() -> None:
+def test_requests_after_a_rest_did_not_wait_but_the_model_still_asks() -> None:
     waiting = QueueWait()
     waiting.begin(REST)
-    assert waiting.may_be_long(16)  # nothing is known
+    assert waiting.may_be_long(16)  # nothing is known yet
     waiting.end(REST + 0.01, full=False)
     waiting.begin(REST + 1.0)
     assert waiting.longest_s == 0.0

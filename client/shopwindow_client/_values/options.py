@@ -201,7 +201,7 @@ def check_headers(headers: Mapping[str, str]) -> Mapping[str, str]:
     for name, value in headers.items():
         if not re.fullmatch(r"[0-9a-z_.-]+", name) or name.startswith("grpc-") or name.endswith("-bin"):
             raise InvalidRequest(
-                f"headers: a name must consist of a-z, 0-9, _, - and ., and be neither grpc-* nor *-bin, got {name!r}"
+                f"headers: a name may hold a-z, 0-9, _, - and ., and is neither grpc-* nor *-bin, got {name!r}"
             )
         if not isinstance(value, str) or not re.fullmatch(r"[\x20-\x7e]*", value):
             raise InvalidRequest(f"headers[{name!r}] must be printable ASCII")  # never the value: it may be a secret

@@ -78,8 +78,8 @@ def test_a_request_carries_its_id_trace_and_headers(relay: Relay) -> None:
 def test_every_option_of_a_search_reaches_the_server(relay: Relay, search: str, given: Any) -> None:
     parameters: dict[str, Any] = {"top_k": 3, "effort": 2, "filter": '{"price": {"gt": 0}}', "min_score": 0.125}
     parameters |= {"channels": "embedding", "allow_lower_effort": True}
-    if search == "retrieve":  # the other searches have no words to merge with
-        parameters["fusion"] = "weighted:0.5"
+    if search == "retrieve":  # the other searches have no words
+        parameters |= {"channels": "embedding,lexical", "fusion": "weighted:0.5"}
     with RetrievalClient(relay.url, timeout_s=60.0) as client:
         parameters["towers"] = client.info().tower_hash
         relay.seen.clear()

@@ -10,7 +10,7 @@ TEMPLATES := $(wildcard model_repository/*/*.pbtxt model_repository/*/*/*) $(wil
 CODE := $(shell find export shopwindow -name '*.py' -not -path '*/cli/*' -not -path '*/server/*' -not -path '*/demo*')
 
 .DELETE_ON_ERROR:
-# A live index: what fails after it was published, or taken back, must not take it away from its servers.
+# Servers may use the index already, so make must not delete it when the command fails after publishing.
 .PRECIOUS: $(INDEX)/CURRENT
 .PHONY: help install demo serve test test-fast coverage gpu-check bench bench-index soak docs lint format pre-commit clean
 
@@ -25,7 +25,7 @@ $(READY): requirements.txt pyproject.toml setup.py client/pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable client --editable .
 	touch $@
 
-# What the demo and the server need on disk. Each step is kept, so a second run starts at once.
+# The files that the demo and the server need. Each step keeps its result, so a second run starts at once.
 $(SHOP)/products.parquet: $(shell find shopwindow/demo_shop -name '*.py') | $(READY)
 	$(BIN)/python -m shopwindow.demo_shop --out $(SHOP)
 
@@ -41,19 +41,19 @@ demo: $(INDEX)/CURRENT  ## start a real Triton on a made-up shop, search it, upd
 serve: $(INDEX)/CURRENT  ## keep the demo's server up, until Ctrl-C
 	$(BIN)/shopwindow serve --repository $(REPOSITORY) --index $(INDEX)
 
-# Two at once what computes; one after the other what serves, where some tests plant delays and look for them.
+# Tests that compute run two at once. Tests that serve run one after the other, because some of them measure delays.
 SERVING_TESTS := tests/cli tests/client tests/docs tests/indexing/full_build/test_embedders.py tests/loadtests tests/server tests/whole_server
 test: $(READY)  ## the whole test suite, against real servers
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(SERVING_TESTS:%=--ignore=%)
 	$(BIN)/python -m pytest $(SERVING_TESTS)
 
-# On a machine with a GPU; docs/benchmarks.md gets the figures. GPU_PYTHON names an interpreter with libraries of its own,
-# where there is no internet to install any: see loadtests/shopwindow_loadtests/gpu/parts.py.
+# Needs a machine with a GPU; writes its figures to docs/benchmarks.md. Without internet, GPU_PYTHON can name an
+# interpreter that has the libraries already: see loadtests/shopwindow_loadtests/gpu/parts.py.
 GPU_PYTHON ?= $(BIN)/python
 gpu-check: $(if $(filter $(BIN)/python,$(GPU_PYTHON)),$(READY))  ## measure what a machine with a GPU does with all this
 	$(GPU_PYTHON) -m shopwindow_loadtests.gpu $(GPU_CHECK_ARGS)
 
-# Towers of 6 layers x 384 and 200,000 products, made from the titles of a catalogue.
+# Material for `make bench`: towers of 6 layers x 384, and 200,000 products made from the titles of a catalogue.
 STAND := build/stand
 STAND_TITLES ?= $(firstword $(wildcard ../shared/data/fashion/dev/products.parquet) $(SHOP)/products.parquet)
 $(STAND)/.made: $(STAND_TITLES) $(TEMPLATES) $(CODE) | $(READY)
@@ -61,15 +61,15 @@ $(STAND)/.made: $(STAND_TITLES) $(TEMPLATES) $(CODE) | $(READY)
 	$(BIN)/python -m shopwindow_loadtests.peers.bench_material --titles $(STAND_TITLES) --out $(STAND)
 	touch $@
 
-# Against FastAPI, pytriton and BentoML, and the targets of serving: 25 minutes on a machine that does nothing else.
+# Compare with FastAPI, pytriton and BentoML, and check the targets of serving: 25 minutes on an idle machine.
 bench: $(STAND)/.made  ## against FastAPI, pytriton and BentoML on the same work: 25 minutes
 	$(BIN)/python -m shopwindow_loadtests.peers --repository $(STAND)/model_repository --index $(STAND)/index --queries $(STAND)/queries.txt $(BENCH_ARGS)
 
-# 1 and 5 million vectors: hours on two cores, 23 GB of memory; what is under build/bench is not measured again.
+# Measure indexes of 1 and 5 million vectors: hours on two cores, 23 GB of memory. Results in build/bench are kept.
 bench-index: $(READY)  ## indexes of 1 and 5 million vectors: hours
 	$(BIN)/python -m shopwindow_loadtests.index_bench $(BENCH_ARGS)
 
-# 50 swaps, 20 rollbacks, 100 updates under load, then kills: ten to thirty minutes on two cores that do nothing else.
+# 50 swaps, 20 rollbacks and 100 updates under load, then kills: ten to thirty minutes on two idle cores.
 soak: $(REPOSITORY)/bundle.json  ## swaps, rollbacks, updates and kills under load: PASS or FAIL, 10 to 30 minutes
 	$(BIN)/python -m shopwindow_loadtests.soak --repository $(REPOSITORY) $(SOAK_ARGS)
 

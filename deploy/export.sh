@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# One run: checkpoint to repository, TensorRT plans for the GPU at hand, catalogue to index. Run again, it keeps plans
-# that still fit, and an index that was built from the same catalogue and towers, with its updates.
+# Make the repository from the checkpoint, TensorRT plans for this GPU, and the index from the catalogue. A second run
+# keeps plans that still fit, and an index of the same catalogue and towers, with its updates.
 set -euo pipefail
 checkpoint=${SHOPWINDOW_CHECKPOINT:-/data/checkpoint}
 catalog=${SHOPWINDOW_CATALOG:-/data/catalog.parquet}
@@ -11,8 +11,8 @@ python3 -m shopwindow.cli.main export --checkpoint "$checkpoint" --sample "$cata
 python3 -m shopwindow.cli.main plans --repository "$out/model_repository"
 embedder=$out/model_repository
 case $precision in bf16 | fp8)
-    # The catalogue is embedded by ONNX Runtime on the CPU, which has no kernels for these: the fp32 graphs of the same
-    # towers fill an index that fits. Without the GPU, or this would build their plans.
+    # ONNX Runtime embeds the catalogue on the CPU and has no kernels for these precisions. So fp32 graphs of the same
+    # towers embed it. The GPU is hidden, or the export would build plans for these graphs too.
     scratch=$(mktemp -d)
     trap 'rm -rf "$scratch"' EXIT
     embedder=$scratch/model_repository

@@ -33,7 +33,7 @@ SERVER = [
         "SHOPWINDOW_QUEUE_LIMIT_MS",
         "250",
         "how many milliseconds requests may wait before some are refused; 0 refuses none. `embed_product` always has "
-        "5,000. See [overload](../operations.md#when-more-comes-than-can-be-answered)",
+        "5,000. See [overload](../operations.md#overload)",
     ),
     Setting(
         embedding_cache.VARIABLE,

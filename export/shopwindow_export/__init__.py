@@ -1,1 +1,1 @@
-"""From a checkpoint to what Triton serves: ONNX graphs, a rendered model repository, and an index of the catalogue."""
+"""Export a checkpoint for Triton: ONNX graphs, TensorRT plans, and a checked model repository."""

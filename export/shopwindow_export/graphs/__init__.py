@@ -1,1 +1,1 @@
-"""Precisions of the towers' graphs. Precision lives in the graph: the runtime is told nothing and chooses nothing."""
+"""Export the towers as ONNX graphs in five precisions. The graph sets the precision; the runtime chooses nothing."""

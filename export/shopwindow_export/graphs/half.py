@@ -1,7 +1,7 @@
 """Towers in half precision with float32 islands.
 
-Embeddings, convolutions and matrix products of the encoders are half. Norms, softmaxes, masks, means, the heads
-after them and the L2 norm stay float32: there half precision overflows, or adds up its rounding.
+Embeddings, convolutions and matrix products of the encoders are in half precision. Norms, softmaxes, masks, means, the
+heads after them and the L2 norm stay float32, because half precision overflows there, or adds up rounding errors.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _NORMS = (nn.LayerNorm, nn.GroupNorm)
 
 
 def half_copy(tower: nn.Module, precision: str) -> nn.Module:
-    """A copy of a tower whose encoders are in half precision; its inputs and outputs keep their types.
+    """Return a copy of a tower with its encoders in half precision. Inputs and outputs keep their types.
 
     Args:
         tower: a query or product tower of `both_towers.Towers` or `dual_encoder.DualEncoder`, float32.
-        precision: one of `shopwindow_export.graphs.precisions.HALVES`.
+        precision: one of `graphs.precisions.HALVES`.
     """
     tower = copy.deepcopy(tower)
     half = _TYPES[precision]
@@ -33,22 +33,22 @@ def half_copy(tower: nn.Module, precision: str) -> nn.Module:
         if isinstance(module, QueryTower):
             _halve(module.text, half)
         elif isinstance(module, ProductTower):
-            # Not its pixels' mean and deviation: what goes into the first convolution is made in float32.
+            # Not the pixels' mean and deviation: the input of the first convolution is computed in float32.
             for part in (module.title, module.image.embed, module.image.encoder, module.fusion):
                 _halve(part, half)
-            module.image.register_module("embed", _Taking(half, module.image.embed))
+            module.image.register_module("embed", _CastInput(half, module.image.embed))
             for table in (module.image.positions, module.no_title, module.no_image, module.modality):
                 table.data = table.data.to(half)
         elif isinstance(module, (ClipText, ChineseClipText, SiglipText, Photo)):
             _halve(module.model, half)
             projection = getattr(module, "projection", None)
             if isinstance(projection, nn.Module):
-                module.projection = _Taking(torch.float32, projection)
+                module.projection = _CastInput(torch.float32, projection)
     return tower
 
 
-class _Taking(nn.Module):
-    """A module whose input comes in another type than its own."""
+class _CastInput(nn.Module):
+    """Casts the input to `dtype` before it runs a module."""
 
     def __init__(self, dtype: torch.dtype, inner: nn.Module) -> None:
         super().__init__()
@@ -56,12 +56,12 @@ class _Taking(nn.Module):
         self.inner = inner
 
     def forward(self, states: Tensor) -> Tensor:
-        """Run it."""
+        """Cast the input, and run the module."""
         return cast(Tensor, self.inner(states.to(self.dtype)))
 
 
 class _InFloat32(nn.Module):
-    """A norm that computes in float32 and answers in its input's type."""
+    """A norm that computes in float32 and returns its input's type."""
 
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()

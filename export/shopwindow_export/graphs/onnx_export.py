@@ -1,7 +1,7 @@
-"""Towers to ONNX graphs.
+"""Export the towers as ONNX graphs.
 
-Strongly typed in one of five precisions, dynamic batch and text length, fixed photo size. Inputs and outputs carry the
-names that the Triton models use, and the same types in every precision.
+A graph is strongly typed, in one of five precisions. Batch and text length are dynamic, the photo size is fixed. Inputs
+and outputs have the names that the Triton models use, and the same types in every precision.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from shopwindow_export.graphs.precisions import HALVES, PRECISIONS, QUANTISED
 from shopwindow_export.graphs.qdq import Feeds, quantise
 
 OPSET = 20
-BF16_OPSET = 22  # the first whose Conv takes bfloat16
+BF16_OPSET = 22  # the first opset whose Conv takes bfloat16
 QUERY_INPUTS = ("input_ids", "attention_mask")
 QUERY_OUTPUTS = ("query_embedding",)
 PRODUCT_INPUTS = ("title_ids", "title_mask", "pixels", "modality_mask")
@@ -38,13 +38,13 @@ def export_query_tower(
     """Write the query tower's graph.
 
     Args:
-        towers: float32.
-        file: to write.
-        precision: one of `shopwindow_export.graphs.precisions.PRECISIONS`.
+        towers: the towers, in float32.
+        file: the file to write.
+        precision: one of `graphs.precisions.PRECISIONS`.
         calibration: batches of real inputs by name, for int8 and fp8.
 
     Raises:
-        ExportError: the tower cannot read as many tokens as its config promises, or see `check_graph`.
+        ExportError: the tower cannot read as many tokens as its config promises, or the graph fails `check_graph`.
         ValueError: unknown precision, no calibration where it is needed, or nvidia-modelopt is not installed.
     """
     limit = towers.config.query_max_tokens
@@ -69,7 +69,7 @@ def export_product_tower(
 
 
 def _tokens(batch: int, tokens: int) -> Tensor:
-    """Ids that every vocabulary has, and a mask of real tokens."""
+    """Return ones: ids that every vocabulary has, or a mask without padding."""
     return torch.ones(batch, tokens, dtype=torch.int32)
 
 
@@ -79,7 +79,7 @@ def _product_example(config: TowerConfig | DualEncoderConfig, batch: int, tokens
 
 
 def _check_length(tower: nn.Module, longest: tuple[Tensor, ...], field: str, limit: int) -> None:
-    """A text longer than the position table exports silently and fails at run time: run the longest one here."""
+    """Run the longest text. If the position table were shorter, the export would succeed and fail at run time."""
     try:
         with torch.inference_mode():
             tower.eval()(*longest)
@@ -105,9 +105,9 @@ def _export(
     if precision in QUANTISED and not calibration:
         raise ValueError(f"calibration: {precision} needs real inputs to measure its scales on, got none")
     opset = BF16_OPSET if precision == "bf16" else OPSET
-    kept = QUANTISED.get(precision, precision)  # of what is not quantised
-    if kept in HALVES:
-        tower = half_copy(tower, kept)
+    unquantised = QUANTISED.get(precision, precision)  # precision of the parts that are not quantised
+    if unquantised in HALVES:
+        tower = half_copy(tower, unquantised)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's own deprecations
@@ -129,12 +129,12 @@ def _export(
 
 
 def check_graph(file: Path, inputs: tuple[str, ...], outputs: tuple[str, ...], *, opset: int = OPSET) -> None:
-    """Check what ONNX Runtime lets pass and TensorRT, or a later batch, does not.
+    """Check for faults that ONNX Runtime accepts, but TensorRT or a later batch does not.
 
     Args:
         file: the graph.
-        inputs, outputs: names it must have.
-        opset: it must be of.
+        inputs, outputs: names that the graph must have.
+        opset: opset that the graph must have.
 
     Raises:
         ExportError: wrong opset, types that meet without a Cast, missing or renamed tensors, an output that shares
@@ -145,16 +145,16 @@ def check_graph(file: Path, inputs: tuple[str, ...], outputs: tuple[str, ...], *
         onnx.checker.check_model(model, full_check=True)
     except onnx.shape_inference.InferenceError as error:
         raise ExportError(
-            f"{file.name}: types or shapes do not fit, and a strongly typed graph needs a Cast wherever types meet: "
+            f"{file.name}: types or shapes do not fit; a strongly typed graph needs a Cast wherever types differ: "
             f"{error}"
         ) from error
     opsets = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}
     if opsets.get("ai.onnx") != opset:
         raise ExportError(f"{file.name}: opset {opsets.get('ai.onnx')}, expected {opset}")
-    for kind, wanted, found in (("inputs", inputs, model.graph.input), ("outputs", outputs, model.graph.output)):
+    for kind, expected, found in (("inputs", inputs, model.graph.input), ("outputs", outputs, model.graph.output)):
         names = tuple(value.name for value in found)
-        if names != wanted:
-            raise ExportError(f"{file.name}: {kind} are {names}, expected {wanted}")
+        if names != expected:
+            raise ExportError(f"{file.name}: {kind} are {names}, expected {expected}")
         for value in found:
             if not value.type.tensor_type.shape.dim[0].dim_param:
                 raise ExportError(f"{file.name}: the batch axis of {value.name} is fixed; it must be dynamic")

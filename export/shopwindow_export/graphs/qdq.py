@@ -1,7 +1,7 @@
 """Matrix products of 8 bits: explicit Q/DQ nodes with static scales, placed by NVIDIA ModelOpt.
 
-Scales are measured once, on real inputs. A scale taken from the batch at run time, as dynamic quantisation does, would
-let an answer depend on its batch mates.
+Scales are measured once, on real inputs. Dynamic quantisation would take the scale from each batch at run time, so an
+answer would depend on the other rows of its batch.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ Feeds = Sequence[Mapping[str, np.ndarray]]
 
 
 def quantise(graph: Path, precision: str, calibration: Feeds) -> None:
-    """Replace a graph by one whose matrix products with weights are of 8 bits; the names and types stay.
+    """Replace a graph by one that multiplies with weights in 8 bits. Names and types stay.
 
-    Symmetric scales, as TensorRT wants them, per tensor for activations and per channel for weights. What stays as it
-    is costs little or gains nothing: word embeddings, heads, attention's products of two activations and the
-    convolutions, which ONNX Runtime runs no faster in 8 bits.
+    Scales are symmetric, as TensorRT requires, per tensor for activations and per channel for weights. Some parts stay
+    as they are, because they cost little or would gain nothing: word embeddings, heads, attention's products of two
+    activations, and convolutions, which ONNX Runtime runs no faster in 8 bits.
 
     Args:
-        graph: the file, in the precision that `shopwindow_export.graphs.precisions.QUANTISED` says.
-        precision: of the products, a key of QUANTISED.
+        graph: the file, in the precision that `graphs.precisions.QUANTISED` names.
+        precision: precision of the products, a key of QUANTISED.
         calibration: real inputs to measure the activations' ranges on; at least one batch.
 
     Raises:
@@ -38,7 +38,7 @@ def quantise(graph: Path, precision: str, calibration: Feeds) -> None:
     model = onnx.load(str(graph))
     weights = {tensor.name for tensor in model.graph.initializer}
     products = [node.name for node in model.graph.node if node.op_type == "MatMul" and node.input[1] in weights]
-    if not products:  # the text is the mean of its words
+    if not products:  # as in a query tower that takes the mean of its words
         return
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -50,7 +50,7 @@ def quantise(graph: Path, precision: str, calibration: Feeds) -> None:
             calibration_method="max",
             calibration_eps=["cpu"],
             nodes_to_quantize=[f"^{re.escape(name)}$" for name in products],
-            # Whether a product is too thin for TensorRT's tensor cores says nothing of other runtimes.
+            # This would skip products that are too thin for TensorRT's tensor cores. Other runtimes have other limits.
             enable_gemv_detection_for_trt=False,
             # "fp32" leaves the rest as it is. "fp16" would turn float32 islands into half precision too: an L2 norm
             # floored at 1e-12 becomes a division by zero.
@@ -62,7 +62,7 @@ def quantise(graph: Path, precision: str, calibration: Feeds) -> None:
 
 
 class _Reader:
-    """Calibration data the way ModelOpt and ONNX Runtime ask for it."""
+    """Hands out calibration data in the way that ModelOpt and ONNX Runtime ask for it."""
 
     def __init__(self, feeds: Feeds) -> None:
         self._feeds = [dict(feed) for feed in feeds]

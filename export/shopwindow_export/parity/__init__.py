@@ -1,4 +1,4 @@
-"""Do the exported graphs rank as PyTorch does? Measured on real titles, photos and queries, and held to a budget."""
+"""Measure on real titles, photos and queries whether the graphs rank as PyTorch does, within a budget."""
 
 from shopwindow_export.parity.budgets import BUDGETS, Budget
 from shopwindow_export.parity.measure import Embedder, measure_parity

@@ -1,4 +1,4 @@
-"""How far a precision may move the ranking: the one place where that is said."""
+"""How far a precision may change the ranking. All limits are here."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class Budget:
     """Limits that an export must keep, all against float32 PyTorch.
 
     Attributes:
-        overlap_at_10: least mean share of the ten best products that stay among the ten best.
+        overlap_at_10: smallest mean share of the ten best products that stay among the ten best.
         abs_diff: largest difference of an embedding's element.
-        recall_loss: largest share of recall@100 of the judged products that may be lost.
+        recall_loss: largest share of recall@100 that may be lost, over judged products.
     """
 
     overlap_at_10: float

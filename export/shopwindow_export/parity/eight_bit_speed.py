@@ -1,9 +1,8 @@
-"""What 8 bits gain on this CPU for towers of any size, before any are trained.
+"""Measure what 8 bits gain on this CPU for towers of any size, before you train them.
 
     python -m shopwindow_export.parity.eight_bit_speed
 
-
-The weights are random, so only the speed means something; whether the ranking holds is the parity gate's to say.
+The weights are random, so only the speed means something. An export checks whether the ranking holds.
 """
 
 from __future__ import annotations
@@ -33,7 +32,12 @@ _SAMPLE = 64
 def main() -> None:
     """Export random towers of a configuration as fp32 and as int8, and compare their throughput."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--config", type=Path, default=TOWER_CONFIGS / "base.json", help="as for pretrain")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        default=TOWER_CONFIGS / "base.json",
+        help="tower configuration, as for 'shopwindow pretrain'",
+    )
     parser.add_argument("--sample", type=Path, default=SHOP / "products.parquet", help="catalogue to embed")
     parser.add_argument("--tokenizer", type=Path, default=CHECKPOINT / "tokenizer.json")
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Which layers of a graph drift from float32: their outputs, side by side, on a few real inputs."""
+"""Find the layers of a graph that drift from float32, by comparing their outputs on a few real inputs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
-SHOWN = 10
+SHOWN = 10  # layers at most
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,17 +28,14 @@ class LayerDrift:
     drift: float
 
 
-def worst_layers(
-    tower: str, reference: Path, graph: Path, inputs: Mapping[str, np.ndarray], count: int = SHOWN
-) -> list[LayerDrift]:
+def worst_layers(tower: str, reference: Path, graph: Path, inputs: Mapping[str, np.ndarray]) -> list[LayerDrift]:
     """Compare two graphs of one tower layer by layer.
 
     Args:
-        tower: named in the result.
+        tower: name of the tower, for the result.
         reference: the float32 graph.
         graph: the same tower in another precision that runs on the CPU.
-        inputs: by name.
-        count: layers at most.
+        inputs: inputs of the graphs, by name.
 
     Returns:
         The layers that drift most, the worst first.
@@ -49,12 +46,12 @@ def worst_layers(
         for layer, values in expected.items()
         if layer in found
     ]
-    return worst(drifts, count)
+    return worst(drifts)
 
 
-def worst(drifts: list[LayerDrift], count: int = SHOWN) -> list[LayerDrift]:
-    """Those that drift most, the worst first; one that is not a number is the worst of all."""
-    return sorted(drifts, key=lambda each: -np.nan_to_num(each.drift, nan=np.inf))[:count]
+def worst(drifts: list[LayerDrift]) -> list[LayerDrift]:
+    """Return the SHOWN layers that drift most, the worst first. A drift that is not a number is the worst."""
+    return sorted(drifts, key=lambda each: -np.nan_to_num(each.drift, nan=np.inf))[:SHOWN]
 
 
 def _drift(found: np.ndarray, expected: np.ndarray) -> float:
@@ -62,12 +59,12 @@ def _drift(found: np.ndarray, expected: np.ndarray) -> float:
 
 
 def _outputs(graph: Path, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Layer -> its output, float64, of the layers that have weights."""
+    """Return layer -> its output, float64, for the layers that have weights."""
     model = onnx.load(str(graph))
     weights = {tensor.name for tensor in model.graph.initializer}
     layers = {}
     for node in model.graph.node:
-        # A linear layer is a product and the addition of its bias, which alone keeps the layer's name.
+        # A linear layer is a product and the addition of its bias. Only the addition keeps the layer's name.
         if node.op_type in ("Add", "Conv", "Gather", "Gemm", "LayerNormalization"):
             for name in node.input:
                 layer, _, kind = name.rpartition(".")

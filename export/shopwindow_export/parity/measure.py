@@ -1,4 +1,4 @@
-"""Measuring parity: both towers, as PyTorch and as what was exported, over the same sample."""
+"""Measure parity: compare both towers in PyTorch with the exported ones, over the same sample."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ SINGLE_MODALITY = 300  # products that are also compared by the title alone and 
 
 
 class Embedder(Protocol):
-    """Both towers: `shopwindow.retrieval.InProcessPipeline`, or whatever else runs them."""
+    """Runs both towers, as `retrieval.pipeline.InProcessPipeline` does."""
 
     def embed_query(self, queries: Sequence[str], /) -> np.ndarray:
-        """Query embeddings, (batch, dim) float32, L2-normalised."""
+        """Return query embeddings, (batch, dim) float32, L2-normalised."""
 
     def embed_prepared(self, batch: ProductBatch, /) -> tuple[np.ndarray, np.ndarray]:
-        """Product embeddings (batch, dim) float32, L2-normalised, and modality weights (batch, 2) float32."""
+        """Return product embeddings (batch, dim) float32, L2-normalised, and modality weights (batch, 2) float32."""
 
 
 def measure_parity(
@@ -39,9 +39,9 @@ def measure_parity(
 
     Args:
         checkpoint: the PyTorch towers, float32.
-        exported: the same towers as they will be served.
+        exported: the same towers, as they will be served.
         sample: what to compare on; at least RANKED products.
-        precision: of what was exported; chooses the budget.
+        precision: precision of the exported towers; it chooses the budget.
     """
     towers = (_PyTorch(checkpoint), exported)
     queries = _Pair(*(tower.embed_query(sample.queries) for tower in towers))
@@ -75,7 +75,7 @@ def measure_parity(
 
 
 class _Pair(NamedTuple):
-    """The same thing from PyTorch and from what was exported, (rows, ...) each."""
+    """The same values from PyTorch and from the exported towers, (rows, ...) each."""
 
     expected: np.ndarray
     found: np.ndarray
@@ -105,19 +105,19 @@ def _rank(queries: _Pair, products: _Pair) -> _Ranking:
 
 
 def _overlaps(best: _Pair, places: int) -> np.ndarray:
-    """(queries,) float64, share of PyTorch's first places that are among the exported towers' first."""
+    """Return the share of PyTorch's first places that are among the exported towers' first, (queries,) float64."""
     return np.array([len(np.intersect1d(a[:places], b[:places])) / len(a[:places]) for a, b in zip(*best, strict=True)])
 
 
 def _recalls(best: _Pair, sample: ParitySample) -> tuple[int, tuple[float | None, float | None]]:
-    """Queries judged within the sample, and recall@100 over them of PyTorch and of the exported towers."""
+    """Return the number of queries judged in the sample, and their recall@100 by PyTorch and by the exported towers."""
     inside = set(sample.product_ids.tolist())
-    relevant = [wanted & inside for wanted in sample.relevant or []]
-    rows = [row for row, wanted in enumerate(relevant) if wanted]
+    relevant = [ids & inside for ids in sample.relevant or []]
+    rows = [row for row, ids in enumerate(relevant) if ids]
     if not rows:
         return 0, (None, None)
     relevant = [relevant[row] for row in rows]
-    sizes = np.array([len(wanted) for wanted in relevant])
+    sizes = np.array([len(ids) for ids in relevant])
     hits = (find_hits(sample.product_ids[side[rows]], relevant) for side in best)
     before, after = (float(recall(each, sizes, RECALLED).mean()) for each in hits)
     return len(rows), (before, after)
@@ -144,14 +144,17 @@ class _PyTorch:
 
 
 def _embed(tower: Embedder, products: ProductBatch, what: str) -> np.ndarray:
-    """Embeddings of prepared products, (products, dim) float32."""
+    """Return embeddings of prepared products, (products, dim) float32."""
     parts = np.array_split(np.arange(len(products.pixels)), -(-len(products.pixels) // ROWS))
     bar = progress_bar(parts, total=len(parts), desc=f"comparing {what}", unit="batch")
     return np.concatenate([tower.embed_prepared(take(products, rows))[0] for rows in bar])
 
 
 def _single_modalities(products: ProductBatch) -> ProductBatch | None:
-    """Products that have both modalities, by the title alone and by the photo alone: the learned stand-ins."""
+    """Return products with both modalities twice: by the title alone, and by the photo alone.
+
+    Learned values stand in for the missing modality.
+    """
     both = np.flatnonzero(products.modality_mask.all(axis=1))[:SINGLE_MODALITY]
     if not len(both):
         return None

@@ -1,4 +1,4 @@
-"""The parity report on disk: parity.json for programs, parity.html, complete in itself, for people."""
+"""Write the parity report: parity.json for programs, and parity.html, a self-contained page for people."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ img {{ max-width: 100% }}
 
 
 def write_report(folder: Path, report: ParityReport) -> list[Path]:
-    """Write both files; those of an earlier report are replaced.
+    """Write both files. They replace those of an earlier report.
 
     Args:
-        folder: made when missing.
+        folder: made if missing.
         report: what was measured.
 
     Returns:
@@ -54,22 +54,24 @@ def write_report(folder: Path, report: ParityReport) -> list[Path]:
 
 
 def verdict(report: ParityReport) -> str:
-    """Offered or refused, and why; and what the verdict does not rest on."""
+    """Return whether the precision is offered or refused, why, and what was not measured."""
     if not report.passed:
         return f"{report.precision} is refused: {'; '.join(report.shortfalls)}."
-    said = [f"{report.precision} is offered: it ranks as float32 PyTorch does, within its budget."]
+    sentences = [f"{report.precision} is offered: it ranks as float32 PyTorch does, within its budget."]
     if BUDGETS[report.precision].recall_loss is not None and report.recall_loss is None:
-        said.append("Recall was not judged: give --queries and --qrels.")
+        sentences.append("Recall was not judged: give --queries and --qrels.")
     if report.queries < ENOUGH_QUERIES:
-        said.append(f"{report.queries} queries are few: give {ENOUGH_QUERIES} or more for a verdict to build on.")
+        sentences.append(f"{report.queries} queries are few: give {ENOUGH_QUERIES} or more for a reliable verdict.")
     if report.speed is not None:
         worth = "is worth it" if report.speed.worthwhile else "is not worth it"
-        said.append(f"On a CPU like this one it {worth}: `--precision auto` asks for {WORTHWHILE} times the speed.")
-    return " ".join(said)
+        sentences.append(
+            f"On a CPU like this one it {worth}: `--precision auto` requires {WORTHWHILE} times the speed."
+        )
+    return " ".join(sentences)
 
 
 def figures(report: ParityReport) -> dict[str, str]:
-    """What was measured, as text by name, with the budget where there is one."""
+    """Return what was measured, name -> text, with the budget if there is one."""
     budget = BUDGETS[report.precision]
     shown = {
         "products": f"{report.products}",
@@ -124,7 +126,7 @@ def _to_html(report: ParityReport) -> str:
 
 
 def _plot(report: ParityReport) -> str:
-    """A PNG in base64."""
+    """Return the figures as a PNG in base64."""
     figure = Figure(figsize=(9, 3.2))
     FigureCanvasAgg(figure)  # draws without a screen
     left, right = figure.subplots(1, 2)

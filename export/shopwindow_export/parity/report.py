@@ -1,4 +1,4 @@
-"""What was measured, and whether it is within the budget."""
+"""The result of a parity measurement, and whether it keeps the budget."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ class ParityReport:
     """How far the graphs are from float32 PyTorch.
 
     Attributes:
-        precision: of the graphs.
+        precision: precision of the graphs.
         products, queries: size of the sample. Some products are also compared by the title alone and by the photo
             alone.
         query_max_abs_diff, product_max_abs_diff: largest difference of an embedding's element.
         query_min_cosine, product_min_cosine: worst agreement of an embedding's direction.
         overlap_at_10, overlap_at_100: mean share of PyTorch's best products that the graphs return, 0 to 1; None
-            where the sample has no more products than that.
-        similar_overlap_at_10: the same where a product's title alone or photo alone is what is searched for.
+            if the sample has no more products than that.
+        similar_overlap_at_10: the same for searches by a product's title alone and by its photo alone.
         score_drift_max, score_drift_mean: how far the scores of PyTorch's best 100 products move.
         judged_queries: queries with a relevant product in the sample.
-        recall_at_100_pytorch, recall_at_100: of their relevant products; None where nothing is judged.
+        recall_at_100_pytorch, recall_at_100: of their relevant products; None if nothing is judged.
         query_overlaps, query_drifts: (queries,) float64, overlap@10 and mean score drift of each query.
         layers: on failure, the layers whose outputs drift most, the worst first.
-        speed: throughput over float32's on this CPU; measured for 8 bits alone, which are chosen for it.
+        speed: throughput relative to float32 on this CPU; measured only for 8 bits, which are chosen for speed.
     """
 
     precision: str
@@ -55,14 +55,14 @@ class ParityReport:
 
     @property
     def recall_loss(self) -> float | None:
-        """Share of PyTorch's recall@100 that is lost; below 0 where the graphs find more."""
+        """Share of PyTorch's recall@100 that is lost; below 0 if the graphs find more."""
         if self.recall_at_100 is None or not self.recall_at_100_pytorch:
             return None
         return 1.0 - self.recall_at_100 / self.recall_at_100_pytorch
 
     @property
     def shortfalls(self) -> list[str]:
-        """What breaks the budget, and by how much; empty when nothing does."""
+        """What breaks the budget, and by how much; empty if nothing does."""
         budget = BUDGETS[self.precision]
         found = []
         for name, overlap in (
@@ -90,7 +90,7 @@ class ParityReport:
         return not self.shortfalls
 
     def to_json(self) -> dict[str, Any]:
-        """Plain fields, without those of single queries."""
+        """Return the fields as plain data, without those of single queries."""
         values = asdict(self)
         del values["query_overlaps"], values["query_drifts"]
         return {**values, "recall_loss": self.recall_loss, "passed": self.passed, "shortfalls": self.shortfalls}

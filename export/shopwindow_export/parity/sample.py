@@ -1,4 +1,4 @@
-"""What parity is measured on: products of a catalogue, and queries for them."""
+"""The sample on which parity is measured: products of a catalogue, and queries for them."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class ParitySample:
     Attributes:
         product_ids: (products,) int64.
         products: prepared for the product tower.
-        title_queries: the second halves of the products' titles. A shopper's words are fewer than a title's, and
-            those at its end say what the thing is.
-        queries: texts; the title queries where none were given.
-        relevant: ids of the products that answer each query; None where nothing is judged.
+        title_queries: the second halves of the products' titles. Shoppers type fewer words than a title has, and the
+            words at its end say what the product is.
+        queries: texts; the title queries if no others were given.
+        relevant: ids of the products that answer each query; None if nothing is judged.
     """
 
     product_ids: np.ndarray
@@ -42,7 +42,7 @@ class ParitySample:
 
 
 def take(products: ProductBatch, rows: np.ndarray) -> ProductBatch:
-    """Some of the products, in the order of `rows` (count,) int64."""
+    """Return some of the products, in the order of `rows` (count,) int64."""
     return ProductBatch(**{name: array[rows] for name, array in products.tensors().items()})
 
 
@@ -54,29 +54,29 @@ def read_sample(
     queries: Path | None = None,
     qrels: Path | None = None,
 ) -> ParitySample:
-    """The first usable products of a catalogue, and queries.
+    """Read the first usable products of a catalogue, and queries for them.
 
     Args:
-        catalog: see `shopwindow.indexing.catalogue.reading.Catalog`.
-        preprocess: of the checkpoint's towers.
-        size: products at most, rounded up to whole reads; None for all of them.
+        catalog: see `indexing.catalogue.reading.Catalog`.
+        preprocess: prepares products for the checkpoint's towers.
+        size: products at most, rounded up to whole reads; None takes all of them.
         queries: parquet with query_id, text.
-        qrels: parquet with query_id, product_id, relevance; leaves out the queries that nothing is judged for.
+        qrels: parquet with query_id, product_id, relevance. If given, queries without judgements are left out.
 
     Raises:
-        CatalogError: unreadable, or fewer than RANKED usable products or queries.
+        CatalogError: the catalogue is unreadable, or has fewer than RANKED usable products or titles.
         ValueError: qrels without queries, or no query has a relevant product.
     """
     if qrels is not None and queries is None:
         raise ValueError(f"qrels: {qrels} judges the queries of a file that was not given; name it with --queries")
     source = Catalog(catalog)
-    wanted = source.rows if size is None else min(size, source.rows)
+    target = source.rows if size is None else min(size, source.rows)
     batches: list[ProductBatch] = []
     ids: list[np.ndarray] = []
     texts: list[str] = []
     found = 0
-    with progress_bar(total=wanted, desc="reading the sample", unit="product") as bar:
-        for part in source.batches(preprocess, min(wanted, SAMPLE_PRODUCTS) or 1, Skipped()):
+    with progress_bar(total=target, desc="reading the sample", unit="product") as bar:
+        for part in source.batches(preprocess, min(target, SAMPLE_PRODUCTS) or 1, Skipped()):
             if part.batch is not None:
                 batches.append(part.batch)
                 ids.append(part.product_ids)
@@ -85,22 +85,22 @@ def read_sample(
                 texts += [" ".join(title[len(title) // 2 :]) for title in words if title]
                 found += len(part.product_ids)
                 bar.update(len(part.product_ids))
-            if found >= wanted:
+            if found >= target:
                 break
     if found < RANKED or len(texts) < RANKED:
         raise CatalogError(
             f"sample: {catalog} has {found} usable products, {len(texts)} with titles; at least {RANKED} are needed"
         )
-    asked, relevant = texts, None
+    query_texts, relevant = texts, None
     if queries is not None and qrels is not None:
         judged = read_judgements(queries, qrels)
-        asked, relevant = judged.queries, judged.relevant
+        query_texts, relevant = judged.queries, judged.relevant
     elif queries is not None:
-        asked = pq.read_table(queries, columns=["text"])["text"].to_pylist()
+        query_texts = pq.read_table(queries, columns=["text"])["text"].to_pylist()
     return ParitySample(
         product_ids=np.concatenate(ids),
         products=concatenate(batches),
         title_queries=texts,
-        queries=asked,
+        queries=query_texts,
         relevant=relevant,
     )

@@ -13,11 +13,11 @@ BATCHES = 8
 
 
 def query_feeds(sample: ParitySample, tokenizer: TextEncoder) -> Feeds:
-    """Batches of title queries from all over the sample: not the queries that parity is then measured on.
+    """Return batches of title queries from all over the sample. Given queries are kept for measuring parity.
 
     Args:
-        sample: of a catalogue.
-        tokenizer: of queries.
+        sample: the sample of a catalogue.
+        tokenizer: the tokenizer of queries.
     """
     feeds = []
     for rows in _spread(len(sample.title_queries)):
@@ -27,13 +27,13 @@ def query_feeds(sample: ParitySample, tokenizer: TextEncoder) -> Feeds:
 
 
 def product_feeds(sample: ParitySample) -> Feeds:
-    """Batches of products from all over the sample: as they are, and with what stands in for a missing modality."""
+    """Return batches of products from all over the sample, as they are and without one modality."""
     feeds = []
     for number, rows in enumerate(_spread(len(sample.products.pixels))):
         tensors = take(sample.products, rows).tensors()
         width = max(1, int(tensors["title_mask"].sum(axis=1).max()))
         for name in ("title_ids", "title_mask"):
-            tensors[name] = tensors[name][:, :width]  # what padding holds is no reason for a wider scale
+            tensors[name] = tensors[name][:, :width]  # padding must not widen the scale
         feeds.append(tensors)
         both = tensors["modality_mask"].all(axis=1)
         if both.any():
@@ -44,6 +44,6 @@ def product_feeds(sample: ParitySample) -> Feeds:
 
 
 def _spread(count: int) -> list[np.ndarray]:
-    """Rows of each batch, as far apart as the sample allows."""
+    """Return the rows of each batch, as far apart as the sample allows."""
     rows = np.unique(np.linspace(0, count - 1, ROWS * BATCHES).astype(np.int64))
     return [rows[start::BATCHES] for start in range(min(BATCHES, len(rows)))]

@@ -1,4 +1,4 @@
-"""How much faster other graphs are than float32 ones on this CPU, as the CPU profile runs them: one thread each."""
+"""Measure how much faster other graphs are than float32 ones on this CPU, in one thread as in the CPU profile."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from shopwindow.retrieval.embedding.repository_layout import RepositoryLayout
 from shopwindow.retrieval.embedding.text import TextEncoder
 from shopwindow_export.parity.sample import ParitySample, take
 
-# Eight bits lose a little of the ranking: on a CPU they are worth it from this many times the throughput on.
+# Eight bits lose a little of the ranking. On a CPU they are worth it from this many times the throughput.
 WORTHWHILE = 1.7
 ROWS = 8  # of a batch
 ROUNDS = 15
@@ -25,7 +25,7 @@ _ROUND_S = 0.05
 
 @dataclass(frozen=True)
 class Speed:
-    """Throughput over that of the float32 graphs, at batches of 8; the median of interleaved rounds."""
+    """Throughput relative to the float32 graphs, at batches of 8: the median of alternating rounds."""
 
     query_tower: float
     product_tower: float
@@ -40,10 +40,10 @@ def measure_speed(fp32: Path, other: Path, sample: ParitySample, query_max_token
     """Compare two repositories' graphs.
 
     Args:
-        fp32: with the float32 graphs.
-        other: with the graphs to be judged, of the same towers.
+        fp32: repository with the float32 graphs.
+        other: repository with the graphs to judge, of the same towers.
         sample: what to embed.
-        query_max_tokens: of the towers.
+        query_max_tokens: longest query that the towers read.
     """
     layouts = [RepositoryLayout(folder) for folder in (fp32, other)]
     tokens = TextEncoder.read(layouts[1].query_tokenizer, query_max_tokens).encode(sample.queries[:ROWS])
@@ -57,7 +57,7 @@ def measure_speed(fp32: Path, other: Path, sample: ParitySample, query_max_token
 
 
 def _ratio(slow: Callable[[], Any], fast: Callable[[], Any]) -> float:
-    """How many times as many calls the second answers in the same time."""
+    """Return how many times as many calls the second function answers in the same time."""
     for call in (slow, fast):
         call()
     times = max(1, int(_ROUND_S / max(_seconds(slow, 3) / 3, 1e-6)))

@@ -1,4 +1,4 @@
-"""ONNX graphs to TensorRT plans: built once, with a manifest that says what each was built from and for."""
+"""Build TensorRT plans from ONNX graphs, each with a manifest that says what it was built from and for."""
 
 from shopwindow_export.plans.builder import build_plan
 from shopwindow_export.plans.machine import Server, gpu_capabilities, tensorrt_module

@@ -1,4 +1,4 @@
-"""One ONNX graph to one serialised engine. What TensorRT reports as None, -1 or False is an error here."""
+"""Build one engine from one ONNX graph. TensorRT reports failures as None, -1 or False; here they are errors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shopwindow_export.plans.toolkit import BuildProgress, Toolkit
 
 _ANY = -1
 
-# What is behind a reason that TensorRT gives for having built nothing.
+# TensorRT's reason for a failed build -> what it means or what to do.
 _HINTS = {
     re.compile("broadcast dimensions must be conformable"): (
         "a text is longer than the towers' position table; lower its length in config.pbtxt to the checkpoint's"
@@ -27,25 +27,26 @@ _HINTS = {
 def build_plan(
     toolkit: Toolkit, graph: Path, profile: Profile, *, timing_cache: Path | None = None, progress: bool = True
 ) -> bytes:
-    """Build an engine for the GPU at hand, or ahead of time with TensorRT for RTX.
+    """Build an engine for this machine's GPU, or ahead of time with TensorRT for RTX.
 
-    The precision is the graph's: nothing here lowers it. Matrix products in float32 run as TF32 on GPUs that have it,
-    which is TensorRT's default.
+    The graph sets the precision, and nothing here lowers it. Matrix products in float32 run as TF32 on GPUs that have
+    it, which is TensorRT's default.
 
     Args:
         toolkit: see `load_toolkit`.
         graph: ONNX file, with its weights inside.
         profile: shapes of every input of the graph.
-        timing_cache: measured kernel times, read when it is there and fits, and written; makes the next build faster.
+        timing_cache: file of measured kernel times. It is read if it exists and fits, and then written. It makes the
+            next build faster.
         progress: show a progress bar.
 
     Returns:
         The plan.
 
     Raises:
-        FileNotFoundError: no graph.
+        FileNotFoundError: there is no graph.
         PlanError: the graph does not parse, the profile does not fit it, or no engine could be built.
-        KeyboardInterrupt: it was cancelled.
+        KeyboardInterrupt: the build was cancelled.
     """
     if not graph.is_file():
         raise FileNotFoundError(f"{graph} is missing: make the graphs with 'shopwindow export'")
@@ -83,26 +84,26 @@ def _parser_errors(parser: Any) -> list[str]:
 
 
 def _doubled_names(file: Path) -> list[str]:
-    """Of values that two nodes make: the parser writes their names to standard error only."""
-    import onnx  # here alone, so that manifests can be read where no graphs are made
+    """Return a complaint about each value that two nodes make. The parser names them only on standard error."""
+    import onnx  # imported here, because manifests are also read where onnx is not installed
 
     try:
         graph = onnx.load(str(file)).graph
     except DecodeError:
-        return ["it is not an ONNX file"]
+        return ["the file is not an ONNX graph"]
     made = Counter(name for node in graph.node for name in node.output if name)
     return [f"{name!r} is the name of {count} values: rename the output" for name, count in made.items() if count > 1]
 
 
 def _add_profile(toolkit: Toolkit, builder: Any, config: Any, network: Any, profile: Profile, graph: Path) -> None:
     inputs = {tensor.name: tuple(tensor.shape) for tensor in map(network.get_input, range(network.num_inputs))}
-    # TensorRT takes a profile that lacks an input, and says so only when it builds.
+    # TensorRT accepts a profile that lacks an input, and complains only when it builds.
     if profile.keys() != inputs.keys():
         raise PlanError(
             f"profile: must give shapes for the inputs of {graph} ({', '.join(inputs)}), "
-            f"got {', '.join(profile) or 'none'}; make the inputs of config.pbtxt those of the graph"
+            f"got {', '.join(profile) or 'none'}; declare the graph's inputs in config.pbtxt"
         )
-    made = builder.create_optimization_profile()
+    optimization = builder.create_optimization_profile()
     for name, shapes in profile.items():
         for shape in shapes:
             fits = len(shape) == len(inputs[name]) and all(
@@ -111,13 +112,13 @@ def _add_profile(toolkit: Toolkit, builder: Any, config: Any, network: Any, prof
             if not fits:
                 raise PlanError(
                     f"profile: input {name!r} of {graph} takes {list(inputs[name])} (batch first, -1 is any size), "
-                    f"got {list(shape)}; make dims in config.pbtxt those of the graph"
+                    f"got {list(shape)}; correct dims in config.pbtxt"
                 )
     try:
         for name, shapes in profile.items():
-            made.set_shape(name, *shapes)
-        refused = not made or config.add_optimization_profile(made) < 0
-    except ValueError:  # which of the two ways it says no differs between versions
+            optimization.set_shape(name, *shapes)
+        refused = not optimization or config.add_optimization_profile(optimization) < 0
+    except ValueError:  # versions differ in which of the two ways they refuse
         refused = True
     if refused:
         given = "; ".join(f"{name} {' to '.join(str(list(s)) for s in shapes)}" for name, shapes in profile.items())
@@ -126,7 +127,7 @@ def _add_profile(toolkit: Toolkit, builder: Any, config: Any, network: Any, prof
 
 def _read_timings(config: Any, file: Path) -> None:
     saved = file.read_bytes() if file.is_file() else b""
-    # Times of another GPU or version are refused; then an empty cache takes their place.
+    # TensorRT refuses times of another GPU or version. Then an empty cache replaces them.
     if not config.set_timing_cache(config.create_timing_cache(saved), False):
         config.set_timing_cache(config.create_timing_cache(b""), False)
 

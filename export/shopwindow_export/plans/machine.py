@@ -1,4 +1,4 @@
-"""The TensorRT and the GPUs of a machine, as far as they can be read."""
+"""Find out which TensorRT and which GPUs a machine has."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import re
 from dataclasses import dataclass
 from importlib.util import find_spec
 
-# The wheel `tensorrt` wraps the bindings in a module of its own name. Into an image that has the libraries only the
-# bindings are installed, and those are called this.
+# The wheel `tensorrt` wraps the bindings in a module of its name. An image that has the libraries gets only the
+# bindings, as the module `tensorrt_bindings`.
 _MODULES = ("tensorrt", "tensorrt_bindings")
 
 # CUdevice_attribute of the driver API.
@@ -19,34 +19,34 @@ _CAPABILITY_MAJOR, _CAPABILITY_MINOR = 75, 76
 
 @dataclass(frozen=True, kw_only=True)
 class Server:
-    """What plans have to fit.
+    """The server that plans have to fit.
 
     Attributes:
-        tensorrt: version, `11.1.0.106` or its beginning; None when it is not known.
-        capabilities: compute capabilities of its GPUs, `9.0`; empty when they are not known.
+        tensorrt: version, `11.1.0.106` or its beginning; None if it is not known.
+        capabilities: compute capabilities of its GPUs, `9.0`; empty if they are not known.
     """
 
     tensorrt: str | None = None
     capabilities: tuple[str, ...] = ()
 
     def runs(self, tensorrt: str) -> bool:
-        """Whether plans of a TensorRT version load here; a version that is not known is not held against a plan."""
-        wanted = self.tensorrt.split(".") if self.tensorrt else []
-        return tensorrt.split(".")[: len(wanted)] == wanted
+        """Return whether plans of a TensorRT version load here; True if the server's version is not known."""
+        own = self.tensorrt.split(".") if self.tensorrt else []
+        return tensorrt.split(".")[: len(own)] == own
 
 
 def this_machine() -> Server:
-    """The server that this machine would be."""
+    """Return this machine as a server."""
     return Server(tensorrt=_tensorrt_version(), capabilities=tuple(dict.fromkeys(gpu_capabilities())))
 
 
 def tensorrt_module() -> str | None:
-    """What TensorRT is imported by here, None where it is not installed; that it can be imported is not sure."""
+    """Return the module name of TensorRT here; None if it is not installed. The import may still fail."""
     return next((name for name in _MODULES if find_spec(name) is not None), None)
 
 
 def gpu_capabilities() -> list[str]:
-    """Compute capability of every GPU that CUDA shows, in CUDA's order; TensorRT builds for the first."""
+    """Return the compute capability of every GPU that CUDA shows, in CUDA's order. TensorRT builds for the first."""
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError:
@@ -69,8 +69,8 @@ def _tensorrt_version() -> str | None:
         try:
             return str(importlib.import_module(name).__version__)
         except (ImportError, OSError):
-            pass  # the bindings without the libraries
-    # NVIDIA's images hold the libraries, not always the bindings, and say so: 11.1.0.106+cuda13.3. To three places:
-    # a plan's manifest has the fourth from the bindings, which are built apart.
+            pass  # there are bindings, but no libraries
+    # NVIDIA's images hold the libraries but not always the bindings, and set this variable, as 11.1.0.106+cuda13.3.
+    # Only three places count: a manifest has the fourth from the bindings, which are built separately.
     found = re.match(r"\d+(\.\d+){0,2}", os.environ.get("TRT_VERSION", ""))
     return found[0] if found else None

@@ -1,4 +1,4 @@
-"""model.plan.json beside a model.plan: what the plan was built from, by what, and for which shapes and GPU."""
+"""model.plan.json beside a model.plan says what built the plan, from what, and for which shapes and GPU."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from shopwindow_export.plans.profile import Profile, ShapeRange
 
 @dataclass(frozen=True, kw_only=True)
 class PlanKey:
-    """Everything that decides what a plan is; with all of it equal, building again would change nothing.
+    """Everything that a plan depends on. If all of it is equal, building again would change nothing.
 
     Attributes:
-        onnx_sha256: of the graph.
+        onnx_sha256: hash of the graph.
         module: "tensorrt" or "tensorrt_rtx".
-        version: of that module. A plan loads in no other.
-        compute_capability: of the GPU that it was built on, "9.0"; "" for one built without a GPU.
-        profile: shapes that it takes.
-        precision: of the graph, as the exporter calls it.
+        version: version of that module. No other version loads the plan.
+        compute_capability: "9.0", of the GPU that the plan was built on; "" if it was built without a GPU.
+        profile: shapes that the plan takes.
+        precision: precision of the graph, as the exporter calls it.
     """
 
     onnx_sha256: str
@@ -40,7 +40,7 @@ class PlanManifest:
 
     Attributes:
         key: see `PlanKey`.
-        plan_sha256: of the plan. A manifest beside another plan describes nothing.
+        plan_sha256: hash of the plan. The manifest says nothing about a plan with another hash.
     """
 
     key: PlanKey
@@ -48,14 +48,14 @@ class PlanManifest:
 
     @classmethod
     def read(cls, plan: Path) -> PlanManifest:
-        """The manifest beside a plan.
+        """Read the manifest beside a plan.
 
         Raises:
-            PlanError: there is none, or it is not one.
+            PlanError: there is none, or the file is not a manifest.
         """
         file = manifest_file(plan)
         if not file.is_file():
-            raise PlanError(f"has no {file.name} beside it that says what it was built for")
+            raise PlanError(f"has no {file.name} beside it, which would say what it was built for")
         try:
             values = json.loads(file.read_text())
             plan_sha256 = values.pop("plan_sha256")
@@ -68,28 +68,28 @@ class PlanManifest:
             raise PlanError(f"has a {file.name} beside it that is not a plan's manifest ({error!r})") from None
 
     def to_json(self) -> str:
-        """As written beside the plan."""
+        """Return the text of the file beside the plan."""
         profile = {name: shapes._asdict() for name, shapes in self.key.profile.items()}
         values = {"plan_sha256": self.plan_sha256, **asdict(self.key), "profile": profile}
         return json.dumps(values, indent=2) + "\n"
 
 
 def manifest_file(plan: Path) -> Path:
-    """Where a plan's manifest is."""
+    """Return the place of a plan's manifest."""
     return plan.with_name(f"{plan.name}.json")
 
 
 def sha256(file: Path) -> str:
-    """Hex digest of a file."""
+    """Return the hex digest of a file."""
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def write_plan(plan: Path, data: bytes, key: PlanKey) -> PlanManifest:
-    """Write a plan and its manifest, each whole or not at all.
+    """Write a plan and its manifest, each completely or not at all.
 
-    Between the two renames the new plan stands beside the old manifest, whose hash tells that they don't belong
-    together: a crash there leaves a plan that is refused and built again, never one that is taken for another.
+    Between the two renames the new plan stands beside the old manifest, which has another hash. So a crash there leaves
+    a plan that is refused and built again, never one that passes for another.
     """
     manifest = PlanManifest(key=key, plan_sha256=hashlib.sha256(data).hexdigest())
     _replace(plan, data)
@@ -102,7 +102,7 @@ def _replace(file: Path, data: bytes) -> None:
     try:
         with os.fdopen(descriptor, "wb") as opened:
             opened.write(data)
-            os.fchmod(opened.fileno(), 0o644)  # mkstemp makes it the owner's alone; the server may be another user
+            os.fchmod(opened.fileno(), 0o644)  # mkstemp lets only the owner read it; the server may be another user
         Path(name).replace(file)
     except BaseException:
         Path(name).unlink(missing_ok=True)

@@ -1,6 +1,6 @@
 """The shapes that a plan takes: one optimisation profile, read from the config that Triton serves the model with.
 
-One profile only: switching between several costs more than it gives (Triton server issue 8171).
+There is one profile only, because switching between several costs more than it gains (Triton server issue 8171).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Shape = tuple[int, ...]
 
 
 class ShapeRange(NamedTuple):
-    """Shapes of one input, batch axis first: the smallest, the one to be fastest at, the largest."""
+    """Shapes of one input, batch axis first: the smallest, the one to tune for, the largest."""
 
     minimum: Shape
     optimum: Shape
@@ -29,13 +29,13 @@ Profile = dict[str, ShapeRange]  # by the input's name
 
 
 def read_profile(config: ModelConfig) -> Profile:
-    """The profile of a model: its inputs at batches of 1, the middle one, and max_batch_size.
+    """Return the profile of a model: its inputs at batches of 1, the middle size, and max_batch_size.
 
     Args:
-        config: of a model with batching and inputs of fixed size.
+        config: config of a model with batching and inputs of fixed size.
 
     Raises:
-        PlanError: no batching, or an input without a fixed size.
+        PlanError: the model has no batching, or an input without a fixed size.
     """
     largest = config.max_batch_size
     if largest < 1:
@@ -53,10 +53,10 @@ def read_profile(config: ModelConfig) -> Profile:
 
 
 def read_config(file: Path) -> ModelConfig:
-    """A model's config.
+    """Read a model's config.
 
     Raises:
-        PlanError: missing, or it does not parse.
+        PlanError: the file is missing or does not parse.
     """
     if not file.is_file():
         raise PlanError(f"{file} is missing: make a model repository with 'shopwindow export'")

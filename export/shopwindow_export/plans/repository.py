@@ -1,4 +1,4 @@
-"""The plans of both towers of a rendered repository: built into it, or compiled and thrown away."""
+"""Build the plans of both towers into a rendered repository, or compile them and throw them away."""
 
 from __future__ import annotations
 
@@ -28,18 +28,17 @@ def can_build_plans() -> bool:
 def build_plans(repository: Path, *, earlier: Path | None = None, progress: bool = True) -> list[PlanResult]:
     """Build the plans of both towers where Triton looks for them, or keep those that fit.
 
-    They are for this machine's first GPU and the TensorRT installed here: run it in the image that serves, on the GPU
-    that serves. For GPUs of several kinds run it once on each; cc_model_filenames then says which file is whose.
+    The plans are for this machine's first GPU and the TensorRT installed here. So run it in the serving image, on the
+    serving GPU. If there are GPUs of several kinds, run it once on each; cc_model_filenames names the file of each.
 
     Args:
         repository: a rendered model repository.
-        earlier: another rendered repository, whose plans are taken over when they fit, those for other kinds of GPU
-            too.
+        earlier: another rendered repository. Its plans are copied if they fit, also those for other kinds of GPU.
         progress: show progress bars.
 
     Raises:
-        FileNotFoundError: the repository is not an exported one.
-        PlanError: no TensorRT, no GPU, or a build failed.
+        FileNotFoundError: the repository has no graphs.
+        PlanError: there is no TensorRT or no GPU, or a build failed.
     """
     toolkit = load_toolkit(TENSORRT)
     capabilities = gpu_capabilities()
@@ -69,7 +68,7 @@ def build_plans(repository: Path, *, earlier: Path | None = None, progress: bool
         results.append(built)
         for capability, name in config.cc_model_filenames.items():
             other = onnx.with_name(name)
-            if earlier and other != plan:  # of GPUs that are not here
+            if earlier and other != plan:  # for kinds of GPU that are not in this machine
                 key = replace(built.manifest.key, compute_capability=capability)
                 keep_fitting(other, key, [earlier / other.relative_to(repository)])
     return results
@@ -87,7 +86,7 @@ def check_plans(repository: Path, *, module: str = TENSORRT_RTX, progress: bool 
         Seconds that each tower took, by its name.
 
     Raises:
-        FileNotFoundError: the repository is not an exported one.
+        FileNotFoundError: the repository has no graphs.
         PlanError: TensorRT would refuse a graph.
     """
     toolkit = load_toolkit(module)
@@ -101,7 +100,7 @@ def check_plans(repository: Path, *, module: str = TENSORRT_RTX, progress: bool 
 
 
 def plan_file(config: ModelConfig, compute_capability: str) -> str:
-    """Name of the plan that Triton loads on a GPU of this compute capability."""
+    """Return the name of the plan that Triton loads on a GPU of this compute capability."""
     named: str = config.cc_model_filenames.get(compute_capability, "") or config.default_model_filename
     return named or PLAN
 

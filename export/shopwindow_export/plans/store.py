@@ -1,4 +1,4 @@
-"""A plan on disk that is built only when the one that is there was built from or for something else."""
+"""Keep a plan on disk, and build it only if the existing one was built from or for something else."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class PlanResult:
 
     Attributes:
         plan: the file.
-        manifest: what it is.
-        reused: it was there already.
-        seconds: that it took.
+        manifest: its manifest.
+        reused: whether an existing plan was used.
+        seconds: wall time that it took.
     """
 
     plan: Path
@@ -44,21 +44,21 @@ def build_or_reuse(
     timing_cache: Path | None = None,
     progress: bool = True,
 ) -> PlanResult:
-    """Put the plan of a graph in its place, built or taken over.
+    """Put the plan of a graph in its place. It is kept, copied from elsewhere, or built.
 
     Args:
-        toolkit: that builds.
+        toolkit: the TensorRT module that builds.
         onnx: the graph.
         plan: the place; its folder exists.
-        profile: shapes that it takes.
-        compute_capability: of the GPU that it is built on; "" without one.
+        profile: shapes that the plan takes.
+        compute_capability: of the GPU that the plan is built on; "" without a GPU.
         precision: of the graph.
-        earlier: plans elsewhere that are taken over when they fit, such as those of the repository to be replaced.
+        earlier: plans elsewhere that are copied if they fit, such as those of the repository to be replaced.
         timing_cache: see `build_plan`.
         progress: show a progress bar.
 
     Raises:
-        FileNotFoundError: no graph.
+        FileNotFoundError: there is no graph.
         PlanError: see `build_plan`.
     """
     started = time.perf_counter()
@@ -80,10 +80,10 @@ def build_or_reuse(
 
 
 def keep_fitting(plan: Path, key: PlanKey, earlier: Sequence[Path]) -> PlanManifest | None:
-    """Keep the plan that is in its place, or take over an earlier one, when it was built for `key`.
+    """Keep the plan in its place, or copy an earlier one there, if it was built for `key`.
 
     Returns:
-        Its manifest; None where none fits.
+        The manifest of the plan; None if no plan fits.
     """
     for candidate in (plan, *earlier):
         manifest = _fitting(candidate, key)
@@ -96,10 +96,10 @@ def keep_fitting(plan: Path, key: PlanKey, earlier: Sequence[Path]) -> PlanManif
 
 
 def _fitting(plan: Path, key: PlanKey) -> PlanManifest | None:
-    """The manifest of a plan that was built for `key` and is whole."""
+    """Return the manifest of a plan, if the plan was built for `key` and is complete."""
     try:
         manifest = PlanManifest.read(plan)
     except PlanError:
         return None
-    whole = manifest.key == key and plan.is_file() and sha256(plan) == manifest.plan_sha256
-    return manifest if whole else None
+    fits = manifest.key == key and plan.is_file() and sha256(plan) == manifest.plan_sha256
+    return manifest if fits else None

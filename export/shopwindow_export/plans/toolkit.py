@@ -1,7 +1,7 @@
-"""One TensorRT module behind one face: `tensorrt` 10 and 11, and `tensorrt_rtx`, which share their Python API.
+"""One interface to the TensorRT modules `tensorrt`, versions 10 and 11, and `tensorrt_rtx`. They share a Python API.
 
-Plans of TensorRT for RTX don't load in Triton. It parses and builds without a GPU, and is here to find what TensorRT
-would refuse on machines that have none.
+Triton does not load plans of TensorRT for RTX. But that module parses and builds without a GPU. So machines without one
+can use it to find what TensorRT would refuse.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from shopwindow_export.plans.machine import tensorrt_module
 
 TENSORRT, TENSORRT_RTX = MODULES = ("tensorrt", "tensorrt_rtx")
 
-# What a machine without a driver logs at every call, whatever is wrong.
+# A machine without a driver logs this at every call, whatever is wrong.
 _NO_DRIVER = "CUDA driver version is insufficient"
 
 
@@ -24,7 +24,7 @@ class Toolkit:
     """A loaded TensorRT module; made by `load_toolkit`.
 
     Args:
-        name: of the module.
+        name: name of the module.
         module: the module.
     """
 
@@ -38,16 +38,11 @@ class Toolkit:
         """Version of the library, `11.1.0.106`."""
         return str(self.module.__version__)
 
-    @property
-    def in_triton(self) -> bool:
-        """Whether Triton loads its plans."""
-        return self.name == TENSORRT
-
     def builder(self) -> Any:
-        """A new builder; forgets what was logged before.
+        """Return a new builder, and forget the errors logged before.
 
         Raises:
-            PlanError: this machine can't build.
+            PlanError: this machine cannot build.
         """
         self._log.messages.clear()
         try:
@@ -56,29 +51,29 @@ class Toolkit:
             raise self.error("no builder could be made: it needs an NVIDIA GPU and a driver that fits") from None
 
     def network(self, builder: Any) -> Any:
-        """An empty, strongly typed network: types come from the graph alone.
+        """Return an empty, strongly typed network, which takes all types from the graph.
 
-        In 10.x that is a flag, in 11.x there is nothing else.
+        In 10.x that is a flag. In 11.x all networks are strongly typed.
         """
         flag = self.module.NetworkDefinitionCreationFlag
         flags = 1 << int(flag.STRONGLY_TYPED) if hasattr(flag, "STRONGLY_TYPED") else 0
         return self._made(builder.create_network(flags), "network")
 
     def parser(self, network: Any) -> Any:
-        """An ONNX parser that fills `network`."""
+        """Return an ONNX parser that fills `network`."""
         return self._made(self.module.OnnxParser(network, self._log), "ONNX parser")
 
     def config(self, builder: Any) -> Any:
-        """A builder's options."""
+        """Return the options of a builder."""
         return self._made(builder.create_builder_config(), "builder config")
 
     def error(self, message: str, *details: str) -> PlanError:
-        """An error with what TensorRT logged since the builder was made."""
+        """Return an error that includes what TensorRT logged since the builder was made."""
         lines = dict.fromkeys([*details, *self.logged().splitlines()])
         return PlanError("\n".join([f"{self.name} {self.version}: {message}", *(f"  {line}" for line in lines)]))
 
     def logged(self) -> str:
-        """The errors that TensorRT logged since the builder was made."""
+        """Return the errors that TensorRT logged since the builder was made."""
         return "\n".join([text for text in self._log.messages if _NO_DRIVER not in text] or self._log.messages)
 
     def _made(self, thing: Any, what: str) -> Any:
@@ -87,7 +82,7 @@ class Toolkit:
         return thing
 
 
-@cache  # one logger a process: TensorRT keeps the first one it sees, also after Python has let go of it
+@cache  # one logger per process: TensorRT keeps the first one, even after Python has freed it
 def load_toolkit(name: str) -> Toolkit:
     """Load a TensorRT module.
 
@@ -96,7 +91,7 @@ def load_toolkit(name: str) -> Toolkit:
 
     Raises:
         ValueError: another name.
-        PlanError: it is not installed, or its libraries are not.
+        PlanError: the module or its libraries are not installed.
     """
     if name not in MODULES:
         raise ValueError(f"trt-module: must be one of {', '.join(MODULES)}, got {name!r}")
@@ -105,19 +100,19 @@ def load_toolkit(name: str) -> Toolkit:
         return Toolkit(name, importlib.import_module(installed or name))
     except (ImportError, OSError) as error:
         remedy = (
-            "build plans on the serving GPU, in the image `exporter` of deploy/Dockerfile, which installs what is "
-            "imported; on other machines 'shopwindow plans --check' compiles the graphs with TensorRT for RTX"
+            "build plans on the serving GPU, in the image `exporter` of deploy/Dockerfile, which has TensorRT "
+            "installed; on other machines 'shopwindow plans --check' compiles the graphs with TensorRT for RTX"
             if name == TENSORRT
             else "install tensorrt-rtx-cu13"
         )
-        raise PlanError(f"{name}: can't be imported here ({error}); {remedy}") from None
+        raise PlanError(f"{name}: cannot be imported here ({error}); {remedy}") from None
 
 
 class BuildProgress:
     """A progress bar over one build, as a context manager.
 
     Args:
-        toolkit: whose build.
+        toolkit: the TensorRT module that builds.
         name: what is built.
         enabled: False shows nothing.
     """
@@ -135,30 +130,30 @@ class BuildProgress:
         self._bar.close()
 
     def step(self, name: str) -> None:
-        """Name what is being done."""
+        """Show the name of the current step."""
         self._bar.set_postfix_str(name)
 
     def watch(self, config: Any) -> None:
-        """Show the phases of a build, where the module reports them."""
+        """Show the phases of a build, if the module reports them."""
         if hasattr(self._toolkit.module, "IProgressMonitor"):
             self._monitor = _monitor(self._toolkit.module, self)  # must outlive the build
             config.progress_monitor = self._monitor
 
     def phase(self, name: str, parent: str | None, steps: int) -> None:
-        """A phase of the build starts; those of the outermost one are the bar's."""
+        """Start a phase of the build. The bar counts the steps of the outermost one."""
         if parent is None:
             self._bar.total = steps
             self._bar.refresh()
         self.step(name.lower())
 
     def done(self) -> None:
-        """A step of the outermost phase is over."""
+        """Count a finished step of the outermost phase."""
         self._bar.update()
 
 
 def _logger(module: Any) -> Any:
     class Log(module.ILogger):  # type: ignore[misc]
-        """Keeps errors, which the return values of TensorRT's calls don't carry."""
+        """Keeps the errors, because the return values of TensorRT's calls do not carry them."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -173,7 +168,7 @@ def _logger(module: Any) -> Any:
 
 def _monitor(module: Any, progress: BuildProgress) -> Any:
     class Monitor(module.IProgressMonitor):  # type: ignore[misc]
-        """Called from TensorRT's threads. No exception may pass through it: Ctrl-C makes it cancel instead."""
+        """TensorRT's threads call this. No exception may leave it, so Ctrl-C makes it cancel the build."""
 
         def __init__(self) -> None:
             super().__init__()

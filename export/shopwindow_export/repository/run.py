@@ -1,4 +1,4 @@
-"""`shopwindow export`: a checkpoint to a complete, checked model repository."""
+"""`shopwindow export`: make a complete, checked model repository from a checkpoint."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ from shopwindow_export.repository.rendering import ENSEMBLE_PROFILE, ONNXRUNTIME
 from shopwindow_export.validation.run import validate_repository
 
 PROFILES = ("cpu", ENSEMBLE_PROFILE, ONNXRUNTIME_PROFILE, "gpu")
-PLAN = "model.plan"  # may be built later, on the GPU that serves it
-UNMEASURED = "not measured: ONNX Runtime has no kernels for it on a CPU, so that its parity needs a GPU"
+PLAN = "model.plan"  # may be built later, on the serving GPU
+UNMEASURED = "not measured: ONNX Runtime has no CPU kernels for it, so its parity can only be measured on a GPU"
 
 
 def export_repository(
@@ -51,35 +51,36 @@ def export_repository(
     report_folder: Path | None = None,
     gpu: GpuOptions | None = None,
 ) -> ParityReport | None:
-    """Export a checkpoint. A repository that stands at `repository` is replaced only when all went well.
+    """Export a checkpoint. An earlier repository at `repository` is replaced only if everything succeeds.
 
-    On a machine with a GPU and TensorRT it holds the plans too; those of the replaced one that still fit are kept.
+    On a machine with a GPU and TensorRT the repository also holds plans. Plans of the earlier one that still fit are
+    kept.
 
     Args:
-        checkpoint_folder: see `shopwindow.towers.architecture.checkpoint`.
+        checkpoint_folder: see `towers.architecture.checkpoint`.
         repository: folder to write.
-        sample: a catalogue on whose products parity is measured, and scales of 8 bits before that.
-        precision: of the graphs, one of `shopwindow_export.graphs.precisions.PRECISIONS`.
-        cpu_instances: processes that answer `retrieve` on a CPU, which share out the cores that a server may use
-            among themselves; default one for every two of this machine's.
-        queries: parquet with query_id, text; default the ends of the sample's titles.
-        qrels: parquet with query_id, product_id, relevance: also compares recall.
-        sample_size: products of the sample at most; None for all of them.
-        report_folder: receives parity.json and parity.html, also where parity fails; default `parity` beside
-            `repository`, which keeps a copy of parity.json.
-        gpu: what the GPU profiles depend on.
+        sample: a catalogue. Its products serve to measure the scales of 8-bit graphs, and then parity.
+        precision: precision of the graphs, one of `graphs.precisions.PRECISIONS`.
+        cpu_instances: number of processes that answer `retrieve` on a CPU. They share the cores that a server may use.
+            Default: one for every two cores of this machine.
+        queries: parquet with query_id, text. Default: the second halves of the sample's titles.
+        qrels: parquet with query_id, product_id, relevance. If given, recall is compared, too.
+        sample_size: at most this many products of the sample; None takes all of them.
+        report_folder: receives parity.json and parity.html, also if parity fails. Default: `parity` beside the
+            repository, which keeps a copy of parity.json.
+        gpu: options of the GPU profiles.
 
     Returns:
-        The report; None where the precision cannot be measured on a CPU.
+        The report; None if the precision cannot be measured on a CPU.
 
     Raises:
         ValueError: unknown precision, or qrels that do not fit the queries.
         FileNotFoundError: the checkpoint is incomplete.
         FileExistsError: `repository` holds something that is not a model repository.
+        CatalogError: the sample is unreadable or too small.
         ParityError: the graphs do not rank as PyTorch does.
-        ParityError: the graphs do not rank as PyTorch does.
-        ExportError: a graph is unfit, the sample is too small, or the rendered repository does not validate.
-        PlanError: TensorRT would not build a plan.
+        PlanError: TensorRT cannot build a plan.
+        ExportError: a graph is unfit, or the rendered repository does not validate.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision: must be one of {', '.join(PRECISIONS)}, got {precision!r}")
@@ -117,7 +118,7 @@ def export_repository(
         bundle.sealed(target).write(target)
         bar.update()
         bar.set_postfix_str("parity")
-        report = _gate(checkpoint, target, inputs, precision, report_folder)
+        report = _check_parity(checkpoint, target, inputs, precision, report_folder)
         bar.update()
         bar.set_postfix_str("plans")
         if can_build_plans():
@@ -138,7 +139,7 @@ def export_repository(
 
 
 def export_fastest(checkpoint_folder: Path, repository: Path, sample: Path, **options: Any) -> ParityReport | None:
-    """Export in 8 bits where they keep their budget and are worth it on this CPU, else in float32.
+    """Export in int8 if it keeps its budget and is fast enough on this CPU, else in float32.
 
     Arguments, result and errors are those of `export_repository`.
     """
@@ -151,13 +152,13 @@ def export_fastest(checkpoint_folder: Path, repository: Path, sample: Path, **op
     return export_repository(checkpoint_folder, repository, sample, precision="fp32", **options)
 
 
-def _gate(
+def _check_parity(
     checkpoint: Checkpoint, repository: Path, sample: ParitySample, precision: str, report_folder: Path
 ) -> ParityReport | None:
-    """Measure parity, write the report, and raise ParityError below the budget."""
-    kept = repository / JSON_FILE
+    """Measure parity, write the report, and raise ParityError if the budget is not kept."""
+    copy = repository / JSON_FILE
     if precision not in RUNS_ON_CPU:
-        kept.write_text(json.dumps({"precision": precision, "passed": None, "note": UNMEASURED}, indent=2) + "\n")
+        copy.write_text(json.dumps({"precision": precision, "passed": None, "note": UNMEASURED}, indent=2) + "\n")
         return None
     report = measure_parity(checkpoint, InProcessPipeline(repository, threads=usable_cores()), sample, precision)
     if not report.passed and precision != "fp32":
@@ -170,12 +171,12 @@ def _gate(
             f"the {precision} graphs do not rank as PyTorch does, nothing was written: "
             f"{'; '.join(report.shortfalls)} (report: {report_folder / HTML_FILE})"
         )
-    shutil.copyfile(report_folder / JSON_FILE, kept)
+    shutil.copyfile(report_folder / JSON_FILE, copy)
     return report
 
 
 def _measure_speed(checkpoint: Checkpoint, repository: Path, sample: ParitySample) -> Speed:
-    """Throughput over that of float32 graphs of the same towers."""
+    """Measure the throughput relative to float32 graphs of the same towers."""
     with tempfile.TemporaryDirectory() as folder:
         layout = RepositoryLayout(Path(folder))
         for file, export in ((layout.query_tower, export_query_tower), (layout.product_tower, export_product_tower)):
@@ -185,7 +186,7 @@ def _measure_speed(checkpoint: Checkpoint, repository: Path, sample: ParitySampl
 
 
 def _find_layers(checkpoint: Checkpoint, repository: Path, sample: ParitySample) -> tuple[LayerDrift, ...]:
-    """The layers of both towers that drift most from float32, on a few products and queries."""
+    """Return the layers of both towers that drift most from float32, on a few products and queries."""
     layout = RepositoryLayout(repository)
     tokenizer = TextEncoder.read(layout.query_tokenizer, checkpoint.towers.config.query_max_tokens)
     with tempfile.TemporaryDirectory() as folder:

@@ -1,1 +1,1 @@
-"""The checks behind `shopwindow_export.validation.run`, by what they look at."""
+"""The checks of `shopwindow validate`, a file for each subject."""

@@ -1,4 +1,4 @@
-"""Checks of one model: its name, files, tensors, batching and instances."""
+"""Check one model: its name, files, tensors, batching and instances."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ _BACKENDS = {
 }
 _PLATFORMS = {platform: backend for backend, (platform, _) in _BACKENDS.items() if platform}
 
-# These answer by request parameters, which the key of the response cache leaves out.
+# The answers of these models depend on request parameters, which the key of the response cache lacks.
 _NEVER_CACHED = ("retrieve", "retrieve_similar", "product_index")
 
-# One process of it per device: each holds the whole index.
+# This model may have one process per device only, because each holds the whole index.
 _ONE_PER_DEVICE = "product_index"
 
 _LONGEST_SANE_DELAY_US = 100_000
 
 
 def check_model(model: Model, profile: str, max_version: tuple[int, int] | None) -> Iterator[Problem]:
-    """Everything about a model that needs no other model.
+    """Check everything about a model that needs no other model.
 
     Args:
         model: the model.
@@ -85,11 +85,11 @@ def _identity(model: Model) -> Iterator[Problem]:
 def _versions(model: Model, profile: str) -> Iterator[Problem]:
     config = model.config
     if not model.versions:
-        also = "; Triton wants an empty one even of an ensemble" if model.is_ensemble else ""
+        also = "; Triton needs an empty one even for an ensemble" if model.is_ensemble else ""
         yield model.error(f"no version folder (1, 2, ...) in {model.name}/: make {model.name}/1{also}")
         return
-    wanted = frozenset(config.version_policy.specific.versions)
-    for version in sorted(wanted - model.versions):
+    named = frozenset(config.version_policy.specific.versions)
+    for version in sorted(named - model.versions):
         yield model.warning(f"version_policy: names version {version}, but there is no folder {model.name}/{version}")
     if not model.served_versions:
         has = ", ".join(map(str, sorted(model.versions)))
@@ -115,7 +115,7 @@ def _remedy(name: str, state: str) -> str:
 
 
 def needed_files(model: Model, profile: str) -> Iterator[tuple[str, str]]:
-    """The files of each version folder, by the field that asks for them."""
+    """Yield the files that each version folder needs, each with the field that names it."""
     config = model.config
     if config.cc_model_filenames and not on_cpu(profile):
         for capability, name in config.cc_model_filenames.items():
@@ -177,7 +177,7 @@ def _batching(model: Model) -> Iterator[Problem]:
     if delay > _LONGEST_SANE_DELAY_US:
         yield model.warning(
             f"dynamic_batching.max_queue_delay_microseconds: {delay} us lets every request wait {delay / 1e6:g} s for "
-            f"company (more than {_LONGEST_SANE_DELAY_US} is hardly meant); is it in microseconds?"
+            f"others (more than {_LONGEST_SANE_DELAY_US} us is rarely meant); is it in microseconds?"
         )
     levels = batching.priority_levels
     if levels and not 1 <= batching.default_priority_level <= levels:
@@ -212,7 +212,7 @@ def _batching(model: Model) -> Iterator[Problem]:
 def _cache(model: Model) -> Iterator[Problem]:
     if model.name in _NEVER_CACHED and model.config.response_cache.enable:
         yield model.error(
-            f"response_cache.enable: must be off for {model.name}: the cache's key leaves request parameters out, so "
+            f"response_cache.enable: must be off for {model.name}: the cache's key lacks request parameters, so "
             "a request with another top_k or filter would get the answer of an earlier one"
         )
 
@@ -223,7 +223,7 @@ def _instances(model: Model, profile: str) -> Iterator[Problem]:
     without_gpu = on_cpu(profile)
     if without_gpu and (config.backend == "tensorrt" or config.platform == "tensorrt_plan"):
         yield model.error(f"platform: tensorrt_plan needs a GPU, {profile!r} has none; write configs/{profile}.pbtxt")
-    # 0 is also what a missing count reads as, which Triton takes for 1.
+    # A missing count also reads as 0, and Triton takes it for 1.
     writes_zero = re.search(r"\bcount\s*:\s*0\b", model.text) is not None
     for group in groups:
         if group.count < 0 or (group.count == 0 and writes_zero):
@@ -235,7 +235,7 @@ def _instances(model: Model, profile: str) -> Iterator[Problem]:
             )
         if group.gpus and group.kind in (ModelInstanceGroup.KIND_CPU, ModelInstanceGroup.KIND_MODEL):
             yield model.error(
-                f"instance_group.gpus: {ModelInstanceGroup.Kind.Name(group.kind)} may name no GPUs, "
+                f"instance_group.gpus: {ModelInstanceGroup.Kind.Name(group.kind)} must not name GPUs, "
                 f"got {show_dims(group.gpus)}; leave them out, or use KIND_GPU"
             )
     if model.name == _ONE_PER_DEVICE and not without_gpu:
@@ -257,5 +257,5 @@ def _one_per_device(model: Model) -> Iterator[Problem]:
         if count > 1:
             yield model.error(
                 f"instance_group.count: {model.name} must have exactly 1 instance per device, got {count} on {device}: "
-                "each is a process with its own copy of the index; set count: 1 and let batches do the rest"
+                "each is a process with its own copy of the index; set count: 1 and rely on batches"
             )

@@ -1,7 +1,7 @@
-"""Checks of how ensembles wire models together.
+"""Check how ensembles wire models together.
 
-They follow Triton's own rules (core: model_config_utils.cc and ensemble_utils.cc), report all faults instead of the
-first, and add what Triton only finds at a request.
+The checks follow Triton's own rules (core: model_config_utils.cc and ensemble_utils.cc). They report all faults instead
+of the first, and also faults that Triton finds only at a request.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ class _End:
     """One end of a wire.
 
     Attributes:
-        owner: whose end it is, in words.
+        owner: the step or the ensemble's tensor at this end, in words.
         data_type: as in `DataType`.
-        dims: without the batch axis; empty where they are unknown, because the tensor is not (well) declared. That is
-            a problem of its own, reported elsewhere.
+        dims: without the batch axis; empty if they are unknown, because the tensor is declared wrongly or not at all.
+            Other checks report that.
         batching: whether a batch axis comes before dims.
     """
 
@@ -102,10 +102,10 @@ def _step(ensemble: Model, step: Step, models: Mapping[str, Model | None]) -> It
         yield ensemble.error(
             f"{where}: model_version must be -1 (the latest) or a served one ({has}), got {got}; write -1"
         )
-    limit, wanted = model.config.max_batch_size, ensemble.config.max_batch_size
-    if 0 < limit < wanted:
+    limit, batch = model.config.max_batch_size, ensemble.config.max_batch_size
+    if 0 < limit < batch:
         yield ensemble.error(
-            f"max_batch_size: must be at most the {limit} of {where}, got {wanted}; lower it, or raise the step's"
+            f"max_batch_size: must be at most the {limit} of {where}, got {batch}; lower it, or raise the step's"
         )
     if model.config.model_transaction_policy.decoupled:
         yield ensemble.warning(
@@ -131,7 +131,7 @@ def _wires(ensemble: Model, models: Mapping[str, Model | None]) -> Iterator[Prob
     sinks: _Ends = defaultdict(list)
     for ends, role, tensors in ((sources, "input", config.input), (sinks, "output", config.output)):
         for tensor in tensors:
-            # Inside the ensemble its own tensors have their reshaped form.
+            # Inside the ensemble, the ensemble's tensors have their reshaped form.
             dims = tensor.reshape.shape if tensor.HasField("reshape") else tensor.dims
             owner = f"the ensemble's {role}"
             ends[tensor.name].append(_End(owner, tensor.data_type, tuple(dims), config.max_batch_size != 0))
@@ -169,7 +169,7 @@ def _connections(ensemble: Model, sources: _Ends, sinks: _Ends) -> Iterator[Prob
         if name not in sources:
             meant.add(_closest(name, sources))
             yield ensemble.error(
-                f"tensor {name!r}: is wanted by {ends[0].owner} and comes from nowhere{_hint(name, sources)}"
+                f"tensor {name!r}: {ends[0].owner} needs it and it comes from nowhere{_hint(name, sources)}"
             )
     for name, ends in sources.items():
         if len(ends) > 1:
@@ -207,7 +207,7 @@ def _agree(ensemble: Model, name: str, source: _End, sink: _End) -> Iterator[Pro
 
 
 def _cycle(graph: Mapping[str, Iterable[str]]) -> list[str]:
-    """The names along a circle, the first one again at the end; empty when there is none."""
+    """Return the names along a circle, the first one again at the end; empty if there is none."""
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:

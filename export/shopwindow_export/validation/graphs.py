@@ -1,4 +1,4 @@
-"""Checks of a tower's config against the ONNX graph that Triton, or the plan's builder, makes of it."""
+"""Check a tower's config against its ONNX graph, which Triton loads or a plan is built from."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _TYPES = {
 
 
 def check_graphs(model: Model) -> Iterator[Problem]:
-    """Names, types and sizes of a config's tensors are those of the graph beside it, where there is one."""
+    """Check that a config's tensors have the names, types and sizes of the graph beside it, if there is one."""
     if model.config.platform not in _PLATFORMS and model.config.backend not in _BACKENDS:
         return
     for version in sorted(model.served_versions):
@@ -57,16 +57,16 @@ def _tensors(model: Model, kind: str, declared: Any, found: Any) -> Iterator[Pro
         if tensor.name not in tensors:
             yield model.error(f"{kind} {tensor.name!r}: is none of the graph's ({', '.join(tensors)}); rename it")
             continue
-        wanted = tensors[tensor.name]
-        if (data_type := _TYPES.get(wanted.elem_type)) not in (None, tensor.data_type):
+        tensor_type = tensors[tensor.name]
+        if (data_type := _TYPES.get(tensor_type.elem_type)) not in (None, tensor.data_type):
             yield model.error(
                 f"{kind} {tensor.name!r}: data_type must be {DataType.Name(data_type)} as in the graph, "
                 f"got {DataType.Name(tensor.data_type)}"
             )
-        shape = [axis.dim_value or WILDCARD for axis in wanted.shape.dim]
-        given = [WILDCARD, *tensor.dims] if model.config.max_batch_size else list(tensor.dims)
-        if not same_shape(shape, given):
+        shape = [axis.dim_value or WILDCARD for axis in tensor_type.shape.dim]
+        dims = [WILDCARD, *tensor.dims] if model.config.max_batch_size else list(tensor.dims)
+        if not same_shape(shape, dims):
             yield model.error(
-                f"{kind} {tensor.name!r}: dims must fit the graph's {show_dims(shape)}, got {show_dims(given)} "
+                f"{kind} {tensor.name!r}: dims must fit the graph's {show_dims(shape)}, got {show_dims(dims)} "
                 "(batch axis included)"
             )

@@ -1,4 +1,4 @@
-"""Checks of what a model runs while it is loaded: warm-up samples, and CUDA graphs."""
+"""Check what a model runs while it is loaded: warm-up samples, and CUDA graphs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shopwindow_export.validation.shapes import WILDCARD, same_shape, show_dims
 
 
 def check_loading(model: Model) -> Iterator[Problem]:
-    """Warm-up samples fit the inputs, CUDA graphs the batches."""
+    """Check that warm-up samples fit the inputs, and CUDA graphs the batches."""
     yield from _warmup(model)
     yield from _cuda_graphs(model)
 
@@ -39,27 +39,27 @@ def _warmup(model: Model) -> Iterator[Problem]:
         for name in sorted(set(inputs) - set(sample.inputs)):
             if not inputs[name].optional:
                 yield model.error(f"{where}: input {name!r} is missing; every input that is not optional needs data")
-        for name, given in sorted(sample.inputs.items()):
+        for name, data in sorted(sample.inputs.items()):
             if name not in inputs:
                 yield model.error(f"{where}: input {name!r} is none of the model's ({', '.join(inputs)}); rename it")
                 continue
-            wanted = inputs[name]
-            if given.data_type != wanted.data_type:
+            declared = inputs[name]
+            if data.data_type != declared.data_type:
                 yield model.error(
-                    f"{where}: input {name!r} must be {DataType.Name(wanted.data_type)}, "
-                    f"got {DataType.Name(given.data_type)}"
+                    f"{where}: input {name!r} must be {DataType.Name(declared.data_type)}, "
+                    f"got {DataType.Name(data.data_type)}"
                 )
-            if WILDCARD in given.dims:
-                yield model.error(f"{where}: input {name!r} needs a size for every axis, got {show_dims(given.dims)}")
-            elif not same_shape(given.dims, wanted.dims):
+            if WILDCARD in data.dims:
+                yield model.error(f"{where}: input {name!r} needs a size for every axis, got {show_dims(data.dims)}")
+            elif not same_shape(data.dims, declared.dims):
                 yield model.error(
-                    f"{where}: input {name!r} must have dims {show_dims(wanted.dims)} (without the batch), "
-                    f"got {show_dims(given.dims)}"
+                    f"{where}: input {name!r} must have dims {show_dims(declared.dims)} (without the batch), "
+                    f"got {show_dims(data.dims)}"
                 )
-            source = given.WhichOneof("input_data_type")
+            source = data.WhichOneof("input_data_type")
             if source is None:
                 yield model.error(f"{where}: input {name!r} has no data; add zero_data: true or random_data: true")
-            elif source == "input_data_file" and not (model.folder / "warmup" / given.input_data_file).is_file():
+            elif source == "input_data_file" and not (model.folder / "warmup" / data.input_data_file).is_file():
                 yield model.error(
-                    f"{where}: input {name!r} reads {model.name}/warmup/{given.input_data_file}, which is missing"
+                    f"{where}: input {name!r} reads {model.name}/warmup/{data.input_data_file}, which is missing"
                 )

@@ -1,4 +1,4 @@
-"""Repositories of older versions: their models import modules that are no longer there."""
+"""Find repositories that an older version exported. Their models import modules that no longer exist."""
 
 from __future__ import annotations
 

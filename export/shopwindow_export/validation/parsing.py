@@ -1,4 +1,4 @@
-"""A model repository read from disk: which config each model is served with, and the texts that cannot be read."""
+"""Read a model repository from disk: the config of each model under a profile, and the texts that cannot be read."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from tritonclient.grpc.model_config_pb2 import DESCRIPTOR, ModelConfig
 
 from shopwindow_export.validation.report import Problem
 
-GRAPH = "model.onnx"  # what a plan beside it was built from
+GRAPH = "model.onnx"  # the plan beside it was built from this
 PLAIN_PROFILE = "gpu"  # its configs are config.pbtxt; every other profile is a --model-config-name
 
 
 def on_cpu(profile: str) -> bool:
-    """Whether a profile is for machines without a GPU: `cpu` and `cpu-...`."""
+    """Return whether a profile is for machines without a GPU: `cpu` and `cpu-...`."""
     return profile.split("-")[0] == "cpu"
 
 
@@ -52,7 +52,7 @@ class Model:
 
     @property
     def served_versions(self) -> frozenset[int]:
-        """The version folders that the version policy picks; the latest one unless told otherwise."""
+        """The version folders that the version policy picks; by default the latest one."""
         policy = self.config.version_policy
         if policy.HasField("all"):
             return self.versions
@@ -62,11 +62,11 @@ class Model:
         return frozenset(sorted(self.versions)[-count:] if count else ())
 
     def error(self, message: str) -> Problem:
-        """A problem that keeps Triton from serving the model rightly."""
+        """Return a problem that keeps Triton from serving the model correctly."""
         return Problem("error", self.name, self.file, message)
 
     def warning(self, message: str) -> Problem:
-        """Something that Triton accepts and that is probably not meant."""
+        """Return a problem that Triton accepts, but that is probably a mistake."""
         return Problem("warning", self.name, self.file, message)
 
 
@@ -75,11 +75,10 @@ def read_repository(repository: Path, profile: str) -> tuple[dict[str, Model | N
 
     Args:
         repository: its root.
-        profile: which config of each model is served.
+        profile: chooses the config of each model.
 
     Returns:
-        The models by name, None for one whose served config is missing or cannot be read; and what was found on
-        the way.
+        The models by name, None if the served config is missing or cannot be read; and the problems found on the way.
     """
     models: dict[str, Model | None] = {}
     problems: list[Problem] = []
@@ -144,13 +143,13 @@ def _parse(model: str, file: str, text: str) -> tuple[ModelConfig | None, list[P
         return text_format.Parse(text, ModelConfig()), []
     except text_format.ParseError as error:
         line = error.GetLine()
-        # The position at the head of the message goes into the problem's own line.
+        # The problem has a field for the line, so its message leaves out the position.
         message = re.sub(r"^[\d: ]+", "", str(error)).rstrip(".")
         return None, [Problem("error", model, file, f"does not parse: {message}{_hint(str(error))}", line)]
 
 
 def _hint(message: str) -> str:
-    """What was probably meant by a name that protobuf does not know."""
+    """Return a suggestion for a name that protobuf does not know."""
     if match := re.search(r'Message type "([\w.]+)" has no field named "(\w+)"', message):
         known = DESCRIPTOR.pool.FindMessageTypeByName(match[1]).fields_by_name
     elif match := re.search(r'Enum type "([\w.]+)" has no value named "?(\w+)', message):

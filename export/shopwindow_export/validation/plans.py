@@ -1,4 +1,4 @@
-"""Checks of TensorRT plans by their manifests: built from this graph, for these shapes, and for this server."""
+"""Check TensorRT plans by their manifests: built from this graph, for these shapes, and for this server."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from shopwindow_export.validation.checks import needed_files
 from shopwindow_export.validation.parsing import GRAPH, Model
 from shopwindow_export.validation.report import Problem
 
-_REBUILD = "build it with 'shopwindow plans' in the image and on the GPU that serve"
+_REBUILD = "build it with 'shopwindow plans' in the serving image, on the serving GPU"
 
 
 def check_model_plans(model: Model, profile: str, server: Server) -> Iterator[Problem]:
-    """Whether the plans of a model are what Triton is about to load.
+    """Check that Triton can load the plans of a model.
 
     Args:
-        model: of any kind; those without plans have no problems here.
+        model: any model; one without plans has no problems here.
         profile: the profile that `model.config` belongs to.
-        server: what they have to fit; what it leaves open is not checked.
+        server: the server that the plans have to fit. Its unknown fields are not checked.
     """
     if model.config.platform != "tensorrt_plan" and model.config.backend != "tensorrt":
         return
@@ -74,11 +74,11 @@ def _faults(model: Model, plan: Path, capabilities: tuple[str, ...], server: Ser
 
 def _shape_faults(model: Model, built: Profile) -> Iterator[str]:
     try:
-        wanted = read_profile(model.config)
+        expected = read_profile(model.config)
     except PlanError as error:
         yield str(error)
         return
-    for name, shapes in wanted.items():
+    for name, shapes in expected.items():
         if name not in built:
             yield f"was built without the config's input {name!r}"
         elif (built[name].minimum, built[name].maximum) != (shapes.minimum, shapes.maximum):

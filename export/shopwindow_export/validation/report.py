@@ -1,4 +1,4 @@
-"""One finding about a model repository, and lists of them as text or JSON."""
+"""A problem of a model repository, and lists of problems as text or JSON."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class Problem:
     """Something in a repository that Triton refuses, or that answers wrongly once it is served.
 
     Attributes:
-        severity: "error" for what must not be served, "warning" for what is probably not meant.
-        model: folder name of the model; empty when the repository as a whole is meant.
+        severity: "error" if the model must not be served, "warning" for a probable mistake.
+        model: folder name of the model; empty if the problem concerns the whole repository.
         file: the file or folder in question, relative to the repository.
         message: the field, the limit and the value found, and what to do.
-        line: line in the file, counted from 1, where one is known.
+        line: line in the file, counted from 1; None if it is not known.
     """
 
     severity: Severity
@@ -34,7 +34,7 @@ class Problem:
 
 
 def format_report(problems: Sequence[Problem]) -> str:
-    """The problems as lines for a terminal, errors first, then a count."""
+    """Return the problems as lines for a terminal, errors first, then a count."""
     errors = sum(problem.severity == "error" for problem in problems)
     count = f"{errors} errors, {len(problems) - errors} warnings"
     ordered = sorted(problems, key=lambda problem: problem.severity != "error")
@@ -42,6 +42,6 @@ def format_report(problems: Sequence[Problem]) -> str:
 
 
 def format_json(problems: Sequence[Problem]) -> str:
-    """The problems as JSON: {"ok": no errors, "problems": [one object each, keys as in `Problem`]}."""
+    """Return the problems as JSON: {"ok": no errors, "problems": [one object each, keys as in `Problem`]}."""
     ok = all(problem.severity != "error" for problem in problems)
     return json.dumps({"ok": ok, "problems": [asdict(problem) for problem in problems]}, indent=2)

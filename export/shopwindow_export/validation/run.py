@@ -1,4 +1,4 @@
-"""Finds in a rendered model repository what Triton would find late, or report obscurely. Needs no Triton and no GPU."""
+"""`shopwindow validate`: find what Triton would find late, or report obscurely. Needs no Triton and no GPU."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def validate_repository(
 ) -> list[Problem]:
     """Check a repository as it would be served.
 
-    Every config in it has to parse; the other checks look at the one config of each model that the profile picks.
+    All its configs must parse. The other checks look only at the config of each model that the profile picks.
 
     Args:
         repository: root of the rendered repository.
@@ -37,10 +37,10 @@ def validate_repository(
             have one, as --model-config-name does.
         max_version: configs may use nothing newer than this Triton (major, minor). Default: the CPU wheel's 2.51 for
             "cpu" and "cpu-...", no limit for other profiles.
-        server: the TensorRT and the GPUs that plans have to fit; None leaves that open.
+        server: the TensorRT and the GPUs that plans have to fit; None does not check that.
 
     Returns:
-        What was found, in the order of the models; empty when all is well.
+        The problems, in the order of the models; empty if there are none.
     """
     if not repository.is_dir():
         return [Problem("error", "", str(repository), "no such folder: make one with 'shopwindow export'")]
@@ -64,7 +64,10 @@ def validate_repository(
 
 
 def _check_graph(model: Model) -> Iterable[Problem]:
-    """Nothing where graphs can't be read: images that serve have no ONNX, and a plan's manifest names its graph."""
+    """Check the config against the graph, if onnx is installed.
+
+    Serving images have no onnx. There the manifest of a plan names its graph.
+    """
     if find_spec("onnx") is None:
         return ()
     from shopwindow_export.validation.graphs import check_graphs
@@ -73,7 +76,7 @@ def _check_graph(model: Model) -> Iterable[Problem]:
 
 
 def _check_shared_files(repository: Path, profile: str) -> list[Problem]:
-    """The files that the Python models of an exported repository load, which no config names."""
+    """Check the files that the Python models of an exported repository load. No config names them."""
     if not (repository / BUNDLE).exists():
         return []  # not made by 'shopwindow export'
     layout = RepositoryLayout(repository)

@@ -1,4 +1,4 @@
-"""Checks of what an older Triton does not know, or does badly."""
+"""Check for settings that an older Triton does not know, or handles badly."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from shopwindow_export.validation.report import Problem
 
 Version = tuple[int, int]  # major, minor
 
-# The server of the nvidia-pytriton wheel, on which the CPU profiles run, and what it lacks though newer protobufs
-# have it.
+# The server of the nvidia-pytriton wheel, which runs the CPU profiles, and the fields of newer protobufs that it
+# does not know.
 PINNED_SERVER = (2, 51)
 _UNKNOWN_TO_PINNED_SERVER = frozenset({"max_inflight_requests", "model_metrics"})
 
@@ -21,14 +21,14 @@ QUEUE_BOUNDS_SINCE = (2, 67)
 
 
 def check_version(model: Model, max_version: Version | None) -> Iterator[Problem]:
-    """Whether a server of this version serves the config as it is meant; None for the newest."""
+    """Check that a server of this version serves the config as meant; None is the newest."""
     if max_version is not None:
         yield from _newer_fields(model, max_version)
         yield from _queue_bounds(model, max_version)
 
 
 def show_version(version: Version) -> str:
-    """`2.51`."""
+    """Return the version as text: `2.51`."""
     return ".".join(map(str, version))
 
 

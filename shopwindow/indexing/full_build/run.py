@@ -84,11 +84,11 @@ def build_index(
     if source.rows == 0:
         raise _nothing_to_index(source, None)
     home, inputs = IndexHome(out), _inputs(source, pipeline)
-    asked = {"recipe": recipe, "with_towers": with_towers}
+    options = {"recipe": recipe, "with_towers": with_towers}
     with home.filling():
-        whole = cut_off(home, inputs, asked, say)
-        if whole is not None:
-            return whole
+        finished = cut_off(home, inputs, options, say)
+        if finished is not None:
+            return finished
         with Building(home.building, inputs, dim) as building:
             began = ServedProducts.noted(building.folder / "began.npz", home)
             _embed(building, source, repository, pipeline, server=server, ray=ray, progress=progress, say=say)
@@ -112,10 +112,10 @@ def build_index(
                 build_seconds=round(done.seconds + time.perf_counter() - started, 1),
                 catalog=os.pathsep.join(str(path.resolve()) for path in _listed(catalog)),
                 unfilterable=source.unfilterable,
-                built_from={**inputs, **asked},
+                built_from={**inputs, **options},
                 created=datetime.now(UTC).isoformat(timespec="seconds"),
             )
-            return publish_build(home, building, manifest, began, asked, say)
+            return publish_build(home, building, manifest, began, options, say)
 
 
 def built_already(
@@ -134,8 +134,8 @@ def built_already(
         served = read_manifest(out)
     except IndexUnfit:
         return None
-    asked = {"recipe": recipe, "with_towers": with_towers}
-    same = served.built_from == {**_inputs(Catalog(catalog), InProcessPipeline(repository)), **asked}
+    options = {"recipe": recipe, "with_towers": with_towers}
+    same = served.built_from == {**_inputs(Catalog(catalog), InProcessPipeline(repository)), **options}
     return served if same else None
 
 

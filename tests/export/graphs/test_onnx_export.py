@@ -1,4 +1,4 @@
-"""ONNX graphs: the same numbers as PyTorch at every batch and length, and fit for TensorRT's parser."""
+"""ONNX graphs: the same numbers as PyTorch at any batch and length, and no faults that TensorRT would refuse."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
+from shopwindow.retrieval.embedding.repository_layout import RepositoryLayout
 from shopwindow.towers.architecture.both_towers import Towers
 from shopwindow_export.errors import ExportError
 from shopwindow_export.graphs.onnx_export import (
@@ -20,8 +21,6 @@ from shopwindow_export.graphs.onnx_export import (
     QUERY_INPUTS,
     QUERY_OUTPUTS,
     check_graph,
-    export_product_tower,
-    export_query_tower,
 )
 from tests.towers.small import small_towers
 
@@ -34,12 +33,9 @@ def towers() -> Towers:
 
 
 @pytest.fixture(scope="module")
-def graphs(towers: Towers, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with query.onnx and product.onnx."""
-    folder = tmp_path_factory.mktemp("graphs")
-    export_query_tower(towers, folder / "query.onnx")
-    export_product_tower(towers, folder / "product.onnx")
-    return folder
+def layout(small_repository: Path) -> RepositoryLayout:
+    """The exported graphs of these towers."""
+    return RepositoryLayout(small_repository)
 
 
 def texts(batch: int, tokens: int) -> tuple[np.ndarray, np.ndarray]:
@@ -50,11 +46,10 @@ def texts(batch: int, tokens: int) -> tuple[np.ndarray, np.ndarray]:
     return rng.integers(0, 40, size=(batch, tokens), dtype=np.int32), mask
 
 
-@pytest.mark.parametrize("batch", [1, 3])
-@pytest.mark.parametrize("tokens", [1, 4, 6])
-def test_the_query_graph_matches_pytorch(towers: Towers, graphs: Path, batch: int, tokens: int) -> None:
+@pytest.mark.parametrize(("batch", "tokens"), [(1, 1), (1, 6), (3, 4)])
+def test_the_query_graph_matches_pytorch(towers: Towers, layout: RepositoryLayout, batch: int, tokens: int) -> None:
     ids, mask = texts(batch, tokens)
-    session = ort.InferenceSession(graphs / "query.onnx", providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(layout.query_tower, providers=["CPUExecutionProvider"])
     (found,) = session.run(list(QUERY_OUTPUTS), dict(zip(QUERY_INPUTS, (ids, mask), strict=True)))
     with torch.inference_mode():
         expected = towers.query(torch.from_numpy(ids), torch.from_numpy(mask)).numpy()
@@ -63,15 +58,14 @@ def test_the_query_graph_matches_pytorch(towers: Towers, graphs: Path, batch: in
     assert np.abs(found - expected).max() < CLOSE
 
 
-@pytest.mark.parametrize("batch", [1, 3])
-@pytest.mark.parametrize("tokens", [1, 5, 9])
+@pytest.mark.parametrize(("batch", "tokens"), [(1, 1), (1, 9), (3, 5)])
 @pytest.mark.parametrize("modality", [(1, 1), (1, 0), (0, 1)], ids=["both", "title", "photo"])
 def test_the_product_graph_matches_pytorch(
-    towers: Towers, graphs: Path, batch: int, tokens: int, modality: tuple[int, int]
+    towers: Towers, layout: RepositoryLayout, batch: int, tokens: int, modality: tuple[int, int]
 ) -> None:
     pixels = np.random.default_rng(batch).integers(0, 256, (batch, 16, 16, 3), dtype=np.uint8)
     inputs = (*texts(batch, tokens), pixels, np.array([modality] * batch, np.float32))
-    session = ort.InferenceSession(graphs / "product.onnx", providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(layout.product_tower, providers=["CPUExecutionProvider"])
     found = session.run(list(PRODUCT_OUTPUTS), dict(zip(PRODUCT_INPUTS, inputs, strict=True)))
     with torch.inference_mode():
         expected = towers.product(*map(torch.from_numpy, inputs))
@@ -80,10 +74,11 @@ def test_the_product_graph_matches_pytorch(
         assert np.abs(array - tensor.numpy()).max() < CLOSE
 
 
-@pytest.mark.parametrize("name", ["query.onnx", "product.onnx"])
-def test_a_graph_is_one_file_with_the_promised_axes(graphs: Path, name: str) -> None:
-    assert sorted(file.name for file in graphs.iterdir()) == ["product.onnx", "query.onnx"]  # no weights beside them
-    model = onnx.load(str(graphs / name))
+@pytest.mark.parametrize("tower", ["query_tower", "product_tower"])
+def test_a_graph_is_one_file_with_the_promised_axes(layout: RepositoryLayout, tower: str) -> None:
+    file: Path = getattr(layout, tower)
+    assert {other.name for other in file.parent.iterdir()} == {"model.onnx", "model.py"}  # no weights beside it
+    model = onnx.load(str(file))
     assert {entry.domain: entry.version for entry in model.opset_import}[""] == OPSET
     for value in (*model.graph.input, *model.graph.output):
         assert value.type.tensor_type.shape.dim[0].dim_param
@@ -99,7 +94,7 @@ def model(
     weight: str = "weight",
     kind: int = TensorProto.FLOAT,
 ) -> onnx.ModelProto:
-    """A graph of two nodes: x * weight, then the absolute value; `kind` is the type of all but the weight."""
+    """Return a graph of two nodes: x * weight, then the absolute value. `kind` is the type of all but the weight."""
     shape = [batch, 4]
     graph = helper.make_graph(
         [
@@ -142,7 +137,7 @@ def test_a_graph_that_would_fail_later_is_refused(
         check_graph(tmp_path / "tower.onnx", ("x",), outputs)
 
 
-def test_inputs_by_other_names_are_refused(tmp_path: Path) -> None:
+def test_inputs_with_other_names_are_refused(tmp_path: Path) -> None:
     onnx.save(model(), tmp_path / "tower.onnx")
     with pytest.raises(ExportError, match=r"inputs are \('x',\), expected \('input_ids', 'attention_mask'\)"):
         check_graph(tmp_path / "tower.onnx", QUERY_INPUTS, ("product",))

@@ -1,5 +1,5 @@
-"""Graphs in half precision and in 8 bits: the same names and types outside, the promised types inside, and an answer
-that does not depend on its batch mates."""
+"""Graphs in half precision and in 8 bits: the same names and types outside, the promised types inside, and answers
+that do not depend on other rows of the batch."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_names_and_types_outside_are_the_same_in_every_precision(graphs: Path, n
         ("query-fp8", TensorProto.FLOAT16),
     ],
 )
-def test_the_trunk_is_half_and_the_islands_are_not(graphs: Path, name: str, half: int) -> None:
+def test_encoders_are_in_half_precision_and_islands_in_float32(graphs: Path, name: str, half: int) -> None:
     model, found = types(graphs / f"{name}.onnx")
     trunk = {found[node.output[0]] for node in model.graph.node if node.op_type in ("MatMul", "Conv", "Gelu")}
     islands = {found[node.output[0]] for node in model.graph.node if node.op_type in ISLANDS}
@@ -110,7 +110,7 @@ def test_a_half_copy_leaves_the_tower_as_it_was(towers: Towers) -> None:
     half = half_copy(towers.product, "fp16")
     assert {tensor.dtype for tensor in half.state_dict().values()} == {torch.float16, torch.float32}
     assert all(torch.equal(tensor, before[name]) for name, tensor in towers.state_dict().items())
-    # Islands keep every bit of their weights.
+    # Float32 islands keep their weights exactly.
     norms = {name: tensor for name, tensor in half.state_dict().items() if "norm" in name}
     assert norms
     assert all(
@@ -122,7 +122,7 @@ def test_a_half_copy_leaves_the_tower_as_it_was(towers: Towers) -> None:
     ("name", "kind"),
     [("query-int8", TensorProto.INT8), ("product-int8", TensorProto.INT8), ("query-fp8", TensorProto.FLOAT8E4M3FN)],
 )
-def test_every_layer_s_product_is_of_8_bits_with_constant_scales(graphs: Path, name: str, kind: int) -> None:
+def test_every_layer_multiplies_in_8_bits_with_constant_scales(graphs: Path, name: str, kind: int) -> None:
     model, found = types(graphs / f"{name}.onnx")
     made_by = {node.output[0]: node for node in model.graph.node}
     constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
@@ -137,13 +137,13 @@ def test_every_layer_s_product_is_of_8_bits_with_constant_scales(graphs: Path, n
             assert not constants[each.input[2]].astype(np.float32).any()  # symmetric
         assert constants[activation.input[1]].size == 1
         if kind == TensorProto.INT8:
-            assert constants[weight.input[1]].size > 1  # one scale a channel
+            assert constants[weight.input[1]].size > 1  # one scale per channel
         eight_bits += 1
     blocks = 1 if name.startswith("query") else 3  # title, image, fusion
     assert eight_bits == 4 * blocks
 
 
-def test_an_int8_answer_does_not_depend_on_its_batch_mates(graphs: Path) -> None:
+def test_an_int8_answer_does_not_depend_on_other_rows_of_the_batch(graphs: Path) -> None:
     for name, inputs in (("query", query_inputs(24, 6, seed=9)), ("product", product_inputs(24, 9, seed=9))):
         session = ort.InferenceSession(graphs / f"{name}-int8.onnx", providers=["CPUExecutionProvider"])
         together = session.run(None, inputs)[0]

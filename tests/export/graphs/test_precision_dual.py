@@ -1,4 +1,4 @@
-"""Published dual encoders in half precision: the same embeddings, but for half precision's rounding."""
+"""Published dual encoders in half precision give the same embeddings, apart from rounding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The parity check: its sample passes over broken rows, and it sees a graph that is wrong in one form only."""
+"""The parity check leaves out broken rows, and finds a graph that is wrong for one kind of product only."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def write(folder: Path, rows: list[dict[str, Any]]) -> Path:
     return folder / "products.parquet"
 
 
-def test_the_sample_passes_over_broken_rows(
+def test_the_sample_leaves_out_broken_rows(
     tmp_path: Path, towers_alone: InProcessPipeline, rows: list[dict[str, Any]]
 ) -> None:
     broken = [{**rows[0], "product_id": None}, {**rows[0], "image": b"broken"}, {**rows[0], "title": "x" * 2_000}]
@@ -45,7 +45,7 @@ def test_the_sample_passes_over_broken_rows(
     assert sample.queries == [" ".join(title[len(title) // 2 :]) for title in words]
 
 
-def test_too_small_a_sample_is_refused_with_its_counts(
+def test_a_sample_that_is_too_small_is_refused_with_its_counts(
     tmp_path: Path, towers_alone: InProcessPipeline, rows: list[dict[str, Any]]
 ) -> None:
     few = write(tmp_path, [*rows[:9], {**rows[9], "image": b"broken"}])
@@ -61,11 +61,11 @@ def test_too_small_a_sample_is_refused_with_its_counts(
 def test_a_graph_that_is_wrong_for_photos_alone_fails(
     tmp_path: Path, towers_alone: InProcessPipeline, rows: list[dict[str, Any]]
 ) -> None:
-    sample = read_sample(write(tmp_path, rows), towers_alone.preprocessor)  # all have a title: none is photo-only
+    sample = read_sample(write(tmp_path, rows), towers_alone.preprocessor)  # all have a title and a photo
     checkpoint = load_checkpoint(CHECKPOINT)
     assert measure_parity(checkpoint, towers_alone, sample).passed
     with torch.no_grad():
         checkpoint.towers.product.no_title.neg_()
     report = measure_parity(checkpoint, towers_alone, sample)
     assert not report.passed
-    assert report.overlap_at_10 == 1.0  # of the products as they are, which still agree
+    assert report.overlap_at_10 == 1.0  # products as they are still agree

@@ -1,4 +1,4 @@
-"""The engine builder on a real TensorRT, the one for RTX, which needs no GPU: what it builds and what it refuses."""
+"""What the plan builder builds and refuses, on TensorRT for RTX, which needs no GPU."""
 
 from __future__ import annotations
 
@@ -24,35 +24,30 @@ from shopwindow_export.plans.batch_sizes import typical_batches
 from shopwindow_export.plans.manifest import manifest_file
 from shopwindow_export.plans.profile import read_config
 from shopwindow_export.plans.toolkit import BuildProgress
-from tests.export.graphs.graphs import rename_output, write_repository
+from tests.export.small_repository import rename_output
 
 TOOLKIT = load_toolkit("tensorrt_rtx")
 TOKENS = 6  # of a query of the small towers
 
 
 @pytest.fixture(scope="module")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_repository(tmp_path_factory.mktemp("plans"))
-
-
-@pytest.fixture(scope="module")
-def profile(repository: Path) -> Profile:
-    return read_profile(read_config(repository / "query_tower" / "config.pbtxt"))
+def profile(small_repository: Path) -> Profile:
+    return read_profile(read_config(small_repository / "query_tower" / "config.pbtxt"))
 
 
 @pytest.fixture
-def graph(repository: Path, tmp_path: Path) -> Path:
-    """The query tower's graph, to be spoilt."""
-    return Path(shutil.copy(RepositoryLayout(repository).query_tower, tmp_path / "model.onnx"))
+def graph(small_repository: Path, tmp_path: Path) -> Path:
+    """A copy of the query tower's graph, which a test may break."""
+    return Path(shutil.copy(RepositoryLayout(small_repository).query_tower, tmp_path / "model.onnx"))
 
 
 def ranges(**shapes: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]) -> Profile:
     return {name: ShapeRange(*each) for name, each in shapes.items()}
 
 
-def test_the_profile_is_that_of_the_config(repository: Path) -> None:
+def test_the_profile_comes_from_the_config(small_repository: Path) -> None:
     texts = ShapeRange((1, 9), (4, 9), (32, 9))
-    assert read_profile(read_config(repository / "product_tower" / "config.pbtxt")) == {
+    assert read_profile(read_config(small_repository / "product_tower" / "config.pbtxt")) == {
         "title_ids": texts,
         "title_mask": texts,
         "pixels": ShapeRange((1, 16, 16, 3), (4, 16, 16, 3), (32, 16, 16, 3)),
@@ -63,7 +58,7 @@ def test_the_profile_is_that_of_the_config(repository: Path) -> None:
 @pytest.mark.parametrize(
     ("largest", "expected"), [(1, (1,)), (2, (1, 2)), (3, (1, 3)), (32, (1, 4, 32)), (64, (1, 8, 64))]
 )
-def test_typical_batches(largest: int, expected: tuple[int, ...]) -> None:
+def test_typical_batches_are_the_smallest_the_middle_and_the_largest(largest: int, expected: tuple[int, ...]) -> None:
     assert typical_batches(largest) == expected
 
 
@@ -75,10 +70,10 @@ def test_typical_batches(largest: int, expected: tuple[int, ...]) -> None:
         ("max_batch_size", "max_batch_sise", ("does not parse", "max_batch_sise")),
     ],
 )
-def test_a_config_that_gives_no_profile(
-    repository: Path, tmp_path: Path, old: str, new: str, words: tuple[str, ...]
+def test_a_config_without_a_profile_is_refused(
+    small_repository: Path, tmp_path: Path, old: str, new: str, words: tuple[str, ...]
 ) -> None:
-    text = (repository / "query_tower" / "config.pbtxt").read_text()
+    text = (small_repository / "query_tower" / "config.pbtxt").read_text()
     assert old in text
     (tmp_path / "config.pbtxt").write_text(text.replace(old, new, 1))
     with pytest.raises(PlanError) as refusal:
@@ -86,8 +81,8 @@ def test_a_config_that_gives_no_profile(
     assert all(word in str(refusal.value) for word in words), refusal.value
 
 
-def test_a_build_shows_its_phases(repository: Path, profile: Profile, capfd: pytest.CaptureFixture[str]) -> None:
-    plan = build_plan(TOOLKIT, RepositoryLayout(repository).query_tower, profile)
+def test_a_build_shows_its_phases(small_repository: Path, profile: Profile, capfd: pytest.CaptureFixture[str]) -> None:
+    plan = build_plan(TOOLKIT, RepositoryLayout(small_repository).query_tower, profile)
     assert len(plan) > 10_000
     shown = capfd.readouterr().err
     assert "query_tower plan" in shown
@@ -103,22 +98,24 @@ def test_ctrl_c_ends_a_build(graph: Path, profile: Profile, monkeypatch: pytest.
         build_plan(TOOLKIT, graph, profile, progress=False)
 
 
-# Traps that ONNX Runtime lets pass, and what TensorRT reports as False, None or -1.
+# Faults that ONNX Runtime accepts, and that TensorRT reports as False, None or -1.
 
 
-def test_an_output_named_like_an_inner_value(graph: Path, profile: Profile, capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_output_with_the_name_of_an_inner_value_is_refused(
+    graph: Path, profile: Profile, capfd: pytest.CaptureFixture[str]
+) -> None:
     rename_output(graph, "embedding", node="embedding")
     with pytest.raises(PlanError, match="does not parse; export it again") as refusal:
         build_plan(TOOLKIT, graph, profile, progress=False)
     assert "'embedding' is the name of 2 values: rename the output" in str(refusal.value)
-    assert "Output name is not unique: embedding" in capfd.readouterr().err  # where TensorRT says it
+    assert "Output name is not unique: embedding" in capfd.readouterr().err  # only there does TensorRT say it
 
 
-def test_a_sequence_longer_than_the_position_table(graph: Path) -> None:
+def test_a_sequence_longer_than_the_position_table_is_refused(graph: Path) -> None:
     longer = ((1, TOKENS + 1), (8, TOKENS + 1), (64, TOKENS + 1))
     with pytest.raises(PlanError, match=r"no engine could be built .* input_ids \[64, 7\]") as refusal:
         build_plan(TOOLKIT, graph, ranges(input_ids=longer, attention_mask=longer), progress=False)
-    assert "longer than the towers' position table" in str(refusal.value)  # what it means and what to do
+    assert "longer than the towers' position table" in str(refusal.value)  # the meaning, and what to do
     assert "broadcast dimensions must be conformable" in str(refusal.value)  # TensorRT's own words
 
 
@@ -139,20 +136,20 @@ GOOD = ((1, TOKENS), (8, TOKENS), (64, TOKENS))
     ],
     ids=["empty", "an input left out", "an input too many", "falling", "without the length"],
 )
-def test_a_profile_that_does_not_fit(graph: Path, shapes: dict[str, tuple], words: tuple[str, ...]) -> None:
+def test_a_profile_that_does_not_fit_is_refused(graph: Path, shapes: dict[str, tuple], words: tuple[str, ...]) -> None:
     with pytest.raises(PlanError) as refusal:
         build_plan(TOOLKIT, graph, ranges(**shapes), progress=False)
     assert all(word in str(refusal.value) for word in words), refusal.value
 
 
-def test_photos_of_another_size(repository: Path) -> None:
-    profile = read_profile(read_config(repository / "product_tower" / "config.pbtxt"))
+def test_photos_of_another_size_are_refused(small_repository: Path) -> None:
+    profile = read_profile(read_config(small_repository / "product_tower" / "config.pbtxt"))
     profile["pixels"] = ShapeRange(*((batch, 24, 24, 3) for batch in (1, 4, 32)))
     with pytest.raises(PlanError, match=r"'pixels' .* takes \[-1, 16, 16, 3\] .* got \[1, 24, 24, 3\]"):
-        build_plan(TOOLKIT, RepositoryLayout(repository).product_tower, profile, progress=False)
+        build_plan(TOOLKIT, RepositoryLayout(small_repository).product_tower, profile, progress=False)
 
 
-def test_what_is_not_a_graph(tmp_path: Path, profile: Profile) -> None:
+def test_a_missing_or_broken_graph_is_refused(tmp_path: Path, profile: Profile) -> None:
     with pytest.raises(FileNotFoundError, match="shopwindow export"):
         build_plan(TOOLKIT, tmp_path / "model.onnx", profile, progress=False)
     (tmp_path / "model.onnx").write_bytes(b"no graph")
@@ -160,7 +157,7 @@ def test_what_is_not_a_graph(tmp_path: Path, profile: Profile) -> None:
         build_plan(TOOLKIT, tmp_path / "model.onnx", profile, progress=False)
 
 
-def test_modules_that_cannot_build() -> None:
+def test_an_unknown_module_is_refused() -> None:
     with pytest.raises(ValueError, match="must be one of tensorrt, tensorrt_rtx, got 'tensorflow'"):
         load_toolkit("tensorflow")
 
@@ -197,9 +194,7 @@ def test_an_equal_plan_is_kept(built: PlanResult, graph: Path, profile: Profile)
     assert built.plan.stat().st_ino == before.st_ino
 
 
-def test_an_equal_plan_elsewhere_is_taken_over(
-    built: PlanResult, graph: Path, profile: Profile, tmp_path: Path
-) -> None:
+def test_an_equal_plan_elsewhere_is_copied(built: PlanResult, graph: Path, profile: Profile, tmp_path: Path) -> None:
     place = tmp_path / "new" / "model.plan"
     place.parent.mkdir()
     other = tmp_path / "none" / "model.plan"  # an earlier repository need not have one
@@ -212,8 +207,8 @@ def test_an_equal_plan_elsewhere_is_taken_over(
 @pytest.mark.parametrize(
     "changed", ["graph", "profile", "GPU", "precision", "version", "plan", "manifest", "no manifest"]
 )
-def test_anything_else_is_built_again(
-    built: PlanResult, graph: Path, profile: Profile, repository: Path, changed: str
+def test_a_plan_that_differs_in_anything_is_built_again(
+    built: PlanResult, graph: Path, profile: Profile, small_repository: Path, changed: str
 ) -> None:
     options: dict[str, object] = {}
     match changed:
@@ -249,7 +244,7 @@ def test_a_build_that_fails_leaves_the_plan_alone(built: PlanResult, graph: Path
 
 
 @pytest.mark.filterwarnings("ignore:Use Deprecated in TensorRT-RTX")
-def test_kernel_times_are_kept(graph: Path, profile: Profile, tmp_path: Path) -> None:
+def test_kernel_times_are_written_and_read_again(graph: Path, profile: Profile, tmp_path: Path) -> None:
     cache = tmp_path / "caches" / "timings.cache"
     build_plan(TOOLKIT, graph, profile, timing_cache=cache, progress=False)
     assert cache.stat().st_size

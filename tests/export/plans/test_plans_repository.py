@@ -29,25 +29,19 @@ from shopwindow_export.plans.manifest import sha256, write_plan
 from shopwindow_export.plans.profile import read_config
 from shopwindow_export.repository.rendering import GpuOptions, render_models
 from shopwindow_export.validation.run import validate_repository
-from tests.export.graphs.graphs import write_repository
 
 ROOT = Path(__file__).parents[3]
 TOWERS = {"query_tower", "product_tower"}
 
 
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_repository(tmp_path_factory.mktemp("exported") / "model_repository")
-
-
 @pytest.fixture
-def repository(exported: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(exported, tmp_path / "model_repository"))
+def repository(small_repository: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(small_repository, tmp_path / "model_repository"))
 
 
 @pytest.fixture
 def gpu_of_8_9(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine with a GPU and TensorRT, as far as the RTX one can stand in for it."""
+    """A machine with a GPU and TensorRT. TensorRT for RTX stands in for it."""
     rtx = load_toolkit("tensorrt_rtx")
     monkeypatch.setattr(plans_of_repository, "gpu_capabilities", lambda: ["8.9"])
     monkeypatch.setattr(plans_of_repository, "load_toolkit", lambda name: rtx)
@@ -59,17 +53,17 @@ def plan_files(repository: Path) -> set[str]:
 
 @pytest.mark.filterwarnings("ignore:Use Deprecated in TensorRT-RTX")
 @pytest.mark.usefixtures("gpu_of_8_9")
-def test_both_towers_get_plans_that_are_kept(repository: Path, exported: Path, tmp_path: Path) -> None:
+def test_both_towers_get_plans_and_keep_them(repository: Path, small_repository: Path, tmp_path: Path) -> None:
     built = build_plans(repository, progress=False)
     assert [result.reused for result in built] == [False, False]
     assert plan_files(repository) == {f"{tower}/1/model.plan{end}" for tower in TOWERS for end in ("", ".json")}
     assert {PlanManifest.read(result.plan).key.compute_capability for result in built} == {"8.9"}
     assert [result.reused for result in build_plans(repository, progress=False)] == [True, True]
     # the next export of the same checkpoint
-    again = Path(shutil.copytree(exported, tmp_path / "again"))
+    again = Path(shutil.copytree(small_repository, tmp_path / "again"))
     assert [result.reused for result in build_plans(again, earlier=repository, progress=False)] == [True, True]
     assert plan_files(again) == plan_files(repository)
-    # and what validation has to say of them: Triton can't load them, and that is all
+    # validation has one complaint about each: Triton cannot load it
     faults = validate_repository(again, profile="gpu")
     plans = [problem.message for problem in faults if problem.file.endswith("model.plan")]
     assert len(plans) == 2
@@ -78,7 +72,7 @@ def test_both_towers_get_plans_that_are_kept(repository: Path, exported: Path, t
 
 @pytest.mark.filterwarnings("ignore:Use Deprecated in TensorRT-RTX")
 @pytest.mark.usefixtures("gpu_of_8_9")
-def test_a_plan_is_written_where_this_kind_of_gpu_looks_for_it(repository: Path) -> None:
+def test_a_plan_gets_the_name_for_its_kind_of_gpu(repository: Path) -> None:
     bundle = Bundle.read(repository)
     render_models(repository, bundle, cpu_instances=1, gpu=GpuOptions(capabilities=("9.0", "8.9")))
     build_plans(repository, progress=False)
@@ -91,10 +85,10 @@ def test_a_plan_is_written_where_this_kind_of_gpu_looks_for_it(repository: Path)
 
 @pytest.mark.filterwarnings("ignore:Use Deprecated in TensorRT-RTX")
 @pytest.mark.usefixtures("gpu_of_8_9")
-def test_plans_for_gpus_that_are_elsewhere_are_taken_over_while_they_fit(
-    repository: Path, exported: Path, tmp_path: Path
+def test_plans_for_other_kinds_of_gpu_are_copied_if_they_fit(
+    repository: Path, small_repository: Path, tmp_path: Path
 ) -> None:
-    again = Path(shutil.copytree(exported, tmp_path / "again"))
+    again = Path(shutil.copytree(small_repository, tmp_path / "again"))
     for folder in (repository, again):
         gpu = GpuOptions(capabilities=("9.0", "8.9"))
         render_models(folder, Bundle.read(folder), cpu_instances=1, gpu=gpu)
@@ -109,11 +103,11 @@ def test_plans_for_gpus_that_are_elsewhere_are_taken_over_while_they_fit(
     assert (again / "query_tower/1/9.0.model.plan").read_bytes() == b"built on the other machine"
 
 
-# What is imported.
+# Which module is imported.
 
 
-def test_the_bindings_alone_are_tensorrt_too(tmp_path: Path) -> None:
-    """Into NVIDIA's images, which hold the libraries, only these are installed: a module of another name."""
+def test_the_bindings_alone_count_as_tensorrt(tmp_path: Path) -> None:
+    """NVIDIA's images hold the libraries and get only the bindings, a module with another name."""
     package = tmp_path / "tensorrt_bindings"
     package.mkdir()
     (package / "__init__.py").write_text(
@@ -142,7 +136,7 @@ def test_the_bindings_alone_are_tensorrt_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("told", "expected"), [("11.1.0.106+cuda13.3", "11.1.0"), ("10.13.3.9", "10.13.3"), ("11.1", "11.1"), ("", None)]
 )
-def test_an_image_s_tensorrt_is_known_without_bindings(
+def test_the_version_in_an_image_is_known_without_bindings(
     monkeypatch: pytest.MonkeyPatch, told: str, expected: str | None
 ) -> None:
     monkeypatch.setattr(machine, "tensorrt_module", lambda: None)
@@ -164,7 +158,7 @@ def test_a_check_leaves_nothing_behind(repository: Path) -> None:
     assert plan_files(repository) == set()
 
 
-def test_a_longer_text_in_the_config_than_the_towers_have_positions_for(repository: Path) -> None:
+def test_a_check_refuses_texts_longer_than_the_position_table(repository: Path) -> None:
     config = repository / "product_tower" / "config.pbtxt"
     config.write_text(config.read_text().replace("dims: [ 9 ]", "dims: [ 10 ]"))
     with pytest.raises(PlanError, match=r"product_tower/1/model.onnx at shapes up to title_ids \[32, 10\]"):
@@ -212,7 +206,7 @@ WITHOUT_EXPORTERS = (
 
 
 def in_the_serving_image(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """A command where nothing is installed that only exporting needs."""
+    """Run a command without the packages that only exporting needs."""
     command = [sys.executable, "-c", WITHOUT_EXPORTERS, *map(str, arguments)]
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TRT_VERSION": "11.1.0.106"}
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
@@ -220,7 +214,7 @@ def in_the_serving_image(*arguments: object) -> subprocess.CompletedProcess[str]
 
 @pytest.fixture
 def planned(repository: Path) -> Path:
-    """Plans of a TensorRT that no server has any more."""
+    """A repository with plans of a TensorRT that no server has any more."""
     for tower in TOWERS:
         config = read_config(repository / tower / "config.pbtxt")
         plan = repository / tower / "1" / "model.plan"

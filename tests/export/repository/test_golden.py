@@ -1,6 +1,6 @@
-"""The whole repository rendered for the demo checkpoint, file by file, as it was last looked at.
+"""The repository of the demo checkpoint, compared file by file with a stored copy.
 
-After a change that is meant, write it anew and read the diff:
+After an intended change, write the copy again and read the diff:
 
     UPDATE_GOLDEN=1 .venv/bin/python -m pytest tests/export/repository/test_golden.py
 """
@@ -19,7 +19,7 @@ GOLDEN = Path(__file__).with_name("golden")
 
 
 def tree(repository: Path, folder: Path, gpu: GpuOptions) -> list[str]:
-    """Every file of an exported repository; of configs the text too, without the hash of the towers."""
+    """Return the name of every file of an exported repository, and the text of the configs without tower hashes."""
     render_models(folder, Bundle.read(repository), cpu_instances=2, gpu=gpu)
     names = {
         file.relative_to(root).as_posix()
@@ -42,14 +42,16 @@ def compare(found: list[str], name: str) -> None:
     golden = GOLDEN / name
     if os.environ.get("UPDATE_GOLDEN"):
         golden.write_text("".join(f"{line}\n" for line in found))
-    assert found == golden.read_text().splitlines(), f"{golden}: how to write it anew is said in this file's docstring"
+    assert found == golden.read_text().splitlines(), (
+        f"{golden} differs: the docstring of test_golden.py says how to write it again"
+    )
 
 
-def test_the_repository_of_the_demo_checkpoint(repository: Path, tmp_path: Path) -> None:
+def test_the_repository_of_the_demo_checkpoint_is_as_stored(repository: Path, tmp_path: Path) -> None:
     compare(tree(repository, tmp_path, GpuOptions(triton=(2, 51))), "demo_repository.txt")
 
 
-def test_what_a_newer_triton_and_two_kinds_of_gpu_change(repository: Path, tmp_path: Path) -> None:
+def test_the_changes_for_a_newer_triton_and_two_kinds_of_gpu(repository: Path, tmp_path: Path) -> None:
     gpu = GpuOptions(triton=(2, 71), capabilities=("9.0", "8.9"), cuda_graphs=True, max_inflight_requests=256)
     plain = tree(repository, tmp_path / "plain", GpuOptions(triton=(2, 51)))
     newer = tree(repository, tmp_path / "newer", gpu)

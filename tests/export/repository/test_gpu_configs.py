@@ -1,4 +1,4 @@
-"""The rendered GPU configs before the real tritonserver, which has no TensorRT backend here and says so last of all."""
+"""The rendered GPU configs on a real tritonserver, which has no TensorRT backend here and complains only about that."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from shopwindow.retrieval.embedding.text import TextEncoder
 from shopwindow.server import ServerOptions, TritonServer
 from shopwindow_export.repository.rendering import ENSEMBLES, GpuOptions, render_models
 from shopwindow_export.validation.run import validate_repository
-from tests.indexing.live import wait_until_live
+from tests.export.live import wait_until_live
 
 STRICT = "--disable-auto-complete-config"
 TOWERS = ("query_tower", "product_tower")
@@ -44,10 +44,10 @@ def options(repository: Path, index: Path, profile: str, *arguments: str) -> Ser
 
 
 @pytest.mark.parametrize("profile", BACKENDS)
-def test_triton_lacks_nothing_but_the_backend(repository: Path, index: Path, profile: str) -> None:
+def test_triton_complains_only_about_the_missing_backend(repository: Path, index: Path, profile: str) -> None:
     server = TritonServer(options(repository, index, profile))
     server.start()
-    try:  # it tries all models and ends by itself; `wait_until_ready` would stop it at the first that fails
+    try:  # it tries all models and then ends; `wait_until_ready` would stop it at the first failure
         deadline = time.monotonic() + 120
         while server.poll() is None and time.monotonic() < deadline:
             time.sleep(0.1)
@@ -60,7 +60,7 @@ def test_triton_lacks_nothing_but_the_backend(repository: Path, index: Path, pro
     assert failed == dict.fromkeys(TOWERS, reason), log
     for model in ("query_tokenizer", "product_preprocessor", "product_index"):
         assert f"successfully loaded '{model}'" in log
-    # of the pipelines, too, nothing but that they lack a tower
+    # pipelines fail only because they lack a tower
     for ensemble in ENSEMBLES.glob("*.pbtxt"):
         assert re.search(rf"ensemble '{ensemble.stem}' depends on '\w+_tower' which has no loaded version", log), log
 
@@ -86,7 +86,7 @@ def judge(
 
 
 def verdict(server: TritonServer, model: str) -> str:
-    """What the caller and the log are told when a model is loaded."""
+    """Load a model that fails, and return what the caller and the log are told."""
     before = len(server.log_tail(10_000))
     client = grpcclient.InferenceServerClient(server.grpc_url)
     with client, pytest.raises(InferenceServerException) as refusal:
@@ -95,7 +95,9 @@ def verdict(server: TritonServer, model: str) -> str:
 
 
 @pytest.mark.parametrize("tower", TOWERS)
-def test_cuda_graphs_and_a_plan_a_gpu_are_fine_too(judge: tuple[Path, TritonServer], tower: str) -> None:
+def test_triton_accepts_cuda_graphs_and_a_plan_for_each_kind_of_gpu(
+    judge: tuple[Path, TritonServer], tower: str
+) -> None:
     folder, server = judge
     assert "cc_model_filenames" in (text := (folder / tower / "config.pbtxt").read_text()) and "graph_spec" in text
     assert NO_BACKEND.format("tensorrt") in verdict(server, tower)
@@ -114,7 +116,9 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_wrong_config_is_refused_before_that(judge: tuple[Path, TritonServer], fault: str) -> None:
+def test_triton_refuses_a_wrong_config_before_it_looks_for_the_backend(
+    judge: tuple[Path, TritonServer], fault: str
+) -> None:
     folder, server = judge
     old, new, reason = FAULTS[fault]
     name = f"query_tower_{fault}"
@@ -136,7 +140,7 @@ def test_the_rendered_repository_validates(repository: Path, profile: str) -> No
     assert {problem.file for problem in faults} == plans, faults
 
 
-def test_two_retriever_instances_are_refused(repository: Path, tmp_path: Path) -> None:
+def test_two_instances_of_the_index_are_refused(repository: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(repository, tmp_path / "copy"))
     config = copy / "product_index" / "config.pbtxt"
     config.write_text(config.read_text().replace("count: 1", "count: 2"))
@@ -147,7 +151,7 @@ def test_two_retriever_instances_are_refused(repository: Path, tmp_path: Path) -
 
 
 def test_texts_padded_to_the_plans_length_give_the_same_embeddings(repository: Path) -> None:
-    """Every request has one shape on a GPU; the mask makes the padding count for nothing."""
+    """On a GPU every request is padded to one shape. The mask makes the towers ignore the padding."""
     bundle, layout = Bundle.read(repository), RepositoryLayout(repository)
     texts = TextEncoder.read(layout.query_tokenizer, bundle.query_max_tokens)
     tower = OnnxQueryTower(layout.query_tower)

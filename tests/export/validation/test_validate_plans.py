@@ -1,4 +1,4 @@
-"""validate_repository on TensorRT plans and graphs: what was built for another graph, shape, server or GPU."""
+"""validate_repository on TensorRT plans and graphs: plans built for another graph, shape, server or GPU."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SERVER = Server(tensorrt="11.1", capabilities=("9.0",))
 
 
 def rewrite(**changes: object) -> Breakage:
-    """The plan's manifest with another key."""
+    """Change the key in the plan's manifest."""
 
     def apply(root: Path) -> None:
         manifest = PlanManifest.read(root / PLAN)
@@ -37,7 +37,7 @@ def rewrite(**changes: object) -> Breakage:
 
 
 def graph(elem_type: int = TensorProto.INT32, tokens: object = "tokens", output: str = "query_embedding") -> Breakage:
-    """A graph of the query tower's form, which the plan says that it was built from."""
+    """Write a graph like the query tower's, and note in the manifest that the plan was built from it."""
 
     def apply(root: Path) -> None:
         text = ["batch", tokens]
@@ -68,7 +68,7 @@ def graph(elem_type: int = TensorProto.INT32, tokens: object = "tokens", output:
         Server(capabilities=("9.0",)),
     ],
 )
-def test_a_plan_that_fits_its_server(repository: Path, server: Server) -> None:
+def test_a_plan_that_fits_its_server_has_no_problems(repository: Path, server: Server) -> None:
     graph()(repository)
     assert validate_repository(repository, profile="gpu", server=server) == []
 
@@ -113,13 +113,13 @@ def test_a_plan_that_does_not_fit_is_refused(repository: Path, fault: str) -> No
     assert all(word in problem.message for word in (*words, "build it with 'shopwindow plans'")), problem.message
 
 
-def test_plans_are_nothing_to_the_cpu_profile(repository: Path) -> None:
+def test_the_cpu_profile_ignores_plans(repository: Path) -> None:
     remove(f"{PLAN}.json")(repository)
     assert validate_repository(repository, server=SERVER) == []
 
 
 def two_kinds(root: Path) -> None:
-    """A plan for 9.0 and one for 8.9."""
+    """Give the tower a plan for 9.0 and one for 8.9."""
     names = 'cc_model_filenames [ { key: "9.0" value: "hopper.plan" }, { key: "8.9" value: "ada.plan" } ]'
     edit(CONFIG, ("max_batch_size", f"{names}\nmax_batch_size"))(root)
     key = PlanManifest.read(root / PLAN).key
@@ -128,7 +128,7 @@ def two_kinds(root: Path) -> None:
     remove(PLAN)(root)
 
 
-def test_gpus_of_two_kinds(repository: Path) -> None:
+def test_each_kind_of_gpu_needs_a_plan(repository: Path) -> None:
     two_kinds(repository)
     both_kinds = Server(capabilities=("9.0", "8.9"))
     assert validate_repository(repository, profile="gpu", server=both_kinds) == []
@@ -136,7 +136,7 @@ def test_gpus_of_two_kinds(repository: Path) -> None:
     expect_one(repository, CONFIG, words, profile="gpu", server=Server(capabilities=("9.0", "8.6")))
 
 
-def test_a_plan_under_the_name_of_another_kind_of_gpu(repository: Path) -> None:
+def test_a_plan_under_the_name_of_another_kind_of_gpu_is_refused(repository: Path) -> None:
     two_kinds(repository)
     folder = repository / "query_tower" / "1"
     write_plan(folder / "ada.plan", b"plan", PlanManifest.read(folder / "hopper.plan").key)
@@ -157,14 +157,16 @@ def test_a_plan_under_the_name_of_another_kind_of_gpu(repository: Path) -> None:
     ],
     ids=["type", "length", "output name", "input name"],
 )
-def test_a_config_that_is_not_the_graphs(repository: Path, breakage: Breakage, words: tuple[str, ...]) -> None:
+def test_a_config_that_does_not_fit_the_graph_is_refused(
+    repository: Path, breakage: Breakage, words: tuple[str, ...]
+) -> None:
     breakage(repository)
     found = [p.message for p in validate_repository(repository, profile="gpu") if p.file == CONFIG]
     assert found
     assert all(any(word in message for message in found) for word in words), found
 
 
-def test_a_graph_that_is_none(repository: Path) -> None:
+def test_a_file_that_is_not_a_graph_is_refused(repository: Path) -> None:
     graph()(repository)
     (repository / GRAPH).write_bytes(b"\xff\xff\xff")
     rewrite(onnx_sha256=sha256(repository / GRAPH))(repository)
@@ -175,14 +177,14 @@ def edit_tower(addition: str) -> Breakage:
     return edit(CONFIG, ("max_batch_size", f"{addition}\nmax_batch_size"))
 
 
-def test_cuda_graphs_of_a_batch_that_never_comes(repository: Path) -> None:
+def test_a_cuda_graph_for_a_batch_above_the_limit_is_refused(repository: Path) -> None:
     graphs = "optimization { cuda { graphs: true graph_spec [ { batch_size: 64 }, { batch_size: 65 } ] } }"
     edit_tower(graphs)(repository)
     expect_one(repository, CONFIG, ("graph_spec", "1 to max_batch_size 64", "got 65"), profile="gpu")
 
 
 @pytest.mark.parametrize("bound", ["max_queue_size: 8", "allow_timeout_override: true"])
-def test_queue_bounds_of_a_server_that_is_too_old(repository: Path, bound: str) -> None:
+def test_queue_limits_on_a_server_that_is_too_old_are_warned_of(repository: Path, bound: str) -> None:
     edit("product_index/configs/cpu.pbtxt", ("REJECT", f"REJECT {bound}"))(repository)
     words = ("half a second under Triton 2.51", "before 2.67")
     expect_one(repository, "product_index/configs/cpu.pbtxt", words, severity="warning")
@@ -194,11 +196,11 @@ def test_queue_bounds_of_a_server_that_is_too_old(repository: Path, bound: str) 
 
 def validate(repository: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "shopwindow.cli.main", "validate", str(repository), "--profile", "gpu", *arguments]
-    hidden = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}  # so that a machine with a GPU is like one without
+    hidden = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}  # so that the GPU of a machine does not matter
     return subprocess.run(command, cwd=ROOT, env=hidden, capture_output=True, text=True, timeout=120)
 
 
-def test_the_command_names_both_sides(repository: Path) -> None:
+def test_the_command_names_the_plan_s_version_and_the_server_s(repository: Path) -> None:
     fits = validate(repository, "--tensorrt", "11.1", "--compute-capability", "9.0", "--triton", "2.71")
     assert (fits.returncode, fits.stdout, fits.stderr) == (0, "no problems found\n", "")
     other = validate(repository, "--tensorrt", "10.9", "--compute-capability", "8.9", "--json")
@@ -208,7 +210,7 @@ def test_the_command_names_both_sides(repository: Path) -> None:
     assert "compute capability 9.0, and it is to run on 8.9" in gpu
 
 
-def test_the_command_says_what_it_could_not_compare(repository: Path) -> None:
+def test_the_command_says_what_it_did_not_compare(repository: Path) -> None:
     done = validate(repository, "--tensorrt", "11.1")
     assert done.returncode == 0, done.stdout
     assert done.stderr == "plans are not checked against the server: give --compute-capability\n"

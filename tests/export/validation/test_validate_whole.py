@@ -1,4 +1,4 @@
-"""validate_repository over several models at once, its reports, and the real server's word on the same faults."""
+"""validate_repository on several models at once, its reports, and a real server's verdict on the same faults."""
 
 from __future__ import annotations
 
@@ -12,73 +12,21 @@ from tritonclient.utils import InferenceServerException
 
 from shopwindow.server import ServerOptions, TritonServer
 from shopwindow_export.validation.run import format_json, format_report, validate_repository
-from tests.export.repository.sound_repository import (
+from tests.export.live import wait_until_live
+from tests.export.validation.sound_repository import (
     INDEX,
     RETRIEVE,
     TOKENIZER,
-    Breakage,
     edit,
     remove,
     write_repository,
 )
-from tests.export.validation.test_validate import IDENTITY_AND_FILES, ONE_MODEL, WIRING
-from tests.indexing.live import wait_until_live
+from tests.export.validation.test_validate_files import IDENTITY_AND_FILES
+from tests.export.validation.test_validate_models import ONE_MODEL
+from tests.export.validation.test_validate_wiring import WIRING
 
 
-@pytest.fixture
-def repository(tmp_path: Path) -> Path:
-    return write_repository(tmp_path / "models")
-
-
-def unbatched_index(input_dims: str, output_dims: str) -> Breakage:
-    return edit(
-        INDEX,
-        ("max_batch_size: 64", "max_batch_size: 0"),
-        ("dynamic_batching { default_queue_policy { timeout_action: REJECT } }", ""),
-        ("dims: [ 64 ]", f"dims: {input_dims}"),
-        ("dims: [ -1 ]", f"dims: {output_dims}"),
-        ('"scores" data_type: TYPE_FP32 dims: [ -1 ]', f'"scores" data_type: TYPE_FP32 dims: {output_dims}'),
-    )
-
-
-def test_unbatched_step_that_spells_the_batch_axis_out_fits(repository: Path) -> None:
-    unbatched_index("[ -1, 64 ]", "[ -1, -1 ]")(repository)
-    assert validate_repository(repository) == []
-
-
-def test_unbatched_step_without_the_batch_axis_is_found(repository: Path) -> None:
-    """Triton loads this and answers single queries; a batch of two fails."""
-    unbatched_index("[ 64 ]", "[ -1 ]")(repository)
-    problems = validate_repository(repository)
-    assert [(problem.file, "batch of 1 only" in problem.message) for problem in problems] == [(RETRIEVE, True)] * 3
-
-
-def test_wildcard_fits_any_size(repository: Path) -> None:
-    edit(INDEX, ("dims: [ 64 ]", "dims: [ -1 ]"))(repository)
-    assert validate_repository(repository) == []
-
-
-def test_ensembles_that_call_each_other(repository: Path) -> None:
-    # Each is sound by itself: an ensemble of the other one.
-    for name, other in (("front", "back"), ("back", "front")):
-        (repository / name / "1").mkdir(parents=True)
-        (repository / name / "config.pbtxt").write_text(f"""
-            platform: "ensemble"
-            max_batch_size: 8
-            input [ {{ name: "x" data_type: TYPE_FP32 dims: [ 4 ] }} ]
-            output [ {{ name: "y" data_type: TYPE_FP32 dims: [ 4 ] }} ]
-            ensemble_scheduling {{ step [ {{
-              model_name: "{other}" model_version: -1
-              input_map {{ key: "x" value: "x" }}
-              output_map {{ key: "y" value: "y" }}
-            }} ] }}
-        """)
-    problems = validate_repository(repository)
-    assert len(problems) == 1
-    assert "circle" in problems[0].message
-
-
-def test_unreadable_model_gives_one_problem_not_one_per_wire(repository: Path) -> None:
+def test_an_unreadable_model_gives_one_problem(repository: Path) -> None:
     (repository / INDEX).write_text("name: ")
     problems = validate_repository(repository)
     assert [problem.file for problem in problems] == [INDEX]
@@ -98,14 +46,14 @@ def test_all_faults_are_reported_at_once(repository: Path) -> None:
     assert len(validate_repository(repository)) == 3
 
 
-def test_no_repository(tmp_path: Path) -> None:
+def test_a_missing_or_empty_repository_is_one_problem(tmp_path: Path) -> None:
     (missing,) = validate_repository(tmp_path / "nowhere")
     assert "shopwindow export" in missing.message
     (empty,) = validate_repository(tmp_path)
     assert "no model folders" in empty.message
 
 
-def test_reports(repository: Path) -> None:
+def test_problems_are_reported_as_text_and_as_json(repository: Path) -> None:
     assert format_report([]) == "no problems found"
     edit(INDEX, ("max_batch_size", "max_batch_sise"))(repository)
     edit(TOKENIZER, ("dynamic_batching {", "dynamic_batching { max_queue_delay_microseconds: 2000000"))(repository)
@@ -128,7 +76,7 @@ def test_reports(repository: Path) -> None:
 
 def test_triton_refuses_what_is_refused_here(repository: Path, tmp_path: Path) -> None:
     faults = {**IDENTITY_AND_FILES, **ONE_MODEL, **WIRING}
-    reasons = {  # of the server, for faults that lie in one model folder
+    reasons = {  # the server's, for faults that concern one model folder
         "preferred above the batch": "dynamic batching preferred size must be <= max batch size",
         "no version folder of an ensemble": "at least one version must be available",
         "version not written": "required version 0 is not loaded",
@@ -141,7 +89,7 @@ def test_triton_refuses_what_is_refused_here(repository: Path, tmp_path: Path) -
         source = write_repository(tmp_path / str(number))
         breakage(source)
         model = file.split("/")[0]
-        name = f"{model}_{number}"  # beside the sound models, so that only this one is at fault
+        name = f"{model}_{number}"  # beside the sound models, so that this one alone has a fault
         shutil.copytree(source / model, repository / name)
         edit(f"{name}/config.pbtxt", (f'name: "{model}"', f'name: "{name}"'))(repository)
         broken[name] = reason
@@ -157,7 +105,7 @@ def test_triton_refuses_what_is_refused_here(repository: Path, tmp_path: Path) -
         extra_args=("--model-control-mode=explicit",),
     )
     server = TritonServer(options)
-    server.start()  # with no model loaded, so there is nothing that wait_until_ready() could wait for
+    server.start()  # without models, so wait_until_ready() does not work
     try:
         client = grpcclient.InferenceServerClient(server.grpc_url)
         wait_until_live(server, client)
@@ -165,7 +113,7 @@ def test_triton_refuses_what_is_refused_here(repository: Path, tmp_path: Path) -
         for name, reason in broken.items():
             with pytest.raises(InferenceServerException) as refusal:
                 client.load_model(name, client_timeout=60)
-            # The server tells the caller of some faults, and only its log of others.
+            # The server reports some faults to the caller, and others only in its log.
             assert reason in f"{refusal.value}\n{server.log_tail()}"
         assert client.is_model_ready("retrieve")
     finally:
@@ -178,7 +126,7 @@ def test_triton_refuses_what_is_refused_here(repository: Path, tmp_path: Path) -
         ("cpu", "query_tower/1/model.onnx", True),
         ("cpu", "product_preprocessor/1/tokenizer.json", True),
         ("gpu", "query_tokenizer/1/tokenizer.json", True),
-        ("gpu", "product_tower/1/model.onnx", False),  # a plan stands in for it
+        ("gpu", "product_tower/1/model.onnx", False),  # the plan replaces it
     ],
 )
 def test_files_that_python_models_share_are_checked_in_an_exported_repository(

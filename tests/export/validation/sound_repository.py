@@ -6,6 +6,9 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from shopwindow_export.plans import PlanKey, Server, read_profile
 from shopwindow_export.plans.manifest import write_plan
@@ -121,7 +124,7 @@ TOKENIZER, TOWER, INDEX, RETRIEVE = (
 
 Breakage = Callable[[Path], None]
 
-# What the query tower's plan was built from and for.
+# The key of the query tower's plan.
 KEY = PlanKey(
     onnx_sha256="0123456789abcdef" * 4,
     module="tensorrt",
@@ -142,12 +145,12 @@ def write_repository(root: Path) -> Path:
         (root / model / "1" / "model.py").write_text(PYTHON_MODEL)
     plan = root / "query_tower" / "1" / "model.plan"
     write_plan(plan, b"plan", replace(KEY, profile=read_profile(read_config(root / "query_tower" / "config.pbtxt"))))
-    (root / "notes.json").write_text("{}")  # plain files in the root are none of Triton's business
+    (root / "notes.json").write_text("{}")  # Triton ignores plain files in the root
     return root
 
 
 def edit(file: str, *changes: tuple[str, str]) -> Breakage:
-    """Replace pieces of a config, each of which has to be there."""
+    """Replace pieces of a config. Each piece must be there."""
 
     def apply(root: Path) -> None:
         text = (root / file).read_text()
@@ -175,6 +178,11 @@ def both(*breakages: Breakage) -> Breakage:
     return apply
 
 
+def cases(faults: dict[str, tuple[Breakage, str, tuple[str, ...]]]) -> list[Any]:
+    """Return faults as parameters of a test."""
+    return [pytest.param(*case, id=name) for name, case in faults.items()]
+
+
 def expect_one(
     repository: Path,
     file: str,
@@ -185,6 +193,7 @@ def expect_one(
     model: str | None = None,
     server: Server | None = None,
 ) -> None:
+    """Check that a repository has one problem, in this file and with these words in its message."""
     problems = validate_repository(repository, profile=profile, server=server)
     assert len(problems) == 1, format_report(problems)
     problem = problems[0]

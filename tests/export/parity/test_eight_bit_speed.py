@@ -1,4 +1,4 @@
-"""What 8 bits gain: the graphs that are compared, and the figures that are printed."""
+"""The measurement of what 8 bits gain: which graphs it compares, and which figures it prints."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from onnx import TensorProto
 from tokenizers import Tokenizer
 
 from shopwindow.retrieval.embedding.repository_layout import RepositoryLayout
-from shopwindow_export.parity import eight_bit_speed as precision_speed
-from shopwindow_export.parity import speed
+from shopwindow_export.parity import eight_bit_speed, speed
 from shopwindow_export.parity.speed import Speed, measure_speed
 from tests.towers.small import SIZES
 
@@ -23,7 +22,7 @@ TOKENIZER = Path(__file__).parents[3] / "shopwindow" / "demo" / "checkpoint" / "
 
 
 class Clock:
-    """Seconds that pass when told to."""
+    """A clock that a test moves."""
 
     now = 0.0
 
@@ -34,7 +33,7 @@ class Clock:
         self.now += seconds
 
 
-def test_the_ratio_is_that_of_the_median_round(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_ratio_comes_from_the_median_round(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, calls = Clock(), 0
     monkeypatch.setattr(speed, "time", clock)
 
@@ -53,7 +52,7 @@ def test_random_towers_are_compared_as_float32_and_as_8_bits(
     config = {"vocab_size": Tokenizer.from_file(str(TOKENIZER)).get_vocab_size(), "towers": SIZES}
     (tmp_path / "config.json").write_text(json.dumps(config))
     given = {"config": tmp_path / "config.json", "sample": shop / "products.parquet", "tokenizer": TOKENIZER}
-    monkeypatch.setattr(sys, "argv", ["precision_speed", *(f"--{name}={path}" for name, path in given.items())])
+    monkeypatch.setattr(sys, "argv", ["eight_bit_speed", *(f"--{name}={path}" for name, path in given.items())])
     monkeypatch.setattr(speed, "ROUNDS", 1)
     found: list[Speed] = []
 
@@ -66,8 +65,8 @@ def test_random_towers_are_compared_as_float32_and_as_8_bits(
         found.append(measure_speed(fp32, int8, *rest))
         return found[0]
 
-    monkeypatch.setattr(precision_speed, "measure_speed", measure)
-    precision_speed.main()
+    monkeypatch.setattr(eight_bit_speed, "measure_speed", measure)
+    eight_bit_speed.main()
     [query, product] = re.findall(r"(query|product) tower (\d+\.\d\d) times", capsys.readouterr().out)
     assert query == ("query", f"{found[0].query_tower:.2f}") and float(query[1]) > 0
     assert product == ("product", f"{found[0].product_tower:.2f}") and float(product[1]) > 0

@@ -1,4 +1,4 @@
-"""A rendered repository with random towers in it: what plans are built from, made in seconds."""
+"""A rendered repository with small random towers, from which plans can be built."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.towers.small import small_towers
 
 
 def write_repository(folder: Path, gpu: GpuOptions | None = None) -> Path:
-    """The towers of `tests.towers.small`, exported into every profile."""
+    """Export the towers of `tests.towers.small` into a repository with every profile."""
     towers = small_towers()
     bundle = Bundle(
         tower_hash="c0ffee" * 10,
@@ -32,7 +32,7 @@ def write_repository(folder: Path, gpu: GpuOptions | None = None) -> Path:
 
 
 def rename_output(graph: Path, name: str, node: str) -> None:
-    """Give the first output another name, and a node too."""
+    """Give the first output of a graph another name, which a node also has."""
     model = onnx.load(str(graph))
     old = model.graph.output[0].name
     for each in model.graph.node:

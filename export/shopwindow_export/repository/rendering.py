@@ -1,7 +1,7 @@
-"""The committed template tree to a complete model repository.
+"""Render the templates into a model repository.
 
-`model_repository/` and `ensemble_configs/` hold configs with ${placeholders}; rendering fills them in beside the
-graphs, tokenisers and model code. The template itself is never edited.
+`model_repository/` and `ensemble_configs/` hold configs with ${placeholders}. Rendering fills these in and copies the
+models' code. It never changes the templates.
 """
 
 from __future__ import annotations
@@ -26,22 +26,23 @@ _TEMPLATES = _PACKAGE if (_PACKAGE / "model_repository").is_dir() else _PACKAGE.
 MODELS = _TEMPLATES / "model_repository"
 ENSEMBLES = _TEMPLATES / "ensemble_configs"
 
-# The CPU profile in which every step is a model of its own, as on a GPU.
+# The CPU profile in which every step is a separate model, as on a GPU.
 ENSEMBLE_PROFILE = "cpu-ensemble"
 # Towers in the ONNX Runtime backend of Triton's container, everything else as on a GPU.
 ONNXRUNTIME_PROFILE = "onnxruntime"
 
-# Fused models take towers and index together, so that the index beside them may follow a generation's own towers.
+# Fused models load towers and index together. So the model product_index beside them may switch to a generation that
+# carries its towers.
 _FOLLOW_TOWERS = 'parameters { key: "follow_towers" value { string_value: "true" } }'
 
-# Batches of requests that may wait at a step before it refuses more: a caller hears at once that the server is full.
+# Batches that may wait at a step before it refuses more, so that callers learn at once that the server is full.
 _QUEUED_BATCHES = 16
 
 
 def serving_triton() -> Version:
-    """Version (major, minor) of the Triton in whose image this runs; elsewhere that of the CPU wheel.
+    """Return the version (major, minor) of the Triton in this image; outside of an image, that of the CPU wheel.
 
-    NVIDIA's images carry it in TRITON_SERVER_VERSION.
+    NVIDIA's images set TRITON_SERVER_VERSION.
     """
     found = re.match(r"(\d+)\.(\d+)", os.environ.get("TRITON_SERVER_VERSION", ""))
     return (int(found[1]), int(found[2])) if found else PINNED_SERVER
@@ -53,14 +54,14 @@ class GpuOptions:
 
     Attributes:
         triton: version (major, minor) of the server; fields that it does not know are left out.
-        capabilities: compute capabilities ("9.0") of the GPUs, when they are of several kinds: each kind then has a
-            plan of its own. Empty: one plan for all, model.plan.
-        cuda_graphs: replay the towers' kernels from CUDA graphs at the smallest, middle and largest batch. It saves
-            launches, which small towers spend most of their time on, and costs memory; measure it.
-        index_gpus: GPUs that share one index, as the server's SHOPWINDOW_GPUS names them: product_index then has one
+        capabilities: compute capabilities ("9.0") of the GPUs, if they are of several kinds. Each kind then has a
+            separate plan. Empty: one plan for all, model.plan.
+        cuda_graphs: replay the towers' kernels from CUDA graphs at the smallest, middle and largest batch. This saves
+            kernel launches, on which small towers spend most of their time, and costs memory; measure it.
+        index_gpus: GPUs that share one index, as the server's SHOPWINDOW_GPUS names them. product_index then has one
             instance, on the first. Empty: an instance for every GPU, each with the whole index.
-        max_inflight_requests: requests that each step of a pipeline may have in flight, over all callers; further ones
-            wait before it. None sets no limit: full queues refuse instead, which a caller learns at once.
+        max_inflight_requests: requests that each step of a pipeline may have in flight, over all callers. More requests
+            wait before the step. None sets no limit: full queues refuse instead, and callers learn that at once.
 
     Raises:
         ValueError: a value is out of range, or the server is too old for it.
@@ -81,8 +82,8 @@ class GpuOptions:
                 raise ValueError(f"max_inflight_requests: must be 1 or more, got {self.max_inflight_requests}")
             if self.triton <= PINNED_SERVER:
                 raise ValueError(
-                    f"max_inflight_requests: Triton {show_version(self.triton)} does not know it and would refuse the "
-                    f"config; leave it out, or serve with a Triton above {show_version(PINNED_SERVER)}"
+                    f"max_inflight_requests: Triton {show_version(self.triton)} does not know this field and would "
+                    f"refuse the config; leave it out, or serve with a Triton above {show_version(PINNED_SERVER)}"
                 )
 
 
@@ -93,10 +94,10 @@ def render_models(target: Path, bundle: Bundle, *, cpu_instances: int, gpu: GpuO
         target: an empty folder.
         bundle: dimensions and identity of the towers.
         cpu_instances: processes that answer `retrieve` under the profile `cpu`.
-        gpu: what the GPU profiles depend on.
+        gpu: options of the GPU profiles.
 
     Raises:
-        KeyError: a template names a placeholder that is not known.
+        KeyError: a template has an unknown placeholder.
     """
     gpu = gpu or GpuOptions()
     values: dict[str, object] = {
@@ -122,20 +123,20 @@ def render_models(target: Path, bundle: Bundle, *, cpu_instances: int, gpu: GpuO
     for source in sorted(ENSEMBLES.glob("*.pbtxt")):
         folder = target / source.stem
         _render(source, folder / "config.pbtxt", values, gpu)
-        if gpu.max_inflight_requests:  # which the server of the CPU profiles does not know
+        if gpu.max_inflight_requests:  # the server of the CPU profiles does not know this field
             for profile in ("cpu", ENSEMBLE_PROFILE):
                 if not (folder / "configs" / f"{profile}.pbtxt").exists():
                     _render(source, folder / "configs" / f"{profile}.pbtxt", values, GpuOptions(triton=PINNED_SERVER))
-        (folder / "1").mkdir(exist_ok=True)  # Triton wants a version folder even of an ensemble
+        (folder / "1").mkdir(exist_ok=True)  # Triton needs a version folder even for an ensemble
     for source in sorted(MODELS.glob("*/configs/cpu.pbtxt")):
-        # A fused model is an ensemble in every other profile; the others run on the CPU all the same.
+        # A fused model is an ensemble in every other profile. The other models run on the CPU in this one, too.
         if not (ENSEMBLES / f"{source.parent.parent.name}.pbtxt").exists():
             place = target / source.relative_to(MODELS).with_name(f"{ENSEMBLE_PROFILE}.pbtxt")
             _render(source, place, {**values, "follow_towers": ""}, gpu)
 
 
 def plan_name(capability: str) -> str:
-    """Name of the plan for GPUs of a compute capability, where there are GPUs of several kinds."""
+    """Return the name of the plan for GPUs of a compute capability, if there are GPUs of several kinds."""
     return f"{capability}.model.plan"
 
 
@@ -149,15 +150,15 @@ def _plan_files(gpu: GpuOptions) -> str:
 def _cuda_graphs(gpu: GpuOptions, max_batch_size: int) -> str:
     if not gpu.cuda_graphs:
         return ""
-    # Without inputs a graph takes the plan's own lengths, which are the only ones.
+    # A graph spec without inputs takes the plan's lengths. A plan has only one length for each input.
     sizes = ", ".join(f"{{ batch_size: {size} }}" for size in typical_batches(max_batch_size))
     graphs = f"optimization {{ cuda {{ graphs: true graph_spec [ {sizes} ] }} }}"
     return f"# Other batch sizes launch their kernels one by one.\n{graphs}"
 
 
 def _queue_policy(gpu: GpuOptions, max_batch_size: int) -> str:
-    # Under 2.51 a bound makes random requests wait half a second, and until QUEUE_BOUNDS_SINCE a pipeline whose step
-    # refuses a request never answers (triton-inference-server/core, pull request 466).
+    # Under 2.51 any limit makes random requests wait half a second. Before QUEUE_BOUNDS_SINCE a pipeline never answers
+    # if one of its steps refuses a request (triton-inference-server/core, pull request 466).
     if gpu.triton < QUEUE_BOUNDS_SINCE:
         return ""
     size = _QUEUED_BATCHES * max_batch_size
@@ -178,7 +179,7 @@ def _render(source: Path, place: Path, values: Mapping[str, object], gpu: GpuOpt
             "max_inflight_requests": _inflight(gpu),
             "queue_policy": _queue_policy(gpu, int(batch[1])),
         }
-    # A line of its own goes with its placeholder.
+    # An empty value removes the whole line, if its placeholder stands alone there.
     for name, value in values.items():
         if value == "":
             text = re.sub(rf"^\$\{{{name}\}}\n", "", text, flags=re.MULTILINE)

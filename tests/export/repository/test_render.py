@@ -1,4 +1,4 @@
-"""Rendering: every profile of every model, no placeholder left, and a template that stays as it was."""
+"""Rendering: every profile of every model, without placeholders, and with the templates unchanged."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def config(folder: Path, model: str, profile: str | None = None) -> ModelConfig:
-    """A model's config under a profile, as Triton picks it: the profile's own file, else config.pbtxt."""
+    """Return a model's config under a profile, as Triton picks it: the profile's file, else config.pbtxt."""
     file = folder / model / "configs" / f"{profile}.pbtxt"
     if profile is None or not file.exists():
         file = folder / model / "config.pbtxt"
@@ -45,7 +45,7 @@ def digest(folder: Path) -> dict[str, str]:
     }
 
 
-def test_every_model_is_there_with_a_version_folder(rendered: Path) -> None:
+def test_every_model_has_a_config_and_a_version_folder(rendered: Path) -> None:
     assert {folder.name for folder in rendered.iterdir()} == STEPS | ENSEMBLE_NAMES
     assert all((rendered / model / "1").is_dir() for model in STEPS | ENSEMBLE_NAMES)
     assert all((rendered / model / "config.pbtxt").is_file() for model in STEPS | ENSEMBLE_NAMES)
@@ -57,7 +57,7 @@ def test_no_placeholder_is_left(rendered: Path) -> None:
             assert not re.search(r"\$\{|\$[a-z]", file.read_text()), file
 
 
-def test_the_values_of_the_checkpoint_stand_in_the_configs(rendered: Path) -> None:
+def test_the_configs_have_the_values_of_the_checkpoint(rendered: Path) -> None:
     tower = config(rendered, "query_tower")
     assert [list(tensor.dims) for tensor in (*tower.input, *tower.output)] == [[21], [21], [96]]
     product = config(rendered, "product_tower")
@@ -69,14 +69,18 @@ def test_the_values_of_the_checkpoint_stand_in_the_configs(rendered: Path) -> No
         assert (parameters["default_top_k"], parameters["max_top_k"]) == ("100", "10000")
 
 
-@pytest.mark.parametrize("profile", [None, "cpu", "cpu-ensemble", "onnxruntime"])
 @pytest.mark.parametrize("model", sorted(STEPS | ENSEMBLE_NAMES))
-def test_every_profile_of_a_model_keeps_its_name_and_contract(rendered: Path, model: str, profile: str | None) -> None:
+def test_every_profile_of_a_model_keeps_its_name_inputs_and_outputs(rendered: Path, model: str) -> None:
+    for profile in ("cpu", "cpu-ensemble", "onnxruntime"):
+        assert_same_contract(rendered, model, profile)
+
+
+def assert_same_contract(rendered: Path, model: str, profile: str) -> None:
     found, gpu = config(rendered, model, profile), config(rendered, model)
     assert found.name == model
     assert [tensor.name for tensor in found.input] == [tensor.name for tensor in gpu.input]
     assert [tensor.data_type for tensor in found.input] == [tensor.data_type for tensor in gpu.input]
-    # Where towers can change with the index, embeddings can be asked by which they are.
+    # Where towers can change with the index, a model also returns which towers made its embeddings.
     more = ["towers"] if profile == "cpu" and model in ("embed_query", "embed_product") else []
     assert [tensor.name for tensor in found.output] == [*(tensor.name for tensor in gpu.output), *more]
     if profile in ("cpu", "cpu-ensemble"):
@@ -100,18 +104,18 @@ def test_towers_follow_the_index_only_where_they_change_with_it(rendered: Path) 
 
 
 @pytest.mark.parametrize("profile", [None, "cpu-ensemble", "onnxruntime"])
-@pytest.mark.parametrize("model", sorted(ENSEMBLE_NAMES))
-def test_the_steps_of_an_ensemble_fit_together(rendered: Path, model: str, profile: str | None) -> None:
-    ensemble = config(rendered, model, profile)
-    made = {tensor.name for tensor in ensemble.input}
-    for step in ensemble.ensemble_scheduling.step:
-        inner = config(rendered, step.model_name, profile)
-        assert set(step.input_map) <= {tensor.name for tensor in inner.input}
-        assert set(step.input_map) >= {tensor.name for tensor in inner.input if not tensor.optional}
-        assert set(step.output_map) <= {tensor.name for tensor in inner.output}
-        assert set(step.input_map.values()) <= made
-        made |= set(step.output_map.values())
-    assert {tensor.name for tensor in ensemble.output} <= made
+def test_the_steps_of_an_ensemble_fit_together(rendered: Path, profile: str | None) -> None:
+    for model in sorted(ENSEMBLE_NAMES):
+        ensemble = config(rendered, model, profile)
+        made = {tensor.name for tensor in ensemble.input}
+        for step in ensemble.ensemble_scheduling.step:
+            inner = config(rendered, step.model_name, profile)
+            assert set(step.input_map) <= {tensor.name for tensor in inner.input}
+            assert set(step.input_map) >= {tensor.name for tensor in inner.input if not tensor.optional}
+            assert set(step.output_map) <= {tensor.name for tensor in inner.output}
+            assert set(step.input_map.values()) <= made
+            made |= set(step.output_map.values())
+        assert {tensor.name for tensor in ensemble.output} <= made
 
 
 def test_code_is_copied_as_it_is(rendered: Path) -> None:
@@ -121,7 +125,7 @@ def test_code_is_copied_as_it_is(rendered: Path) -> None:
         assert (rendered / source.relative_to(MODELS)).read_bytes() == source.read_bytes()
 
 
-def test_the_template_is_not_touched(tmp_path: Path) -> None:
+def test_rendering_does_not_change_the_templates(tmp_path: Path) -> None:
     before = digest(MODELS), digest(ENSEMBLES)
     render_models(tmp_path, BUNDLE, cpu_instances=1)
     assert (digest(MODELS), digest(ENSEMBLES)) == before
@@ -143,14 +147,14 @@ TOWERS = ("query_tower", "product_tower")
 
 @pytest.mark.parametrize("tower", TOWERS)
 @pytest.mark.parametrize(("profile", "platform"), [(None, "tensorrt_plan"), ("onnxruntime", "onnxruntime_onnx")])
-def test_tensors_of_a_tower_have_one_shape(rendered: Path, tower: str, profile: str | None, platform: str) -> None:
+def test_tensors_of_a_tower_have_a_fixed_shape(rendered: Path, tower: str, profile: str | None, platform: str) -> None:
     found = config(rendered, tower, profile)
     assert found.platform == platform
     assert all(size > 0 for tensor in (*found.input, *found.output) for size in tensor.dims)
     assert found.HasField("dynamic_batching")
 
 
-def test_towers_run_on_gpus_and_the_retriever_once_on_each(rendered: Path) -> None:
+def test_towers_run_on_gpus_and_the_index_once_on_each(rendered: Path) -> None:
     groups = {model: list(config(rendered, model).instance_group) for model in (*TOWERS, "product_index")}
     assert {model: [group.count for group in each] for model, each in groups.items()} == {
         model: [1] for model in groups
@@ -166,7 +170,7 @@ def test_gpus_that_share_one_index_get_one_instance_on_the_first(
     render_models(tmp_path, BUNDLE, cpu_instances=3, gpu=GpuOptions(triton=(2, 51)))
     [group] = config(tmp_path, "product_index").instance_group
     assert (group.count, group.kind, list(group.gpus)) == (1, group.KIND_GPU, [2])
-    for model in (*TOWERS, "query_tokenizer"):  # the others are where they were
+    for model in (*TOWERS, "query_tokenizer"):  # the others stay as they are
         assert config(tmp_path, model) == config(rendered, model)
     monkeypatch.setenv("SHOPWINDOW_GPUS", "")
     assert GpuOptions().index_gpus == ()
@@ -179,12 +183,12 @@ def test_a_tower_warms_up_at_typical_batches(rendered: Path, tower: str) -> None
     shapes = {tensor.name: (tensor.data_type, list(tensor.dims)) for tensor in found.input}
     for sample in found.model_warmup:
         assert {name: (each.data_type, list(each.dims)) for name, each in sample.inputs.items()} == shapes
-        # random ids would lie outside the vocabulary
+        # random ids could lie outside the vocabulary
         assert all(each.zero_data for each in sample.inputs.values())
 
 
 @pytest.mark.parametrize("triton", [(2, 51), (2, 66), (2, 67), (2, 71)])
-def test_full_queues_refuse_where_the_server_can(tmp_path: Path, triton: tuple[int, int]) -> None:
+def test_queues_are_limited_only_if_the_server_handles_that(tmp_path: Path, triton: tuple[int, int]) -> None:
     render_models(tmp_path, BUNDLE, cpu_instances=1, gpu=GpuOptions(triton=triton))
     for step in sorted(STEPS):
         found = config(tmp_path, step)
@@ -198,7 +202,7 @@ def test_full_queues_refuse_where_the_server_can(tmp_path: Path, triton: tuple[i
 
 
 @pytest.mark.parametrize("tower", TOWERS)
-def test_cuda_graphs_and_plans_a_gpu_are_options(rendered: Path, tmp_path: Path, tower: str) -> None:
+def test_cuda_graphs_and_a_plan_for_each_kind_of_gpu_are_options(rendered: Path, tmp_path: Path, tower: str) -> None:
     assert not config(rendered, tower).HasField("optimization")
     assert not config(rendered, tower).cc_model_filenames
     gpu = GpuOptions(capabilities=("9.0", "12.0"), cuda_graphs=True)
@@ -210,7 +214,7 @@ def test_cuda_graphs_and_plans_a_gpu_are_options(rendered: Path, tmp_path: Path,
     assert dict(found.cc_model_filenames) == {"9.0": "9.0.model.plan", "12.0": "12.0.model.plan"}
 
 
-def test_requests_in_flight_are_limited_only_where_the_server_knows_how(rendered: Path, tmp_path: Path) -> None:
+def test_requests_in_flight_are_limited_only_if_the_server_can(rendered: Path, tmp_path: Path) -> None:
     gpu = GpuOptions(triton=(2, 71), max_inflight_requests=256)
     render_models(tmp_path, BUNDLE, cpu_instances=3, gpu=gpu)
     for model in sorted(ENSEMBLE_NAMES):
@@ -226,16 +230,19 @@ def test_requests_in_flight_are_limited_only_where_the_server_knows_how(rendered
     [
         ({"capabilities": ("sm_90",)}, "capabilities: must look like 9.0, got 'sm_90'"),
         ({"triton": (2, 71), "max_inflight_requests": 0}, "max_inflight_requests: must be 1 or more, got 0"),
-        ({"triton": (2, 51), "max_inflight_requests": 8}, "max_inflight_requests: Triton 2.51 does not know it"),
+        (
+            {"triton": (2, 51), "max_inflight_requests": 8},
+            "max_inflight_requests: Triton 2.51 does not know this field",
+        ),
     ],
 )
-def test_options_out_of_range(values: dict[str, Any], words: str) -> None:
+def test_an_option_out_of_range_is_refused(values: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=re.escape(words)):
         GpuOptions(**values)
 
 
 @pytest.mark.parametrize(("found", "expected"), [("2.71.0", (2, 71)), ("", (2, 51)), ("unknown", (2, 51))])
-def test_the_version_of_the_image_is_read(
+def test_the_version_of_triton_comes_from_the_image(
     monkeypatch: pytest.MonkeyPatch, found: str, expected: tuple[int, int]
 ) -> None:
     monkeypatch.setenv("TRITON_SERVER_VERSION", found)

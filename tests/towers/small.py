@@ -33,27 +33,27 @@ SIZES: dict[str, Any] = {
 
 
 def small_towers(seed: int = 0, **changes: Any) -> Towers:
-    """Randomly initialised towers in evaluation mode, with weights large enough that every input matters."""
+    """Return randomly initialised towers in evaluation mode, with weights large enough that every input matters."""
     torch.manual_seed(seed)
     towers = Towers(TowerConfig(**{"vocab_size": 40, **SIZES, **changes})).eval()
     with torch.no_grad():
         for name, parameter in towers.named_parameters():
             if name.endswith(("no_title", "no_image", "modality", "positions", "tokens.weight")):
                 parameter.normal_(std=0.5)
-            if name.endswith(("project.weight", "mlp_out.weight", "joint_norm.weight")):  # they start as nothing
+            if name.endswith(("project.weight", "mlp_out.weight", "joint_norm.weight")):  # these start at or near zero
                 parameter.normal_(std=0.3)
     return towers
 
 
 def photo(colour: tuple[int, int, int]) -> bytes:
-    """A PNG of one colour."""
+    """Return a PNG of one colour."""
     file = io.BytesIO()
     Image.new("RGB", (16, 16), colour).save(file, "PNG")
     return file.getvalue()
 
 
 def write_catalog(folder: Path) -> Path:
-    """products.parquet: every thing in every colour, ids from 100; one has no photo and one a broken one."""
+    """Write products.parquet: every thing in every colour, ids from 100. One has no photo, another a broken photo."""
     rows = [
         {"product_id": 100 + row, "title": f"{colour} {thing}", "image": photo(COLOURS[colour])}
         for row, (colour, thing) in enumerate((c, t) for c in COLOURS for t in THINGS)
@@ -65,7 +65,7 @@ def write_catalog(folder: Path) -> Path:
 
 
 def write_clicks(folder: Path, *extra: dict[str, Any]) -> Path:
-    """clicks.parquet: the query "<colour> <thing>" and the query "<thing>" for every product."""
+    """Write clicks.parquet: the query "<colour> <thing>" and the query "<thing>" for every product."""
     rows = []
     for row, (colour, thing) in enumerate((c, t) for c in COLOURS for t in THINGS):
         rows.append({"query": f"{colour} {thing}", "product_id": 100 + row, "count": 4})

@@ -1,1 +1,1 @@
-"""Catalogues, clicks, mined pairs and published data sets to train on."""
+"""The data to train on: catalogues, clicks, mined pairs and published data sets."""

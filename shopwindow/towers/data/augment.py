@@ -1,4 +1,4 @@
-"""What training changes in a product's title and photo, so that neither can be leaned on alone."""
+"""Random changes to titles, queries and photos, so that training cannot rely on single words or pixels."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import numpy as np
 
 
 def drop_words(title: str, rng: np.random.Generator, share: float) -> str:
-    """Leave out each word with probability `share`; at least one stays."""
+    """Drop each word with probability `share`. If all would go, the first one stays."""
     words = title.split()
     kept = [word for word in words if rng.random() >= share]
     return " ".join(kept or words[:1])
 
 
 def some_words(query: str, rng: np.random.Generator) -> str:
-    """A random non-empty subset of a query's words, in order."""
+    """Return a random non-empty subset of a query's words, in order."""
     words = query.split()
     kept = rng.random(len(words)) < 0.6
     kept[rng.integers(len(words))] = True
@@ -21,7 +21,7 @@ def some_words(query: str, rng: np.random.Generator) -> str:
 
 
 def jitter(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Mirror half of the photos and shift by up to 3 pixels, (size, size, 3) uint8."""
+    """Mirror a photo with probability 1/2 and shift it by up to 3 pixels; (size, size, 3) uint8."""
     if rng.random() < 0.5:
         pixels = pixels[:, ::-1]
     down, right = rng.integers(-3, 4, size=2)

@@ -1,4 +1,4 @@
-"""Colour words: what a photo tells better than a title."""
+"""Colour words, which training and evaluation remove from titles so that the photo has to show the colour."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ COLOUR_WORDS = frozenset(
         """,
     )
 )
-SHORTEST = 3  # letters: values such as "NA" are no colour
+SHORTEST = 3  # letters; values such as "NA" are not colours
 
 
 def colour_words(values: Collection[str | None] = ()) -> frozenset[str]:
-    """The common colour words, and every word of the values of a colour column, in lower case."""
+    """Return the common colour words and every word in the values of a colour column, in lower case."""
     words = {word for value in values if value for word in re.findall(r"[^\W\d_]+", value.lower())}
     return COLOUR_WORDS | {word for word in words if len(word) >= SHORTEST}
 
 
 def whole_words(words: Collection[str]) -> re.Pattern[str]:
-    """Matches each of these words where it stands alone, in any case."""
+    """Return a pattern that matches these words as whole words, in any case."""
     return re.compile(rf"\b(?:{'|'.join(map(re.escape, sorted(words)))})\b", re.IGNORECASE)
 
 
 def without_words(titles: Sequence[str], words: Collection[str]) -> list[str]:
-    """The titles without these words, whole words of any case."""
+    """Return the titles without these words. Only whole words are removed, in any case."""
     pattern = whole_words(words)
     return [" ".join(pattern.sub(" ", title).split()) for title in titles]

@@ -1,7 +1,7 @@
-"""Edits that shoppers make between queries, as training for "this photo, but ..." searches.
+"""Pairs of queries that differ in one word, to train searches such as "this photo, but red".
 
-"blue mug" and "red mug" differ in one word. So a photo of what was clicked for "blue mug" together with the word
-"red" should find what was clicked for "red mug": a composed query and its answer, with no label but the clicks.
+"blue mug" and "red mug" differ in one word. So a photo of a product clicked for "blue mug", together with the word
+"red", should find the products clicked for "red mug". This gives a composed query and its answer from clicks alone.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _Frame = tuple[tuple[str, ...], tuple[str, ...]]
 
 
 class QueryEdits:
-    """Pairs of queries that differ in exactly one word, at the same place.
+    """Pairs of queries that differ in exactly one word, at the same position.
 
     Args:
         queries: distinct query texts.
@@ -34,15 +34,15 @@ class QueryEdits:
                     self._frames[number].append((members, word))
 
     def draw(self, query: int, rng: np.random.Generator) -> tuple[int, str] | None:
-        """A random edit that leads to a query.
+        """Draw a random edit that turns another query into this one.
 
         Args:
-            query: number of the query arrived at.
-            rng: decides which.
+            query: number of the query after the edit.
+            rng: source of the random choice.
 
         Returns:
-            The number of the query started from and the word of `query` that it lacks, or None when no other query
-            is one word away.
+            The number of the query before the edit, and the word of `query` that it lacks. None if no other query
+            differs in one word.
         """
         frames = self._frames[query]
         if not frames:

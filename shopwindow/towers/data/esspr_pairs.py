@@ -1,4 +1,4 @@
-"""The pair format of eSSPR (esspr_data4train, esspr_data4eval) to our own layout; see `towers.data.published_sets`."""
+"""Convert eSSPR's pair files (esspr_data4train, esspr_data4eval) to our layout; see `towers.data.published_sets`."""
 
 from __future__ import annotations
 
@@ -34,31 +34,32 @@ IDS = pa.schema({"product_id": pa.int64(), "source_id": pa.string()})
 
 @dataclass
 class _Products:
-    """What the pairs say of their products: the first word that is not empty stands."""
+    """The details of the products in the pairs. For each detail, the first value that is not empty counts."""
 
-    of: dict[int, dict[str, str]] = field(default_factory=dict)
+    details: dict[int, dict[str, str]] = field(default_factory=dict)
 
-    def add(self, product_id: int, said: dict[str, str]) -> None:
-        known = self.of.setdefault(product_id, said)
-        for name, value in said.items():
+    def add(self, product_id: int, details: dict[str, str]) -> None:
+        known = self.details.setdefault(product_id, details)
+        for name, value in details.items():
             known[name] = known[name] or value
 
 
 def convert_esspr(source: Path, out: Path, images: Path | None = None) -> Converted:
-    """Pairs with cate_lv1_name, cate_name, {trigger,recall}_{id,title,img} and label.
+    """Convert pairs with cate_lv1_name, cate_name, {trigger,recall}_{id,title,img} and label.
 
-    Nothing is fetched: a photo is read from `images`, at its path there or, for a URL, at the URL's file name.
+    Nothing is downloaded. A photo is read from the folder `images`: a path counts from there, and of a URL only the
+    file name counts.
 
     Args:
         source: a file of JSON lines or of one JSON list, or a folder of such files (.json, .jsonl).
         out: folder for products.parquet (product_id, title, image, category, leaf_category), labelled_pairs.parquet
-            (trigger_id, recall_id, label 1 or 0), same_style.parquet (those of label 1 alone, as whoever reads that
-            file takes every row for a pair), product_ids.parquet (product_id, source_id) and skipped.csv (row over
-            all files, trigger_id, reason).
-        images: folder of the photos; None takes the source's.
+            (trigger_id, recall_id, label 1 or 0), same_style.parquet (only the pairs with label 1, because readers of
+            that file take every row as a pair), product_ids.parquet (product_id, source_id) and skipped.csv (row
+            number over all files, trigger_id, reason).
+        images: folder of the photos. None means the source's folder.
 
     Raises:
-        ValueError: no such file, or a JSON list that cannot be read.
+        ValueError: there is no such file, a JSON list cannot be read, or no row is a pair.
     """
     folder = images or (source if source.is_dir() else source.parent)
     skipped, products = Skipped(), _Products()
@@ -72,7 +73,7 @@ def convert_esspr(source: Path, out: Path, images: Path | None = None) -> Conver
             skipped.add(number, row.get("trigger_id") if isinstance(row, dict) else None, str(error))
     if not labels:
         reason = f"; the first row: {skipped.rows[0][2]}" if skipped.rows else ""
-        raise ValueError(f"{source}: no pair in eSSPR's format{reason}")
+        raise ValueError(f"{source}: no row is a pair in eSSPR's format{reason}")
     out.mkdir(parents=True, exist_ok=True)
     pairs = pa.Table.from_pylist([dict(zip(PAIRS.names, pair, strict=True)) for pair in labels], schema=PAIRS)
     pq.write_table(pairs, out / "labelled_pairs.parquet", compression="zstd")
@@ -84,9 +85,9 @@ def convert_esspr(source: Path, out: Path, images: Path | None = None) -> Conver
     write_skipped(out, skipped)
     return Converted(
         counts={
-            "products": len(products.of),
+            "products": len(products.details),
             "with a photo": photos,
-            "photos not found": sum(bool(product["image"]) for product in products.of.values()) - photos,
+            "photos not found": sum(bool(product["image"]) for product in products.details.values()) - photos,
             "pairs": len(labels),
             "same style": positive.num_rows,
         },
@@ -95,9 +96,9 @@ def convert_esspr(source: Path, out: Path, images: Path | None = None) -> Conver
 
 
 def product_number(source_id: str) -> int:
-    """The product id of a published id: itself where it is a number in plain digits, else a hash of it.
+    """Return the product id for a published id: the number itself if it is plain digits, otherwise a hash.
 
-    The hash is the first 63 bits of BLAKE2b, the same on every machine; product_ids.parquet maps it back.
+    The hash is the first 63 bits of BLAKE2b, the same on every machine. product_ids.parquet maps it back.
     """
     if source_id.isascii() and source_id.isdigit() and str(number := int(source_id)) == source_id and number < 2**63:
         return number
@@ -105,14 +106,14 @@ def product_number(source_id: str) -> int:
 
 
 def _rows(file: Path) -> Iterator[Any]:
-    """Rows of a file; a ValueError in place of a line that is no JSON."""
+    """Yield the rows of a file. A line that is not JSON gives a ValueError in its place."""
     with file.open(encoding="utf-8", errors="replace") as text:
         if text.read(64).lstrip("\ufeff \t\r\n").startswith("["):
             text.seek(0)
             try:
                 yield from json.loads(text.read().lstrip("\ufeff"))
             except ValueError as error:
-                raise ValueError(f"{file}: a JSON list that cannot be read: {error}") from None
+                raise ValueError(f"{file}: the JSON list cannot be read: {error}") from None
             return
         text.seek(0)
         for line in text:
@@ -124,10 +125,10 @@ def _rows(file: Path) -> Iterator[Any]:
 
 
 def _pair(row: Any, products: _Products, sources: dict[int, str]) -> tuple[int, int, int]:
-    """Trigger, recall and label of a row, whose products are added.
+    """Add a row's products, and return its trigger, recall and label.
 
     Raises:
-        ValueError: the row is no pair.
+        ValueError: the row is not a pair.
     """
     if isinstance(row, ValueError):
         raise ValueError(f"not JSON: {row}")
@@ -139,19 +140,19 @@ def _pair(row: Any, products: _Products, sources: dict[int, str]) -> tuple[int, 
     names = [_id(row, side) for side in ("trigger", "recall")]
     trigger, recall = map(product_number, names)
     if trigger == recall:
-        raise ValueError(f"recall_id: the trigger itself, {show(names[0])}")
+        raise ValueError(f"recall_id: must differ from trigger_id, got {show(names[0])} for both")
     for number, name in ((trigger, names[0]), (recall, names[1])):
         if sources.get(number, name) != name:
-            raise ValueError(f"id {show(name)}: its hash {number} is that of {show(sources[number])}")
+            raise ValueError(f"id {show(name)}: has the same hash {number} as {show(sources[number])}")
     for number, name, side in ((trigger, names[0], "trigger"), (recall, names[1], "recall")):
         sources[number] = name
-        said = {
+        details = {
             "title": _text(row, f"{side}_title"),
             "image": _text(row, f"{side}_img"),
             "category": _text(row, "cate_lv1_name"),
             "leaf_category": _text(row, "cate_name"),
         }
-        products.add(number, said)
+        products.add(number, details)
     return trigger, recall, int(label)
 
 
@@ -163,15 +164,18 @@ def _id(row: dict[str, Any], side: str) -> str:
 
 
 def _text(row: dict[str, Any], name: str) -> str:
-    """A text of a row; empty when missing. Half a surrogate pair, which parquet refuses, becomes a question mark."""
+    """Return a text of a row, empty if missing.
+
+    Half a surrogate pair becomes a question mark, because parquet refuses it.
+    """
     value = row.get(name)
     return value.strip().encode("utf-8", "replace").decode() if isinstance(value, str) else ""
 
 
 def _write_products(file: Path, products: _Products, folder: Path) -> int:
-    """Write products.parquet; returns how many have a photo."""
+    """Write products.parquet and return how many products have a photo."""
     photos = 0
-    ids = list(products.of)
+    ids = list(products.details)
     with (
         pq.ParquetWriter(file, PRODUCTS, compression="zstd") as writer,
         progress_bar(total=len(ids), desc="photos", unit="product") as bar,
@@ -179,23 +183,23 @@ def _write_products(file: Path, products: _Products, folder: Path) -> int:
         for start in range(0, len(ids), BATCH):
             rows = []
             for product_id in ids[start : start + BATCH]:
-                said = {name: value or None for name, value in products.of[product_id].items()}
-                image = _photo(folder, products.of[product_id]["image"])
+                details = {name: value or None for name, value in products.details[product_id].items()}
+                image = _photo(folder, products.details[product_id]["image"])
                 photos += image is not None
-                rows.append({"product_id": product_id, **said, "image": image})
+                rows.append({"product_id": product_id, **details, "image": image})
             writer.write_table(pa.Table.from_pylist(rows, schema=PRODUCTS))
             bar.update(len(rows))
     return photos
 
 
-def _photo(folder: Path, place: str) -> bytes | None:
-    """The bytes of a photo; None where there is none in the folder, which a path never leaves."""
-    url = urlsplit(place) if "://" in place or place.startswith("//") else None
-    name = unquote(url.path).rpartition("/")[2] if url else place
+def _photo(folder: Path, location: str) -> bytes | None:
+    """Return the bytes of a photo, or None if the folder has no such file. Paths that leave the folder are ignored."""
+    url = urlsplit(location) if "://" in location or location.startswith("//") else None
+    name = unquote(url.path).rpartition("/")[2] if url else location
     try:
         file = (folder / name).resolve()
         if name and file.is_relative_to(folder.resolve()) and file.is_file():
             return file.read_bytes() or None
-    except (OSError, ValueError):  # names that no file can have: too long, with a NUL
+    except (OSError, ValueError):  # names that no file can have: too long, or with a NUL
         pass
     return None

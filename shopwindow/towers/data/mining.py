@@ -1,7 +1,7 @@
-"""Mining click logs: which queries mean nearly the same, and which products are of one style.
+"""Mine click logs for queries that mean nearly the same and for products of the same style.
 
-How MAKE finds its similar queries was not published; shared clicks are our reading. eSSPR states that its pairs come
-from click logs under category and relevance constraints; the rules that follow from it here are our reading too.
+How MAKE finds similar queries was not published. That shared clicks decide is our reading. eSSPR states that its pairs
+come from click logs under constraints of category and relevance. The rules here are our reading of that too.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from shopwindow.base.progress_bar import progress_bar
 from shopwindow.towers.data.mining_rules import MiningRules
 from shopwindow.towers.data.training_data import Clicks, read_columns, titles_of
 
-DIGITS = 6  # of a relevance: sums of square roots must not fall below a threshold that they equal
+DIGITS = 6  # digits of a relevance, so that rounding errors do not push it below a threshold that it equals
 
 
 @dataclass(frozen=True, kw_only=True)
 class MiningCatalog:
-    """Products as mining sees them.
+    """The parts of a catalogue that mining uses.
 
     Attributes:
         product_ids: (products,) int64.
-        words: the distinct words of each title, in lower case; empty where there is no title.
-        category: (products,) int64, equal for products of one leaf category; -1 where none is given.
+        words: the distinct words of each title, in lower case; empty if there is no title.
+        category: (products,) int64, a number for each leaf category; -1 if a product has none.
         row_of: product id -> row.
     """
 
@@ -42,16 +42,17 @@ class MiningCatalog:
 
 @dataclass(frozen=True, kw_only=True)
 class MinedPairs:
-    """Pairs of catalogue rows, the most relevant first, each once.
+    """Pairs of catalogue rows, the most relevant first. Each pair appears once.
 
     Attributes:
         first: (pairs,) int64 rows.
-        second: (pairs,) int64 rows, above `first`.
-        queries: (pairs,) int64, queries under which both were clicked.
+        second: (pairs,) int64 rows, larger than `first`.
+        queries: (pairs,) int64, number of queries under which both products were clicked.
         relevance: (pairs,) float64, 0 to 1.
-        broad_queries: queries that were left out as too broad.
-        candidates: pairs clicked under at least one other query.
-        dropped: candidates that each rule dropped, in the order of the rules; a pair counts at the first that it fails.
+        broad_queries: number of queries left out because they are too broad.
+        candidates: number of pairs clicked under at least one query that is not too broad.
+        dropped: rule -> number of candidates that it dropped, in the order of the rules. A pair that fails several
+            rules counts for the first.
     """
 
     first: np.ndarray
@@ -64,7 +65,7 @@ class MinedPairs:
 
 
 def load_mining_catalog(file: Path, category_column: str) -> MiningCatalog:
-    """Read products.parquet (product_id, the category, and title where there is one).
+    """Read products.parquet (product_id, the category, and title if there is one).
 
     Raises:
         ValueError: product_id or the category column is missing.
@@ -82,11 +83,12 @@ def load_mining_catalog(file: Path, category_column: str) -> MiningCatalog:
 
 
 def mine_pairs(catalog: MiningCatalog, clicks: Clicks, rules: MiningRules) -> MinedPairs:
-    """Same-style pairs: clicked under the same queries, of one leaf category, and relevant to each other.
+    """Find same-style pairs: clicked under the same queries, of one leaf category, and relevant to each other.
 
-    The relevance of two products is the weighted mean of the cosine of their click profiles (one dimension a query,
-    square roots of the click counts) and of the Jaccard overlap of their titles' words; the cosine alone where a
-    title is missing. The most relevant pairs are kept first, each as long as both products have room for a partner.
+    The relevance of two products is a weighted mean of two values. One is the cosine of their click profiles, which
+    have a dimension for each query and hold the square roots of the click counts. The other is the Jaccard overlap of
+    the words in their titles. If a title is missing, the cosine alone counts. Pairs are kept in the order of their
+    relevance, as long as both products have fewer than `rules.partners` partners.
     """
     products = len(catalog.product_ids)
     query, product, value, broad_queries = _profiles(clicks, products, rules.broadest)
@@ -94,10 +96,10 @@ def mine_pairs(catalog: MiningCatalog, clicks: Clicks, rules: MiningRules) -> Mi
 
     enough = queries >= rules.min_queries
     alike = (catalog.category[first] == catalog.category[second]) & (catalog.category[first] >= 0)
-    of_one_kind = np.flatnonzero(enough & alike)
-    relevance = _relevance(catalog, first[of_one_kind], second[of_one_kind], cosine[of_one_kind], rules.title_share)
+    rows = np.flatnonzero(enough & alike)
+    relevance = _relevance(catalog, first[rows], second[rows], cosine[rows], rules.title_share)
     relevant = relevance >= round(rules.relevance, DIGITS)
-    rows, relevance = of_one_kind[relevant], relevance[relevant]
+    rows, relevance = rows[relevant], relevance[relevant]
 
     best = np.lexsort((second[rows], first[rows], -queries[rows], -relevance))
     kept = best[_with_room(first[rows[best]], second[rows[best]], rules.partners)]
@@ -112,15 +114,19 @@ def mine_pairs(catalog: MiningCatalog, clicks: Clicks, rules: MiningRules) -> Mi
             f"under fewer than {rules.min_queries} queries": int((~enough).sum()),
             "of another category": int((enough & ~alike).sum()),
             f"relevance below {rules.relevance:g}": int((~relevant).sum()),
-            f"beyond {rules.partners} partners": len(rows) - len(kept),
+            f"more than {rules.partners} partners": len(rows) - len(kept),
         },
     )
 
 
 def _profiles(clicks: Clicks, products: int, broadest: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-    """The cells of the query-product matrix without broad queries, by query: query, product, value; and the broad."""
+    """Return the cells of the query-product matrix without broad queries, in the order of the queries.
+
+    Returns:
+        Query, product and value of each cell, each (cells,), and the number of broad queries.
+    """
     keys, cell = np.unique(clicks.query * products + clicks.product, return_inverse=True)
-    value = np.sqrt(np.bincount(cell, weights=clicks.weight**2, minlength=len(keys)))  # a weight is a root already
+    value = np.sqrt(np.bincount(cell, weights=clicks.weight**2, minlength=len(keys)))  # weights are square roots
     query, product = np.divmod(keys, products)
     broad = np.bincount(query, minlength=len(clicks.queries)) > broadest
     kept = ~broad[query]
@@ -130,14 +136,19 @@ def _profiles(clicks: Clicks, products: int, broadest: int) -> tuple[np.ndarray,
 def _co_clicks(
     query: np.ndarray, product: np.ndarray, value: np.ndarray, products: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Every two products clicked under one query: rows, rows above them, number of queries, cosine of the profiles."""
-    # Starts with an empty array, as there may be no query at all.
+    """Find every two products clicked under the same query.
+
+    Returns:
+        The smaller row, the larger row, the number of shared queries and the cosine of the click profiles, each
+        (pairs,).
+    """
+    # The lists start with an empty array, because there may be no query.
     keys, parts = [np.zeros(0, dtype=np.int64)], [np.zeros(0)]
     starts = np.flatnonzero(np.diff(query, prepend=-1))
     ends = np.append(starts, len(query))[1:]
     spans = zip(starts, ends, strict=True)
     for start, end in progress_bar(spans, total=len(starts), desc="co-clicks", unit="query"):
-        i, j = _every_two(int(end - start))
+        i, j = _index_pairs(int(end - start))
         keys.append(product[start + i] * products + product[start + j])
         parts.append(value[start + i] * value[start + j])
     pairs, pair, queries = np.unique(np.concatenate(keys), return_inverse=True, return_counts=True)
@@ -149,7 +160,7 @@ def _co_clicks(
 
 
 @cache
-def _every_two(count: int) -> tuple[np.ndarray, np.ndarray]:
+def _index_pairs(count: int) -> tuple[np.ndarray, np.ndarray]:
     return np.triu_indices(count, 1)
 
 
@@ -167,18 +178,18 @@ def _relevance(
 
 
 def _with_room(first: np.ndarray, second: np.ndarray, partners: int) -> np.ndarray:
-    """Which pairs find both products with fewer than `partners` partners, taken in order."""
-    taken: Counter[int] = Counter()
+    """Take pairs in order, and mark those whose products both have fewer than `partners` partners so far."""
+    partners_of: Counter[int] = Counter()
     kept = np.zeros(len(first), dtype=bool)
     for pair, products in enumerate(zip(first.tolist(), second.tolist(), strict=True)):
-        if all(taken[product] < partners for product in products):
-            taken.update(products)
+        if all(partners_of[product] < partners for product in products):
+            partners_of.update(products)
             kept[pair] = True
     return kept
 
 
 def write_pairs(file: Path, catalog: MiningCatalog, pairs: MinedPairs) -> None:
-    """Write pairs.parquet: trigger_id, recall_id, queries, relevance; each pair in both directions, by trigger."""
+    """Write pairs.parquet (trigger_id, recall_id, queries, relevance), each pair in both directions, by trigger."""
     first, second = catalog.product_ids[pairs.first], catalog.product_ids[pairs.second]
     trigger, recall = np.concatenate([first, second]), np.concatenate([second, first])
     relevance = np.tile(pairs.relevance, 2)
@@ -195,18 +206,18 @@ def write_pairs(file: Path, catalog: MiningCatalog, pairs: MinedPairs) -> None:
     pq.write_table(table, file, compression="zstd")
 
 
-def keyword_sets(clicks: Clicks, *, floor: float = 0.2, largest: int = 8) -> list[list[int]]:
-    """Keyword Enhancement's query sets: for each query, the queries that share enough clicks with it.
+def keyword_sets(clicks: Clicks, *, min_similarity: float = 0.2, max_queries: int = 8) -> list[list[int]]:
+    """Return the query sets of Keyword Enhancement: for each query, the queries that share enough clicks with it.
 
     Similarity is the cosine of the click sets, |A and B| / sqrt(|A| |B|).
 
     Args:
         clicks: the click log.
-        floor: least similarity.
-        largest: at most so many queries, the most similar first.
+        min_similarity: least similarity of a query in the set.
+        max_queries: largest size of a set. The most similar queries are kept.
 
     Returns:
-        One list of query numbers per query, without itself.
+        A list of query numbers for each query, the most similar first. It does not hold the query itself.
     """
     queries_of: defaultdict[int, list[int]] = defaultdict(list)
     for query, products in enumerate(clicks.clicked):
@@ -219,6 +230,6 @@ def keyword_sets(clicks: Clicks, *, floor: float = 0.2, largest: int = 8) -> lis
         similar = [
             (count / (len(products) * len(clicks.clicked[other])) ** 0.5, other) for other, count in shared.items()
         ]
-        kept = sorted((pair for pair in similar if pair[0] >= floor), key=lambda pair: (-pair[0], pair[1]))
-        sets.append([other for _, other in kept[:largest]])
+        kept = sorted((pair for pair in similar if pair[0] >= min_similarity), key=lambda pair: (-pair[0], pair[1]))
+        sets.append([other for _, other in kept[:max_queries]])
     return sets

@@ -1,4 +1,4 @@
-"""What mining found, in words, and how well it agrees with labelled pairs."""
+"""The report of `shopwindow mine`, and a comparison of the mined pairs with labelled ones."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from shopwindow.towers.data.training_data import Clicks, read_columns
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """Mined against labelled pairs; a pair counts once, whichever of the two is the trigger.
+    """How well mined pairs agree with labelled ones. A pair counts once, whichever product is the trigger.
 
     Attributes:
-        labelled: labelled pairs of two products of the catalogue.
-        found: labelled pairs among the mined.
-        mined: mined pairs.
-        chance: share of labelled pairs among all pairs of one leaf category: the precision of guessing.
+        labelled: number of labelled pairs whose products are both in the catalogue.
+        found: number of labelled pairs that were mined.
+        mined: number of mined pairs.
+        chance: share of labelled pairs among all pairs of one leaf category, which is the precision of guessing.
     """
 
     labelled: int
@@ -30,12 +30,12 @@ class Agreement:
 
     @property
     def precision(self) -> float:
-        """Share of the mined pairs that are labelled; 0 when nothing was mined."""
+        """Share of the mined pairs that are labelled; 0 if nothing was mined."""
         return self.found / self.mined if self.mined else 0.0
 
     @property
     def recall(self) -> float:
-        """Share of the labelled pairs that were mined; 0 when nothing is labelled."""
+        """Share of the labelled pairs that were mined; 0 if nothing is labelled."""
         return self.found / self.labelled if self.labelled else 0.0
 
     def __str__(self) -> str:
@@ -46,12 +46,12 @@ class Agreement:
 
 
 def compare(pairs: MinedPairs, catalog: MiningCatalog, labels: Path) -> Agreement:
-    """Compare with labelled pairs.
+    """Compare mined pairs with labelled ones.
 
     Args:
-        pairs: what was mined.
-        catalog: what the pairs are of.
-        labels: parquet with trigger_id, recall_id; where it has a column label, only rows with 1 count.
+        pairs: the mined pairs.
+        catalog: the products that they were mined from.
+        labels: parquet with trigger_id, recall_id. If it has a column label, only rows with label 1 count.
     """
     table = read_columns(labels, "trigger_id", "recall_id", optional=("label",))
     ones = table["label"].to_pylist() if "label" in table.column_names else [1] * table.num_rows
@@ -77,14 +77,14 @@ def compare(pairs: MinedPairs, catalog: MiningCatalog, labels: Path) -> Agreemen
 def summarise(
     catalog: MiningCatalog, clicks: Clicks, pairs: MinedPairs, keywords: Sequence[Sequence[int]], broadest: int
 ) -> str:
-    """The report of `shopwindow mine`, one fact a line.
+    """Return the report of `shopwindow mine`, one fact per line.
 
     Args:
         catalog: the products.
         clicks: the click log.
         pairs: the pairs mined from it.
         keywords: the keyword sets mined from it.
-        broadest: the bound that `pairs` was mined with.
+        broadest: `MiningRules.broadest`, as it was when the pairs were mined.
     """
     sizes = [len(others) for others in keywords if others]
     partnered = len(np.union1d(pairs.first, pairs.second))
@@ -92,15 +92,15 @@ def summarise(
         "products": (len(catalog.product_ids), f"{len(np.unique(clicks.product))} clicked"),
         "queries": (
             len(clicks.queries),
-            f"{pairs.broad_queries} left out as broad: more than {broadest} clicked products",
+            f"{pairs.broad_queries} left out as too broad: more than {broadest} clicked products",
         ),
         "keyword sets": (
             len(sizes),
-            f"queries in one: {np.mean(sizes):.1f} on average, {max(sizes)} at most" if sizes else "no similar queries",
+            f"{np.mean(sizes):.1f} queries on average, {max(sizes)} at most" if sizes else "no similar queries",
         ),
-        "candidate pairs": (pairs.candidates, "clicked under one query"),
+        "candidate pairs": (pairs.candidates, "clicked under the same query"),
         **{f"- {rule}": (count, "") for rule, count in pairs.dropped.items()},
-        "kept": (len(pairs.first), f"pairs, which give {partnered} products a partner"),
+        "kept": (len(pairs.first), f"pairs; {partnered} products have a partner"),
     }
     width = max(map(len, counts))
     return "\n".join(f"{name:{width}} {count:>9}  {note}".rstrip() for name, (count, note) in counts.items())

@@ -1,4 +1,4 @@
-"""The options of pair mining, apart from it, so that `--help` can name their defaults in an instant."""
+"""The options of pair mining. They have a separate file so that `--help` shows their defaults without slow imports."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class MiningRules:
-    """What makes two products a pair.
+    """The rules that make two products a pair.
 
     Attributes:
-        min_queries: both clicked under at least so many queries.
+        min_queries: least number of queries under which both products were clicked.
         relevance: least relevance, 0 to 1.
-        title_share: weight of the titles' word overlap in the relevance, 0 to 1; the click profiles have the rest.
-        partners: at most so many pairs a product.
-        broadest: queries with more clicked products than this count for nothing.
+        title_share: weight of the word overlap of titles in the relevance, 0 to 1. The click profiles have the rest.
+        partners: most pairs of a product.
+        broadest: most clicked products of a query. Broader queries are ignored.
 
     Raises:
-        ValueError: a value out of its range.
+        ValueError: a value is out of range.
     """
 
     min_queries: int = 2

@@ -1,6 +1,6 @@
-"""Published data sets to our own layout: products.parquet, and same_style.parquet where there are labelled pairs.
+"""Convert published data sets to our layout: products.parquet, and same_style.parquet if there are labelled pairs.
 
-A row that cannot be used is left out and listed with its reason; only a source of another format is an error.
+Rows that cannot be used are left out and listed with their reason. Only a source in another format is an error.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from shopwindow.base.skipped_rows import Skipped
 from shopwindow.retrieval.errors import show
 from shopwindow.towers.data.training_data import photo_of
 
-# Columns of ashraq/fashion-product-images-small, and what they are called here.
+# Columns of ashraq/fashion-product-images-small -> their names in our catalogue.
 ATTRIBUTES = {
     "gender": "gender",
     "masterCategory": "master_category",
@@ -37,15 +37,15 @@ FASHION = pa.schema(
         *((name, pa.int64() if name == "year" else pa.string()) for name in ATTRIBUTES.values()),
     ]
 )
-BATCH = 512  # rows held at a time: photos are most of what a catalogue weighs
+BATCH = 512  # rows in memory at a time, because photos are large
 
 
 @dataclass(frozen=True, kw_only=True)
 class Converted:
-    """What was written.
+    """A summary of what a conversion wrote.
 
     Attributes:
-        counts: name -> how many, in the order to print.
+        counts: name -> number, in the order to print them.
         skipped: the rows left out.
     """
 
@@ -59,17 +59,18 @@ class Converted:
 
 
 def convert_fashion(source: Path, out: Path) -> Converted:
-    """Fashion Product Images (Small) as the hub has it, ashraq/fashion-product-images-small.
+    """Convert Fashion Product Images (Small) in its Hugging Face form, ashraq/fashion-product-images-small.
 
-    Photos are copied as they are; whoever decodes them meets the broken ones.
+    Photos are copied without decoding them, so broken ones are copied too.
 
     Args:
-        source: a parquet file, or a folder with parquet files somewhere in it, as a downloaded snapshot has.
+        source: a parquet file, or a folder with parquet files at any depth, such as a downloaded snapshot.
         out: folder for products.parquet (product_id, title, image, gender, master_category, sub_category,
-            article_type, base_colour, season, year, usage) and skipped.csv (row over all files, product_id, reason).
+            article_type, base_colour, season, year, usage) and skipped.csv (row number over all files, product_id,
+            reason).
 
     Raises:
-        ValueError: no parquet file, or one without the hub's columns.
+        ValueError: there is no parquet file, or one lacks columns of that data set.
     """
     files = source_files(source, ("*.parquet",))
     for file in files:
@@ -108,12 +109,12 @@ def _fashion_products(files: list[Path], skipped: Skipped) -> Iterator[dict[str,
         else:
             seen.add(product_id)
             attributes = {ours: row[theirs] for theirs, ours in ATTRIBUTES.items()}
-            attributes["year"] = _whole(attributes["year"])  # a float on the hub, as some are missing
+            attributes["year"] = _whole(attributes["year"])  # a float in the source, because some are missing
             yield {"product_id": product_id, "title": title or None, "image": image, **attributes}
 
 
 def _rows(batch: pa.RecordBatch) -> Iterator[Any]:
-    """Rows of a batch; an error in place of a row whose text is not UTF-8, which parquet lets pass."""
+    """Yield the rows of a batch. A row whose text is not UTF-8, which parquet allows, gives an error in its place."""
     for row in range(batch.num_rows):
         try:
             yield batch.slice(row, 1).to_pylist()[0]
@@ -122,7 +123,7 @@ def _rows(batch: pa.RecordBatch) -> Iterator[Any]:
 
 
 def _whole(value: Any) -> int | None:
-    """A whole number that an id can be, written as an int, a whole float or digits; else None."""
+    """Return a value as a number from 0 to 2^63 - 1 if it is an int, a whole float or digits; otherwise None."""
     try:
         number = int(value)
     except (TypeError, ValueError, OverflowError):
@@ -142,17 +143,17 @@ def _in_batches(items: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]
 
 
 def source_files(source: Path, patterns: tuple[str, ...]) -> list[Path]:
-    """The file itself, or every file of a folder that matches, by name.
+    """Return the file itself, or every matching file of a folder at any depth, sorted by name.
 
     Raises:
-        ValueError: no such file.
+        ValueError: there is no such file.
     """
     files = [source] if source.is_file() else sorted({file for p in patterns for file in source.rglob(p)})
     if not files:
-        raise ValueError(f"{source}: no file {' or '.join(patterns)} there")
+        raise ValueError(f"{source}: has no file {' or '.join(patterns)}")
     return files
 
 
 def write_skipped(out: Path, skipped: Skipped) -> None:
-    """Write skipped.csv, which has a heading alone when no row was left out."""
+    """Write skipped.csv. It holds only the heading if no row was left out."""
     (out / "skipped.csv").write_text(skipped.to_csv(), encoding="utf-8", errors="backslashreplace")

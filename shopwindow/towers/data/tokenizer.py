@@ -1,4 +1,4 @@
-"""Training a WordPiece tokeniser on a catalogue's own words."""
+"""Train a WordPiece tokeniser on the words of a catalogue."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
 
     Args:
         texts: titles and queries.
-        vocab_size: tokens at most; small catalogues give fewer.
+        vocab_size: most tokens. Small catalogues give fewer.
 
     Returns:
         A tokeniser with [PAD] = 0, [UNK] = 1, [MASK] = 2.
     """
     texts = list(texts)
     tokenizer = _tokenizer(models.WordPiece(unk_token="[UNK]"))
-    # The trainer numbers the letters inside words in hash order, and ties between merges follow those numbers: the
-    # same texts would give another vocabulary every time. Named up front, the letters have a fixed order.
+    # The trainer numbers the letters inside words in hash order and breaks ties between merges by these numbers. So
+    # the same texts would give a different vocabulary each time. Naming the letters up front fixes their order.
     words = {word for text in texts for word in _words(tokenizer, text)}
     inner = sorted({f"##{letter}" for word in words for letter in word[1:]})
     trainer = trainers.WordPieceTrainer(
         vocab_size=vocab_size, special_tokens=[*SPECIAL_TOKENS, *inner], show_progress=False
     )
     tokenizer.train_from_iterator(texts, trainer)
-    # A fresh one, in which those letters are ordinary entries of the vocabulary again.
+    # In a new tokeniser these letters are ordinary entries of the vocabulary again, not special tokens.
     trained = _tokenizer(models.WordPiece(tokenizer.get_vocab(), unk_token="[UNK]", max_input_chars_per_word=64))
     trained.add_special_tokens(SPECIAL_TOKENS)
     return trained

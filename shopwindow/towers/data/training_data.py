@@ -1,4 +1,4 @@
-"""Training data: a catalogue held as arrays, and clicks that join queries to it."""
+"""Training data: a catalogue as arrays, and clicks that link queries to its products."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from shopwindow.retrieval.errors import InvalidRequest
 
 
 class HasRows(Protocol):
-    """Anything that knows the rows of a catalogue."""
+    """Anything that maps product ids to the rows of a catalogue."""
 
     @property
     def row_of(self) -> dict[int, int]:
@@ -27,13 +27,13 @@ class HasRows(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingCatalog:
-    """Products as the towers see them.
+    """The products to train on, in the form that the towers need.
 
     Attributes:
         product_ids: (products,) int64.
-        titles: one text per product, empty where there is none that serving would take.
-        pixels: (products, size, size, 3) uint8; white where there is no readable photo.
-        has_image: (products,) bool.
+        titles: a text per product, empty if there is none that serving would accept.
+        pixels: (products, size, size, 3) uint8, white if there is no readable photo.
+        has_image: (products,) bool, True where there is a readable photo.
         row_of: product id -> row.
     """
 
@@ -46,14 +46,14 @@ class TrainingCatalog:
 
 @dataclass(frozen=True, kw_only=True)
 class Clicks:
-    """Click pairs joined to a catalogue.
+    """Pairs of a query and a clicked product of a catalogue.
 
     Attributes:
         queries: distinct query texts.
         query: (pairs,) index into `queries`.
         product: (pairs,) row of the catalogue.
-        weight: (pairs,) float64, how often a pair is drawn.
-        clicked: rows clicked for each query, as a set; known positives that are never negatives.
+        weight: (pairs,) float64, how often a pair is drawn relative to the others.
+        clicked: the set of rows clicked for each query. They are known positives, so they are never negatives.
     """
 
     queries: list[str]
@@ -66,10 +66,10 @@ class Clicks:
 def load_catalog(file: Path, image_size: int) -> TrainingCatalog:
     """Read products.parquet (product_id, and title or image or both) and decode every photo once.
 
-    Photos are encoded files: a binary column, or the Hugging Face struct {bytes, path}, of which only the bytes count.
+    Photos are encoded files, in a binary column or as Hugging Face's struct {bytes, path}. Only the bytes are used.
 
     Raises:
-        ValueError: no product_id, or neither titles nor photos.
+        ValueError: there is no column product_id, or neither title nor image.
     """
     table = read_columns(file, "product_id", optional=("title", "image"))
     if table.num_columns == 1:
@@ -84,7 +84,7 @@ def load_catalog(file: Path, image_size: int) -> TrainingCatalog:
                 pixels[row] = decode_image("image", data, image_size)
                 has_image[row] = True
             except InvalidRequest:
-                continue  # trained on by its title alone
+                continue  # the product is trained on with its title alone
     return TrainingCatalog(
         product_ids=ids,
         titles=titles_of(table),
@@ -95,7 +95,7 @@ def load_catalog(file: Path, image_size: int) -> TrainingCatalog:
 
 
 def read_columns(file: Path, *needed: str, optional: tuple[str, ...] = ()) -> pa.Table:
-    """Some columns of a parquet file, those of `optional` that it has among them.
+    """Read columns of a parquet file: all of `needed`, and those of `optional` that exist.
 
     Raises:
         ValueError: a needed column is missing.
@@ -107,19 +107,19 @@ def read_columns(file: Path, *needed: str, optional: tuple[str, ...] = ()) -> pa
 
 
 def titles_of(table: pa.Table) -> list[str]:
-    """The column title as serving cleans it; empty where serving would refuse it, or where there is no such column."""
+    """Return the titles as serving cleans them. A title is empty if serving would refuse it or there is no column."""
     if "title" not in table.column_names:
         return [""] * table.num_rows
     return [_usable(title or "") for title in table["title"].to_pylist()]
 
 
 def photo_of(value: bytes | dict[str, bytes | None] | None) -> bytes | None:
-    """The encoded photo in an image cell, which is the bytes themselves or Hugging Face's struct {bytes, path}."""
+    """Return the encoded photo in an image cell, which holds bytes or Hugging Face's struct {bytes, path}."""
     return value.get("bytes") if isinstance(value, dict) else value
 
 
 def _usable(text: str) -> str:
-    """The text as serving cleans it; empty when serving would refuse it."""
+    """Return the text as serving cleans it, empty if serving would refuse it."""
     try:
         return clean_text("text", text)
     except InvalidRequest:
@@ -127,9 +127,13 @@ def _usable(text: str) -> str:
 
 
 def load_clicks(file: Path, catalog: HasRows) -> Clicks:
-    """Read clicks.parquet (query, product_id, and optionally count) but pairs of unknown products or blank queries.
+    """Read clicks.parquet (query, product_id, and optionally count).
 
-    Queries that differ in case and spaces alone are one, as they are to the towers.
+    Clicks on unknown products and clicks of blank queries are left out. Queries that differ only in case and spaces
+    count as one, because the towers cannot tell them apart.
+
+    Raises:
+        ValueError: no click is left.
     """
     table = pq.read_table(file)
     counts = table["count"].to_pylist() if "count" in table.column_names else [1] * table.num_rows
@@ -150,6 +154,6 @@ def load_clicks(file: Path, catalog: HasRows) -> Clicks:
         queries=list(index),
         query=columns[:, 0],
         product=columns[:, 1],
-        weight=np.sqrt(columns[:, 2].astype(np.float64)),  # damped, else the head drowns the tail
+        weight=np.sqrt(columns[:, 2].astype(np.float64)),  # damped, so that frequent clicks do not drown rare ones
         clicked=[clicked[query] for query in range(len(index))],
     )

@@ -1,3 +1,3 @@
-"""How good the towers are: rankings of judged queries, same-style products, composed queries and the gates."""
+"""Measure how good the towers are: judged queries, same-style products, composed queries and modality weights."""
 
 from __future__ import annotations

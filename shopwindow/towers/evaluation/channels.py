@@ -1,4 +1,4 @@
-"""What the embedding channel and the lexical one find, each alone and merged, and what only one of them finds."""
+"""What the embedding channel and the lexical channel find, alone and fused, and what only one of them finds."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ INCREMENT = "found by no other"
 
 
 def found_alone(ours: np.ndarray, theirs: np.ndarray, judgements: Judgements) -> np.ndarray:
-    """Share of each query's relevant products that one channel finds and the other does not.
+    """Return the share of each query's relevant products that one channel finds and the other does not.
 
     Args:
-        ours: (queries, places) int64 product ids, -1 where nothing was found.
-        theirs: the same, of the other channel.
-        judgements: of the same queries.
+        ours: (queries, places) int64 product ids that the channel found, -1 where nothing was found.
+        theirs: the same for the other channel.
+        judgements: the judgements of these queries.
 
     Returns:
         (queries,) float64, 0 to 1.
     """
     hits = find_hits(ours, judgements.relevant) & ~find_hits(ours, [set(row) for row in theirs.tolist()])
-    shares: np.ndarray = hits.sum(axis=1) / [len(wanted) for wanted in judgements.relevant]
+    shares: np.ndarray = hits.sum(axis=1) / [len(answers) for answers in judgements.relevant]
     return shares
 
 
@@ -35,13 +35,13 @@ def channels_table(pipeline: InProcessPipeline, judgements: Judgements, seed: in
 
     Args:
         pipeline: towers and an index with a lexical channel.
-        judgements: the queries.
-        seed: of the intervals.
+        judgements: the judged queries.
+        seed: seed of the bootstrap intervals.
     """
-    channels = {EMBEDDING: "embedding", LEXICAL: "lexical", FUSED: "embedding,lexical"}
+    parameters = {EMBEDDING: "embedding", LEXICAL: "lexical", FUSED: "embedding,lexical"}
     ranked = {
-        name: pipeline.retrieve(judgements.queries, top_k=PLACES, channels=wanted).product_ids
-        for name, wanted in channels.items()
+        name: pipeline.retrieve(judgements.queries, top_k=PLACES, channels=channels).product_ids
+        for name, channels in parameters.items()
     }
     scores = {name: score(found, judgements) for name, found in ranked.items()}
     rows: list[dict[str, Cell]] = []
@@ -54,8 +54,8 @@ def channels_table(pipeline: InProcessPipeline, judgements: Judgements, seed: in
         rows.append(row | {INCREMENT: None if alone is None else estimate(alone, seed=seed)})
     return Table(
         title="Channels",
-        note=f'"{INCREMENT}" is the share of a query\'s relevant products that are among the first {PLACES} of this '
-        "channel and not among those of the other: what is lost without it. Fused by reciprocal rank, both of one "
-        "weight.",
+        note=f'"{INCREMENT}" is the share of a query\'s relevant products that this channel has among its first '
+        f"{PLACES} and the other channel does not. They would be lost without this channel. Fusion is by reciprocal "
+        "rank, with the same weight for both channels.",
         rows=rows,
     )

@@ -1,7 +1,7 @@
 """Composed queries: the photo of a product and another colour must find the same article in that colour.
 
-How eSSPR composes photo and words was not published. Two ways are judged here, both our reading: photo and word
-embedded together, and arithmetic in the joint space, normalise(e_i - e_t(old colour) + e_t(new colour)).
+How eSSPR composes photo and words was not published. We judge two ways, both our reading: embedding photo and word
+together, and arithmetic in the joint space, normalise(e_i - e_t(old colour) + e_t(new colour)).
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class Edit:
     """One composed query.
 
     Attributes:
-        row: the product whose photo is given.
-        colour: the colour asked for, as the catalogue writes it.
-        available: products that are the same article in that colour.
+        row: row of the product whose photo is in the query.
+        colour: the colour in the query, as the catalogue writes it.
+        available: number of products that are the same article in that colour.
     """
 
     row: int
@@ -47,9 +47,9 @@ def draw_edits(
     Args:
         articles: (products) kind of product; None where unknown.
         colours: (products) colour; None where unknown.
-        usable: (products,) bool, the products that have a photo.
-        seed: of the draw.
-        most: edits at most.
+        usable: (products,) bool, True where the product has a photo.
+        seed: seed of the draw.
+        most: largest number of edits.
     """
     counts = Counter((a, c) for a, c in zip(articles, colours, strict=True) if a and c)
     by_article: dict[str, list[str]] = {}
@@ -72,16 +72,16 @@ def draw_edits(
 def score_edits(
     found: np.ndarray, edits: Sequence[Edit], articles: Sequence[str | None], colours: Sequence[str | None]
 ) -> dict[str, np.ndarray]:
-    """Judge what the edits found.
+    """Judge the products that the edits found.
 
     Args:
-        found: (edits, places) int64 rows of the catalogue; -1, an empty place, counts as wrong.
-        edits: what was asked.
+        found: (edits, places) int64 rows of the catalogue. -1 means an empty place and counts as wrong.
+        edits: the composed queries.
         articles: (products) kind of product.
         colours: (products) colour.
 
     Returns:
-        both, article kept, colour changed -> (edits,) float64, shares of the places.
+        "both", "article kept" and "colour changed" -> share of the places, (edits,) float64.
     """
     rows = zip(found.tolist(), edits, strict=True)
     pairs = [
@@ -97,7 +97,7 @@ def score_edits(
 
 
 def shift(photos: np.ndarray, old: np.ndarray, new: np.ndarray) -> np.ndarray:
-    """Style transfer by arithmetic, normalise(photos - old + new); all (edits, dim) float32."""
+    """Exchange a style by arithmetic, normalise(photos - old + new); all (edits, dim) float32."""
     moved: np.ndarray = photos - old + new
     moved /= np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-12)
     return moved
@@ -106,23 +106,23 @@ def shift(photos: np.ndarray, old: np.ndarray, new: np.ndarray) -> np.ndarray:
 def compose(
     embedder: Embedder, corpus: Corpus, forms: Forms, edits: Sequence[Edit], colours: Sequence[str | None]
 ) -> dict[str, np.ndarray]:
-    """Embed the edits in both ways of composing, and the photo alone beside them.
+    """Embed the edits in both ways of composing, and the photo alone for comparison.
 
     Args:
         embedder: embeds the composed queries.
         corpus: the products.
-        forms: their embeddings.
-        edits: what is asked.
+        forms: the embeddings of the products.
+        edits: the composed queries.
         colours: (products) colour.
 
     Returns:
-        TOGETHER, arithmetic, photo alone -> (edits, dim) float32.
+        TOGETHER, "arithmetic" and "photo alone" -> (edits, dim) float32.
     """
     rows = np.array([edit.row for edit in edits])
     new_words = [edit.colour.lower() for edit in edits]
     old_words = [str(colours[row]).lower() for row in rows]
     photos = [corpus.images[row] for row in rows]
-    together, _ = embed(embedder, new_words, photos, dim=forms.m.shape[1], what="embedding composed queries")
+    together, _ = embed(embedder, new_words, photos, dim=forms.m.shape[1], label="embedding composed queries")
     vocabulary = sorted({*new_words, *old_words})
     vectors, _ = embedder.embed_product(vocabulary, [b""] * len(vocabulary))
     vector_of = dict(zip(vocabulary, vectors, strict=True))
@@ -131,7 +131,7 @@ def compose(
 
 
 def find_edits(queries: np.ndarray, forms: Forms, edits: Sequence[Edit]) -> np.ndarray:
-    """Rows of the catalogue that composed queries find, (edits, deepest of DEPTHS); the product shown is left out."""
+    """Return the rows that composed queries find, (edits, max(DEPTHS)) int64. The product in the photo is excluded."""
     rows = np.array([edit.row for edit in edits])
     return rank(queries, forms.m, np.arange(len(forms.m)), max(DEPTHS), exclude=rows)
 
@@ -139,15 +139,18 @@ def find_edits(queries: np.ndarray, forms: Forms, edits: Sequence[Edit]) -> np.n
 def composed_table(
     embedder: Embedder, corpus: Corpus, forms: Forms, article: str, colour: str, seed: int
 ) -> Table | None:
-    """Judge the ways of composing; None where the catalogue allows no edit.
+    """Judge the ways of composing.
 
     Args:
         embedder: embeds the composed queries.
         corpus: the products.
-        forms: their embeddings.
+        forms: the embeddings of the products.
         article: column with the kind of product.
         colour: column with the colour.
-        seed: of the draw and the intervals.
+        seed: seed of the draw and of the bootstrap intervals.
+
+    Returns:
+        The table; None if no edit can be drawn from the catalogue.
     """
     articles, colours = corpus.columns[article], corpus.columns[colour]
     edits = draw_edits(articles, colours, forms.i.any(axis=1), seed=seed)
@@ -160,17 +163,18 @@ def composed_table(
             chosen = np.flatnonzero([edit.available >= least for edit in edits])
             if not len(chosen):
                 continue
-            some = [edits[row] for row in chosen]
-            scores = score_edits(found[chosen, :depth], some, articles, colours)
-            line: dict[str, Cell] = {"query": way, "first": depth, "exist at least": least, "queries": len(some)}
+            judged = [edits[row] for row in chosen]
+            scores = score_edits(found[chosen, :depth], judged, articles, colours)
+            line: dict[str, Cell] = {"query": way, "first": depth, "exist at least": least, "queries": len(judged)}
             line |= {name: estimate(values, seed=seed) for name, values in scores.items()}
-            possible = float(np.mean([min(edit.available, depth) / depth for edit in some]))
+            possible = float(np.mean([min(edit.available, depth) / depth for edit in judged]))
             table.append(line | {"both at best": possible})
     return Table(
         title="Composed queries: photo and another colour",
-        note=f"{len(edits)} photos, each with another colour in which its `{article}` exists at least {LEAST} times; "
-        f"and those of them with {max(DEPTHS)} at least, which can fill the first {max(DEPTHS)}. Shares of the first "
-        f"places with the same `{article}`, with the `{colour}` asked for, and with both; "
-        '"both at best" is what a perfect ranking reaches.',
+        note=f"{len(edits)} photos, each with another colour in which its `{article}` exists at least {LEAST} times. "
+        f"Separate rows judge only the photos whose `{article}` exists at least {max(DEPTHS)} times in that colour, "
+        f"enough to fill the first {max(DEPTHS)} places. The figures are shares of the first places with the same "
+        f'`{article}`, with the `{colour}` of the query, and with both. "both at best" is what a perfect ranking '
+        "reaches.",
         rows=table,
     )

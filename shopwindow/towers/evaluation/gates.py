@@ -10,12 +10,12 @@ from shopwindow.towers.judging.table import Cell, Table
 
 
 def gates_table(weights: np.ndarray, categories: Sequence[str | None], both: np.ndarray) -> Table:
-    """Mean and spread of the modality weights.
+    """Return the mean and the spread of the modality weights, over all products and by category.
 
     Args:
-        weights: (products, 2) float32, of title and photo.
-        categories: (products); None where unknown.
-        both: (products,) bool, the products that have title and photo; the others have nothing to weigh.
+        weights: (products, 2) float32, weights of title and photo.
+        categories: (products) category; None where unknown.
+        both: (products,) bool, True where a product has title and photo. The others are left out.
     """
     groups = {"all": both}
     for category in sorted({value for value in categories if value}):
@@ -35,6 +35,6 @@ def gates_table(weights: np.ndarray, categories: Sequence[str | None], both: np.
             )
     return Table(
         title="Modality weights by category",
-        note="Mean weights of title and photo, which add up to 1, and their standard deviation over products.",
+        note="Mean weights of title and photo, which add up to 1, and the standard deviation over products.",
         rows=rows,
     )

@@ -1,4 +1,4 @@
-"""Ranking of judged queries over the whole catalogue, sliced, beside BM25 over the titles."""
+"""Rankings of judged queries over the whole catalogue, for slices of the queries, compared with BM25 over titles."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def score(ranked: np.ndarray, judgements: Judgements) -> Scores:
 
     Args:
         ranked: (queries, PLACES) int64 product ids, -1 where nothing was found.
-        judgements: of the same queries.
+        judgements: the judgements of these queries.
     """
     hits = find_hits(ranked, judgements.relevant)
-    relevant = np.array([len(wanted) for wanted in judgements.relevant])
+    relevant = np.array([len(answers) for answers in judgements.relevant])
     return {
         NDCG: ndcg(hits, relevant),
         "MRR": reciprocal_rank(hits),
@@ -40,26 +40,26 @@ def score(ranked: np.ndarray, judgements: Judgements) -> Scores:
 
 
 def score_pipeline(pipeline: InProcessPipeline, judgements: Judgements) -> Scores:
-    """Retrieve for every query as a server would, from the index, and score what came."""
+    """Answer every query from the index, as a server would, and score the results."""
     return score(pipeline.retrieve(judgements.queries, top_k=PLACES).product_ids, judgements)
 
 
 def score_bm25(corpus: Corpus, judgements: Judgements) -> Scores:
-    """BM25 over the titles, words alone: the floor."""
+    """Score BM25 over the titles, the baseline."""
     return score(rank_bm25(corpus.titles, corpus.product_ids, judgements.queries, PLACES), judgements)
 
 
 def slices(judgements: Judgements, corpus: Corpus | None, category: str | None) -> dict[str, np.ndarray]:
-    """Name -> (queries,) bool: all, by group, head and tail, by category.
+    """Return the slices of the queries as name -> (queries,) bool: all, by group, head and tail, by category.
 
     A query belongs to the category that most of its relevant products have.
 
     Args:
-        judgements: the queries.
-        corpus: for the categories; None leaves them out.
-        category: a column of the corpus; None leaves the categories out.
+        judgements: the judged queries.
+        corpus: the products, for the categories. None leaves the categories out.
+        category: column of the corpus with the category. None leaves the categories out.
     """
-    counts = np.array([len(wanted) for wanted in judgements.relevant])
+    counts = np.array([len(answers) for answers in judgements.relevant])
     middle = int(np.median(counts))
     members = {"all": np.ones(len(counts), dtype=bool)}
     for name, values in judgements.groups.items():
@@ -68,8 +68,8 @@ def slices(judgements: Judgements, corpus: Corpus | None, category: str | None) 
     members[f"tail (at most {middle} relevant)"] = counts <= middle
     if corpus is not None and category is not None:
         category_of = dict(zip(corpus.product_ids.tolist(), corpus.columns[category], strict=True))
-        seen = (Counter(filter(None, map(category_of.get, sorted(wanted)))) for wanted in judgements.relevant)
-        members |= _by_value(category, [count.most_common(1)[0][0] if count else None for count in seen])
+        counters = (Counter(filter(None, map(category_of.get, sorted(answers)))) for answers in judgements.relevant)
+        members |= _by_value(category, [counter.most_common(1)[0][0] if counter else None for counter in counters])
     return {name: mask for name, mask in members.items() if mask.any()}
 
 
@@ -79,29 +79,37 @@ def _by_value(name: str, values: list[str | None]) -> dict[str, np.ndarray]:
 
 
 def highest_recall(judgements: Judgements) -> float:
-    """The mean recall@100 of a perfect ranking: below 1 where a query has more than 100 relevant products."""
-    relevant = np.array([len(wanted) for wanted in judgements.relevant])
+    """Return the mean recall@100 of a perfect ranking. It is below 1 if a query has more than 100 relevant products."""
+    relevant = np.array([len(answers) for answers in judgements.relevant])
     return float(np.mean(np.minimum(relevant, PLACES) / relevant))
 
 
 def quality_table(
-    ours: Scores, floor: Scores | None, members: Mapping[str, np.ndarray], judgements: Judgements, seed: int
+    towers: Scores, bm25: Scores | None, members: Mapping[str, np.ndarray], judgements: Judgements, seed: int
 ) -> Table:
-    """Every slice: our row, the floor's row, and by how much ours is ahead."""
+    """Return a row for the towers and a row for BM25 in every slice, and how far the towers are ahead.
+
+    Args:
+        towers: scores of the towers.
+        bm25: scores of BM25; None leaves its rows out.
+        members: slice -> (queries,) bool.
+        judgements: the judged queries.
+        seed: seed of the bootstrap intervals.
+    """
     rows: list[dict[str, Cell]] = []
     for name, mask in members.items():
-        for system, scores in (("towers", ours), ("BM25", floor)):
+        for system, scores in (("towers", towers), ("BM25", bm25)):
             if scores is None:
                 continue
             row: dict[str, Cell] = {"slice": name, "queries": int(mask.sum()), "system": system}
             row |= {metric: estimate(values[mask], seed=seed) for metric, values in scores.items()}
-            if floor is not None:
-                ahead = difference(ours[NDCG][mask], floor[NDCG][mask], seed=seed)
+            if bm25 is not None:
+                ahead = difference(towers[NDCG][mask], bm25[NDCG][mask], seed=seed)
                 row[f"{NDCG} ahead of BM25"] = ahead if system == "towers" else None
             rows.append(row)
     return Table(
         title="Judged queries over the whole catalogue",
-        note=f"Means over queries with 95 % bootstrap intervals; rankings end at {PLACES}, so that a perfect one would "
-        f"reach a {RECALL} of {highest_recall(judgements):.4f} over all queries.",
+        note=f"Means over queries with 95 % bootstrap intervals. Rankings end at place {PLACES}, so a perfect ranking "
+        f"would reach a {RECALL} of {highest_recall(judgements):.4f} over all queries.",
         rows=rows,
     )

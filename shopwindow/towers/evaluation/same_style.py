@@ -1,7 +1,7 @@
 """Same-style retrieval in all seven directions between photo (i), title (t) and both (m).
 
-The metrics are those of the eSSPR authors' table. Where a trigger has several same-style products, the first one found
-counts: how the authors treat that was not published, so this is our reading.
+The metrics are those of the eSSPR authors' table. If a trigger has several same-style products, the first one found
+counts. This is our reading, because the authors did not publish how they treat that case.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ PLACES = 100
 
 
 def read_same_style(file: Path, product_ids: np.ndarray) -> dict[int, set[int]]:
-    """Trigger -> its same-style products, from a parquet with trigger_id, recall_id.
+    """Read a parquet with trigger_id, recall_id into trigger -> its same-style products.
 
-    Pairs with a product that is not among `product_ids`, or with itself, are left out.
+    Pairs with a product that is not in `product_ids`, and pairs of a product with itself, are left out.
     """
     table = pq.read_table(file, columns=["trigger_id", "recall_id"])
     known = set(product_ids.tolist())
@@ -40,13 +40,13 @@ def read_same_style(file: Path, product_ids: np.ndarray) -> dict[int, set[int]]:
 def score_direction(
     queries: np.ndarray, candidates: np.ndarray, product_ids: np.ndarray, same: Mapping[int, set[int]]
 ) -> dict[str, np.ndarray]:
-    """Rank the whole catalogue for every trigger, the trigger itself left out.
+    """Rank the whole catalogue, without the trigger itself, for every trigger.
 
     Args:
-        queries: (products, dim) float32, the catalogue in the form that is asked with.
+        queries: (products, dim) float32, the catalogue in the form of the triggers.
         candidates: (products, dim) float32, the catalogue in the form that is searched.
         product_ids: (products,) int64.
-        same: trigger -> same-style products, all of the catalogue.
+        same: trigger -> its same-style products. All of them must be in the catalogue.
 
     Returns:
         MRR, R@1, R@5, R@10, R@20 -> (triggers,) float64, in the order of `same`.
@@ -59,16 +59,17 @@ def score_direction(
 
 
 def same_style_table(forms: Forms, product_ids: np.ndarray, same: Mapping[int, set[int]], seed: int) -> Table:
-    """All seven directions."""
+    """Return the scores in all seven directions; arguments as `score_direction`, and the seed of the intervals."""
     rows: list[dict[str, Cell]] = []
     for direction in DIRECTIONS:
-        asked, searched = direction.split("-")
-        scores = score_direction(getattr(forms, asked), getattr(forms, searched), product_ids, same)
+        trigger_form, catalogue_form = direction.split("-")
+        scores = score_direction(getattr(forms, trigger_form), getattr(forms, catalogue_form), product_ids, same)
         row: dict[str, Cell] = {"direction": direction}
         rows.append(row | {metric: estimate(values, seed=seed) for metric, values in scores.items()})
     return Table(
         title="Same-style products",
-        note=f"{len(same)} triggers against all {len(product_ids)} products. Direction: form of the trigger, form of "
-        f"the catalogue. R@k: share of triggers with a same-style product among the first k. Rankings end at {PLACES}.",
+        note=f"{len(same)} triggers against all {len(product_ids)} products. Direction: form of the trigger, then form "
+        "of the catalogue. R@k: share of triggers with a same-style product among the first k. Rankings end at place "
+        f"{PLACES}.",
         rows=rows,
     )

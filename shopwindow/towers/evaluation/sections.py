@@ -1,4 +1,4 @@
-"""Every section for which the inputs are there, and for the others the reason."""
+"""Make every section of the evaluation report whose inputs exist, and give the reason for each missing section."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ ARTICLE_COLUMNS = ("article", "article_type")
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """What sections may need beside the judged queries.
+    """The inputs that sections may need in addition to the judged queries.
 
     Attributes:
         catalog: the parquet file that the index was built from.
         same_style: parquet with trigger_id, recall_id.
-        product_ids: (products,) int64, those of the index in its order.
-        category: column of the catalogue; None takes the first of CATEGORY_COLUMNS that is there.
-        colour: column of the catalogue; None takes the first of COLOUR_COLUMNS that is there.
-        unseen: (products,) bool, those that training never saw; None where that is not known.
-        seed: of all draws and intervals.
+        product_ids: (products,) int64, the ids in the index, in its order.
+        category: column of the catalogue. None takes the first of CATEGORY_COLUMNS that exists.
+        colour: column of the catalogue. None takes the first of COLOUR_COLUMNS that exists.
+        unseen: (products,) bool, True where training never saw the product; None if that is unknown.
+        seed: seed of all draws and intervals.
     """
 
     catalog: Path
@@ -57,14 +57,14 @@ def make_sections(
     Args:
         pipeline: towers and index.
         judgements: the judged queries.
-        scores: of the pipeline on them.
+        scores: the pipeline's scores on these queries.
         inputs: everything else.
 
     Returns:
-        Section -> table, and section -> why it was left out.
+        Section -> table, and section -> the reason why it was left out.
 
     Raises:
-        ValueError: a column that was asked for is not in the catalogue.
+        ValueError: a column named in `inputs` is not in the catalogue.
     """
     seed = inputs.seed
     left_out: dict[str, str] = {}
@@ -76,7 +76,7 @@ def make_sections(
     try:
         corpus = read_corpus(inputs.catalog, inputs.product_ids)
     except (OSError, ValueError) as error:
-        reason = str(error) if inputs.catalog.exists() else f"catalog: there is no {inputs.catalog}"
+        reason = str(error) if inputs.catalog.exists() else f"catalog: {inputs.catalog} does not exist"
         sections = ("bm25", "by category", "unseen", "visual", "same_style", "composed", "gates")
         left_out |= dict.fromkeys(sections, reason)
         table = quality_table(scores, None, slices(judgements, None, None), judgements, seed)
@@ -87,15 +87,15 @@ def make_sections(
     article = _column(corpus, "article", None, ARTICLE_COLUMNS)
     if category is None:
         left_out["by category"] = f"catalog: has none of the columns {', '.join(CATEGORY_COLUMNS)}"
-    floor = score_bm25(corpus, judgements) if any(corpus.titles) else None
+    bm25 = score_bm25(corpus, judgements) if any(corpus.titles) else None
     by_slice = slices(judgements, corpus, category)
-    tables = {"retrieval": quality_table(scores, floor, by_slice, judgements, seed), **channels}
-    if floor is None:
+    tables = {"retrieval": quality_table(scores, bm25, by_slice, judgements, seed), **channels}
+    if bm25 is None:
         left_out["bm25"] = "catalog: no product has a title"
 
     forms = embed_forms(pipeline, corpus, pipeline.index.manifest.dim)
     if inputs.unseen is None:
-        left_out["unseen"] = "unseen: give the hold_out that the towers were trained with (--unseen)"
+        left_out["unseen"] = "unseen: pass --unseen with the hold_out that the towers were trained with"
     else:
         queries = pipeline.embed_query(judgements.queries)
         unseen = unseen_table(queries, forms.m, corpus, judgements, inputs.unseen, seed)
@@ -103,7 +103,7 @@ def make_sections(
             tables["unseen"] = unseen
         else:
             left_out["unseen"] = (
-                f"unseen: no judged query has a relevant product among the {inputs.unseen.sum()} held out"
+                f"unseen: no judged query has a relevant product among the {inputs.unseen.sum()} held-out products"
             )
 
     words = colour_words(corpus.columns[colour] if colour else ())
@@ -115,17 +115,17 @@ def make_sections(
         tables["same_style"] = same_style_table(forms, inputs.product_ids, same, seed)
         tables["same_style_thresholds"] = threshold_table(forms.m, inputs.product_ids, same)
     else:
-        problem = "there is no" if same is None else "no pair of indexed products in"
-        left_out["same_style"] = f"same-style: {problem} {inputs.same_style}"
+        problem = "does not exist" if same is None else "has no pair of indexed products"
+        left_out["same_style"] = f"same-style: {inputs.same_style} {problem}"
 
     edits = composed_table(pipeline, corpus, forms, article, colour, seed) if article and colour else None
     if edits:
         tables["composed"] = edits
     else:
         left_out["composed"] = (
-            "catalog: no photo whose article exists in another colour often enough"
+            "catalog: no product with a photo has an article that exists often enough in another colour"
             if article and colour
-            else f"catalog: needs a column of {', '.join(ARTICLE_COLUMNS)} and of {', '.join(COLOUR_COLUMNS)}"
+            else f"catalog: needs a column {' or '.join(ARTICLE_COLUMNS)} and a column {' or '.join(COLOUR_COLUMNS)}"
         )
 
     both = forms.t.any(axis=1) & forms.i.any(axis=1)
@@ -137,7 +137,7 @@ def make_sections(
     return tables, left_out
 
 
-def _column(corpus: Corpus, option: str, wanted: str | None, usual: tuple[str, ...]) -> str | None:
-    if wanted is not None and wanted not in corpus.columns:
-        raise ValueError(f"{option}: must be a text column of the catalogue, {sorted(corpus.columns)}, got {wanted!r}")
-    return wanted or next((name for name in usual if name in corpus.columns), None)
+def _column(corpus: Corpus, option: str, chosen: str | None, defaults: tuple[str, ...]) -> str | None:
+    if chosen is not None and chosen not in corpus.columns:
+        raise ValueError(f"{option}: must be a text column of the catalogue, {sorted(corpus.columns)}, got {chosen!r}")
+    return chosen or next((name for name in defaults if name in corpus.columns), None)

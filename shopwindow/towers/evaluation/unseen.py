@@ -1,4 +1,4 @@
-"""How well products are found that training never saw, beside as many that it did see."""
+"""How well queries find products that training never saw, compared with as many products that it did see."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from shopwindow.towers.judging.table import Cell, Table
 
 
 def answerable(judgements: Judgements, product_ids: np.ndarray) -> np.ndarray:
-    """Queries that at least one of these products answers, (queries,) bool."""
-    some = set(product_ids.tolist())
-    return np.array([not some.isdisjoint(wanted) for wanted in judgements.relevant], dtype=bool)
+    """Mark the queries that at least one of these products answers, (queries,) bool."""
+    products = set(product_ids.tolist())
+    return np.array([not products.isdisjoint(answers) for answers in judgements.relevant], dtype=bool)
 
 
 def restrict(judgements: Judgements, product_ids: np.ndarray) -> Judgements:
-    """The answerable queries, with no other products among what answers them."""
-    some = set(product_ids.tolist())
+    """Return the answerable queries, with only these products as their answers."""
+    products = set(product_ids.tolist())
     kept = np.flatnonzero(answerable(judgements, product_ids)).tolist()
     return Judgements(
-        queries=[judgements.queries[row] for row in kept], relevant=[judgements.relevant[row] & some for row in kept]
+        queries=[judgements.queries[row] for row in kept],
+        relevant=[judgements.relevant[row] & products for row in kept],
     )
 
 
@@ -37,8 +38,8 @@ def score_among(
         queries: (queries, dim) float32, embeddings of all queries.
         products: (products, dim) float32, embeddings of all products.
         product_ids: (products,) int64.
-        judgements: of all queries.
-        among: (products,) bool, those to rank.
+        judgements: the judgements of all queries.
+        among: (products,) bool, True for the products to rank.
     """
     ids = product_ids[among]
     ranked = rank(queries[answerable(judgements, ids)], products[among], ids, PLACES)
@@ -48,18 +49,18 @@ def score_among(
 def unseen_table(
     queries: np.ndarray, products: np.ndarray, corpus: Corpus, judgements: Judgements, unseen: np.ndarray, seed: int
 ) -> Table | None:
-    """Towers and BM25 over the products that training never saw, and over a draw of as many that it did see.
+    """Compare towers and BM25 over the products that training never saw, and over as many drawn from the others.
 
     Args:
         queries: (queries, dim) float32, embeddings.
         products: (products, dim) float32, embeddings of the corpus.
         corpus: the products.
-        judgements: the queries.
-        unseen: (products,) bool, those that training never saw (see `shopwindow.towers.data.holdout`).
-        seed: of the draw and the intervals.
+        judgements: the judged queries.
+        unseen: (products,) bool, True where training never saw the product (see `towers.data.holdout`).
+        seed: seed of the draw and of the bootstrap intervals.
 
     Returns:
-        The table; None where no query has a relevant product among those never seen.
+        The table; None if no query has a relevant product that training never saw.
     """
     if not answerable(judgements, corpus.product_ids[unseen]).any():
         return None
@@ -84,8 +85,9 @@ def unseen_table(
             rows.append(row | {f"{NDCG} ahead of BM25": ahead if system == "towers" else None})
     return Table(
         title="Products that training never saw",
-        note=f"Exact ranking of the {unseen.sum()} products that training never saw, alone, and of {drawn.sum()} drawn "
-        "from the others: catalogues of one size compare. Each over the queries that at least one of its products "
-        "answers. Means nothing for towers trained with another hold_out than was given here.",
+        note=f"Exact ranking of only the {unseen.sum()} products that training never saw, and of {drawn.sum()} drawn "
+        "from the others. Rankings of catalogues of the same size can be compared. Each ranking is judged on the "
+        "queries that at least one of its products answers. The figures are valid only if the towers were trained with "
+        "the hold_out passed to --unseen.",
         rows=rows,
     )

@@ -1,4 +1,4 @@
-"""What the photo gives back when the titles no longer name colours."""
+"""How much the photos help when the titles no longer name colours."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ AS_THEY_ARE, REMOVED = "as they are", "colour words removed"
 def score_catalogues(
     embedder: Embedder, corpus: Corpus, forms: Forms, judgements: Judgements, words: Collection[str]
 ) -> dict[tuple[str, str], Scores]:
-    """Rank all products exactly, with colour words in the titles and without, with photos and without.
+    """Rank all products exactly, with and without colour words in the titles, with and without photos.
 
     Args:
         embedder: embeds the queries and the changed titles.
         corpus: the products.
-        forms: their embeddings as they are.
-        judgements: the queries.
+        forms: the embeddings of the unchanged products.
+        judgements: the judged queries.
         words: colour words in lower case.
 
     Returns:
@@ -38,8 +38,8 @@ def score_catalogues(
     catalogues = {
         (AS_THEY_ARE, "yes"): forms.m,
         (AS_THEY_ARE, "no"): forms.t,
-        (REMOVED, "yes"): embed(embedder, titles, corpus.images, dim=dim, what="embedding without colours")[0],
-        (REMOVED, "no"): embed(embedder, titles, no_photos, dim=dim, what="embedding without photos too")[0],
+        (REMOVED, "yes"): embed(embedder, titles, corpus.images, dim=dim, label="embedding without colours")[0],
+        (REMOVED, "no"): embed(embedder, titles, no_photos, dim=dim, label="embedding without photos too")[0],
     }
     queries = embedder.embed_query(judgements.queries)
     return {
@@ -55,31 +55,31 @@ def visual_table(
     words: Collection[str],
     seed: int,
 ) -> Table:
-    """What `score_catalogues` found, over all queries and over those that name a colour.
+    """Return the table of these scores, over all queries and over those that name a colour.
 
     Args:
-        scores: of `score_catalogues`.
-        titles: of the products, as they are.
-        judgements: the queries.
+        scores: what `score_catalogues` returned.
+        titles: the unchanged titles of the products.
+        judgements: the judged queries.
         words: colour words in lower case.
-        seed: of the intervals.
+        seed: seed of the bootstrap intervals.
     """
     pattern = whole_words(words)
-    named = np.array([bool(pattern.search(query)) for query in judgements.queries])
+    name_a_colour = np.array([bool(pattern.search(query)) for query in judgements.queries])
     rows: list[dict[str, Cell]] = []
-    for name, mask in (("all", np.ones_like(named)), ("name a colour", named)):
+    for name, mask in (("all", np.ones_like(name_a_colour)), ("name a colour", name_a_colour)):
         if not mask.any():
             continue
-        for (shown, photo), ours in scores.items():
-            row: dict[str, Cell] = {"queries": name, "count": int(mask.sum()), "titles": shown, "photo": photo}
+        for (variant, photo), ours in scores.items():
+            row: dict[str, Cell] = {"queries": name, "count": int(mask.sum()), "titles": variant, "photo": photo}
             row |= {metric: estimate(values[mask], seed=seed) for metric, values in ours.items()}
-            gain = difference(ours[NDCG][mask], scores[shown, "no"][NDCG][mask], seed=seed)
+            gain = difference(ours[NDCG][mask], scores[variant, "no"][NDCG][mask], seed=seed)
             row[f"{NDCG} gained by the photo"] = gain if photo == "yes" else None
             rows.append(row)
     changed = sum(new != old for new, old in zip(without_words(titles, words), titles, strict=True))
     return Table(
         title="Visual slice: titles without colour words",
-        note=f"{changed} of {len(titles)} titles lost a word; a word goes also where it is part of a brand or a "
-        "material. Exact ranking of all products.",
+        note=f"{changed} of {len(titles)} titles lost a word. A word is removed even if it is part of a brand or a "
+        "material. All products are ranked exactly.",
         rows=rows,
     )

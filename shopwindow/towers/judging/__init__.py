@@ -1,1 +1,1 @@
-"""How rankings are judged: queries with answers, metrics, tables."""
+"""Tools to judge rankings: judged queries, metrics and report tables."""

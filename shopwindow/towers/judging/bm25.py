@@ -1,4 +1,4 @@
-"""BM25 over titles: the floor that towers have to beat. Words lose their endings and stop words go."""
+"""BM25 over titles, the baseline that the towers must beat. Words are stemmed and stop words removed."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from shopwindow.retrieval.index.lexical import LexicalIndex
 
 
 def rank_bm25(titles: Sequence[str], ids: np.ndarray, queries: Sequence[str], k: int) -> np.ndarray:
-    """The titles that score best for every query.
+    """Return the products whose titles score best for each query.
 
     Args:
         titles: (products) texts, empty where absent.
         ids: (products,) int64.
         queries: texts.
-        k: places.
+        k: number of places.
 
     Returns:
-        (queries, k) int64 ids, -1 where too few titles share a word with the query.
+        (queries, k) int64 ids. Places stay -1 if too few titles share a word with the query.
     """
     ranked = np.full((len(queries), k), -1, dtype=np.int64)
     index = LexicalIndex.build(titles)

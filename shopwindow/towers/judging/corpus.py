@@ -1,4 +1,4 @@
-"""The catalogue behind an index, and its embeddings in the three forms m (title and photo), t (title), i (photo)."""
+"""The catalogue of an index, and its embeddings in the forms m (title and photo), t (title) and i (photo)."""
 
 from __future__ import annotations
 
@@ -12,29 +12,33 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from shopwindow.base.progress_bar import progress_bar
+from shopwindow.towers.data.training_data import photo_of
 
 ROWS = 256
 
 
 class Embedder(Protocol):
-    """Both towers: `shopwindow.retrieval.InProcessPipeline`, or a checkpoint that was never exported."""
+    """Both towers: a `retrieval.InProcessPipeline`, or a checkpoint that was never exported."""
 
     def embed_query(self, queries: Sequence[str]) -> np.ndarray:
-        """Query embeddings, (batch, dim) float32, L2-normalised."""
+        """Return query embeddings, (batch, dim) float32, L2-normalised."""
 
     def embed_product(self, titles: Sequence[str], images: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
-        """Product embeddings (batch, dim) float32 and modality weights (batch, 2) float32; empty = absent."""
+        """Return product embeddings (batch, dim) float32 and modality weights (batch, 2) float32.
+
+        An empty title or image counts as absent.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Corpus:
-    """The indexed products, in the index's order.
+    """The indexed products, in the order of the index.
 
     Attributes:
         product_ids: (products,) int64.
-        titles: empty where absent.
+        titles: texts, empty where absent.
         images: encoded photos, empty where absent.
-        columns: the text columns of the catalogue.
+        columns: the other text columns of the catalogue, by name.
     """
 
     product_ids: np.ndarray
@@ -45,12 +49,12 @@ class Corpus:
 
 @dataclass(frozen=True, kw_only=True)
 class Forms:
-    """Embeddings of a corpus, (products, dim) float32; zeros where a product lacks what the form needs.
+    """The embeddings of a corpus, each (products, dim) float32. A product without the needed modality has zeros.
 
     Attributes:
-        m: of title and photo, or of the one that there is.
-        t: of the title alone.
-        i: of the photo alone.
+        m: embeddings of title and photo together, or of the one that exists.
+        t: embeddings of the title alone.
+        i: embeddings of the photo alone.
         weights: (products, 2) float32, weights of title and photo in `m`.
     """
 
@@ -61,7 +65,7 @@ class Forms:
 
 
 def is_text(kind: pa.DataType) -> bool:
-    """Whether a column of this type holds strings."""
+    """Return whether a column of this type holds strings."""
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
@@ -69,11 +73,12 @@ def read_corpus(catalog: Path, product_ids: np.ndarray) -> Corpus:
     """Read the indexed products from their catalogue.
 
     Args:
-        catalog: parquet with product_id, title, image (either may be absent) and other columns.
-        product_ids: (products,) int64, those of the index.
+        catalog: parquet with product_id, title, image (one of the two may be absent) and other columns.
+        product_ids: (products,) int64, the ids in the index.
 
     Raises:
-        ValueError: no product_id, or the catalogue lacks some of them, so that the index was built from another one.
+        ValueError: there is no column product_id, or the catalogue lacks indexed products, so the index was built
+            from another catalogue.
     """
     table = pq.read_table(catalog)
     if "product_id" not in table.column_names:
@@ -85,18 +90,17 @@ def read_corpus(catalog: Path, product_ids: np.ndarray) -> Corpus:
     if missing:
         raise ValueError(
             f"catalog: {catalog} lacks {len(missing)} of the {len(product_ids)} indexed products "
-            f"(such as {missing[0]}); give the one that the index was built from"
+            f"(such as {missing[0]}); give the catalogue that the index was built from"
         )
     table = table.take([row_of[product] for product in product_ids.tolist()])
     empty = pa.nulls(len(table))
     images = table["image"] if "image" in table.column_names else empty
-    # The Hugging Face layout of an image: a struct of bytes and path.
-    photos = [photo["bytes"] if isinstance(photo, dict) else photo for photo in images.to_pylist()]
+
     titles = (table["title"] if "title" in table.column_names else empty).to_pylist()
     return Corpus(
         product_ids=product_ids,
         titles=[title or "" for title in titles],
-        images=[photo or b"" for photo in photos],
+        images=[photo_of(image) or b"" for image in images.to_pylist()],
         columns={
             field.name: table[field.name].to_pylist()
             for field in table.schema
@@ -106,26 +110,27 @@ def read_corpus(catalog: Path, product_ids: np.ndarray) -> Corpus:
 
 
 def embed(
-    embedder: Embedder, titles: Sequence[str], images: Sequence[bytes], *, dim: int, what: str
+    embedder: Embedder, titles: Sequence[str], images: Sequence[bytes], *, dim: int, label: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Embed products with the product tower.
 
     Args:
-        embedder: has the tower.
+        embedder: has the product tower.
         titles: (products) texts, empty where absent.
         images: (products) encoded photos, empty where absent.
         dim: length of an embedding.
-        what: said by the progress bar.
+        label: text of the progress bar.
 
     Returns:
-        Embeddings (products, dim) float32 and modality weights (products, 2) float32; zeros where both are absent.
+        Embeddings (products, dim) float32 and modality weights (products, 2) float32. Both are zeros where title and
+        photo are absent.
     """
-    some = [row for row, (title, image) in enumerate(zip(titles, images, strict=True)) if title.strip() or image]
+    present = [row for row, (title, image) in enumerate(zip(titles, images, strict=True)) if title.strip() or image]
     embeddings = np.zeros((len(titles), dim), dtype=np.float32)
     weights = np.zeros((len(titles), 2), dtype=np.float32)
-    with progress_bar(total=len(some), desc=what, unit="product") as bar:
-        for start in range(0, len(some), ROWS):
-            rows = some[start : start + ROWS]
+    with progress_bar(total=len(present), desc=label, unit="product") as bar:
+        for start in range(0, len(present), ROWS):
+            rows = present[start : start + ROWS]
             embeddings[rows], weights[rows] = embedder.embed_product(
                 [titles[row] for row in rows], [images[row] for row in rows]
             )
@@ -134,8 +139,8 @@ def embed(
 
 
 def embed_forms(embedder: Embedder, corpus: Corpus, dim: int) -> Forms:
-    """Embed the whole corpus in its three forms; `dim` is the length of an embedding."""
-    m, weights = embed(embedder, corpus.titles, corpus.images, dim=dim, what="embedding title and photo")
-    t, _ = embed(embedder, corpus.titles, [b""] * len(corpus.images), dim=dim, what="embedding titles")
-    i, _ = embed(embedder, [""] * len(corpus.titles), corpus.images, dim=dim, what="embedding photos")
+    """Embed the whole corpus in all three forms. `dim` is the length of an embedding."""
+    m, weights = embed(embedder, corpus.titles, corpus.images, dim=dim, label="embedding title and photo")
+    t, _ = embed(embedder, corpus.titles, [b""] * len(corpus.images), dim=dim, label="embedding titles")
+    i, _ = embed(embedder, [""] * len(corpus.titles), corpus.images, dim=dim, label="embedding photos")
     return Forms(m=m, t=t, i=i, weights=weights)

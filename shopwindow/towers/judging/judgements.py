@@ -1,4 +1,4 @@
-"""Judged queries: what was asked, what answers it, and the groups that the queries fall into."""
+"""Judged queries: their texts, the products that answer them, and the groups that they belong to."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import pyarrow.parquet as pq
 
 from shopwindow.towers.judging.corpus import is_text
 
-# A text column with more values than this tells queries apart rather than grouping them.
+# A text column with more values than this does not group queries.
 MOST_GROUPS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class Judgements:
-    """Queries that have at least one relevant product; binary relevance.
+    """Queries with at least one relevant product each. Relevance is binary.
 
     Attributes:
         queries: texts.
-        relevant: product ids that answer each query.
+        relevant: for each query, the ids of the products that answer it.
         groups: column -> its value for each query.
     """
 
@@ -33,7 +33,8 @@ class Judgements:
 def read_judgements(queries: Path, qrels: Path) -> Judgements:
     """Read queries.parquet (query_id, text) and qrels.parquet (query_id, product_id, relevance).
 
-    Other text columns of the queries with few values, and those of a query_meta.parquet beside them, become groups.
+    Other text columns of the queries become groups if they have at most MOST_GROUPS values. So do the columns of a
+    query_meta.parquet in the same folder.
 
     Raises:
         ValueError: no query has a relevant product.
@@ -48,7 +49,7 @@ def read_judgements(queries: Path, qrels: Path) -> Judgements:
     texts = dict(zip(table["query_id"].to_pylist(), table["text"].to_pylist(), strict=True))
     kept = [query for query in texts if relevant[query]]
     if not kept:
-        raise ValueError(f"qrels: {qrels} has no product with a relevance above 0 for any query of {queries}")
+        raise ValueError(f"qrels: {qrels} has no product with a relevance above 0 for a query of {queries}")
     groups = _groups(table, kept)
     meta = queries.parent / "query_meta.parquet"
     if meta.exists():

@@ -1,4 +1,4 @@
-"""Ranking metrics query by query, and their means with bootstrap intervals."""
+"""Ranking metrics for each query, and their means with bootstrap intervals."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ class Estimate:
 
 
 def find_hits(ranked: np.ndarray, relevant: Sequence[Collection[int]]) -> np.ndarray:
-    """Which places of the rankings hold something relevant.
+    """Mark the places of the rankings that hold a relevant product.
 
     Args:
-        ranked: (queries, places) int64 product ids, the best first; -1 fills places where nothing was found.
+        ranked: (queries, places) int64 product ids, the best first; -1 where nothing was found.
         relevant: (queries) sets of product ids.
 
     Returns:
         (queries, places) bool.
     """
-    rows = [np.isin(ids, list(wanted)) for ids, wanted in zip(ranked, relevant, strict=True)]
+    rows = [np.isin(ids, list(answers)) for ids, answers in zip(ranked, relevant, strict=True)]
     return np.array(rows, dtype=bool).reshape(ranked.shape)
 
 
 def ndcg(hits: np.ndarray, relevant: np.ndarray, k: int = 10) -> np.ndarray:
-    """Normalised discounted cumulative gain with binary relevance.
+    """Return the normalised discounted cumulative gain with binary relevance.
 
     Args:
         hits: (queries, places) bool.
-        relevant: (queries,) int, relevant products of each query, at least 1.
-        k: places that count.
+        relevant: (queries,) int, number of relevant products of each query, at least 1.
+        k: number of places that count.
 
     Returns:
         (queries,) float64, 0 to 1.
@@ -51,33 +51,33 @@ def ndcg(hits: np.ndarray, relevant: np.ndarray, k: int = 10) -> np.ndarray:
 
 
 def reciprocal_rank(hits: np.ndarray) -> np.ndarray:
-    """One over the place of the first hit, 0 where there is none; (queries,) float64."""
+    """Return one over the place of the first hit, 0 if there is none; (queries,) float64."""
     return np.where(hits.any(axis=1), 1.0 / (hits.argmax(axis=1) + 1), 0.0)
 
 
 def recall(hits: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:
-    """Share of the relevant products among the first k; arguments and result as `ndcg`."""
+    """Return the share of the relevant products that are among the first k; arguments and result as `ndcg`."""
     shares: np.ndarray = hits[:, :k].sum(axis=1) / relevant
     return shares
 
 
 def hit_rate(hits: np.ndarray, k: int) -> np.ndarray:
-    """1 where any of the first k places is a hit, else 0; (queries,) float64."""
+    """Return 1 if one of the first k places is a hit, otherwise 0; (queries,) float64."""
     return np.where(hits[:, :k].any(axis=1), 1.0, 0.0)
 
 
 def estimate(values: np.ndarray, *, seed: int = 0) -> Estimate:
-    """Mean of per-query values, with the interval from resampling queries.
+    """Return the mean of per-query values, with the interval from resampling queries.
 
     Args:
-        values: (queries,) at least one.
-        seed: of the resampling; the same seed and number of queries draw the same resamples.
+        values: (queries,) at least one value.
+        seed: seed of the resampling. The same seed and number of queries give the same resamples.
 
     Raises:
-        ValueError: no values.
+        ValueError: there are no values.
     """
     if len(values) == 0:
-        raise ValueError("values: at least one is needed for a mean, got none")
+        raise ValueError("values: a mean needs at least one value, got none")
     rng = np.random.default_rng(seed)
     means = [values[rng.integers(0, len(values), len(values))].mean() for _ in range(RESAMPLES)]
     low, high = np.quantile(means, [0.025, 0.975])
@@ -85,11 +85,11 @@ def estimate(values: np.ndarray, *, seed: int = 0) -> Estimate:
 
 
 def difference(ours: np.ndarray, theirs: np.ndarray, *, seed: int = 0) -> Estimate:
-    """Mean of `ours - theirs` for two systems that answered the same queries: the paired bootstrap.
+    """Return the mean of `ours - theirs` for two systems on the same queries, with a paired bootstrap interval.
 
     Raises:
-        ValueError: the two do not have the same number of queries.
+        ValueError: the two have different numbers of queries.
     """
     if ours.shape != theirs.shape:
-        raise ValueError(f"theirs: must answer the same queries as ours, {len(ours)}, got {len(theirs)}")
+        raise ValueError(f"theirs: must be for the same queries as ours, {len(ours)} values, got {len(theirs)}")
     return estimate(ours - theirs, seed=seed)

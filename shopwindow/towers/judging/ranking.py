@@ -1,4 +1,4 @@
-"""Exact ranking of candidates by cosine similarity, on plain embedding matrices."""
+"""Exact ranking of candidates by cosine similarity, from embedding matrices."""
 
 from __future__ import annotations
 
@@ -10,17 +10,16 @@ QUERIES_AT_A_TIME = 256
 def rank(
     queries: np.ndarray, candidates: np.ndarray, ids: np.ndarray, k: int, *, exclude: np.ndarray | None = None
 ) -> np.ndarray:
-    """The best candidates of every query; among equal scores the earlier row goes first.
+    """Return the best candidates for each query. Among equal scores, the earlier row comes first.
 
-    A row of zeros stands for something that has no embedding: as a candidate it is never found, as a query it finds
-    nothing.
+    A row of zeros means that there is no embedding. Such a candidate is never found, and such a query finds nothing.
 
     Args:
         queries: (queries, dim) float32, L2-normalised.
         candidates: (candidates, dim) float32, L2-normalised.
         ids: (candidates,) int64.
-        k: places.
-        exclude: (queries,) row of the candidate that a query must not find: itself.
+        k: number of places.
+        exclude: (queries,) row of the candidate that each query must not find, usually itself. None excludes none.
 
     Returns:
         (queries, k) int64 ids, -1 where there are too few candidates.

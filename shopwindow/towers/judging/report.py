@@ -1,4 +1,4 @@
-"""The report on disk: report.json, report.md and plots."""
+"""Write the evaluation report: report.json, report.md and plots."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from shopwindow.towers.judging.table import Cell, Table
 def write_report(
     out: Path, headline: Mapping[str, Any], tables: Mapping[str, Table], left_out: Mapping[str, str]
 ) -> list[Path]:
-    """Write everything.
+    """Write the whole report.
 
     Args:
-        out: folder, made when missing; files of the same names are replaced.
+        out: folder for the report. It is made if missing, and files of the same names are replaced.
         headline: figures for the top of the report.
         tables: section -> its table.
-        left_out: section -> why it is not there.
+        left_out: section -> the reason why it is missing.
 
     Returns:
         The files written.
     """
     out.mkdir(parents=True, exist_ok=True)
     for plot in ("directions.png", "gates.png"):
-        (out / plot).unlink(missing_ok=True)  # one of an earlier run must not pass for this one's
+        (out / plot).unlink(missing_ok=True)  # a plot of an earlier run must not stay
     content = {
         "headline": dict(headline),
         "sections": {name: asdict(table) for name, table in tables.items()},
@@ -50,7 +50,7 @@ def write_report(
 def to_markdown(
     title: str, headline: Mapping[str, Any], tables: Mapping[str, Table], left_out: Mapping[str, str]
 ) -> str:
-    """A report as Markdown; an estimate reads as mean [low, high]."""
+    """Return a report as Markdown. An estimate is written as mean [low, high]."""
     parts = [f"# {title}", "\n".join(f"- {name}: {show_cell(value)}" for name, value in headline.items())]
     for table in tables.values():
         columns = list(table.rows[0])
@@ -66,7 +66,7 @@ def to_markdown(
 
 
 def show_cell(cell: Cell) -> str:
-    """A cell as text."""
+    """Return a cell as text."""
     if cell is None:
         return ""
     if isinstance(cell, Estimate):
@@ -102,8 +102,8 @@ def _plot_gates(table: Table, file: Path) -> Path:
 
 
 def save_figure(figure: Figure, file: Path) -> Path:
-    """Write a figure as a picture."""
-    FigureCanvasAgg(figure)  # draws without a screen
+    """Write a figure as a PNG."""
+    FigureCanvasAgg(figure)  # draws without a display
     figure.tight_layout()
     figure.savefig(file, dpi=120)
     return file

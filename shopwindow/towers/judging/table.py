@@ -1,4 +1,4 @@
-"""One section of the report: rows of labels, counts and estimates."""
+"""A section of the report: rows of labels, counts and estimates."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ Cell = str | int | float | Estimate | None
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Rows with the same columns; a cell that does not apply is None.
+    """Rows with the same columns. A cell that does not apply is None.
 
     Attributes:
-        title: heading.
-        note: how to read it, in a sentence or two.
-        rows: column -> cell.
+        title: heading of the section.
+        note: how to read the table, in a sentence or two.
+        rows: a dictionary for each row, column -> cell.
     """
 
     title: str

@@ -1,1 +1,1 @@
-"""Training objectives, each a small function or module of its own."""
+"""The training objectives, each in a separate file."""

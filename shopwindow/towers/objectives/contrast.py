@@ -1,4 +1,4 @@
-"""Contrast of queries with products, and of products with queries: one positive or several, three forms of loss."""
+"""Contrast of queries with products and of products with queries, with one or more positives and three losses."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 KINDS = ("am_softmax", "softmax", "sigmoid")
-_NONE = -1e9  # a logit that takes no part; finite, so that a row with nothing left gives 0 and not NaN
+_NONE = -1e9  # logit of a candidate that does not count; finite, so that a row without negatives gives 0 and not NaN
 
 
 def contrast(
@@ -21,26 +21,26 @@ def contrast(
 ) -> Tensor:
     """Contrast each anchor's positives with its negatives.
 
-    For AM-Softmax (BLOG-A7: QIC) the loss of anchor i is the mean over its positives j of
+    With AM-Softmax (the blog's QIC, see docs/models.md) the loss of anchor i is the mean over its positives j of
 
-        -log( e^{s (c_ij - m)} / (e^{s (c_ij - m)} + sum over negatives n of e^{s c_in}) ),
+        -log( e^{s (c_ij - m)} / (e^{s (c_ij - m)} + sum over negatives n of e^{s c_in}) ).
 
-    so positives never compete with one another (Keyword Enhancement, our reading of MAKE). `softmax` is the same
-    with m = 0. `sigmoid` judges every pair alone, against the cosine m.
+    So positives never compete with each other (Keyword Enhancement, our reading of MAKE). `softmax` is the same with
+    m = 0. `sigmoid` judges each pair alone and compares its cosine with m.
 
     Args:
         cosine: (anchors, candidates) float32.
-        positive: (anchors, candidates) bool, what should be near.
-        ignored: (anchors, candidates) bool, what must count neither way: known or likely positives.
+        positive: (anchors, candidates) bool, candidates that should be near.
+        ignored: (anchors, candidates) bool, candidates that are neither: known or likely positives.
         kind: one of KINDS.
         scale: s.
         margin: m, in cosine.
 
     Returns:
-        (anchors,) float32; 0 for an anchor without positives.
+        (anchors,) float32, 0 for an anchor without positives; with `sigmoid`, negatives count also without positives.
 
     Raises:
-        ValueError: unknown kind.
+        ValueError: the kind is unknown.
     """
     negative = ~(positive | ignored)
     count = positive.sum(1).clamp(min=1)

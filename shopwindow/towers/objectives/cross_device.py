@@ -1,6 +1,6 @@
 """Cross-device negatives (CDNS): every rank contrasts with the products and queries of all ranks.
 
-With W ranks of B rows, loss and gradients equal those of one process with W * B rows.
+W ranks with B rows each give the same loss and gradients as one process with W * B rows.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from torch import Tensor
 
 
 def world_size() -> int:
-    """Number of ranks, 1 without torch.distributed."""
+    """Return the number of ranks, 1 without torch.distributed."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def rank() -> int:
-    """Number of this process among the ranks, 0 without torch.distributed."""
+    """Return the number of this process among the ranks, 0 without torch.distributed."""
     return dist.get_rank() if world_size() > 1 else 0
 
 
 def gather(rows: Tensor) -> Tensor:
-    """All ranks' rows in rank order, with gradient flowing back to the rank that made each.
+    """Return the rows of all ranks in rank order. Gradients flow back to the rank that made each row.
 
-    Backward sums what the losses of all ranks ask of a row.
+    The backward pass sums the gradients that the losses of all ranks give a row.
 
     Args:
-        rows: (rows, ...); ranks may differ in the number of rows and in nothing else.
+        rows: (rows, ...). Only the number of rows may differ between ranks.
 
     Returns:
         (rows of all ranks, ...).
@@ -43,7 +43,7 @@ def gather(rows: Tensor) -> Tensor:
 
 
 def sum_over_ranks(value: Tensor) -> Tensor:
-    """The sum of all ranks' values, any shape; without gradient."""
+    """Return the sum of the values of all ranks, of any shape, without gradient."""
     total = value.detach().clone()
     if world_size() > 1:
         dist.all_reduce(total)
@@ -51,7 +51,7 @@ def sum_over_ranks(value: Tensor) -> Tensor:
 
 
 class _Gather(torch.autograd.Function):
-    """The same number of rows from every rank, to a tuple with each rank's."""
+    """Gathers the same number of rows from every rank into a tuple with one tensor per rank."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor) -> tuple[Tensor, ...]:
@@ -61,6 +61,6 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        asked = torch.stack(gradients)
-        dist.all_reduce(asked)
-        return asked[rank()]
+        summed = torch.stack(gradients)
+        dist.all_reduce(summed)
+        return summed[rank()]

@@ -1,7 +1,7 @@
 """Masked patch modelling: the contrastive form MPM_R (paper 2) and the regression it replaces.
 
-Our reading: the prediction at a masked place must pick out its own original patch among all masked patches of the
-batch, in this image and in others.
+Our reading: the prediction at a masked place must pick out the original patch of that place among all masked patches
+of the batch, in this photo and in others.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from torch.nn import functional as F
 
 
 def random_mask(batch: int, places: int, share: float, generator: torch.Generator | None = None) -> Tensor:
-    """Choose places to hide: (batch, places) bool with round(share * places) True in each row."""
+    """Choose places to hide, (batch, places) bool. Each row has round(share * places) of them, at least one."""
     hidden = max(1, round(share * places))
     order = torch.rand(batch, places, generator=generator).argsort(dim=1)
     return order < hidden
 
 
 def contrastive(predicted: Tensor, original: Tensor, *, temperature: float = 0.1) -> Tensor:
-    """MPM_R: InfoNCE between predictions and originals.
+    """Return the loss of MPM_R: InfoNCE between predictions and originals.
 
     Args:
         predicted: (masked, dim) predictions at the masked places.
-        original: (masked, dim) features of the patches that stood there; no gradient flows into them.
-        temperature: of the softmax over cosines.
+        original: (masked, dim) features of the original patches at these places. They get no gradient.
+        temperature: temperature of the softmax over cosines.
 
     Returns:
         (masked,) float32.
@@ -34,5 +34,5 @@ def contrastive(predicted: Tensor, original: Tensor, *, temperature: float = 0.1
 
 
 def regression(predicted: Tensor, original: Tensor) -> Tensor:
-    """MPM: mean squared error to the original features; shapes as `contrastive`."""
+    """Return the loss of MPM: the mean squared error to the original features. Shapes as `contrastive`."""
     return ((predicted.float() - original.detach().float()) ** 2).mean(-1)

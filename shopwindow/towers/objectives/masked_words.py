@@ -1,4 +1,4 @@
-"""Masked language modelling in the towers, on query and title tokens (BLOG-B)."""
+"""Masked language modelling in the towers, on query and title tokens (the blog, see docs/models.md)."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ def hide_words(
 
     Args:
         ids: (batch, tokens) integer.
-        mask: (batch, tokens), 1 at real tokens; padding is never hidden.
+        mask: (batch, tokens), 1 at real tokens. Padding is never hidden.
         mask_id: id of [MASK].
-        share: of the real tokens, each hidden independently.
-        generator: of the choice.
+        share: probability that a real token is hidden, independently of the others.
+        generator: source of the random choice.
 
     Returns:
-        The ids with words hidden, and (batch, tokens) bool, True where one was.
+        The ids with the hidden tokens replaced, and (batch, tokens) bool, True where a token is hidden.
     """
     hidden = (torch.rand(ids.shape, generator=generator) < share) & mask.bool()
     return torch.where(hidden, mask_id, ids), hidden
 
 
 class WordHead(nn.Module):
-    """Predicts hidden words: projects token states onto the encoder's own word table.
+    """Predicts hidden words by projecting token states onto the word embeddings of the encoder.
 
     Args:
-        width: of the states.
-        vocab_size: words to choose from.
+        width: width of the states.
+        vocab_size: number of words to choose from.
     """
 
     def __init__(self, width: int, vocab_size: int) -> None:
@@ -43,20 +43,20 @@ class WordHead(nn.Module):
         self.bias = nn.Parameter(torch.zeros(vocab_size))
 
     def forward(self, states: Tensor, table: Tensor) -> Tensor:
-        """(words, width) states and the (vocab, width) word table to (words, vocab) logits."""
+        """Return (words, vocab) logits for (words, width) states and the (vocab, width) word table."""
         logits: Tensor = self.norm(F.gelu(self.dense(states))) @ table.T + self.bias
         return logits
 
 
 def word_loss(states: Tensor, hidden: Tensor, ids: Tensor, head: WordHead, table: Tensor) -> Tensor:
-    """Cross entropy at the hidden places; 0 when none is hidden.
+    """Return the mean cross entropy at the hidden places, a scalar; 0 if none is hidden.
 
     Args:
-        states: (batch, tokens, width) of the text with words hidden.
-        hidden: (batch, tokens) bool.
-        ids: (batch, tokens), what stood there.
-        head: see `WordHead`.
-        table: (vocab, width), the encoder's word embeddings.
+        states: (batch, tokens, width) states of the texts with hidden words.
+        hidden: (batch, tokens) bool, True where a word is hidden.
+        ids: (batch, tokens) original ids.
+        head: predicts the words.
+        table: (vocab, width) word embeddings of the encoder.
     """
     if not bool(hidden.any()):
         return states.sum() * 0.0

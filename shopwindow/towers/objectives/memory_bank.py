@@ -1,6 +1,6 @@
-"""Memory-bank negatives (MBNS): products of earlier steps as further negatives.
+"""Memory-bank negatives (MBNS): products of earlier steps as additional negatives.
 
-A first-in-first-out bank of detached embeddings with their product ids. Bank size and warm-up were not published.
+The bank holds detached embeddings with their product ids, first in, first out. Its size and warm-up were not published.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 
 class MemoryBank(nn.Module):
-    """A ring of past product embeddings. Its contents are buffers, so a checkpoint resumes with them.
+    """A ring buffer of earlier product embeddings. Its contents are module buffers, so a saved state includes them.
 
     Args:
-        size: rows kept; 0 gives a bank that is always empty.
-        dim: embedding length.
+        size: number of rows kept. 0 gives a bank that is always empty.
+        dim: length of an embedding.
     """
 
     embeddings: Tensor
@@ -31,13 +31,13 @@ class MemoryBank(nn.Module):
         self.register_buffer("cursor", torch.zeros((), dtype=torch.int64))
 
     def read(self) -> tuple[Tensor, Tensor]:
-        """What is in the bank: embeddings (rows, dim) float32 without gradient, product ids (rows,) int64."""
+        """Return the contents: embeddings (rows, dim) float32 without gradient, and product ids (rows,) int64."""
         rows = int(self.filled)
         return self.embeddings[:rows], self.ids[:rows]
 
     @torch.no_grad()
     def push(self, embeddings: Tensor, ids: Tensor) -> None:
-        """Put a batch in, over the oldest rows.
+        """Add a batch and overwrite the oldest rows.
 
         Args:
             embeddings: (batch, dim).

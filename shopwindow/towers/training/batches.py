@@ -1,4 +1,4 @@
-"""Click pairs to a step's tensors, augmented."""
+"""Turn click pairs into the augmented tensors of a training step."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from shopwindow.towers.training.config import TrainingConfig
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """One training step's inputs.
+    """The inputs of one training step.
 
     Attributes:
-        query: ids and mask, (queries, tokens): the query of each row, then keyword queries.
+        query: ids and mask, (queries, tokens), of the query of each row and then of the keyword queries.
         title: ids and mask, (batch, tokens).
-        pixels: (batch, size, size, 3) uint8; no rows where texts are trained alone.
+        pixels: (batch, size, size, 3) uint8. It has no rows if texts are trained alone.
         has_image: (batch,) bool.
         has_title: (batch,) bool.
-        whole: (batch,) bool, False where title and photo answer the query only together, so that neither may be
-            trained on alone.
-        title_tells: (batch,) bool, `whole`, and the title is one that has kept its colour words, not some words of
-            the query: it may be trained on alone.
-        positive: (queries, batch) bool, the product that a query is trained towards.
-        products: (batch,) int64, the catalogue rows trained on.
-        known_products: for each query, the catalogue rows known or likely to answer it: never negatives.
+        own_photo: (batch,) bool, True where the photo is the product's. Where it is False, title and photo answer the
+            query only together, so neither is trained alone.
+        own_title: (batch,) bool, True where photo and title are the product's and the title still has its colour
+            words. Only such a title is trained alone.
+        positive: (queries, batch) bool, True for the product that a query is trained towards.
+        products: (batch,) int64, rows of the catalogue that are trained on.
+        known_products: for each query, the catalogue rows known or likely to answer it. They are never negatives.
     """
 
     query: tuple[Tensor, Tensor]
@@ -43,14 +43,14 @@ class Batch:
     pixels: Tensor
     has_image: Tensor
     has_title: Tensor
-    whole: Tensor
-    title_tells: Tensor
+    own_photo: Tensor
+    own_title: Tensor
     positive: Tensor
     products: Tensor
     known_products: list[Tensor]
 
     def known_among(self, products: Tensor) -> Tensor:
-        """Which of some catalogue rows, (rows,) int64, are known to answer each query: (queries, rows) bool."""
+        """Mark which of these catalogue rows, (rows,) int64, are known to answer each query; (queries, rows) bool."""
         return torch.stack([torch.isin(products, known) for known in self.known_products])
 
 
@@ -58,10 +58,10 @@ class ClickBatches:
     """Draws training batches from a click log.
 
     Args:
-        config: of the towers; their maximum text lengths.
-        tokenizer: of both towers.
-        catalog: what can be clicked.
-        clicks: the log.
+        config: config of the towers, for the maximum text lengths.
+        tokenizer: tokeniser of both towers.
+        catalog: the products.
+        clicks: the click log.
         training: batch size and augmentation.
     """
 
@@ -86,82 +86,90 @@ class ClickBatches:
         self._keywords = keyword_sets(clicks) if training.keyword_queries else [[] for _ in clicks.queries]
 
     def draw(self, rng: np.random.Generator, *, texts_only: bool = False) -> Batch:
-        """A batch of click pairs, drawn by weight; see `make`."""
+        """Draw click pairs by weight and return their batch; see `make`."""
         training = self._training
         size = (texts_only and training.text_batch_size) or training.batch_size
         pairs = rng.choice(len(self._probability), size, p=self._probability)
         return self.make(pairs, rng, texts_only=texts_only)
 
     def make(self, pairs: np.ndarray, rng: np.random.Generator, *, texts_only: bool = False) -> Batch:
-        """The batch of given click pairs, (batch,) integer, augmented at random.
+        """Return the batch of these click pairs, augmented at random.
 
         Args:
-            pairs: rows of the click log.
-            rng: decides about the changes.
-            texts_only: leave out all photos, and what needs them: composed queries and titles without their colours.
+            pairs: (batch,) rows of the click log.
+            rng: source of all random changes.
+            texts_only: leave out all photos and what needs them: composed queries and titles without colour words.
         """
         catalog, clicks, training = self._catalog, self._clicks, self._training
         queries, products = clicks.query[pairs], clicks.product[pairs]
-        titles, shown, whole = [], products.copy(), np.ones(len(pairs), dtype=bool)
-        title_tells = np.ones(len(pairs), dtype=bool)
+        titles, photos_of = [], products.copy()
+        own_photo, own_title = np.ones(len(pairs), dtype=bool), np.ones(len(pairs), dtype=bool)
         for row, (query, product) in enumerate(zip(queries, products, strict=True)):
-            # What a title no longer says, or not alone, a photo has to.
-            seen = not texts_only and catalog.has_image[product]
-            if not seen or rng.random() >= training.composed_share:
-                colourless = seen and self._coloured[product] and rng.random() < training.colour_dropout
+            # The title is changed only if there is a photo to make up for it.
+            has_photo = not texts_only and catalog.has_image[product]
+            if not has_photo or rng.random() >= training.composed_share:
+                colourless = has_photo and self._coloured[product] and rng.random() < training.colour_dropout
                 title = self._colourless[product] if colourless else catalog.titles[product]
                 titles.append(drop_words(title, rng, training.word_dropout))
-                title_tells[row] = not colourless
+                own_title[row] = not colourless
             elif (edit := self._draw_edit(query, rng)) is not None:
-                shown[row], word = edit
+                photos_of[row], word = edit
                 titles.append(word)
-                whole[row] = title_tells[row] = False
+                own_photo[row] = own_title[row] = False
             else:
                 titles.append(some_words(clicks.queries[query], rng))
-                title_tells[row] = False
-        asked, answer = self._with_keywords(queries, products, rng)
-        known = [clicks.clicked[query] | {products[row]} for query, row in zip(asked, answer, strict=True)]
+                own_title[row] = False
+        all_queries, answers = self._with_keywords(queries, products, rng)
+        known = [clicks.clicked[query] | {products[row]} for query, row in zip(all_queries, answers, strict=True)]
         return Batch(
-            query=_tensors(self._queries.encode([clicks.queries[query] for query in asked])),
+            query=_tensors(self._queries.encode([clicks.queries[query] for query in all_queries])),
             title=_tensors(self._titles.encode(titles)),
-            pixels=torch.from_numpy(_jittered(catalog.pixels, shown[:0] if texts_only else shown, rng)),
-            has_image=torch.from_numpy(catalog.has_image[shown] & (not texts_only)),
+            pixels=torch.from_numpy(_jittered(catalog.pixels, photos_of[:0] if texts_only else photos_of, rng)),
+            has_image=torch.from_numpy(catalog.has_image[photos_of] & (not texts_only)),
             has_title=torch.tensor([bool(title) for title in titles]),
-            whole=torch.from_numpy(whole),
-            title_tells=torch.from_numpy(title_tells),
-            positive=torch.from_numpy(answer[:, None] == np.arange(len(pairs))[None, :]),
+            own_photo=torch.from_numpy(own_photo),
+            own_title=torch.from_numpy(own_title),
+            positive=torch.from_numpy(answers[:, None] == np.arange(len(pairs))[None, :]),
             products=torch.from_numpy(products),
             known_products=[torch.tensor(sorted(rows)) for rows in known],
         )
 
     def _draw_edit(self, query: int, rng: np.random.Generator) -> tuple[int, str] | None:
-        """For half the queries, where there is one: a product with a photo, and the word that leads to the query."""
+        """Draw an edit with probability 1/2.
+
+        Returns:
+            The row of a product with a photo, and the word that turns its query into this one. None if no edit is drawn
+            or there is none.
+        """
         edit = self._edits.draw(query, rng) if rng.random() < 0.5 else None
         if edit is None:
             return None
         other, word = edit
-        shown = [row for row in sorted(self._clicks.clicked[other]) if self._catalog.has_image[row]]
-        return (int(rng.choice(shown)), word) if shown else None
+        with_photo = [row for row in sorted(self._clicks.clicked[other]) if self._catalog.has_image[row]]
+        return (int(rng.choice(with_photo)), word) if with_photo else None
 
     def _with_keywords(
         self, queries: np.ndarray, products: np.ndarray, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The queries and, behind them, keyword queries; and the row that each is trained towards.
+        """Add a keyword query to each click that has one.
 
-        The keyword queries of a click are those of its query's set that clicked the product too: "red mug" and "mug"
-        share clicks, but only on red mugs do they mean the same.
+        A click's keyword query is drawn from the keyword set of its query, and the product must have been clicked for
+        it too. "red mug" and "mug" share clicks, but they mean the same only for red mugs.
+
+        Returns:
+            The queries followed by the keyword queries, and for each the row of the batch that it is trained towards.
         """
-        asked, answer = list(queries), list(range(len(queries)))
+        all_queries, answers = list(queries), list(range(len(queries)))
         for row, (query, product) in enumerate(zip(queries, products, strict=True)):
             similar = [other for other in self._keywords[query] if product in self._clicks.clicked[other]]
             if similar:
-                asked.append(similar[rng.integers(len(similar))])
-                answer.append(row)
-        return np.array(asked, np.int64), np.array(answer, np.int64)
+                all_queries.append(similar[rng.integers(len(similar))])
+                answers.append(row)
+        return np.array(all_queries, np.int64), np.array(answers, np.int64)
 
 
 def _jittered(pixels: np.ndarray, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Some of the photos, (rows, size, size, 3) uint8."""
+    """Return the photos of these rows with jitter, (rows, size, size, 3) uint8."""
     return np.stack([jitter(pixels[row], rng) for row in rows]) if len(rows) else pixels[:0]
 
 

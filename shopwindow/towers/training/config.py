@@ -1,4 +1,4 @@
-"""How to train, read from the `training` part of a config file."""
+"""The settings of a training, from the `training` part of a config file."""
 
 from __future__ import annotations
 
@@ -13,56 +13,61 @@ DEVICES = ("auto", "cpu", "cuda")
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """How to train.
+    """The settings of a training.
 
     Attributes:
-        steps: optimiser steps.
-        text_steps: the first of the steps train the texts alone, queries towards titles; then photos learn to fit them.
-            0 trains all together from first to last.
-        text_rate: learning rate of the text encoders and projections once photos learn, as a share of what it is for
-            the others; 0 leaves them as they are.
-        text_batch_size: click pairs per step and process while texts learn alone; 0 for `batch_size`.
-        batch_size: click pairs per step and process; each pair's product is the others' negative.
-        learning_rate: peak, after 5 % of the steps; cosine decay to zero. Once for the texts, once for what follows.
-        weight_decay: AdamW.
-        contrast: "am_softmax", "softmax" or "sigmoid"; see `shopwindow.towers.objectives.contrast`.
-        scale, margin: of the contrast; the softmax has no margin.
-        cross_device: contrast with the products and queries of all processes (CDNS), so that N processes train as one
-            with N times the batch; False contrasts each process's rows with one another only. The memory bank always
-            holds the products of all.
-        title_weight, photo_weight: of the title-only and of the photo-only form (QIM) beside the full one's 1.
+        steps: number of optimiser steps.
+        text_steps: number of first steps that train only the texts, queries towards titles. After them, photos learn to
+            fit the texts. 0 trains everything together from the first step.
+        text_rate: learning rate of the text encoders and projections after `text_steps`, as a share of the learning
+            rate of the other weights. 0 leaves them unchanged.
+        text_batch_size: click pairs per step and process during `text_steps`. 0 means `batch_size`.
+        batch_size: click pairs per step and process. The product of each pair is a negative of the others.
+        learning_rate: peak of the learning rate, after 5 % of the steps. Then it falls to zero along a cosine. The
+            `text_steps` and the steps after them each have such a rise and fall.
+        weight_decay: weight decay of AdamW.
+        contrast: "am_softmax", "softmax" or "sigmoid"; see `towers.objectives.contrast`.
+        scale, margin: scale and margin of the contrast. The softmax has no margin.
+        cross_device: contrast with the products and queries of all processes (CDNS), so that N processes train like
+            one process with N times the batch. False contrasts only the rows within each process. The memory bank
+            holds the products of all processes either way.
+        title_weight, photo_weight: weights of the title-only form and of the photo-only form (QIM). The full form has
+            weight 1.
         word_dropout: share of title words left out.
-        colour_dropout: share of titles that lose all their colour words, so that the photo has to tell the colour.
-        composed_share: share of products that become a composed query: half of them the photo of something else and
-            the word that leads from it to the query (see `QueryEdits`), half the product's photo and some words of
-            the query.
-        keyword_queries: Keyword Enhancement (MAKE, our reading): each product is also trained towards by a query that
-            shares clicks with its own and clicked the product too, so that it is never among its negatives.
+        colour_dropout: share of titles that lose all colour words, so that the photo has to show the colour.
+        composed_share: share of products that become a composed query. Half of these show the photo of another
+            product and the word that turns its query into this one (see `QueryEdits`). The other half show the
+            product's photo and some words of the query.
+        keyword_queries: Keyword Enhancement (MAKE, our reading). A second query is also trained towards each product:
+            one that shares clicks with the first and has a click on the product too. The product is never among its
+            negatives.
         masked_words: weight of masked language modelling on query and title words.
         masked_patches: weight of masked patch modelling.
         patch_objective: "contrastive" (MPM_R, paper 2) or "regression" (MPM), for the ablation.
-        mask_share, patch_mask_share: share of the words, of the patches, that are hidden.
-        memory_bank: products of earlier steps kept as further negatives (MBNS); 0 keeps none.
-        memory_warmup: steps before the bank is used: its first products come from towers that know nothing.
-        same_style: weight of eSSPR's losses over same-style pairs (three PPM, two PDC, two LC), when pairs are given.
-        self_distinctiveness, locality: weights of PDC and LC beside PPM's 1.
+        mask_share, patch_mask_share: share of words and share of patches that are hidden.
+        memory_bank: number of products of earlier steps kept as additional negatives (MBNS). 0 keeps none.
+        memory_warmup: steps before the bank is used, because its first products come from untrained towers.
+        same_style: weight of eSSPR's losses over same-style pairs (three PPM, two PDC, two LC), if there are pairs.
+        self_distinctiveness, locality: weights of PDC and LC. PPM has weight 1.
         pair_batch_size: pairs per step and process.
-        hinge_margin, locality_margin: of PPM and PDC, and of LC; the published code leaves their values open.
-        hold_out: share of the products that training never sees, neither their titles, photos, clicks nor pairs; see
-            `shopwindow.towers.data.holdout`.
-        validation_share: share of the queries whose clicks are kept out of training, to validate with: their recall@10
-            is measured, and the weights with the best one are what is kept. 0 does not validate.
-        validate_every: steps between two validations; the last step is followed by one too.
-        validation_products: products that a validation ranks, drawn at random beside the clicked ones, which are
-            always among them.
-        patience: training stops after this many validations in a row without a better one; 0 never stops. The
-            learning rate still falls towards `steps`, so a run that stops early ends before it has come down.
-        device: "auto" (a GPU when there is one), "cpu" or "cuda".
-        compile: compile the transformer stacks with torch.compile, which takes minutes at the start and pays in long
+        hinge_margin, locality_margin: margin of PPM and PDC, and margin of LC. The published code leaves their values
+            open.
+        hold_out: share of the products that training never sees, including their clicks and pairs; see
+            `towers.data.holdout`.
+        validation_share: share of the queries whose clicks are kept out of training for validation. Validation measures
+            their recall@10, and the training keeps the weights with the best recall. 0 turns validation off.
+        validate_every: steps between two validations. There is also one after the last step.
+        validation_products: number of products that a validation ranks: all clicked ones, and others drawn at random
+            to make up the number.
+        patience: training stops after this many validations in a row without a better one. 0 never stops. The learning
+            rate is planned for all `steps`, so a run that stops early ends before the rate has fallen.
+        device: "auto" (a GPU if there is one), "cpu" or "cuda".
+        compile: compile the transformer stacks with torch.compile. This takes minutes at the start and pays off in long
             runs on a GPU.
-        bf16: matrix products in bfloat16, ten times as fast on processors that have it; losses stay in float32.
-        save_every: steps between two states that a stopped training goes on from; 0 saves none.
-        seed: of everything random.
+        bf16: compute matrix products in bfloat16, ten times as fast on processors that support it. Losses stay in
+            float32.
+        save_every: steps between two saved states from which a stopped training can go on. 0 saves none.
+        seed: seed of everything random.
     """
 
     steps: int
@@ -107,12 +112,16 @@ class TrainingConfig:
     seed: int = 7
 
     def texts_only(self, step: int) -> bool:
-        """Whether a step, counted from 0, trains the texts alone; see `text_steps`."""
+        """Return whether a step, counted from 0, trains only the texts; see `text_steps`."""
         return step < self.text_steps
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> TrainingConfig:
-        """From the `training` part of a config file; unknown keys are refused."""
+        """Read the `training` part of a config file.
+
+        Raises:
+            ValueError: a key is unknown, or a value is out of range.
+        """
         unknown = values.keys() - {field.name for field in fields(cls)}
         if unknown:
             raise ValueError(f"training: unknown keys {sorted(unknown)}; known: {[f.name for f in fields(cls)]}")
@@ -137,4 +146,4 @@ class TrainingConfig:
         if self.text_steps >= self.steps:
             raise ValueError(f"text_steps: must be below steps {self.steps}, got {self.text_steps}")
         if self.patience and not self.validation_share:
-            raise ValueError(f"patience: {self.patience} validations need a validation_share above 0, got 0")
+            raise ValueError(f"patience: {self.patience} needs a validation_share above 0, got 0")

@@ -1,4 +1,4 @@
-"""The training log as a picture: the loss, its weighted parts, and the recall of the validations."""
+"""Plot the training log: the loss, its weighted parts, and the recall of the validations."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def plot_log(log: Path, file: Path) -> None:
         log: training_log.jsonl.
         file: PNG to write.
     """
-    draw(read_log(log)).savefig(file, dpi=120)  # a bare Figure draws with Agg, without a screen
+    draw(read_log(log)).savefig(file, dpi=120)  # a plain Figure draws with Agg, which needs no display
 
 
 def draw(lines: list[dict[str, Any]]) -> Figure:
-    """The lines of a training log; a part that is not in all of them is drawn where it is."""
+    """Draw the lines of a training log. A part is drawn over the steps whose lines have it."""
     recalls = [line for line in lines if RECALL in line]
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()

@@ -1,4 +1,4 @@
-"""The training loop: steps, validations, and the state that a stopped run goes on from."""
+"""The training loop: steps, validations, and the saved state from which a stopped run goes on."""
 
 from __future__ import annotations
 
@@ -48,16 +48,16 @@ def fit(
     """Train the towers in place; they end on the CPU in evaluation mode.
 
     Args:
-        towers: what to train.
-        tokenizer: of both towers.
-        catalog: what can be clicked.
+        towers: the towers to train.
+        tokenizer: tokeniser of both towers.
+        catalog: the products.
         clicks: the click log.
-        training: how.
-        pairs: for the same-style losses, which `training` must give a weight.
-        validation: measures the towers on the way; the best are what the training ends with.
-        folder: keeps the state to go on from, and training_log.jsonl with the loss; None keeps neither. Every process
-            reads it, the first one writes it.
-        device: to train on.
+        training: the settings.
+        pairs: pairs for the same-style losses. They count only if `training` gives these losses a weight.
+        validation: measures the towers during the training. The towers end with the best weights that it saw.
+        folder: holds the saved state and training_log.jsonl with the loss. None keeps neither. Every process reads it,
+            and only the first process writes it.
+        device: device to train on.
     """
     batches = ClickBatches(towers.config, tokenizer, catalog, clicks, training)
     objective = Objective(towers, training).to(device)
@@ -69,9 +69,9 @@ def fit(
         first = load_state(folder / STATE, fingerprint=fingerprint, model=objective, optimizer=optimizer, best=best)
     check_same("settings, data and training state", f"{fingerprint} {first}")
     share_weights(objective)
-    written = folder if rank() == 0 else None
-    if written is not None:
-        cut_log(written / LOG, first)
+    output = folder if rank() == 0 else None
+    if output is not None:
+        cut_log(output / LOG, first)
     if training.compile:
         for module in towers.modules():
             if isinstance(module, Encoder):
@@ -92,22 +92,22 @@ def fit(
             if step % _LOG_EVERY == 0:
                 values = _averages(parts)
                 bar.set_postfix(loss=f"{values['loss']:.3f}", refresh=False)
-                if written is not None:
-                    append_log(written / LOG, step=step, **values, learning_rate=optimizer.param_groups[-1]["lr"])
+                if output is not None:
+                    append_log(output / LOG, step=step, **values, learning_rate=optimizer.param_groups[-1]["lr"])
             done = step + 1
-            # While texts are trained alone, the rest knows nothing yet: such weights must not count as the best.
+            # While texts are trained alone, the other weights are untrained, so these steps must not count as the best.
             due = done % training.validate_every == 0 or done == training.steps
             if validation is not None and due and not training.texts_only(step):
                 recall = validation.recall(towers)
-                best.tell(recall, towers)
+                best.update(recall, towers)
                 if rank() == 0:
                     bar.write(f"step {done:,}: validation recall@10 {recall:.4f}, best {best.recall:.4f}")
-                if written is not None:
-                    append_log(written / LOG, **{"step": step, RECALL: recall})
+                if output is not None:
+                    append_log(output / LOG, **{"step": step, RECALL: recall})
             bar.update()
-            if written is not None and training.save_every and done % training.save_every == 0:
+            if output is not None and training.save_every and done % training.save_every == 0:
                 save_state(
-                    written / STATE,
+                    output / STATE,
                     step=done,
                     fingerprint=fingerprint,
                     model=objective,
@@ -123,10 +123,10 @@ def fit(
 def _losses(
     objective: Objective, batches: ClickBatches, pairs: PairBatches | None, step: int, device: torch.device
 ) -> dict[str, Tensor]:
-    """The weighted parts of a step's loss, on this process's own batch.
+    """Return the weighted parts of a step's loss, on this process's batch.
 
-    All that is random in a step follows from the seed, the process and the step, so going on needs no generator's
-    state, of whatever process or device.
+    Everything random in a step follows from the seed, the process and the step. So a stopped training can go on without
+    the state of any random generator.
     """
     training = objective.training_config
     rng = np.random.default_rng((training.seed, rank(), step))
@@ -136,12 +136,12 @@ def _losses(
     if pairs is not None and training.same_style and not texts_only:
         trigger, partner = pairs.draw(training.pair_batch_size, rng)
         parts["same_style"] = objective.same_style(move(trigger, device), move(partner, device))
-    named: dict[str, Tensor] = parts
-    return named
+    losses: dict[str, Tensor] = parts
+    return losses
 
 
 def _averages(parts: dict[str, Tensor]) -> dict[str, float]:
-    """The loss and its parts as numbers, means over the ranks."""
+    """Return the loss and its parts as numbers, averaged over the ranks."""
     values = (sum_over_ranks(torch.stack(list(parts.values()))) / world_size()).tolist()
     return {"loss": math.fsum(values), **dict(zip(parts, values, strict=True))}
 
@@ -155,7 +155,7 @@ def _fingerprint(
     pairs: PairBatches | None,
     validation: Validation | None,
 ) -> str:
-    """Identifies a run: sizes, settings, number of processes, vocabulary and data."""
+    """Return a hash that identifies a run by its sizes, settings, number of processes, vocabulary and data."""
     digest = hashlib.sha256()
     facts = [towers.config.to_json(), vars(training), world_size()]
     digest.update(json.dumps(facts, sort_keys=True).encode())

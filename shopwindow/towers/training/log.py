@@ -1,4 +1,4 @@
-"""training_log.jsonl: the loss and its parts while training, and what validations found."""
+"""Read and write training_log.jsonl: the loss and its parts during training, and the recall of validations."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ RECALL = "validation_recall_at_10"
 
 
 def append_log(file: Path, **values: float) -> None:
-    """Write one line."""
+    """Append one line."""
     with file.open("a") as log:
         log.write(json.dumps(values) + "\n")
 
 
 def read_log(file: Path) -> list[dict[str, Any]]:
-    """All lines; none when there is no file."""
+    """Return all lines; none if there is no file."""
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
 def cut_log(file: Path, first: int) -> None:
-    """Leave out what was logged after the state that training goes on from, or by another run."""
+    """Remove the lines from step `first` on, which come from a later state or from another run."""
     kept = [line for line in read_log(file) if line["step"] < first]
     file.write_text("".join(f"{json.dumps(line)}\n" for line in kept))

@@ -1,4 +1,4 @@
-"""The loss of one training step, and what is trained beside the towers for it."""
+"""The loss of a training step, and the modules that are trained together with the towers."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _MASK_ID = SPECIAL_TOKENS.index("[MASK]")
 
 
 class Objective(nn.Module):
-    """The towers with the heads and the memory that only training needs.
+    """The towers with the heads and the memory bank that only training needs.
 
     Args:
-        towers: trained in place.
-        training: which objectives count, and how much.
+        towers: the towers, which are trained in place.
+        training: the objectives and their weights.
     """
 
     def __init__(self, towers: Towers, training: TrainingConfig) -> None:
@@ -42,14 +42,15 @@ class Objective(nn.Module):
             self.patch_head = nn.Linear(config.hidden_size, config.hidden_size)
 
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
-        """The objectives by name, weighted scalars whose sum is the loss.
+        """Return the objectives by name, weighted scalars whose sum is the loss.
 
-        The mean over the ranks is what counts. That of the contrast is the one of a single process with all ranks'
-        rows; each rank's masked words and patches are a mean of their own.
+        Training uses the mean over the ranks. For the contrast, this mean equals the loss of a single process with the
+        rows of all ranks. Masked words and patches are averaged within each rank.
 
         Args:
-            batch: one step's inputs.
-            step: counts from 0; it decides whether texts learn alone, and whether the memory bank's warm-up is over.
+            batch: the inputs of the step.
+            step: number of the step, from 0. It decides whether only texts learn and whether the warm-up of the memory
+                bank is over.
         """
         training = self.training_config
         texts_only = training.texts_only(step)
@@ -61,24 +62,24 @@ class Objective(nn.Module):
         return parts
 
     def _contrast(self, batch: Batch, *, texts_only: bool, use_bank: bool) -> Tensor:
-        """Query-product contrast for the full, the title-only and the photo-only form of the products, both ways.
+        """Contrast queries with the full, the title-only and the photo-only form of the products, in both directions.
 
-        A rank contrasts its own queries with the products of all ranks, and its own products with all queries. Why
-        gradients averaged over the W ranks are those of one process with all rows: with N rows in all, rank r's loss is
-        L_r = W / N * (sum over its rows), so that the mean of L_r over the ranks is the loss L of the single process.
-        The backward of `gather` gives the embeddings E_r the gradient sum_s dL_s / dE_r, so rank r's weights get
-        sum_s dL_s / dE_r * dE_r / dw; averaged over r this is d(1/W sum_s L_s) / dw = dL / dw.
+        A rank contrasts its own queries with the products of all ranks, and its own products with the queries of all
+        ranks. The gradients averaged over the W ranks are those of one process with all N rows, for this reason. The
+        loss of rank r is L_r = W / N * (sum over its rows), so the mean of L_r over the ranks is the loss L of the
+        single process. The backward pass of `gather` gives the embeddings E_r the gradient sum_s dL_s / dE_r, so the
+        weights of rank r get sum_s dL_s / dE_r * dE_r / dw. Averaged over r, this is d(1/W sum_s L_s) / dw = dL / dw.
         """
         training, towers = self.training_config, self.towers
-        has_title, has_image, whole = batch.has_title.float(), batch.has_image.float(), batch.whole.float()
+        has_title, has_image = batch.has_title.float(), batch.has_image.float()
         absent = torch.zeros_like(has_title)
         forms = [
-            # weight, which modalities count, which rows count
+            # weight of the form, modalities that it shows, rows that count
             (1.0, torch.stack([has_title, has_image], 1), torch.maximum(has_title, has_image)),
-            (training.title_weight, torch.stack([has_title, absent], 1), has_title * batch.title_tells.float()),
-            (training.photo_weight, torch.stack([absent, has_image], 1), has_image * whole),
+            (training.title_weight, torch.stack([has_title, absent], 1), has_title * batch.own_title.float()),
+            (training.photo_weight, torch.stack([absent, has_image], 1), has_image * batch.own_photo.float()),
         ]
-        if texts_only:  # such a batch has no photos
+        if texts_only:  # the batch has no photos
             forms = forms[:1]
         with self._autocast(batch.pixels):
             ids, mask = batch.title
@@ -86,52 +87,54 @@ class Objective(nn.Module):
             title, no_photo = towers.product.title(ids, mask.float()), towers.product.no_image
             patches = no_photo.expand(len(ids), -1, -1) if texts_only else towers.product.image(batch.pixels)
             products = [towers.product.fuse(title, mask.float(), patches, modalities)[0] for _, modalities, _ in forms]
-        everyone = gather if training.cross_device else _own
-        all_queries, all_ids = everyone(queries), everyone(batch.products)
-        all_products = everyone(torch.stack(products, 1)).unbind(1)
-        all_rows = everyone(torch.stack([rows for _, _, rows in forms], 1)).unbind(1)
-        mine = everyone(torch.full_like(batch.products, rank())) == rank()
-        # Only the rank of a query knows its answers: it tells the others about their products.
+        collect = gather if training.cross_device else _same
+        all_queries, all_ids = collect(queries), collect(batch.products)
+        all_products = collect(torch.stack(products, 1)).unbind(1)
+        all_rows = collect(torch.stack([rows for _, _, rows in forms], 1)).unbind(1)
+        from_this_rank = collect(torch.full_like(batch.products, rank())) == rank()
+        # Only the rank of a query knows which products answer it, so it shares that with the ranks of these products.
         known = batch.known_among(all_ids)
         positive = torch.zeros_like(known)
-        positive[:, mine] = batch.positive
-        known_to_all, positive_to_all = everyone(known)[:, mine].T, everyone(positive)[:, mine].T
-        remembered, their_ids = self.bank.read() if use_bank else (products[0][:0], batch.products[:0])
-        known_remembered = batch.known_among(their_ids)
+        positive[:, from_this_rank] = batch.positive
+        known_by_product = collect(known)[:, from_this_rank].T
+        positive_by_product = collect(positive)[:, from_this_rank].T
+        remembered, remembered_ids = self.bank.read() if use_bank else (products[0][:0], batch.products[:0])
+        known_remembered = batch.known_among(remembered_ids)
         positive = torch.cat([positive, torch.zeros_like(known_remembered)], 1)
         losses = []
         for (weight, _, rows), own, embedded, counted in zip(forms, products, all_products, all_rows, strict=True):
-            # A form that tells another story than its product is no negative either.
+            # A form that does not stand for its product alone must not be a negative either.
             ignored = torch.cat([known | (counted == 0), known_remembered], 1)
-            forward = self._pull(queries @ torch.cat([embedded, remembered]).T, positive, ignored)
-            backward = self._pull(own @ all_queries.T, positive_to_all, known_to_all)
-            losses += [weight * self._mean_of_all(forward, batch.positive.float() @ rows)]
-            losses += [weight * self._mean_of_all(backward, rows)]
-        if self.bank.size and not texts_only:  # the same on every rank, so that one rank's state resumes all
-            told = batch.whole & (forms[0][2] > 0)
-            self.bank.push(gather(products[0][told]), gather(batch.products[told]))
+            forward = self._row_losses(queries @ torch.cat([embedded, remembered]).T, positive, ignored)
+            backward = self._row_losses(own @ all_queries.T, positive_by_product, known_by_product)
+            losses += [weight * self._mean_over_ranks(forward, batch.positive.float() @ rows)]
+            losses += [weight * self._mean_over_ranks(backward, rows)]
+        if self.bank.size and not texts_only:  # the bank is the same on every rank, so one saved state serves all ranks
+            to_remember = batch.own_photo & (forms[0][2] > 0)
+            self.bank.push(gather(products[0][to_remember]), gather(batch.products[to_remember]))
         return torch.stack(losses).sum()
 
-    def _pull(self, cosine: Tensor, positive: Tensor, ignored: Tensor) -> Tensor:
-        """The configured contrast; arguments as there."""
+    def _row_losses(self, cosine: Tensor, positive: Tensor, ignored: Tensor) -> Tensor:
+        """Return the configured contrast; arguments and result as `contrast`."""
         training = self.training_config
         return contrast(cosine, positive, ignored, kind=training.contrast, scale=training.scale, margin=training.margin)
 
-    def _mean_of_all(self, losses: Tensor, rows: Tensor) -> Tensor:
-        """This rank's share of the mean over all ranks' rows that count, times the number of ranks."""
+    def _mean_over_ranks(self, losses: Tensor, rows: Tensor) -> Tensor:
+        """Return this rank's part of the mean over the rows of all ranks that count, times the number of ranks."""
         if not self.training_config.cross_device:
             return _mean(losses, rows)
         return (losses * rows).sum() * world_size() / sum_over_ranks(rows.sum()).clamp(min=1.0)
 
     def _autocast(self, like: Tensor) -> torch.autocast:
-        """Matrix products in bfloat16 where `like` is, if configured."""
+        """Return a context that computes matrix products in bfloat16 on the device of `like`, if `bf16` is set."""
         return torch.autocast(like.device.type, dtype=torch.bfloat16, enabled=self.training_config.bf16)
 
     def same_style(self, trigger: Products, partner: Products) -> Tensor:
-        """eSSPR's losses over pairs, weighted, a scalar: PPM of the full, the title-only and the photo-only form of the
-        trigger with the full partner; PDC and LC of the two masked forms.
+        """Return eSSPR's weighted losses over pairs, a scalar.
 
-        A form counts where the trigger has both modalities; without both it would be the full form itself.
+        PPM compares the full, the title-only and the photo-only form of the trigger with the full partner. PDC and LC
+        apply to the two masked forms. A masked form counts only if the trigger has both modalities. Otherwise it would
+        be the full form itself.
         """
         training, tower = self.training_config, self.towers.product
         with self._autocast(trigger.pixels):
@@ -154,23 +157,23 @@ class Objective(nn.Module):
         return training.same_style * loss
 
     def _words(self, batch: Batch) -> Tensor:
-        """Masked language modelling in both text encoders."""
+        """Return the loss of masked language modelling in both text encoders."""
         losses = []
         encoders = (
             (batch.query, self.towers.query.text, self.query_words),
             (batch.title, self.towers.product.title, self.title_words),
         )
         for (ids, mask), encoder, head in encoders:
-            # Drawn on the CPU, like all that is random.
+            # Everything random is drawn on the CPU.
             drawn = hide_words(ids.cpu(), mask.cpu(), mask_id=_MASK_ID, share=self.training_config.mask_share)
-            changed, hidden = (chosen.to(ids.device) for chosen in drawn)
+            changed, hidden = (tensor.to(ids.device) for tensor in drawn)
             with self._autocast(ids):
                 states = encoder(changed, mask.float())
             losses.append(word_loss(states.float(), hidden, ids, head, encoder.tokens.weight))
         return torch.stack(losses).sum()
 
     def _patches(self, batch: Batch) -> Tensor:
-        """Masked patch modelling in the image encoder, over the photos that are there."""
+        """Return the loss of masked patch modelling in the image encoder, over the products with a photo."""
         pixels = batch.pixels[batch.has_image]
         if not len(pixels):
             return torch.zeros((), device=pixels.device)
@@ -190,11 +193,11 @@ class Objective(nn.Module):
         return loss
 
 
-def _own(rows: Tensor) -> Tensor:
-    """Stands for `gather` where a rank stays by itself."""
+def _same(rows: Tensor) -> Tensor:
+    """Replace `gather` if a rank uses only its own rows."""
     return rows
 
 
 def _mean(losses: Tensor, rows: Tensor) -> Tensor:
-    """Mean over the rows that count, which `rows` marks with 1."""
+    """Return the mean over the rows that count, which are 1 in `rows`."""
     return (losses * rows).sum() / rows.sum().clamp(min=1.0)

@@ -1,4 +1,4 @@
-"""Batches of same-style pairs: two listings of one product, in a row each."""
+"""Batches of same-style pairs: row i of both sides holds two listings of one product."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from shopwindow.towers.data.training_data import TrainingCatalog
 
 @dataclass(frozen=True, kw_only=True)
 class Products:
-    """Products as the tower takes them; see `ProductTower.forward`."""
+    """The inputs of the product tower; see `ProductTower.forward`."""
 
     title_ids: Tensor
     title_mask: Tensor
@@ -28,15 +28,15 @@ class Products:
 
 
 class PairBatches:
-    """Draws pairs so that no other row of a batch shows the same style.
+    """Draws pairs so that no two rows of a batch show the same style.
 
-    In-batch negatives are then never known positives, and the losses stay exactly as their authors define them.
+    So in-batch negatives are never known positives, and the losses can stay exactly as their authors define them.
 
     Args:
-        config: of the towers.
-        tokenizer: of the product tower.
-        catalog: what the pairs are of.
-        file: parquet with trigger_id and recall_id; pairs of unknown products are left out.
+        config: config of the towers.
+        tokenizer: tokeniser of the product tower.
+        catalog: the products.
+        file: parquet with trigger_id and recall_id. Pairs with unknown products are left out.
 
     Raises:
         ValueError: no pair names two products of the catalogue.
@@ -55,16 +55,16 @@ class PairBatches:
 
     @property
     def styles(self) -> int:
-        """Number of groups of products that are linked by pairs, the largest possible batch."""
+        """Number of styles, which are groups of products linked by pairs. It is also the largest possible batch."""
         return len(self._styles)
 
     @property
     def identity(self) -> bytes:
-        """The same for the same pairs of the same catalogue."""
+        """Bytes that are equal for the same pairs of the same catalogue."""
         return repr(self._styles).encode()
 
     def draw(self, size: int, rng: np.random.Generator) -> tuple[Products, Products]:
-        """Triggers and their partners, `size` rows each, or as many as there are styles."""
+        """Draw triggers and their partners, `size` rows each or as many as there are styles."""
         chosen = rng.choice(len(self._styles), min(size, len(self._styles)), replace=False)
         pairs = [self._styles[style][rng.integers(len(self._styles[style]))] for style in chosen]
         return self._products([trigger for trigger, _ in pairs], rng), self._products([r for _, r in pairs], rng)
@@ -83,7 +83,7 @@ class PairBatches:
 
 
 def _styles(pairs: list[tuple[int, int]]) -> list[list[tuple[int, int]]]:
-    """Pairs grouped by the connected component of their products."""
+    """Group pairs by the connected component of their products."""
     parent: dict[int, int] = {}
 
     def root(row: int) -> int:

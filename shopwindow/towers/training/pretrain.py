@@ -1,4 +1,4 @@
-"""Pre-training from files: a catalogue, its clicks and its same-style pairs to a checkpoint."""
+"""Pre-training from files: turn a catalogue, clicks and same-style pairs into a checkpoint."""
 
 from __future__ import annotations
 
@@ -35,54 +35,63 @@ def pretrain(
     pairs_file: Path | None = None,
     seed: int | None = None,
 ) -> None:
-    """Train from scratch, or go on where a stopped run of the same settings was, and write a checkpoint folder.
+    """Train from scratch, or go on with a stopped run of the same settings, and write a checkpoint folder.
 
-    Beside the checkpoint it leaves training_log.jsonl and loss.png. Several processes train together when torchrun
-    starts them: `torchrun --nproc-per-node 2 -m shopwindow.cli.main pretrain ...`, through gloo on CPUs and NCCL on
-    GPUs; all of them need the same files, `out` among them, and the first one writes.
+    The folder also receives training_log.jsonl and loss.png. If torchrun starts several processes, they train together:
+    `torchrun --nproc-per-node 2 -m shopwindow.cli.main pretrain ...`. They use gloo on CPUs and NCCL on GPUs. All
+    processes need the same files, including the folder `out`. Only the first process writes.
 
     Args:
         config_file: JSON with `towers` (see TowerConfig, without vocab_size), `vocab_size` and `training`.
         catalog_file: parquet with product_id, title, image.
         clicks_file: parquet with query, product_id and optionally count.
-        pairs_file: parquet with trigger_id and recall_id, for the same-style losses; None leaves them out.
-        out: checkpoint folder to write; while training it also holds the state to go on from.
-        seed: replaces the config's.
+        pairs_file: parquet with trigger_id and recall_id, for the same-style losses. None leaves these losses out.
+        out: checkpoint folder to write. During training it also holds the saved state.
+        seed: replaces the seed of the config.
 
     Raises:
-        ValueError: an unknown or unfit setting, pairs that no loss would use, or a file without what it should hold.
+        ValueError: a setting is unknown or out of range, no loss would use the pairs, or a file lacks what it needs.
     """
     settings = read_json(config_file)
     training = TrainingConfig.from_json({**settings["training"], **({} if seed is None else {"seed": seed})})
     if pairs_file is not None and not training.same_style:
-        raise ValueError(f"pairs: {pairs_file} would be of no use: same_style is 0; give it a weight in {config_file}")
+        raise ValueError(f"pairs: {pairs_file} would not be used, because same_style is 0; set it in {config_file}")
     with join_processes(training.device) as device:
         torch.manual_seed(training.seed)
         image_size = settings["towers"].get("image_size", TowerConfig.image_size)
         with quiet():
-            everything = load_catalog(catalog_file, image_size)
-        catalog = leave_out(everything, held_out(everything.product_ids, training.hold_out))
-        clicks, kept_out = load_clicks(clicks_file, catalog), None
+            whole_catalog = load_catalog(catalog_file, image_size)
+        catalog = leave_out(whole_catalog, held_out(whole_catalog.product_ids, training.hold_out))
+        clicks, validation_clicks = load_clicks(clicks_file, catalog), None
         if training.validation_share:
-            clicks, kept_out = split_clicks(clicks, training.validation_share, training.seed)
+            clicks, validation_clicks = split_clicks(clicks, training.validation_share, training.seed)
         tokenizer = train_tokenizer([*catalog.titles, *clicks.queries], settings["vocab_size"])
         towers = Towers(TowerConfig.from_json({"vocab_size": tokenizer.get_vocab_size(), **settings["towers"]}))
-        out.mkdir(parents=True, exist_ok=True)  # found out now, not after the training, if it cannot be
+        out.mkdir(parents=True, exist_ok=True)  # now, so that a failure shows before the training and not after it
         pairs = PairBatches(towers.config, tokenizer, catalog, pairs_file) if pairs_file else None
         if pairs is not None and training.locality and min(pairs.styles, training.pair_batch_size) < NEIGHBOURS:
             raise ValueError(
-                f"locality: needs at least {NEIGHBOURS} pairs of different styles a batch, got {pairs.styles} styles "
-                f"and pair_batch_size {training.pair_batch_size}; set it to 0, or mine more pairs"
+                f"locality: needs at least {NEIGHBOURS} pairs of different styles per batch, got {pairs.styles} styles "
+                f"and pair_batch_size {training.pair_batch_size}; set locality to 0, raise pair_batch_size, or mine "
+                "more pairs"
             )
         validation = None
-        if kept_out is not None:
-            products = training.validation_products
-            validation = Validation(towers.config, tokenizer, catalog, kept_out, products=products, seed=training.seed)
+        if validation_clicks is not None:
+            validation = Validation(
+                towers.config,
+                tokenizer,
+                catalog,
+                validation_clicks,
+                products=training.validation_products,
+                seed=training.seed,
+            )
         if rank() == 0:
             print(
                 f"training on {len(catalog.titles):,} products, {len(clicks.queries):,} queries and "
-                f"{len(clicks.query):,} clicks; held out: {len(everything.titles) - len(catalog.titles):,} products, "
-                f"{len(kept_out.query) if kept_out else 0:,} clicks to validate with; processes: {world_size()}; "
+                f"{len(clicks.query):,} clicks; "
+                f"held out: {len(whole_catalog.titles) - len(catalog.titles):,} products, "
+                f"{len(validation_clicks.query) if validation_clicks else 0:,} clicks to validate with; "
+                f"processes: {world_size()}; "
                 f"device: {device.type}; parameters: {sum(p.numel() for p in towers.parameters()):,}",
                 flush=True,
             )
@@ -104,15 +113,18 @@ def pretrain(
             print(f"wrote {out}")
 
 
-def leave_out(catalog: TrainingCatalog, gone: np.ndarray) -> TrainingCatalog:
-    """The catalogue without some products, (products,) bool; so their clicks and pairs are of unknown products."""
-    if not gone.any():
+def leave_out(catalog: TrainingCatalog, removed: np.ndarray) -> TrainingCatalog:
+    """Return the catalogue without the products marked in `removed`, (products,) bool.
+
+    Clicks and pairs of these products are then of unknown products, so they are left out too.
+    """
+    if not removed.any():
         return catalog
-    ids = catalog.product_ids[~gone]
+    ids = catalog.product_ids[~removed]
     return TrainingCatalog(
         product_ids=ids,
-        titles=[title for title, left in zip(catalog.titles, gone, strict=True) if not left],
-        pixels=catalog.pixels[~gone],
-        has_image=catalog.has_image[~gone],
+        titles=[title for title, out in zip(catalog.titles, removed, strict=True) if not out],
+        pixels=catalog.pixels[~removed],
+        has_image=catalog.has_image[~removed],
         row_of={int(product): row for row, product in enumerate(ids)},
     )

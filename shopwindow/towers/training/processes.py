@@ -1,4 +1,4 @@
-"""Where training runs: the device, and the processes that share the work when torchrun started several."""
+"""The device of a training, and the processes that share the work if torchrun started several."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ Inputs = TypeVar("Inputs")
 
 @contextmanager
 def join_processes(device: str) -> Iterator[torch.device]:
-    """Join the other processes of torchrun if it started this one, and leave them at the end.
+    """Join the other processes if torchrun started this one, and leave them at the end.
 
     Args:
-        device: auto, cpu or cuda; with cuda every process of a machine takes a GPU of its own.
+        device: auto, cpu or cuda. With cuda, every process of a machine takes a separate GPU.
 
     Yields:
         The device of this process.
 
     Raises:
-        ValueError: there is no such device.
+        ValueError: there is no GPU for this process.
     """
     chosen = choose_device(device)
     if "WORLD_SIZE" not in os.environ:
@@ -45,20 +45,20 @@ def join_processes(device: str) -> Iterator[torch.device]:
 
 
 def choose_device(device: str) -> torch.device:
-    """The device that `TrainingConfig.device` means for this process; see `join_processes`."""
+    """Return the device of this process for a value of `TrainingConfig.device`; see `join_processes`."""
     if device == "cpu" or (device == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
-    place, there = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
-    if place >= there:
+    local_rank, gpus = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if local_rank >= gpus:
         raise ValueError(
-            f"device: process {place} of this machine needs a GPU of its own, and torch sees {there}; "
+            f"device: process {local_rank} of this machine needs a separate GPU, but torch sees only {gpus}; "
             'start as many processes as there are GPUs, or set "device": "cpu"'
         )
-    return torch.device("cuda", place)
+    return torch.device("cuda", local_rank)
 
 
 def move(inputs: Inputs, device: torch.device) -> Inputs:
-    """A dataclass of tensors, or of tuples and lists of tensors, on another device."""
+    """Return a dataclass with its tensors, and its tuples and lists of tensors, on another device."""
 
     def moved(value: Any) -> Any:
         return value.to(device) if isinstance(value, Tensor) else type(value)(map(moved, value))
@@ -68,15 +68,15 @@ def move(inputs: Inputs, device: torch.device) -> Inputs:
 
 
 def quiet() -> AbstractContextManager[object]:
-    """Keeps the progress bars of all ranks but the first off the screen."""
+    """Return a context that hides the progress bars of all ranks except the first."""
     return redirect_stderr(io.StringIO()) if rank() else nullcontext()
 
 
 def check_same(what: str, value: str) -> None:
-    """Make sure that all ranks hold the same value.
+    """Check that all ranks hold the same value.
 
     Raises:
-        ValueError: they do not.
+        ValueError: the values differ.
     """
     if world_size() == 1:
         return
@@ -87,7 +87,7 @@ def check_same(what: str, value: str) -> None:
 
 
 def share_weights(model: nn.Module) -> None:
-    """Give every rank the first one's parameters and buffers."""
+    """Give every rank the parameters and buffers of the first rank."""
     if world_size() > 1:
         for tensor in model.state_dict().values():
             dist.broadcast(tensor, 0)
@@ -96,8 +96,8 @@ def share_weights(model: nn.Module) -> None:
 def average_gradients(model: nn.Module) -> None:
     """Replace every gradient by its mean over the ranks, in one exchange.
 
-    A parameter that a rank's batch did not use counts as zero there; one that no rank used keeps no gradient, so that
-    the optimiser leaves it alone as it does in a single process.
+    If a rank's batch did not use a parameter, its gradient there counts as zero. A parameter that no rank used keeps no
+    gradient, so the optimiser does not change it, as in a single process.
     """
     if world_size() == 1:
         return

@@ -1,8 +1,8 @@
-"""Who learns in which step, and how fast.
+"""Which weights learn in which step, and at which rate.
 
-Texts of a few words are learned in a few hundred large batches; after that they learn the clicks by heart. Photos are
-learned from scratch and want many more. So a training may begin with texts alone, cheaply, and go on with photos that
-learn to fit texts which move little or not at all.
+The towers learn short texts in a few hundred large batches. After that they overfit to the clicks. Photos are learned
+from scratch and need many more steps. So a training may begin with texts alone, which is cheap, and go on with photos
+that learn to fit the texts, while the texts change little or not at all.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ _WARMUP_SHARE = 0.05
 
 
 class Schedule:
-    """The optimiser of a training; its learning rates, and which weights learn.
+    """The optimiser of a training, its learning rates, and which weights learn.
 
     Args:
         model: everything that is trained.
-        towers: those in it.
-        training: how.
+        towers: the towers in the model.
+        training: the settings.
     """
 
     def __init__(self, model: nn.Module, towers: Towers, training: TrainingConfig) -> None:
         self._training = training
-        # The projection is the texts' too: were it to move on, they would no longer be where they were.
+        # The projection counts as part of the texts. If it kept moving, the embeddings of the texts would move with it.
         modules = (towers.query, towers.product.title, towers.product.head)
         texts = {id(parameter) for module in modules for parameter in module.parameters()}
         self._texts = [parameter for parameter in model.parameters() if id(parameter) in texts]
@@ -40,7 +40,7 @@ class Schedule:
         )
 
     def start(self, step: int) -> None:
-        """Set everything for a step, counted from 0."""
+        """Set the learning rates and the learning weights for a step, counted from 0."""
         training = self._training
         texts_only = training.texts_only(step)
         first, steps = (0, training.text_steps) if texts_only else (training.text_steps, training.steps)
@@ -48,21 +48,21 @@ class Schedule:
         texts, others = self.optimizer.param_groups
         others["lr"] = rate
         texts["lr"] = rate if texts_only or not training.text_steps else rate * training.text_rate
-        _let_learn(self._texts, texts["lr"] > 0)
-        _let_learn(self._photos, not texts_only)
+        _set_learning(self._texts, texts["lr"] > 0)
+        _set_learning(self._photos, not texts_only)
 
     def end(self) -> None:
-        """Leave all weights as they came: able to learn."""
-        _let_learn(self._texts + self._photos, True)
+        """Let all weights learn again, as before the training."""
+        _set_learning(self._texts + self._photos, True)
 
 
-def _let_learn(parameters: list[nn.Parameter], learn: bool) -> None:
+def _set_learning(parameters: list[nn.Parameter], learn: bool) -> None:
     for parameter in parameters:
         parameter.requires_grad_(learn)
 
 
 def learning_rate(step: int, peak: float, steps: int) -> float:
-    """Linear warm-up over the first 5 % of the steps, then cosine decay to zero at the last."""
+    """Return the learning rate of a step: linear warm-up over the first 5 % of the steps, then cosine decay to zero."""
     warmup = max(1, round(_WARMUP_SHARE * steps))
     if step < warmup:
         return peak * (step + 1) / warmup

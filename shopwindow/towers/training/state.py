@@ -1,7 +1,8 @@
-"""A stopped training's state: weights, optimiser and best validation, so that going on equals never having stopped.
+"""The saved state of a training: weights, optimiser and best validation.
 
-The random numbers of a step follow from the seed, the process and the step, so none are kept. Safetensors and JSON, no
-pickle. The folder is written whole, so a kill at any moment leaves the previous state.
+A training that goes on from it gives the same result as one that never stopped. The random numbers of a step follow
+from the seed, the process and the step, so none are saved. The files are Safetensors and JSON, no pickle. The folder is
+written as a whole, so a kill at any moment leaves the previous state.
 """
 
 from __future__ import annotations
@@ -32,12 +33,12 @@ def save_state(
     """Write the state after `step` steps.
 
     Args:
-        folder: where.
-        step: steps done.
-        fingerprint: identifies the run; another run's state is never gone on from.
-        model: everything that is trained, memory banks included.
-        optimizer: its moments.
-        best: of the validations.
+        folder: folder to write.
+        step: number of steps done.
+        fingerprint: identifies the run. Another run never goes on from this state.
+        model: everything that is trained, including the memory bank.
+        optimizer: the optimiser, whose moments are saved.
+        best: the best validation so far.
     """
     tensors: dict[str, Tensor] = {f"model.{name}": value for name, value in model.state_dict().items()}
     for number, moments in optimizer.state_dict()["state"].items():
@@ -57,10 +58,10 @@ def load_state(
     optimizer: torch.optim.Optimizer,
     best: Best,
 ) -> int:
-    """Restore what `save_state` wrote; arguments as there.
+    """Restore a state that `save_state` wrote; arguments as there.
 
     Returns:
-        Steps done; 0 when there is no state, or it is another run's.
+        The number of steps done; 0 if there is no state or it belongs to another run.
     """
     if not (folder / _STATE).is_file():
         return 0
@@ -80,5 +81,5 @@ def load_state(
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors whose names begin with a prefix, without it."""
+    """Return the tensors whose names begin with a prefix, by the rest of their names."""
     return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}

@@ -1,4 +1,4 @@
-"""Validation on clicks kept out of training, and the best weights that one has seen."""
+"""Validation on clicks kept out of training, and the best weights so far."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ from shopwindow.towers.objectives.cross_device import rank, world_size
 
 PLACES = 10
 _AT_A_TIME = 256
-_SPLIT, _CANDIDATES = 1, 2  # apart from each other and from the steps' random numbers
+_SPLIT, _CANDIDATES = 1, 2  # separate the random numbers of both draws from each other and from those of the steps
 
 
 def split_clicks(clicks: Clicks, share: float, seed: int) -> tuple[Clicks, Clicks]:
     """Keep some queries with all their clicks out of training.
 
     Args:
-        clicks: all.
-        share: of the queries, above 0 and below 1; at least one is kept out.
-        seed: decides which.
+        clicks: the click log.
+        share: share of the queries to keep out, above 0 and below 1. At least one query is kept out.
+        seed: seed of the random choice.
 
     Returns:
-        The clicks to train on and those to validate with.
+        The clicks to train on, and the clicks to validate with.
 
     Raises:
-        ValueError: there is no second query to train on.
+        ValueError: no query is left to train on.
     """
     count = max(1, round(share * len(clicks.queries)))
     if count >= len(clicks.queries):
         raise ValueError(
-            f"validation_share: {share} of {len(clicks.queries)} queries leaves none to train on; lower it"
+            f"validation_share: {share} of {len(clicks.queries)} queries leaves no query to train on; lower it"
         )
     kept_out = np.zeros(len(clicks.queries), dtype=bool)
     kept_out[np.random.default_rng((seed, _SPLIT)).permutation(len(kept_out))[:count]] = True
@@ -48,7 +48,7 @@ def split_clicks(clicks: Clicks, share: float, seed: int) -> tuple[Clicks, Click
 
 
 def _only(clicks: Clicks, chosen: np.ndarray) -> Clicks:
-    """The clicks of some queries, (queries,) bool."""
+    """Return the clicks of the queries marked in `chosen`, (queries,) bool."""
     pairs, numbers = chosen[clicks.query], np.cumsum(chosen) - 1
     return Clicks(
         queries=[clicks.queries[query] for query in np.flatnonzero(chosen)],
@@ -60,15 +60,15 @@ def _only(clicks: Clicks, chosen: np.ndarray) -> Clicks:
 
 
 class Validation:
-    """Recall of clicks kept out of training.
+    """Measures the recall of clicks kept out of training.
 
     Args:
-        config: of the towers.
-        tokenizer: of both towers.
-        catalog: what can be clicked.
-        clicks: kept out of training.
-        products: how many products are ranked: those clicked, and others drawn at random to make up the number.
-        seed: decides which others.
+        config: config of the towers.
+        tokenizer: tokeniser of both towers.
+        catalog: the products.
+        clicks: clicks kept out of training.
+        products: number of products to rank: all clicked ones, and others drawn at random to make up the number.
+        seed: seed of this draw.
     """
 
     def __init__(
@@ -91,9 +91,10 @@ class Validation:
         self.products = np.sort(np.concatenate([clicked, drawn]))
 
     def recall(self, towers: Towers) -> float:
-        """Mean over the queries of the share of their clicked products among the first 10, the same on every rank.
+        """Return the mean share of a query's clicked products that are among the first 10.
 
-        Products are embedded with title and photo, as far as they have them; the first rank does the work.
+        Products are embedded with title and photo, or with the one that they have. The first rank computes the value,
+        and all ranks return the same.
         """
         device = next(towers.parameters()).device
         found = torch.zeros((), dtype=torch.float64, device=device)
@@ -134,20 +135,20 @@ def _parts(rows: np.ndarray) -> list[np.ndarray]:
 
 @dataclass(kw_only=True)
 class Best:
-    """The best of the validations so far.
+    """The best validation so far.
 
     Attributes:
-        recall: its recall; -1 before the first.
-        since: validations after it, none of them better.
-        weights: the towers' at that moment, on the CPU; empty before the first.
+        recall: its recall; -1 before the first validation.
+        since: number of validations after it. None of them was better.
+        weights: the weights of the towers at that validation, on the CPU; empty before the first validation.
     """
 
     recall: float = -1.0
     since: int = 0
     weights: dict[str, Tensor] = field(default_factory=dict)
 
-    def tell(self, recall: float, towers: Towers) -> None:
-        """Take note of a validation of the towers as they are now."""
+    def update(self, recall: float, towers: Towers) -> None:
+        """Record a validation of the towers with their current weights."""
         self.since += 1
         if recall > self.recall:
             self.recall, self.since = recall, 0

@@ -1,4 +1,4 @@
-"""Augmentation: what changes, and what must not."""
+"""Augmentation: what it changes, and what it must leave as it is."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ def test_dropping_words_keeps_some_in_order(text: str, seed: int, share: float) 
     assert is_subsequence(kept, text.split())
 
 
-def test_dropping_no_share_keeps_all_and_every_share_keeps_the_first() -> None:
+def test_a_share_of_none_keeps_all_words_and_of_all_the_first_one() -> None:
     rng = np.random.default_rng(0)
     assert drop_words("red summer dress", rng, 0.0) == "red summer dress"
     assert drop_words("red summer dress", rng, 1.0) == "red"
     assert drop_words("", rng, 0.5) == ""
 
 
-def test_the_share_is_the_share_of_words_left_out() -> None:
+def test_the_share_decides_how_many_words_are_dropped() -> None:
     rng = np.random.default_rng(0)
     words = " ".join(map(str, range(5_000)))
     assert len(drop_words(words, rng, 0.3).split()) == pytest.approx(3_500, abs=150)
 
 
 @given(text=TEXTS, seed=SEEDS)
-def test_some_words_of_a_query_are_never_none(text: str, seed: int) -> None:
+def test_some_words_of_a_query_are_at_least_one(text: str, seed: int) -> None:
     kept = some_words(text, np.random.default_rng(seed)).split()
     assert kept
     assert is_subsequence(kept, text.split())
@@ -59,7 +59,7 @@ def test_jitter_only_mirrors_and_shifts(seed: int) -> None:
     assert any(np.array_equal(changed, candidate) for candidate in possible)
 
 
-def test_the_given_photo_is_not_changed_in_place() -> None:
+def test_jitter_does_not_change_its_input() -> None:
     photo = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     before = photo.copy()
     for seed in range(10):

@@ -1,4 +1,4 @@
-"""Query edits: pairs of queries one word apart."""
+"""Query edits: pairs of queries that differ in one word."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ def drawn(query: str) -> set[tuple[str, str]]:
     return {(QUERIES[edit[0]], edit[1]) for edit in found if edit is not None}
 
 
-def test_an_edit_leads_from_every_query_one_word_away() -> None:
+def test_edits_start_from_every_query_that_differs_in_one_word() -> None:
     assert drawn("red mug") == {("blue mug", "red"), ("red lamp", "mug"), ("Red chair", "mug")}
     assert drawn("blue mug") == {("red mug", "blue")}
 
 
-def test_case_does_not_make_another_word() -> None:
+def test_words_that_differ_only_in_case_are_the_same() -> None:
     assert ("Red chair", "lamp") in drawn("red lamp")
     assert QueryEdits(["red mug", "Red mug"]).draw(0, np.random.default_rng(0)) is None
 
 
-def test_a_query_without_neighbours_has_no_edit() -> None:
+def test_a_query_without_such_a_partner_has_no_edit() -> None:
     assert drawn("mug") == set()
     assert drawn("red big mug") == set()

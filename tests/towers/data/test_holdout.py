@@ -1,4 +1,4 @@
-"""Which products are held out: decided by the id alone, for ever."""
+"""The choice of held-out products depends on the id alone and never changes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ GOLDEN = [3, 10, 18, 21, 33, 41, 48, 49]
 
 
 def splitmix64(value: int) -> int:
-    """The published mixer in whole numbers of any size."""
+    """The published mixer, with Python's unlimited integers."""
     value = (value + 0x9E3779B97F4A7C15) & MASK
     value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & MASK
     value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & MASK
@@ -27,7 +27,7 @@ def test_the_mixer_is_splitmix64_for_every_int64() -> None:
 
 
 def test_these_ids_stay_held_out_in_every_version() -> None:
-    # A change would let trained checkpoints be judged on products that they saw.
+    # After a change, trained checkpoints would be judged on products that they saw.
     assert np.flatnonzero(held_out(np.arange(60), 0.2)).tolist() == GOLDEN
 
 
@@ -37,7 +37,7 @@ def test_the_share_is_the_share_asked_for(share: float, first: int) -> None:
     assert held_out(np.arange(first, first + 20_000), share).mean() == pytest.approx(share, abs=0.015)
 
 
-def test_an_id_is_decided_alone_and_a_larger_share_keeps_what_a_smaller_one_holds_out() -> None:
+def test_each_id_is_decided_alone_and_a_larger_share_includes_a_smaller_one() -> None:
     ids = np.random.default_rng(0).integers(0, 10**9, 2_000)
     small, large = held_out(ids, 0.1), held_out(ids, 0.25)
     assert (large | ~small).all()
@@ -45,7 +45,7 @@ def test_an_id_is_decided_alone_and_a_larger_share_keeps_what_a_smaller_one_hold
     assert [bool(held_out(ids[row : row + 1], 0.1)[0]) for row in range(50)] == small[:50].tolist()
 
 
-def test_nothing_is_held_out_of_a_share_of_none_and_an_empty_catalogue_is_fine() -> None:
+def test_a_share_of_none_holds_out_nothing_and_an_empty_catalogue_works() -> None:
     assert not held_out(np.arange(1_000), 0.0).any()
     assert held_out(np.array([], dtype=np.int64), 0.5).shape == (0,)
 

@@ -1,4 +1,4 @@
-"""Published data sets converted to our layout, on small files of the published form."""
+"""Published data sets are converted to our layout; small files in the published format stand for them."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def reasons(out: Path) -> list[tuple[int, str]]:
         return [(int(row["row"]), row["reason"]) for row in csv.DictReader(text)]
 
 
-def test_a_hub_snapshot_becomes_one_catalogue_that_training_reads(tmp_path: Path) -> None:
+def test_a_hub_snapshot_becomes_one_catalogue_that_training_can_read(tmp_path: Path) -> None:
     write_hub(tmp_path / "hub" / "data" / "train-00001-of-00002.parquet", hub_row(7, year=None, season=None))
     write_hub(tmp_path / "hub" / "data" / "train-00000-of-00002.parquet", hub_row(2**60 + 1), hub_row(3))
     converted = convert_fashion(tmp_path / "hub", tmp_path / "out")
@@ -83,7 +83,7 @@ def test_a_hub_snapshot_becomes_one_catalogue_that_training_reads(tmp_path: Path
     assert load_catalog(tmp_path / "out" / "products.parquet", 8).pixels[1, 0, 0].tolist() == [220, 30, 60]
 
 
-def test_rows_without_a_use_are_listed_and_the_others_stay(tmp_path: Path) -> None:
+def test_unusable_rows_are_listed_and_the_others_converted(tmp_path: Path) -> None:
     nothing = {"bytes": None, "path": "1.jpg"}
     write_hub(
         tmp_path / "hub.parquet",
@@ -108,7 +108,7 @@ def test_rows_without_a_use_are_listed_and_the_others_stay(tmp_path: Path) -> No
     ]
 
 
-def test_text_that_is_not_utf_8_costs_its_row_alone(tmp_path: Path) -> None:
+def test_a_row_that_is_not_utf_8_is_skipped_alone(tmp_path: Path) -> None:
     write_hub(tmp_path / "hub.parquet", hub_row(1), hub_row(2), hub_row(3))
     table = pq.read_table(tmp_path / "hub.parquet")
     broken = pa.array([b"one", b"\xff\xfe", b"three"]).view(pa.string())
@@ -121,12 +121,12 @@ def test_text_that_is_not_utf_8_costs_its_row_alone(tmp_path: Path) -> None:
     assert reason.startswith("text that is not UTF-8")
 
 
-def test_a_source_of_another_form_is_an_error_that_names_what_is_missing(tmp_path: Path) -> None:
+def test_a_source_in_another_format_is_an_error_that_names_the_missing_columns(tmp_path: Path) -> None:
     pq.write_table(pa.table({"id": [1], "image": [b""]}), tmp_path / "other.parquet")
     with pytest.raises(ValueError, match=r"other\.parquet: has no column productDisplayName, gender"):
         convert_fashion(tmp_path, tmp_path / "out")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match=r"empty: no file \*\.parquet there"):
+    with pytest.raises(ValueError, match=r"empty: has no file \*\.parquet"):
         convert_fashion(tmp_path / "empty", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -173,7 +173,7 @@ def test_pairs_become_products_same_style_and_labelled_pairs(tmp_path: Path, for
     assert converted.skipped.rows == []
 
 
-def test_photos_come_from_the_folder_by_path_or_by_the_file_name_of_a_url(tmp_path: Path) -> None:
+def test_photos_are_found_by_path_or_by_the_file_name_of_a_url(tmp_path: Path) -> None:
     images = tmp_path / "images"
     (images / "photos").mkdir(parents=True)
     (images / "1.png").write_bytes(b"one")
@@ -192,7 +192,7 @@ def test_photos_come_from_the_folder_by_path_or_by_the_file_name_of_a_url(tmp_pa
     assert (converted.counts["with a photo"], converted.counts["photos not found"]) == (2, 3)
 
 
-def test_ids_that_are_no_numbers_get_numbers_that_stay_the_same_and_can_be_looked_up(tmp_path: Path) -> None:
+def test_ids_that_are_not_numbers_get_stable_numbers_that_can_be_looked_up(tmp_path: Path) -> None:
     convert(tmp_path, pair("sku-a", "17"), pair("017", "sku-a"))
     ids = {row["source_id"]: row["product_id"] for row in read(tmp_path, "product_ids")}
     assert ids.keys() == {"sku-a", "17", "017"}
@@ -205,13 +205,13 @@ def test_ids_that_are_no_numbers_get_numbers_that_stay_the_same_and_can_be_looke
     assert first["trigger_id"] == second["recall_id"] == ids["sku-a"]
 
 
-def test_what_one_pair_leaves_open_another_may_say(tmp_path: Path) -> None:
+def test_a_later_pair_fills_in_missing_details_of_a_product(tmp_path: Path) -> None:
     convert(tmp_path, pair(1, 2, trigger_title="", cate_name=None), pair(1, 3, trigger_title="late"), pair(1, 4))
     product = read(tmp_path, "products")[0]
     assert (product["title"], product["leaf_category"]) == ("late", "Mugs")
 
 
-def test_rows_that_are_no_pair_are_listed_and_the_others_stay(tmp_path: Path) -> None:
+def test_rows_that_are_not_pairs_are_listed_and_the_others_converted(tmp_path: Path) -> None:
     bad = [
         pair(1, 1),
         pair(None, 2),
@@ -238,11 +238,12 @@ def test_rows_that_are_no_pair_are_listed_and_the_others_stay(tmp_path: Path) ->
     ]
 
 
-def test_a_source_without_a_single_pair_is_an_error_that_shows_a_row(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"no pair in eSSPR's format; the first row: label: must be 0 or 1, got None"):
+def test_a_source_without_pairs_is_an_error_that_quotes_the_first_row(tmp_path: Path) -> None:
+    message = r"no row is a pair in eSSPR's format; the first row: label: must be 0 or 1, got None"
+    with pytest.raises(ValueError, match=message):
         convert(tmp_path, {"query": "mug"})
     (tmp_path / "list.json").write_text('[{"label": 1},')
-    with pytest.raises(ValueError, match=r"list\.json: a JSON list that cannot be read"):
+    with pytest.raises(ValueError, match=r"list\.json: the JSON list cannot be read"):
         convert_esspr(tmp_path / "list.json", tmp_path / "out")
 
 
@@ -262,7 +263,7 @@ def test_a_catalogue_may_lack_titles_or_photos_but_not_both(tmp_path: Path) -> N
         load_catalog(write_plain(tmp_path / "none.parquet"), 8)
 
 
-def test_photos_in_the_hub_s_struct_are_the_same_photos(tmp_path: Path) -> None:
+def test_photos_in_the_hub_s_struct_are_read_like_plain_bytes(tmp_path: Path) -> None:
     red = photo(COLOURS["red"])
     plain = load_catalog(write_plain(tmp_path / "plain.parquet", image=pa.array([red, None])), 8)
     struct = pa.array([{"bytes": red, "path": "1.jpg"}, {"bytes": None, "path": "2.jpg"}], HUB_IMAGE)

@@ -1,4 +1,4 @@
-"""Mining click logs, on a log small enough to work out by hand."""
+"""Mining click logs, on logs small enough to check by hand."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def sets(**options: Any) -> dict[str, list[str]]:
     return {query: [LOG.queries[other] for other in others] for query, others in zip(LOG.queries, found, strict=True)}
 
 
-def test_queries_that_share_clicks_belong_together_the_most_similar_first() -> None:
+def test_a_keyword_set_holds_queries_that_share_clicks_the_most_similar_first() -> None:
     # mug-cup 3 / sqrt(12) = 0.87, mug-red_mug 1 / 2, cup-red_mug 1 / sqrt(3) = 0.58, lamp-light 1 / sqrt(2) = 0.71.
-    assert sets(floor=0.4) == {
+    assert sets(min_similarity=0.4) == {
         "mug": ["cup", "red_mug"],
         "cup": ["mug", "red_mug"],
         "red_mug": ["cup", "mug"],
@@ -48,14 +48,14 @@ def test_queries_that_share_clicks_belong_together_the_most_similar_first() -> N
     }
 
 
-def test_the_floor_and_the_size_bound_a_set() -> None:
-    assert sets(floor=0.6) == {"mug": ["cup"], "cup": ["mug"], "red_mug": [], "lamp": ["light"], "light": ["lamp"]}
-    assert sets(floor=0.4, largest=1)["red_mug"] == ["cup"]
+def test_similarity_and_size_limit_a_set() -> None:
+    found = sets(min_similarity=0.6)
+    assert found == {"mug": ["cup"], "cup": ["mug"], "red_mug": [], "lamp": ["light"], "light": ["lamp"]}
+    assert sets(min_similarity=0.4, max_queries=1)["red_mug"] == ["cup"]
 
 
-@pytest.mark.parametrize("query", LOG.queries)
-def test_no_query_is_in_its_own_set(query: str) -> None:
-    assert query not in sets(floor=0.0)[query]
+def test_no_query_is_in_its_own_set() -> None:
+    assert all(query not in others for query, others in sets(min_similarity=0.0).items())
 
 
 PRODUCTS = [
@@ -70,7 +70,7 @@ PRODUCTS = [
 
 
 def load(folder: Path, *log: tuple[str, int, int], products: Any = PRODUCTS) -> tuple[MiningCatalog, Clicks]:
-    """A catalogue and a click log of (query, product_id, count), through the files that a user has."""
+    """Write a catalogue and a click log of (query, product_id, count) to files, and read them as a user would."""
     rows = [{"product_id": number, "title": title, "leaf": leaf} for number, title, leaf in products]
     pq.write_table(pa.Table.from_pylist(rows), folder / "products.parquet")
     clicked = [{"query": query, "product_id": number, "count": count} for query, number, count in log]
@@ -101,13 +101,13 @@ def test_relevance_is_the_mean_of_click_cosine_and_title_overlap(tmp_path: Path,
     assert found == {(10, 11): (2, pytest.approx(expected, abs=1e-6))}
 
 
-def test_the_counts_of_repeated_rows_add_up(tmp_path: Path) -> None:
+def test_counts_of_repeated_rows_are_added(tmp_path: Path) -> None:
     catalog, clicks = load(tmp_path, *LOG_OF_TWO[1:], ("a", 10, 1), ("a", 10, 3))
     found = mined(catalog, mine_pairs(catalog, clicks, MiningRules(title_share=0.0)))
     assert found == {(10, 11): (2, pytest.approx(0.8, abs=1e-6))}
 
 
-def test_a_relevance_at_the_threshold_is_enough_and_one_below_is_not(tmp_path: Path) -> None:
+def test_a_relevance_at_the_threshold_is_enough_but_not_below_it(tmp_path: Path) -> None:
     catalog, clicks = load(tmp_path, *LOG_OF_TWO)
     at = mine_pairs(catalog, clicks, MiningRules(title_share=0.0, relevance=0.8))
     above = mine_pairs(catalog, clicks, MiningRules(title_share=0.0, relevance=0.80001))
@@ -116,27 +116,28 @@ def test_a_relevance_at_the_threshold_is_enough_and_one_below_is_not(tmp_path: P
 
 
 @pytest.mark.parametrize(("least", "pairs"), [(1, 1), (2, 1), (3, 0)])
-def test_a_pair_needs_so_many_shared_queries(tmp_path: Path, least: int, pairs: int) -> None:
+def test_a_pair_needs_at_least_min_queries_shared_queries(tmp_path: Path, least: int, pairs: int) -> None:
     catalog, clicks = load(tmp_path, *LOG_OF_TWO)
     found = mine_pairs(catalog, clicks, MiningRules(min_queries=least))
     assert len(found.first) == pairs
     assert found.dropped[f"under fewer than {least} queries"] == 1 - pairs
 
 
-def test_both_products_are_of_one_given_category(tmp_path: Path) -> None:
+def test_products_of_different_or_unknown_categories_are_no_pair(tmp_path: Path) -> None:
     catalog, clicks = load(tmp_path, *every_click(10, 13, 15, 16))
     found = mine_pairs(catalog, clicks, MiningRules(relevance=0.0))
     assert mined(catalog, found) == {}
     assert (found.candidates, found.dropped["of another category"]) == (6, 6)
 
 
-def test_without_a_title_the_clicks_alone_decide(tmp_path: Path) -> None:
+def test_without_a_title_the_relevance_is_that_of_the_clicks(tmp_path: Path) -> None:
     catalog, clicks = load(tmp_path, *every_click(12, 14))
     assert mined(catalog, mine_pairs(catalog, clicks, MiningRules(relevance=0.9))) == {(12, 14): (2, 1.0)}
 
 
-def test_a_broad_query_makes_no_pair_and_is_no_part_of_a_profile(tmp_path: Path) -> None:
-    # "all" is clicked for three products. Counted, it would change the cosine of 10 and 11 and make two more pairs.
+def test_a_broad_query_makes_no_pairs_and_does_not_count_in_profiles(tmp_path: Path) -> None:
+    # Three products were clicked for "all". If it counted, the cosine of 10 and 11 would change, and there would be
+    # two more pairs.
     catalog, clicks = load(tmp_path, *LOG_OF_TWO, *[("all", number, 4) for number in (10, 11, 12)])
     rules = MiningRules(title_share=0.0, min_queries=1, relevance=0.0, broadest=2)
     found = mine_pairs(catalog, clicks, rules)
@@ -145,16 +146,16 @@ def test_a_broad_query_makes_no_pair_and_is_no_part_of_a_profile(tmp_path: Path)
     assert len(mine_pairs(catalog, clicks, MiningRules(min_queries=1, relevance=0.0, broadest=3)).first) == 3
 
 
-def test_no_product_has_more_partners_than_allowed_and_the_most_relevant_stay(tmp_path: Path) -> None:
-    # By titles: 1-2 1, then 1-3 and 2-3 2/3, then 3-4 1/4. With one partner each, 3 is left to 4.
+def test_a_product_keeps_only_its_most_relevant_partners(tmp_path: Path) -> None:
+    # Relevance by titles: 1-2 1, then 1-3 and 2-3 2/3, then 3-4 1/4. With one partner each, 1-2 and 3-4 remain.
     products = [(1, "a b", "x"), (2, "a b", "x"), (3, "a b c", "x"), (4, "c d", "x")]
     catalog, clicks = load(tmp_path, *every_click(1, 2, 3, 4), products=products)
     found = mine_pairs(catalog, clicks, MiningRules(title_share=1.0, relevance=0.1, partners=1))
     assert mined(catalog, found) == {(1, 2): (2, 1.0), (3, 4): (2, 0.25)}
-    assert found.dropped["beyond 1 partners"] == 2
+    assert found.dropped["more than 1 partners"] == 2
 
 
-def test_no_order_of_the_log_changes_what_is_mined(tmp_path: Path) -> None:
+def test_the_order_of_the_log_does_not_change_the_pairs(tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     products = [(number, f"mug {number % 4}", "x") for number in range(30)]
     log = [(f"query {rng.integers(20)}", int(rng.integers(30)), int(rng.integers(1, 9))) for _ in range(400)]
@@ -170,7 +171,7 @@ def test_no_order_of_the_log_changes_what_is_mined(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("log", [[("a", 10, 1)], every_click(10, 11, 12)], ids=["no co-click", "broad queries alone"])
-def test_a_log_without_pairs_is_no_error(tmp_path: Path, log: list[tuple[str, int, int]]) -> None:
+def test_a_log_without_pairs_gives_an_empty_file(tmp_path: Path, log: list[tuple[str, int, int]]) -> None:
     catalog, clicks = load(tmp_path, *log)
     pairs = mine_pairs(catalog, clicks, MiningRules(broadest=2))
     write_pairs(tmp_path / "pairs.parquet", catalog, pairs)
@@ -187,7 +188,7 @@ def test_pairs_are_written_in_both_directions(tmp_path: Path) -> None:
     ]
 
 
-def test_precision_and_recall_count_each_pair_once_in_either_direction(tmp_path: Path) -> None:
+def test_precision_and_recall_count_each_pair_once(tmp_path: Path) -> None:
     catalog, clicks = load(tmp_path, *every_click(10, 11, 12))
     pairs = mine_pairs(catalog, clicks, MiningRules(relevance=0.0))  # 10-11, 10-12, 11-12
     labels = [(10, 11, 1), (11, 10, 1), (14, 12, 1), (10, 12, 0), (10, 10, 1), (10, 999, 1)]
@@ -207,7 +208,7 @@ def test_a_rule_out_of_range_is_named(name: str, value: Any) -> None:
         MiningRules(**{name: value})
 
 
-def test_what_is_mined_from_the_demo_shop_is_of_one_style_far_more_often_than_chance(shop: Path) -> None:
+def test_pairs_mined_from_the_demo_shop_are_of_one_style_far_more_often_than_by_chance(shop: Path) -> None:
     catalog = load_mining_catalog(shop / "products.parquet", "article")
     pairs = mine_pairs(catalog, load_clicks(shop / "clicks.parquet", catalog), MiningRules())
     rows = pq.read_table(shop / "same_style.parquet").to_pylist()

@@ -1,4 +1,4 @@
-"""The trained tokeniser: reproducible, and with the tokens the encoders rely on."""
+"""The trained tokeniser is reproducible and has the tokens that the encoders rely on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def test_training_twice_gives_the_same_tokeniser() -> None:
         assert all(train_tokenizer(iter(TITLES), vocab_size).to_str() == first for _ in range(5))
 
 
-def test_special_tokens_come_first_and_case_and_accents_do_not_count() -> None:
+def test_special_tokens_come_first_and_case_and_accents_do_not_matter() -> None:
     tokenizer = train_tokenizer(TITLES, 200)
     assert [tokenizer.token_to_id(token) for token in ("[PAD]", "[UNK]", "[MASK]")] == [0, 1, 2]
     assert tokenizer.encode("RED Größe").ids == tokenizer.encode("red große").ids
@@ -23,18 +23,18 @@ def test_special_tokens_come_first_and_case_and_accents_do_not_count() -> None:
     assert tokenizer.encode("☃").tokens == ["[UNK]"]
 
 
-def test_every_word_of_the_catalogue_can_be_read() -> None:
+def test_no_word_of_the_catalogue_is_unknown() -> None:
     tokenizer = train_tokenizer(TITLES, 200)
     assert all("[UNK]" not in tokenizer.encode(title).tokens for title in TITLES)
     assert tokenizer.decode(tokenizer.encode("mugs lamp").ids) == "mugs lamp"
 
 
-def test_marks_of_the_vocabulary_in_a_text_are_only_text() -> None:
+def test_a_word_piece_marker_in_a_text_is_read_as_text() -> None:
     tokenizer = train_tokenizer([*TITLES, "a # b"], 200)
     assert "##u" not in tokenizer.encode("##u").tokens
 
 
-def test_the_vocabulary_keeps_to_its_size_and_survives_a_file() -> None:
+def test_the_vocabulary_has_at_most_its_size_and_can_be_saved() -> None:
     tokenizer = train_tokenizer(TITLES, 60)
     assert tokenizer.get_vocab_size() <= 60
     assert sorted(tokenizer.get_vocab().values()) == list(range(tokenizer.get_vocab_size()))

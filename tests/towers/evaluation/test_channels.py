@@ -1,4 +1,4 @@
-"""What each channel finds alone and what only it finds, counted query by query."""
+"""What each channel finds alone, and what only that channel finds, counted query by query."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shopwindow.towers.judging.judgements import Judgements, read_judgements
 from shopwindow.towers.judging.metrics import Estimate
 
 
-def test_found_alone_is_a_share_of_what_is_relevant() -> None:
+def test_found_alone_is_a_share_of_the_relevant_products() -> None:
     judged = Judgements(queries=["a", "b", "c"], relevant=[{1, 2, 3, 4}, {5}, {6}])
     ours = np.array([[1, 9, 2], [5, 7, -1], [-1, -1, -1]])
     theirs = np.array([[2, 3, 9], [8, -1, -1], [6, -1, -1]])
@@ -27,17 +27,17 @@ def test_the_table_holds_each_channel_and_its_increment(pipeline: InProcessPipel
     found: dict[str, list[set[int]]] = {}
     for channels in ("embedding", "lexical", "embedding,lexical"):
         ranked = [pipeline.retrieve([query], top_k=100, channels=channels).product_ids[0] for query in judged.queries]
-        found[channels] = [set(ids.tolist()) & wanted for ids, wanted in zip(ranked, judged.relevant, strict=True)]
+        found[channels] = [set(ids.tolist()) & answers for ids, answers in zip(ranked, judged.relevant, strict=True)]
 
     embedding, lexical, fused = channels_table(pipeline, judged, seed=0).rows
     assert [row["channel"] for row in (embedding, lexical, fused)] == ["embedding", "lexical", "fused"]
     for row, hits in zip((embedding, lexical, fused), found.values(), strict=True):
-        expected = np.mean([len(some) / len(wanted) for some, wanted in zip(hits, judged.relevant, strict=True)])
+        expected = np.mean([len(some) / len(answers) for some, answers in zip(hits, judged.relevant, strict=True)])
         assert isinstance(row[RECALL], Estimate) and row[RECALL].mean == pytest.approx(expected, abs=1e-3)
     for row, ours, theirs in ((embedding, "embedding", "lexical"), (lexical, "lexical", "embedding")):
         alone = [
-            len(here - there) / len(wanted)
-            for here, there, wanted in zip(found[ours], found[theirs], judged.relevant, strict=True)
+            len(here - there) / len(answers)
+            for here, there, answers in zip(found[ours], found[theirs], judged.relevant, strict=True)
         ]
         assert isinstance(row[INCREMENT], Estimate)
         assert row[INCREMENT].mean == pytest.approx(np.mean(alone), abs=1e-3)

@@ -24,7 +24,7 @@ def evaluate(repository: Path, index: Path, shop: Path, out: Path, *more: str) -
     return main(["evaluate", "--repository", str(repository), "--index", str(index), *files, "--out", str(out), *more])
 
 
-def test_the_report_holds_every_section_and_an_independently_computed_headline(
+def test_the_report_has_every_section_and_the_right_headline(
     repository: Path,
     index: Path,
     pipeline: InProcessPipeline,
@@ -67,7 +67,7 @@ def test_the_report_holds_every_section_and_an_independently_computed_headline(
     assert all((tmp_path / name).read_bytes().startswith(PNG) for name in ("directions.png", "gates.png"))
 
 
-def test_another_catalogue_leaves_its_sections_out_and_says_so(
+def test_without_the_catalogue_its_sections_are_left_out_with_a_reason(
     repository: Path, index: Path, shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "gates.png").write_bytes(b"of an earlier run")
@@ -77,11 +77,11 @@ def test_another_catalogue_leaves_its_sections_out_and_says_so(
     assert list(report["sections"]) == ["retrieval", "channels"]
     assert {row["system"] for row in report["sections"]["retrieval"]["rows"]} == {"towers"}
     assert {"unseen", "visual", "same_style", "composed", "gates"} < set(report["left_out"])
-    assert f"left out: visual: catalog: there is no {nowhere}" in capsys.readouterr().err
+    assert f"left out: visual: catalog: {nowhere} does not exist" in capsys.readouterr().err
     assert not (tmp_path / "gates.png").exists()
 
 
-def test_a_column_that_the_catalogue_lacks_is_named(
+def test_a_column_missing_from_the_catalogue_is_named(
     repository: Path, index: Path, shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     more = ("--catalog", str(shop / "products.parquet"), "--colour-column", "hue")
@@ -90,7 +90,7 @@ def test_a_column_that_the_catalogue_lacks_is_named(
     assert "colour-column: must be a text column" in error and "'hue'" in error
 
 
-def test_a_share_that_cannot_be_is_refused_before_anything_is_computed(
+def test_an_unseen_share_out_of_range_is_refused_before_anything_is_computed(
     repository: Path, index: Path, shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert evaluate(repository, index, shop, tmp_path, "--unseen", "1.5") == 1

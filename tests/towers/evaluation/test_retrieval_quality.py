@@ -1,4 +1,4 @@
-"""Scores of the pipeline and of BM25, and the slices."""
+"""The scores of the pipeline and of BM25, and the slices of the queries."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CORPUS = Corpus(
 )
 
 
-def test_scores_are_those_of_each_query_asked_alone(pipeline: InProcessPipeline, shop: Path) -> None:
+def test_scores_equal_those_of_each_query_alone(pipeline: InProcessPipeline, shop: Path) -> None:
     judged = read_judgements(shop / "queries.parquet", shop / "qrels.parquet")
     scores = score_pipeline(pipeline, judged)
     gains, recalls, ranks = [], [], []
@@ -53,7 +53,7 @@ def test_bm25_finds_titles_by_their_words_and_nothing_without_them() -> None:
     assert scores[RECALL].tolist() == [1.0, 1.0, 0.0]
 
 
-def test_bm25_knows_plurals_possessives_and_hyphens() -> None:
+def test_bm25_matches_plurals_possessives_and_hyphens() -> None:
     titles = ["Men's T-Shirt", "women tshirts", "oak table"]
     corpus = Corpus(product_ids=CORPUS.product_ids, titles=titles, images=[b""] * 3, columns={})
     judged = Judgements(queries=["mens tshirt", "t-shirts for women", "oak-tables"], relevant=[{50}, {60}, {70}])
@@ -70,7 +70,7 @@ def test_bm25_knows_plurals_possessives_and_hyphens() -> None:
         ("men’s", "Men"),
     ],
 )
-def test_bm25_takes_the_forms_of_a_word_for_one(query: str, title: str) -> None:
+def test_bm25_matches_other_forms_of_a_word(query: str, title: str) -> None:
     assert rank_bm25(["glass", title, "bus"], np.array([1, 2, 3]), [query], 3).tolist() == [[2, -1, -1]]
 
 
@@ -79,7 +79,7 @@ def test_bm25_finds_nothing_by_stop_words_or_in_a_catalogue_without_words() -> N
     assert rank_bm25(["", "!"], np.array([1, 2]), ["mug"], 2).tolist() == [[-1, -1]]
 
 
-def test_queries_fall_into_slices_by_group_number_of_answers_and_category() -> None:
+def test_slices_are_by_group_number_of_answers_and_category() -> None:
     judged = Judgements(
         queries=["mug", "table", "mugs and tables"],
         relevant=[{50, 60}, {70}, {50, 60, 70}],
@@ -97,14 +97,14 @@ def test_queries_fall_into_slices_by_group_number_of_answers_and_category() -> N
 
 
 def test_the_table_holds_means_of_slices_and_the_paired_lead_over_bm25() -> None:
-    ours, floor = {NDCG: np.array([1.0, 0.5, 0.0])}, {NDCG: np.array([0.5, 0.0, 0.0])}
+    scores, baseline = {NDCG: np.array([1.0, 0.5, 0.0])}, {NDCG: np.array([0.5, 0.0, 0.0])}
     members = {"all": np.ones(3, dtype=bool), "first two": np.array([True, True, False])}
     judged = Judgements(queries=["a", "b", "c"], relevant=[{1}, {2}, set(range(200))], groups={})
-    table = quality_table(ours, floor, members, judged, seed=0)
+    table = quality_table(scores, baseline, members, judged, seed=0)
     towers, bm25, towers_of_two, _ = table.rows
     lead = towers_of_two[f"{NDCG} ahead of BM25"]
     assert isinstance(towers[NDCG], Estimate) and towers[NDCG].mean == pytest.approx(0.5)
     assert isinstance(bm25[NDCG], Estimate) and bm25[NDCG].mean == pytest.approx(1 / 6)
     assert lead == Estimate(mean=0.5, low=0.5, high=0.5)
     assert towers_of_two["queries"] == 2
-    assert "a perfect one would reach a recall@100 of 0.8333" in table.note
+    assert "a perfect ranking would reach a recall@100 of 0.8333" in table.note

@@ -1,4 +1,4 @@
-"""Directions on embeddings whose neighbours are known."""
+"""Same-style directions, on embeddings whose neighbours are known."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def on_circle(*degrees: float) -> np.ndarray:
     return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
 
 
-def test_a_trigger_finds_its_twin_and_not_itself() -> None:
+def test_a_trigger_finds_its_partner_and_not_itself() -> None:
     table = on_circle(0, 5, 90, 97)
     scores = score_direction(table, table, IDS, {1: {2}, 3: {4}, 2: {4}})
     # from product 2 at 5 degrees: 1 at distance 5, 3 at 85, 4 at 92
@@ -30,12 +30,12 @@ def test_a_trigger_finds_its_twin_and_not_itself() -> None:
     assert scores["R@5"].tolist() == [1.0, 1.0, 1.0]
 
 
-def test_of_several_answers_the_first_found_counts() -> None:
+def test_the_first_of_several_answers_counts() -> None:
     table = on_circle(0, 5, 90, 97)
     assert score_direction(table, table, IDS, {1: {3, 4}})["MRR"] == pytest.approx([0.5])
 
 
-def test_each_direction_asks_in_one_form_and_searches_another() -> None:
+def test_each_direction_uses_one_form_for_the_trigger_and_one_for_the_catalogue() -> None:
     photos, titles, both = on_circle(0, 5, 90, 97), on_circle(5, 180, 0, 90), on_circle(0, 90, 5, 180)
     forms = Forms(m=both, t=titles, i=photos, weights=np.zeros((4, 2), dtype=np.float32))
     rows = same_style_table(forms, IDS, {1: {2}}, seed=0).rows
@@ -53,7 +53,7 @@ def test_each_direction_asks_in_one_form_and_searches_another() -> None:
     assert {name: cell.mean for name, cell in found.items() if isinstance(cell, Estimate)} == pytest.approx(expected)
 
 
-def test_a_trigger_without_the_form_asked_with_counts_as_a_miss() -> None:
+def test_a_trigger_without_the_needed_form_counts_as_a_miss() -> None:
     photos = on_circle(0, 5, 90, 97)
     photos[0] = 0
     scores = score_direction(photos, on_circle(0, 5, 90, 97), IDS, {1: {2}, 3: {4}})

@@ -1,4 +1,4 @@
-"""Thresholds against counting pair by pair."""
+"""Thresholds equal those found by counting pair by pair."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def on_circle(*degrees: float) -> np.ndarray:
 
 
 def catalogue(products: int) -> tuple[np.ndarray, np.ndarray, dict[int, set[int]]]:
-    """Pairs of products, mostly near each other, among strangers."""
+    """Return products of which every two rows are a pair, most pairs near each other."""
     rng = np.random.default_rng(1)
     vectors = rng.normal(size=(products, 8))
     vectors[1::2] = vectors[::2] + rng.normal(size=(products // 2, 8)) * rng.choice([0.1, 0.3, 1.5], (products // 2, 1))
@@ -24,7 +24,7 @@ def catalogue(products: int) -> tuple[np.ndarray, np.ndarray, dict[int, set[int]
     return vectors.astype(np.float32), ids, same
 
 
-def test_pairs_are_counted_as_by_hand() -> None:
+def test_counts_equal_those_taken_pair_by_pair() -> None:
     vectors, ids, same = catalogue(60)
     found, right = count_pairs(vectors, ids, same)
     cosines = vectors.astype(float) @ vectors.T.astype(float)
@@ -40,7 +40,7 @@ def test_pairs_are_counted_as_by_hand() -> None:
         assert right[place] == sum(other in same[trigger] for trigger, other in pairs)
 
 
-def test_the_precise_threshold_is_the_lowest_and_the_f1_one_the_best() -> None:
+def test_the_table_has_the_lowest_precise_threshold_and_the_one_of_the_best_f1() -> None:
     vectors, ids, same = catalogue(400)
     cosines = vectors.astype(float) @ vectors.T.astype(float)
     triggers = np.array([trigger in same for trigger in ids.tolist()])
@@ -64,7 +64,7 @@ def test_the_precise_threshold_is_the_lowest_and_the_f1_one_the_best() -> None:
     assert quality(float(str(best["threshold"])))[2] == pytest.approx(max(quality(threshold)[2] for threshold in grid))
 
 
-def test_where_strangers_are_nearest_no_threshold_is_precise() -> None:
+def test_if_unlabelled_products_are_nearest_no_threshold_is_precise() -> None:
     precise, best = threshold_table(on_circle(0, 1, 80, 81), np.arange(4), {0: {2}, 1: {3}}).rows
     assert precise["threshold"] is None and precise["recall"] is None
     assert best["recall"] == 1.0

@@ -1,4 +1,4 @@
-"""The products that training never saw, ranked alone and beside as many that it did see."""
+"""Rankings of the products that training never saw, and of as many drawn from the others."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ PRODUCTS /= np.linalg.norm(PRODUCTS, axis=1, keepdims=True)
 
 
 def mean_ndcg(among: set[int]) -> tuple[int, float]:
-    """Queries answered by these products, and their mean nDCG@10, by the definition."""
+    """Return the number of queries that these products answer, and their mean nDCG@10 by its definition."""
     gains = []
-    for query, wanted in zip(QUERIES, JUDGED.relevant, strict=True):
-        answers = wanted & among
+    for query, relevant in zip(QUERIES, JUDGED.relevant, strict=True):
+        answers = relevant & among
         if not answers:
             continue
         similar = {int(product): float(vector @ query) for product, vector in zip(IDS, PRODUCTS, strict=True)}
@@ -50,7 +50,7 @@ def mean(cell: object) -> float:
     return cell.mean
 
 
-def test_towers_are_ranked_over_the_unseen_products_alone() -> None:
+def test_towers_rank_only_the_unseen_products() -> None:
     table = unseen_table(QUERIES, PRODUCTS, CORPUS, JUDGED, UNSEEN, seed=0)
     assert table is not None
     row = table.rows[0]
@@ -59,7 +59,7 @@ def test_towers_are_ranked_over_the_unseen_products_alone() -> None:
     assert row["queries"] == 3  # no unseen product answers the fourth
 
 
-def test_the_seen_ones_are_drawn_to_be_as_many_and_answer_their_own_queries() -> None:
+def test_as_many_seen_products_are_drawn_and_judged_on_the_queries_that_they_answer() -> None:
     seen = set(IDS[~UNSEEN].tolist())
     found = set()
     for seed in range(20):
@@ -74,13 +74,13 @@ def test_the_seen_ones_are_drawn_to_be_as_many_and_answer_their_own_queries() ->
     assert len(found) > 1
 
 
-def test_bm25_searches_the_same_products() -> None:
+def test_bm25_ranks_the_same_products() -> None:
     table = unseen_table(QUERIES, PRODUCTS, CORPUS, JUDGED, UNSEEN, seed=0)
     assert table is not None
-    towers, floor = table.rows[:2]
-    assert (floor["products"], floor["of"], floor["queries"], floor["system"]) == ("never seen", 5, 3, "BM25")
+    towers, bm25 = table.rows[:2]
+    assert (bm25["products"], bm25["of"], bm25["queries"], bm25["system"]) == ("never seen", 5, 3, "BM25")
     # Among the unseen, titles name every answer: "red" finds 10, 13, 19, "mug" 10, 12 and "lamp" 13, 15.
-    assert mean(floor["nDCG@10"]) == mean(floor["recall@10"]) == mean(floor["MRR"]) == 1.0
+    assert mean(bm25["nDCG@10"]) == mean(bm25["recall@10"]) == mean(bm25["MRR"]) == 1.0
     assert mean(towers["nDCG@10 ahead of BM25"]) == pytest.approx(mean(towers["nDCG@10"]) - 1.0)
 
 
@@ -89,13 +89,13 @@ def test_without_an_answer_among_the_unseen_there_is_no_table() -> None:
     assert unseen_table(QUERIES, PRODUCTS, CORPUS, JUDGED, np.zeros(12, dtype=bool), seed=0) is None
 
 
-def test_more_unseen_than_seen_compare_with_all_that_are_seen() -> None:
+def test_if_more_products_are_unseen_than_seen_all_seen_ones_are_ranked() -> None:
     table = unseen_table(QUERIES, PRODUCTS, CORPUS, JUDGED, IDS > 12, seed=0)
     assert table is not None
     assert [(row["products"], row["of"]) for row in table.rows[::2]] == [("never seen", 9), ("seen", 3)]
 
 
-def test_restricted_judgements_know_no_other_products() -> None:
+def test_restricted_judgements_hold_no_other_products() -> None:
     judged = restrict(JUDGED, np.array([12, 13]))
     assert judged.queries == ["red", "mug", "lamp"]
     assert judged.relevant == [{13}, {12}, {13}]

@@ -1,4 +1,4 @@
-"""Titles without colours, and weights by category."""
+"""Titles without colour words, and modality weights by category."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from shopwindow.towers.data.colours import colour_words, without_words
 from shopwindow.towers.evaluation.gates import gates_table
 
 
-def test_colour_words_go_from_titles_as_whole_words_of_any_case() -> None:
+def test_colour_words_are_removed_as_whole_words_in_any_case() -> None:
     words = colour_words(["Sea Green", "NA", None])
     titles = ["Nike NAVY Blue Shirt", "Redmi phone, red", "sea-green scarf NA", "Black"]
     assert without_words(titles, words) == ["Nike Shirt", "Redmi phone,", "- scarf NA", ""]
 
 
-def test_weights_are_averaged_by_category_over_products_with_title_and_photo() -> None:
+def test_weights_are_averaged_by_category_over_products_with_both_modalities() -> None:
     weights = np.array([[0.8, 0.2], [0.6, 0.4], [0.5, 0.5], [1.0, 0.0]], dtype=np.float32)
     both = np.array([True, True, True, False])
     everything, mugs = gates_table(weights, ["mug", "mug", None, "mug"], both).rows

@@ -1,4 +1,4 @@
-"""Joining queries, judgements and groups."""
+"""Reading judged queries, their answers and their groups."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ def write(folder: Path, **tables: dict[str, list]) -> tuple[Path, Path]:
 QRELS = {"query_id": [1, 1, 2, 4, 9], "product_id": [5, 6, 7, 8, 5], "relevance": [1, 2, 0, 1, 1]}
 
 
-def test_judgements_join_queries_and_what_is_relevant(tmp_path: Path) -> None:
+def test_judgements_join_queries_with_their_relevant_products(tmp_path: Path) -> None:
     queries = {"query_id": [1, 2, 3, 4], "text": ["mug", "lamp", "boat", "chair"]}
     found = read_judgements(*write(tmp_path, queries=queries, qrels=QRELS))
-    assert found.queries == ["mug", "chair"]  # the others have nothing that answers them
+    assert found.queries == ["mug", "chair"]  # the others have no relevant product
     assert found.relevant == [{5, 6}, {8}]
     assert found.groups == {}
 
 
-def test_columns_of_the_queries_and_of_a_meta_file_group_them(tmp_path: Path) -> None:
+def test_columns_of_the_queries_and_of_a_meta_file_become_groups(tmp_path: Path) -> None:
     queries = {"query_id": [1, 2, 4], "text": ["mug", "lamp", "chair"], "kind": ["plain", "visual", "visual"]}
     meta = {
         "query_id": [4, 1, *range(100, 130)],

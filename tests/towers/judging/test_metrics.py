@@ -1,4 +1,4 @@
-"""Metrics by hand, and what the bootstrap promises."""
+"""Metrics against values worked out by hand, and properties of the bootstrap."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from shopwindow.towers.judging.metrics import difference, estimate, find_hits, h
         ([5], {5, 7}, 0.6131472),  # 1 / (1 + 1/log2 3)
         ([-1] * 10, {5}, 0.0),
         (list(range(20)), set(range(20)), 1.0),  # more relevant than places
-        ([*range(10), 99], {99}, 0.0),  # eleventh is too late
+        ([*range(10), 99], {99}, 0.0),  # the eleventh place does not count
         ([*range(9), 99], {99}, 0.2890648),  # 1/log2 11
     ],
 )
@@ -27,7 +27,7 @@ def test_ndcg_by_hand(ranked: list[int], relevant: set[int], expected: float) ->
     assert ndcg(hits, np.array([len(relevant)])) == pytest.approx([expected], abs=1e-6)
 
 
-def test_ndcg_at_another_depth() -> None:
+def test_ndcg_at_other_depths() -> None:
     hits = find_hits(np.array([[1, 2, 3]]), [{3}])
     assert ndcg(hits, np.array([1]), k=2) == pytest.approx([0.0])
     assert ndcg(hits, np.array([1]), k=3) == pytest.approx([0.5])
@@ -54,7 +54,7 @@ def test_the_interval_covers_the_true_mean_about_95_times_in_100() -> None:
     assert 0.90 <= inside / 200 <= 0.985
 
 
-def test_the_interval_is_as_wide_as_the_standard_error_says() -> None:
+def test_the_interval_is_as_wide_as_the_standard_error_predicts() -> None:
     values = np.random.default_rng(2).normal(0.0, 1.0, 400)
     found = estimate(values)
     assert found.mean == pytest.approx(values.mean())
@@ -67,10 +67,10 @@ def test_the_same_seed_gives_the_same_interval() -> None:
     assert estimate(values, seed=3) != estimate(values, seed=4)
 
 
-def test_the_paired_difference_sees_what_the_separate_intervals_hide() -> None:
+def test_a_paired_difference_shows_a_gain_that_separate_intervals_hide() -> None:
     theirs = np.random.default_rng(0).random(100)
     ours = theirs + 0.01
-    assert estimate(ours).low < estimate(theirs).high  # taken separately the two overlap
+    assert estimate(ours).low < estimate(theirs).high  # the separate intervals overlap
     gain = difference(ours, theirs)
     assert gain.low == pytest.approx(0.01)
     assert gain.high == pytest.approx(0.01)

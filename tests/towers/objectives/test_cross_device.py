@@ -1,4 +1,4 @@
-"""Two processes with B rows each against one process with 2 B rows: the same loss, the same gradients."""
+"""Two processes with B rows each give the same loss and gradients as one process with 2 B rows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROWS, DIM = 6, 4
 
 
 def inputs() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """(2 B, dim) features, and a (dim, dim) weight that every rank shares."""
+    """Return (2 B, dim) features of queries and of products, and a (dim, dim) weight that every rank shares."""
     generator = torch.Generator().manual_seed(0)
     return (
         torch.randn(2 * ROWS, DIM, generator=generator),
@@ -25,10 +25,10 @@ def inputs() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 
 def loss_of(queries: torch.Tensor, products: torch.Tensor, weight: torch.Tensor, first: int) -> torch.Tensor:
-    """Mean contrast of some queries with the products of all ranks; the positives begin at column `first`."""
+    """Return the mean contrast of queries with the products of all ranks. The positives begin at column `first`."""
     queries = torch.nn.functional.normalize(queries @ weight, dim=1)
-    everyone = gather(torch.nn.functional.normalize(products @ weight, dim=1))
-    cosine = queries @ everyone.T
+    all_products = gather(torch.nn.functional.normalize(products @ weight, dim=1))
+    cosine = queries @ all_products.T
     positive = torch.zeros_like(cosine, dtype=torch.bool)
     positive[torch.arange(len(queries)), first + torch.arange(len(queries))] = True
     return contrast(cosine, positive, torch.zeros_like(positive), scale=5.0, margin=0.1).mean()
@@ -38,8 +38,8 @@ def one_rank(rank: int, folder: str) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     queries, products, weight = inputs()
     weight.requires_grad_()
-    mine = slice(rank * ROWS, (rank + 1) * ROWS)
-    loss = loss_of(queries[mine], products[mine], weight, rank * ROWS)
+    own = slice(rank * ROWS, (rank + 1) * ROWS)
+    loss = loss_of(queries[own], products[own], weight, rank * ROWS)
     loss.backward()
     assert weight.grad is not None
     dist.all_reduce(weight.grad)
@@ -63,7 +63,7 @@ def test_two_ranks_equal_one_large_batch(tmp_path: Path) -> None:
         assert found["ids"].tolist() == [*range(ROWS), *range(100, 100 + ROWS)]
 
 
-def test_without_ranks_gathering_changes_nothing() -> None:
+def test_in_a_single_process_gather_returns_its_input() -> None:
     rows = torch.randn(2, 3)
     assert world_size() == 1
     assert gather(rows) is rows

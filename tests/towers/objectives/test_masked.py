@@ -14,7 +14,7 @@ from shopwindow.towers.objectives.masked_words import WordHead, hide_words, word
 
 
 @given(seed=st.integers(0, 999), share=st.floats(0.0, 1.0))
-def test_padding_is_never_hidden_and_what_is_not_hidden_stays(seed: int, share: float) -> None:
+def test_padding_is_never_hidden_and_other_words_stay(seed: int, share: float) -> None:
     ids = torch.arange(10, 34).view(4, 6)
     mask = torch.tensor([[1, 1, 1, 1, 1, 1], [1, 1, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0]])
     changed, hidden = hide_words(ids, mask, mask_id=2, share=share, generator=torch.Generator().manual_seed(seed))
@@ -23,13 +23,13 @@ def test_padding_is_never_hidden_and_what_is_not_hidden_stays(seed: int, share: 
     assert bool((changed[~hidden] == ids[~hidden]).all())
 
 
-def test_the_share_of_hidden_words_is_the_share_asked_for() -> None:
+def test_the_share_decides_how_many_words_are_hidden() -> None:
     ids = torch.full((100, 100), 7)
     _, hidden = hide_words(ids, torch.ones_like(ids), mask_id=2, share=0.3, generator=torch.Generator().manual_seed(0))
     assert hidden.float().mean().item() == pytest.approx(0.3, abs=0.02)
 
 
-def test_the_word_loss_looks_at_hidden_places_alone() -> None:
+def test_the_word_loss_depends_only_on_hidden_places() -> None:
     torch.manual_seed(0)
     head, table = WordHead(4, 9), torch.randn(9, 4)
     states, ids = torch.randn(2, 3, 4), torch.tensor([[3, 4, 5], [6, 7, 8]])
@@ -45,7 +45,7 @@ def test_the_word_loss_looks_at_hidden_places_alone() -> None:
 def test_the_same_number_of_patches_is_hidden_in_every_photo() -> None:
     mask = random_mask(50, 16, 0.25, torch.Generator().manual_seed(0))
     assert mask.sum(1).tolist() == [4] * 50
-    assert bool(mask.any(0).all())  # every place at some time
+    assert bool(mask.any(0).all())  # every place is hidden at some time
     assert random_mask(2, 4, 0.0).sum(1).tolist() == [1, 1]
 
 

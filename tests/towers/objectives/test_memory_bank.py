@@ -1,4 +1,4 @@
-"""The memory bank: first in, first out, with ids."""
+"""The memory bank: first in, first out, embeddings with their ids."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def test_the_oldest_rows_leave_first() -> None:
     assert contents(bank) == {1: 1.0, 2: 2.0}
     bank.push(rows(3, 4), ids(3, 4))
     assert contents(bank) == {2: 2.0, 3: 3.0, 4: 4.0}
-    bank.push(rows(5, 6, 7, 8), ids(5, 6, 7, 8))  # more than fit: the last ones
+    bank.push(rows(5, 6, 7, 8), ids(5, 6, 7, 8))  # more than fit: the last ones stay
     assert contents(bank) == {6: 6.0, 7: 7.0, 8: 8.0}
 
 
-def test_an_empty_bank_stays_empty() -> None:
+def test_a_bank_of_size_0_stays_empty() -> None:
     bank = MemoryBank(0, 2)
     bank.push(rows(1), ids(1))
     embeddings, known = bank.read()
@@ -39,7 +39,7 @@ def test_an_empty_bank_stays_empty() -> None:
     assert known.shape == (0,)
 
 
-def test_what_is_remembered_carries_no_gradient_and_does_not_change_with_its_source() -> None:
+def test_the_bank_holds_copies_without_gradient() -> None:
     bank = MemoryBank(2, 2)
     source = rows(1, 2).requires_grad_()
     bank.push(source, ids(1, 2))
@@ -49,7 +49,7 @@ def test_what_is_remembered_carries_no_gradient_and_does_not_change_with_its_sou
     assert contents(bank) == {1: 1.0, 2: 2.0}
 
 
-def test_a_checkpoint_of_the_bank_goes_on_where_it_stopped() -> None:
+def test_a_bank_restored_from_its_state_goes_on_the_same_way() -> None:
     bank, resumed = MemoryBank(3, 2), MemoryBank(3, 2)
     bank.push(rows(1, 2), ids(1, 2))
     resumed.load_state_dict(bank.state_dict())

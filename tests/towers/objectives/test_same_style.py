@@ -1,4 +1,4 @@
-"""eSSPR's losses against numbers worked out by hand from their definitions."""
+"""eSSPR's losses equal numbers worked out by hand from their definitions."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def test_product_matching_is_the_hinge_over_the_batch_divided_by_its_size() -> N
     assert product_matching(TRIGGER, OFFER, margin=0.7).tolist() == pytest.approx([0.05, 0.25], abs=1e-6)
 
 
-def test_product_matching_looks_from_the_trigger_only() -> None:
-    # The other way round the columns of S would compete: 0.8 - 0.6 + 0.1 in the first.
+def test_product_matching_compares_only_in_the_direction_of_the_trigger() -> None:
+    # In the other direction the columns of S would compete: 0.8 - 0.6 + 0.1 in the first.
     assert product_matching(TRIGGER, OFFER, margin=0.1).tolist() == pytest.approx([0.0, 0.0], abs=1e-6)
     assert product_matching(OFFER, TRIGGER, margin=0.1).tolist() == pytest.approx([0.15, 0.0], abs=1e-6)
 
@@ -30,8 +30,8 @@ def test_self_distinctiveness_compares_the_form_with_all_triggers() -> None:
     assert self_distinctiveness(TRIGGER, form, margin=0.1).tolist() == pytest.approx([0.15, 0.0], abs=1e-6)
 
 
-def test_locality_consistency_counts_drift_at_the_ten_nearest_offers() -> None:
-    # Twelve offers on a line: D of the trigger (1, 0) is their first coordinate; the form (0, 1) sees their second.
+def test_locality_consistency_compares_the_ten_nearest_offers() -> None:
+    # The similarity of the trigger (1, 0) to an offer is its first coordinate, that of the form (0, 1) its second.
     first = torch.linspace(0.95, -0.15, 12)
     offer = torch.stack([first, (1 - first**2).sqrt()], 1)
     trigger, form = torch.tensor([[1.0, 0.0]]).repeat(12, 1), torch.tensor([[0.0, 1.0]]).repeat(12, 1)
@@ -39,7 +39,7 @@ def test_locality_consistency_counts_drift_at_the_ten_nearest_offers() -> None:
     assert locality_consistency(trigger, form, offer, margin=0.05).tolist() == pytest.approx([expected] * 12, abs=1e-6)
 
 
-def test_a_form_like_its_product_has_no_drift() -> None:
+def test_a_form_equal_to_its_product_has_no_locality_loss() -> None:
     offer = torch.nn.functional.normalize(torch.randn(12, 4, generator=torch.Generator().manual_seed(0)), dim=1)
     assert locality_consistency(offer, offer, offer, margin=0.0).tolist() == [0.0] * 12
 

@@ -1,4 +1,4 @@
-"""The training log as a picture."""
+"""The plot of the training log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The loss of a step: what each objective adds, and what must not count."""
+"""The loss of a step: what each objective adds, and which products must not count."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def training(**changes: Any) -> TrainingConfig:
 
 @pytest.fixture
 def batch(tmp_path: Path) -> Batch:
-    """Four products, each with its own query."""
+    """Four products, each with a different query."""
     catalog = load_catalog(write_catalog(tmp_path), 16)
     clicks = load_clicks(write_clicks(tmp_path), catalog)
     tokenizer = train_tokenizer([*catalog.titles, *clicks.queries], 40)
@@ -41,8 +41,8 @@ def loss(batch: Batch, *, step: int = 1_000, fill: Any = None, **changes: Any) -
         return float(sum(objective(batch, step).values()))
 
 
-def plausible(ids: list[int]) -> Any:
-    """Fills the bank with the batch's own product embeddings under other product ids: the hardest negatives."""
+def same_embedding(ids: list[int]) -> Any:
+    """Return a function that makes bank contents: these product ids, all with the same embedding."""
 
     def fill(objective: Objective) -> tuple[torch.Tensor, torch.Tensor]:
         embedding = torch.nn.functional.normalize(torch.ones(len(ids), objective.towers.config.embedding_dim), dim=1)
@@ -55,17 +55,17 @@ def test_an_empty_bank_gives_the_plain_loss(batch: Batch) -> None:
     assert loss(batch, memory_bank=8) == pytest.approx(loss(batch), abs=1e-6)
 
 
-def test_remembered_products_are_further_negatives_after_the_warm_up(batch: Batch) -> None:
-    strangers = plausible([900, 901])
+def test_remembered_products_are_additional_negatives_after_the_warm_up(batch: Batch) -> None:
+    others = same_embedding([900, 901])
     plain = loss(batch)
-    assert loss(batch, memory_bank=8, fill=strangers) > plain + 1e-3
-    assert loss(batch, memory_bank=8, fill=strangers, step=3, memory_warmup=4) == pytest.approx(plain, abs=1e-6)
+    assert loss(batch, memory_bank=8, fill=others) > plain + 1e-3
+    assert loss(batch, memory_bank=8, fill=others, step=3, memory_warmup=4) == pytest.approx(plain, abs=1e-6)
 
 
-def test_a_remembered_product_known_to_every_query_is_no_negative(batch: Batch) -> None:
-    everything = [torch.cat([known, torch.tensor([900])]) for known in batch.known_products]
-    known = Batch(**{**vars(batch), "known_products": everything})
-    assert loss(known, memory_bank=8, fill=plausible([900])) == pytest.approx(loss(batch), abs=1e-6)
+def test_a_remembered_product_that_answers_every_query_is_never_a_negative(batch: Batch) -> None:
+    known_products = [torch.cat([known, torch.tensor([900])]) for known in batch.known_products]
+    changed = Batch(**{**vars(batch), "known_products": known_products})
+    assert loss(changed, memory_bank=8, fill=same_embedding([900])) == pytest.approx(loss(batch), abs=1e-6)
 
 
 def test_the_bank_remembers_the_products_of_the_batch(batch: Batch) -> None:
@@ -109,7 +109,7 @@ def test_an_unknown_patch_objective_is_refused() -> None:
 
 
 @pytest.mark.parametrize("kind", ["am_softmax", "softmax", "sigmoid"])
-def test_the_configured_contrast_is_the_one_of_the_plain_form(batch: Batch, kind: str) -> None:
+def test_the_loss_of_the_full_form_is_the_configured_contrast(batch: Batch, kind: str) -> None:
     towers = small_towers()
     settings = training(contrast=kind, title_weight=0.0, photo_weight=0.0, scale=7.0, margin=0.1)
     with torch.inference_mode():
@@ -124,17 +124,18 @@ def test_the_configured_contrast_is_the_one_of_the_plain_form(batch: Batch, kind
         assert float(Objective(towers, settings)(batch, 0)["contrast"]) == pytest.approx(float(expected), rel=1e-5)
 
 
-def test_a_title_without_its_colour_is_neither_trained_on_alone_nor_a_negative_there(batch: Batch) -> None:
-    tells = torch.tensor([False, True, True, True])
-    changed = Batch(**{**vars(batch), "title_tells": tells})
+def test_a_title_without_its_colour_does_not_count_in_the_title_only_form(batch: Batch) -> None:
+    own_title = torch.tensor([False, True, True, True])
+    changed = Batch(**{**vars(batch), "own_title": own_title})
     alone = loss(changed, title_weight=1.0, photo_weight=0.0) - loss(changed, title_weight=0.0, photo_weight=0.0)
     towers = small_towers()
     with torch.inference_mode():
         title_only = torch.tensor([[1.0, 0.0]]).repeat(4, 1)
-        cosine = (towers.query(*batch.query) @ towers.product(*batch.title, batch.pixels, title_only)[0].T)[:, tells]
-        known = batch.known_among(batch.products)[:, tells]
-        asked = batch.positive.float()[:, tells].sum(1) > 0
-        positive = batch.positive[:, tells]
-        expected = float(contrast(cosine, positive, known, kind="am_softmax", scale=20.0, margin=0.2)[asked].mean())
+        titles = towers.product(*batch.title, batch.pixels, title_only)[0]
+        cosine = (towers.query(*batch.query) @ titles.T)[:, own_title]
+        known = batch.known_among(batch.products)[:, own_title]
+        positive = batch.positive[:, own_title]
+        counts = positive.any(1)
+        expected = float(contrast(cosine, positive, known, kind="am_softmax", scale=20.0, margin=0.2)[counts].mean())
         expected += float(contrast(cosine.T, positive.T, known.T, kind="am_softmax", scale=20.0, margin=0.2).mean())
     assert alone == pytest.approx(expected, rel=1e-4)

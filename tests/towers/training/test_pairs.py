@@ -1,4 +1,4 @@
-"""Same-style pairs in training."""
+"""Batches of same-style pairs, and their loss."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def batches(folder: Path, pairs: list[tuple[int, int]]) -> PairBatches:
 
 
 def test_a_batch_never_holds_two_pairs_of_one_style(tmp_path: Path) -> None:
-    # 100-105 hang together through shared products although some were never paired; 110-111 and 112-113 are alone.
+    # Shared products link 100 to 105, although not every two of them are a pair. 110-111 and 112-113 are separate.
     chain = list(pairwise(range(100, 106)))
     source = batches(tmp_path, [*chain, (110, 111), (112, 113), (113, 112)])
     assert source.styles == 3
@@ -38,14 +38,14 @@ def test_a_batch_never_holds_two_pairs_of_one_style(tmp_path: Path) -> None:
         assert len(trigger.pixels) == len(partner.pixels) == 3
 
 
-def test_pairs_of_unknown_products_are_left_out_and_nothing_else_is_an_error(tmp_path: Path) -> None:
+def test_pairs_of_unknown_products_are_left_out_and_only_such_pairs_are_an_error(tmp_path: Path) -> None:
     assert batches(tmp_path, [(100, 101), (100, 7)]).styles == 1
     with pytest.raises(ValueError, match=r"pairs\.parquet: no pair names two products"):
         batches(tmp_path, [(7, 8)])
 
 
 def test_the_loss_is_three_ppm_two_pdc_and_two_lc(tmp_path: Path) -> None:
-    # Products 103 and 104 have no photo: their masked forms do not count.
+    # Products 103 and 104 have no photo, so their masked forms do not count.
     source = batches(tmp_path, [(100, 101), (102, 103), (104, 105), *[(106 + i, 106 + i) for i in range(10)]])
     assert source.styles == 13
     trigger, partner = source.draw(64, np.random.default_rng(0))

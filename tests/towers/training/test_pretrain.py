@@ -1,4 +1,4 @@
-"""Pre-training on a catalogue of coloured squares: it learns, and the seed decides everything."""
+"""Pre-training on a catalogue of coloured squares: data, batches, learning, reproducibility and resuming."""
 
 from __future__ import annotations
 
@@ -70,9 +70,9 @@ def test_the_same_seed_gives_the_same_checkpoint_and_another_seed_another(tmp_pa
     assert (first / "tokenizer.json").read_bytes() == (other / "tokenizer.json").read_bytes()
 
 
-def test_a_given_seed_stands_over_the_config(tmp_path: Path) -> None:
-    configured, given = run(tmp_path, "a", configured=8), run(tmp_path, "b", seed=8)
-    assert hash_checkpoint(configured) == hash_checkpoint(given)
+def test_the_seed_argument_replaces_the_one_in_the_config(tmp_path: Path) -> None:
+    configured, replaced = run(tmp_path, "a", configured=8), run(tmp_path, "b", seed=8)
+    assert hash_checkpoint(configured) == hash_checkpoint(replaced)
 
 
 def test_the_catalogue_keeps_products_whose_photo_is_missing_or_broken(tmp_path: Path) -> None:
@@ -86,8 +86,8 @@ def test_the_catalogue_keeps_products_whose_photo_is_missing_or_broken(tmp_path:
 
 def test_a_click_on_an_unknown_product_is_left_out(tmp_path: Path) -> None:
     catalog = load_catalog(write_catalog(tmp_path), 16)
-    strangers = [{"query": "red mug", "product_id": 7, "count": 9}, {"query": "boat", "product_id": 8, "count": 9}]
-    clicks = load_clicks(write_clicks(tmp_path, *strangers), catalog)
+    unknown = [{"query": "red mug", "product_id": 7, "count": 9}, {"query": "boat", "product_id": 8, "count": 9}]
+    clicks = load_clicks(write_clicks(tmp_path, *unknown), catalog)
     assert len(clicks.query) == 32
     assert "boat" not in clicks.queries
     assert clicks.clicked[clicks.queries.index("red mug")] == {0}
@@ -95,13 +95,13 @@ def test_a_click_on_an_unknown_product_is_left_out(tmp_path: Path) -> None:
     assert clicks.weight[:2].tolist() == [2.0, 1.0]  # square roots of the counts
 
 
-def test_clicks_without_counts_weigh_the_same(tmp_path: Path) -> None:
+def test_clicks_without_counts_have_equal_weights(tmp_path: Path) -> None:
     catalog = load_catalog(write_catalog(tmp_path), 16)
     pq.write_table(pa.table({"query": ["mug", "lamp"], "product_id": [100, 101]}), tmp_path / "clicks.parquet")
     assert load_clicks(tmp_path / "clicks.parquet", catalog).weight.tolist() == [1.0, 1.0]
 
 
-def test_clicks_on_unknown_products_alone_are_an_error(tmp_path: Path) -> None:
+def test_only_clicks_on_unknown_products_are_an_error(tmp_path: Path) -> None:
     catalog = load_catalog(write_catalog(tmp_path), 16)
     pq.write_table(pa.table({"query": ["mug"], "product_id": [7]}), tmp_path / "clicks.parquet")
     with pytest.raises(ValueError, match=r"clicks\.parquet: no click names a product of the catalogue"):
@@ -150,13 +150,13 @@ def test_a_batch_knows_its_positives(tmp_path: Path) -> None:
         [True, True, False, True],
     ]
     assert batch.has_image.tolist() == [True, True, True, False]
-    assert batch.whole.tolist() == [True] * 4
+    assert batch.own_photo.tolist() == [True] * 4
     ids, mask = TextEncoder(tokenizer, 9).encode(["red mug", "red mug", "red lamp", "green mug"])
     assert batch.title[0].tolist() == ids.tolist()
     assert batch.title[1].tolist() == mask.tolist()
 
 
-def test_some_titles_lose_their_colour_and_are_not_trained_on_alone(tmp_path: Path) -> None:
+def test_some_titles_lose_their_colour_and_are_not_trained_alone(tmp_path: Path) -> None:
     catalog = load_catalog(write_catalog(tmp_path), 16)
     clicks = load_clicks(write_clicks(tmp_path), catalog)
     tokenizer = train_tokenizer([*catalog.titles, *clicks.queries], 60)
@@ -165,14 +165,14 @@ def test_some_titles_lose_their_colour_and_are_not_trained_on_alone(tmp_path: Pa
     batches = ClickBatches(config, tokenizer, catalog, clicks, training)
     batch = batches.make(np.zeros(200, dtype=np.int64), np.random.default_rng(0))  # red mug -> 0
     red, mug = (tokenizer.encode(word, add_special_tokens=False).ids for word in ("red", "mug"))
-    said = [[token for token, real in zip(*row, strict=True) if real] for row in zip(*batch.title, strict=True)]
-    assert {tuple(map(int, title)) for title in said} == {tuple(red + mug), tuple(mug)}
-    assert batch.title_tells.tolist() == [[int(token) for token in title] == red + mug for title in said]
-    assert 60 < int(batch.title_tells.sum()) < 140
-    assert batch.whole.all()
+    titles = [[int(token) for token, real in zip(*row, strict=True) if real] for row in zip(*batch.title, strict=True)]
+    assert {tuple(title) for title in titles} == {tuple(red + mug), tuple(mug)}
+    assert batch.own_title.tolist() == [title == red + mug for title in titles]
+    assert 60 < int(batch.own_title.sum()) < 140
+    assert batch.own_photo.all()
 
 
-def test_a_composed_query_shows_something_else_and_says_what_to_change(tmp_path: Path) -> None:
+def test_a_composed_query_shows_another_product_and_names_the_change(tmp_path: Path) -> None:
     catalog = load_catalog(write_catalog(tmp_path), 16)
     clicks = load_clicks(write_clicks(tmp_path), catalog)
     tokenizer = train_tokenizer([*catalog.titles, *clicks.queries], 60)
@@ -180,22 +180,22 @@ def test_a_composed_query_shows_something_else_and_says_what_to_change(tmp_path:
     training = TrainingConfig(steps=1, composed_share=1.0)
     config = TowerConfig(vocab_size=60, **SIZES)
     batch = ClickBatches(config, tokenizer, catalog, clicks, training).make(pairs, np.random.default_rng(0))
-    changed = ~batch.whole.numpy()
-    assert 60 < changed.sum() < 140  # about half; the rest keeps its photo beside words of the query
+    edited = ~batch.own_photo.numpy()
+    assert 60 < edited.sum() < 140  # about half; the others keep their photo and show words of the query
     red, mug = (tokenizer.encode(word, add_special_tokens=False).ids for word in ("red", "mug"))
-    for row in np.flatnonzero(changed):
-        said = [token for token, real in zip(*(part[row].tolist() for part in batch.title), strict=True) if real]
+    for row in np.flatnonzero(edited):
+        title = [token for token, real in zip(*(part[row].tolist() for part in batch.title), strict=True) if real]
         colour = batch.pixels[row, 8, 8].tolist()
-        if said == red:  # from another mug: neither red nor a photo of something else
-            assert colour in ([30, 60, 220], [10, 10, 10])  # the green one has a broken photo and is not shown
-        else:  # from another red thing, of which one has no photo
-            assert said == mug
+        if title == red:  # the photo shows a mug of another colour
+            assert colour in ([30, 60, 220], [10, 10, 10])  # never green: that mug has a broken photo
+        else:  # the photo shows another red thing
+            assert title == mug
             assert colour == [220, 30, 60]
     assert batch.has_image.all()
-    assert not batch.title_tells.any()  # nor may some words of the query stand for the product alone
+    assert not batch.own_title.any()  # words of the query must not stand for the product alone
 
 
-def test_what_only_a_photo_could_tell_stays_in_the_title_of_a_product_without_one(tmp_path: Path) -> None:
+def test_the_title_of_a_product_without_photo_is_not_changed(tmp_path: Path) -> None:
     catalog = load_catalog(write_catalog(tmp_path), 16)
     clicks = load_clicks(write_clicks(tmp_path), catalog)
     tokenizer = train_tokenizer([*catalog.titles, *clicks.queries], 60)
@@ -205,10 +205,10 @@ def test_what_only_a_photo_could_tell_stays_in_the_title_of_a_product_without_on
     batch = batches.make(np.full(200, 6), np.random.default_rng(0))  # the clicks of product 3
     ids, mask = TextEncoder(tokenizer, TowerConfig.title_max_tokens).encode([catalog.titles[3]] * 200)
     assert batch.title[0].tolist() == ids.tolist() and batch.title[1].tolist() == mask.tolist()
-    assert batch.title_tells.all() and batch.whole.all()
+    assert batch.own_title.all() and batch.own_photo.all()
 
 
-def test_queries_that_differ_in_case_and_spaces_are_one(tmp_path: Path) -> None:
+def test_queries_that_differ_only_in_case_and_spaces_count_as_one(tmp_path: Path) -> None:
     catalog = load_catalog(write_catalog(tmp_path), 16)
     again = {"query": " Red  MUG", "product_id": 104, "count": 1}
     clicks = load_clicks(write_clicks(tmp_path, again), catalog)
@@ -227,7 +227,7 @@ def test_an_unknown_setting_is_refused(tmp_path: Path, part: str) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_keyword_queries_are_further_positives_and_never_negatives(tmp_path: Path) -> None:
+def test_keyword_queries_are_additional_positives_and_never_negatives(tmp_path: Path) -> None:
     catalog = load_catalog(write_catalog(tmp_path), 16)
     clicks = load_clicks(write_clicks(tmp_path), catalog)
     tokenizer = train_tokenizer([*catalog.titles, *clicks.queries], 60)
@@ -252,10 +252,12 @@ def test_keyword_queries_are_further_positives_and_never_negatives(tmp_path: Pat
 
 
 class Killed(Exception):
-    """Stands for whatever stops a training."""
+    """Stops a training in the middle."""
 
 
-def test_a_stopped_training_goes_on_as_if_it_had_never_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_resumed_training_gives_the_same_result_as_a_whole_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings: dict[str, Any] = {
         "steps": 7,
         "text_steps": 3,
@@ -275,11 +277,11 @@ def test_a_stopped_training_goes_on_as_if_it_had_never_stopped(tmp_path: Path, m
 
     forward = Objective.forward
 
-    def until_the_sixth(*given: Any) -> dict[str, torch.Tensor]:
-        calls.append(given)
+    def until_the_sixth(*arguments: Any) -> dict[str, torch.Tensor]:
+        calls.append(arguments)
         if len(calls) == 6:
             raise Killed
-        return forward(*given)
+        return forward(*arguments)
 
     calls: list[Any] = []
     with monkeypatch.context() as patch:
@@ -291,26 +293,26 @@ def test_a_stopped_training_goes_on_as_if_it_had_never_stopped(tmp_path: Path, m
 
     counted: list[Any] = []
     with monkeypatch.context() as patch:
-        patch.setattr(Objective, "forward", lambda *given: counted.append(given) or forward(*given))
+        patch.setattr(Objective, "forward", lambda *arguments: counted.append(arguments) or forward(*arguments))
         train("stopped")
-    assert len(counted) == 3  # the fifth step, lost since the state after the fourth, and the two that were to come
+    assert len(counted) == 3  # the state was saved after the fourth step, so steps five to seven are run
     assert hash_checkpoint(tmp_path / "stopped") == hash_checkpoint(tmp_path / "whole")
     assert not (tmp_path / "stopped" / STATE).exists()
     logs = [(tmp_path / out / LOG).read_text() for out in ("whole", "stopped")]
     assert logs[0] == logs[1]
 
 
-def test_the_state_of_another_run_is_not_gone_on_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_ignores_the_state_of_another_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = {"catalog_file": write_catalog(tmp_path), "clicks_file": write_clicks(tmp_path)}
     calls: list[Any] = []
 
     forward = Objective.forward
 
-    def until_the_third(*given: Any) -> dict[str, torch.Tensor]:
-        calls.append(given)
+    def until_the_third(*arguments: Any) -> dict[str, torch.Tensor]:
+        calls.append(arguments)
         if len(calls) == 3:
             raise Killed
-        return forward(*given)
+        return forward(*arguments)
 
     with monkeypatch.context() as patch:
         patch.setattr(Objective, "forward", until_the_third)

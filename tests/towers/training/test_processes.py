@@ -1,4 +1,4 @@
-"""Training in two processes: they equal one with all rows, hold the same weights, and go on after a stop."""
+"""Training in two processes equals one process with all rows, gives all ranks the same weights, and can be resumed."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from tests.towers.small import SIZES, small_towers, write_catalog, write_clicks
 from tests.towers.training.test_pretrain import write_config
 
 TRAINING = TrainingConfig(steps=1, bf16=False, composed_share=0.8, memory_bank=12, memory_warmup=0)
-# Both ranks hold products that "mug" (pair 1) and "lamp" (pair 3) were clicked for: known positives across ranks.
+# Both ranks hold products clicked for "mug" (pair 1) and "lamp" (pair 3), so there are known positives across ranks.
 PAIRS = ([0, 1, 3, 9, 14], [1, 8, 11, 16, 25])
 
 
 def rank_batch(folder: Path, rank: int) -> Batch:
-    """What a rank drew; only the first one has keyword queries, so that the numbers of queries differ."""
+    """Return the batch of a rank. Only the first rank has keyword queries, so the numbers of queries differ."""
     catalog = load_catalog(folder / "products.parquet", 16)
     clicks = load_clicks(folder / "clicks.parquet", catalog)
     tokenizer = train_tokenizer([*catalog.titles, *clicks.queries], 60)
@@ -47,7 +47,7 @@ def rank_batch(folder: Path, rank: int) -> Batch:
 
 
 def joined(first: Batch, second: Batch) -> Batch:
-    """Both ranks' rows in one batch."""
+    """Return the rows of both ranks in one batch."""
 
     def texts(one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         longest = max(one[0].shape[1], other[0].shape[1])
@@ -57,7 +57,7 @@ def joined(first: Batch, second: Batch) -> Batch:
         )
         return ids, mask
 
-    names = ("pixels", "has_image", "has_title", "whole", "title_tells", "products")
+    names = ("pixels", "has_image", "has_title", "own_photo", "own_title", "products")
     return Batch(
         query=texts(first.query, second.query),
         title=texts(first.title, second.title),
@@ -68,10 +68,10 @@ def joined(first: Batch, second: Batch) -> Batch:
 
 
 def step(batch: Batch, **changes: Any) -> dict[str, Tensor]:
-    """Loss, gradients and memory bank of one step; the gradients are averaged over the ranks, if there are any."""
+    """Return loss, gradients and memory bank of a step. Gradients are averaged over the ranks if there are any."""
     objective = Objective(small_towers(vocab_size=60), replace(TRAINING, **changes))
-    stranger = torch.randn(3, 12, generator=torch.Generator().manual_seed(3))
-    objective.bank.push(F.normalize(stranger, dim=1), torch.tensor([4, 900, 901]))  # 4: known to "mug"
+    embeddings = torch.randn(3, 12, generator=torch.Generator().manual_seed(3))
+    objective.bank.push(F.normalize(embeddings, dim=1), torch.tensor([4, 900, 901]))  # 4 was clicked for "mug"
     loss = objective(batch, 5)["contrast"]
     loss.backward()
     average_gradients(objective)
@@ -81,7 +81,7 @@ def step(batch: Batch, **changes: Any) -> dict[str, Tensor]:
 
 
 def train_rank(rank: int, folder: Path) -> dict[str, dict[str, Tensor]]:
-    """Weights after a whole training, and after one that was stopped and started again."""
+    """Return the weights after a whole training, and after one that was stopped and resumed."""
     catalog = load_catalog(folder / "products.parquet", 16)
     clicks = load_clicks(folder / "clicks.parquet", catalog)
     tokenizer = train_tokenizer([*catalog.titles, *clicks.queries], 60)
@@ -97,7 +97,7 @@ def train_rank(rank: int, folder: Path) -> dict[str, dict[str, Tensor]]:
             return forward(objective, batch, number)
 
         Objective.forward = until  # type: ignore[method-assign]
-        towers = small_towers(seed=rank, vocab_size=tokenizer.get_vocab_size())  # the ranks begin apart
+        towers = small_towers(seed=rank, vocab_size=tokenizer.get_vocab_size())  # other weights on each rank
         (folder / out).mkdir(exist_ok=True)
         fit(towers, tokenizer, catalog, clicks, training, folder=folder / out)
         return towers.state_dict()
@@ -106,11 +106,11 @@ def train_rank(rank: int, folder: Path) -> dict[str, dict[str, Tensor]]:
     with pytest.raises(InterruptedError):
         train("stopped", 5)
     assert (folder / "stopped" / STATE).is_dir()
-    return {"whole": whole, "stopped": train("stopped", 0)}  # a second first step would raise
+    return {"whole": whole, "stopped": train("stopped", 0)}  # starting again from step 0 would raise
 
 
 def unused_gradients(rank: int) -> list[Tensor | None]:
-    """Averaged gradients of parameters that both ranks used, that the first one used, and that none used."""
+    """Return the averaged gradients of parameters that both ranks, only the first rank, and no rank used."""
     model = torch.nn.ParameterList([torch.nn.Parameter(torch.tensor(2.0)) for _ in range(3)])
     (model[0] * (rank + 1) + (model[1] if rank == 0 else 0)).backward()
     average_gradients(model)
@@ -131,7 +131,7 @@ def run_rank(rank: int, folder: str) -> None:
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
-    """The folder that two ranks worked in, and what each of them found."""
+    """The folder that two ranks worked in, and the results of each."""
     folder = tmp_path_factory.mktemp("ranks")
     write_catalog(folder)
     write_clicks(folder)
@@ -139,13 +139,13 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str
     return folder, [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(2)]
 
 
-def test_two_ranks_train_as_one_process_with_both_their_rows(ranks: tuple[Path, list[dict[str, Any]]]) -> None:
+def test_two_ranks_train_like_one_process_with_the_rows_of_both(ranks: tuple[Path, list[dict[str, Any]]]) -> None:
     folder, found = ranks
     batches = [rank_batch(folder, rank) for rank in range(2)]
     both = joined(*batches)
     assert len(batches[0].query[0]) > len(batches[1].query[0])
     assert both.known_among(both.products)[: len(batches[0].query[0]), len(PAIRS[0]) :].any()
-    assert not both.whole.all()
+    assert not both.own_photo.all()
     expected = step(both)
     torch.testing.assert_close((found[0]["all"]["loss"] + found[1]["all"]["loss"]) / 2, expected["loss"])
     for rank in range(2):
@@ -154,14 +154,14 @@ def test_two_ranks_train_as_one_process_with_both_their_rows(ranks: tuple[Path, 
         assert found[rank]["all"]["ids"].tolist() == expected["ids"].tolist()
 
 
-def test_a_parameter_that_no_rank_used_has_no_gradient_as_in_one_process(
+def test_a_parameter_that_no_rank_used_has_no_gradient(
     ranks: tuple[Path, list[dict[str, Any]]],
 ) -> None:
     for found in ranks[1]:
         assert found["unused"] == [torch.tensor(1.5), torch.tensor(0.5), None]
 
 
-def test_without_cross_device_negatives_each_rank_has_its_own_loss(
+def test_without_cross_device_negatives_each_rank_uses_only_its_own_rows(
     ranks: tuple[Path, list[dict[str, Any]]],
 ) -> None:
     folder, found = ranks
@@ -170,10 +170,12 @@ def test_without_cross_device_negatives_each_rank_has_its_own_loss(
     for rank in range(2):
         torch.testing.assert_close(found[rank]["own"]["loss"], alone[rank]["loss"])
         torch.testing.assert_close(found[rank]["own"]["gradients"], gradients, rtol=1e-4, atol=1e-6)
-        assert found[rank]["own"]["ids"].tolist() == found[rank]["all"]["ids"].tolist()  # the bank remembers both
+        assert (
+            found[rank]["own"]["ids"].tolist() == found[rank]["all"]["ids"].tolist()
+        )  # the bank holds the products of both
 
 
-def test_ranks_end_with_the_same_weights_also_when_they_were_stopped(
+def test_ranks_end_with_the_same_weights_even_after_a_stop(
     ranks: tuple[Path, list[dict[str, Any]]],
 ) -> None:
     folder, (first, second) = ranks
@@ -187,16 +189,9 @@ def test_torchrun_writes_one_checkpoint(tmp_path: Path) -> None:
     write_clicks(tmp_path)
     config = write_config(tmp_path, steps=2, validation_share=0.2, device="cpu")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command += [
-        "-m",
-        "shopwindow.cli.main",
-        "pretrain",
-        "--config",
-        str(config),
-        "--catalog",
-        str(tmp_path / "products.parquet"),
-    ]
-    command += ["--clicks", str(tmp_path / "clicks.parquet"), "--out", str(tmp_path / "out")]
+    command += ["-m", "shopwindow.cli.main", "pretrain", "--config", str(config)]
+    command += ["--catalog", str(tmp_path / "products.parquet"), "--clicks", str(tmp_path / "clicks.parquet")]
+    command += ["--out", str(tmp_path / "out")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("processes: 2; device: cpu") == 1
@@ -206,7 +201,7 @@ def test_torchrun_writes_one_checkpoint(tmp_path: Path) -> None:
     assert [line["step"] for line in read_log(tmp_path / "out" / LOG)] == [0, 1]
 
 
-def test_weights_and_gradients_stay_as_they_are_in_a_single_process() -> None:
+def test_a_single_process_keeps_its_weights_and_gradients() -> None:
     layer = torch.nn.Linear(2, 1)
     layer(torch.ones(1, 2)).sum().backward()
     before = [layer.weight.detach().clone(), layer.weight.grad]
@@ -216,15 +211,17 @@ def test_weights_and_gradients_stay_as_they_are_in_a_single_process() -> None:
     assert layer.weight.grad is before[1]
 
 
-def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    there = torch.cuda.device_count()
-    monkeypatch.setenv("LOCAL_RANK", str(there))
-    with pytest.raises(ValueError, match=rf"device: process {there} of this machine needs a GPU of its own, and torch"):
+def test_a_process_without_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpus = torch.cuda.device_count()
+    monkeypatch.setenv("LOCAL_RANK", str(gpus))
+    with pytest.raises(
+        ValueError, match=rf"device: process {gpus} .* needs a separate GPU, but torch sees only {gpus}"
+    ):
         choose_device("cuda")
     assert choose_device("cpu") == torch.device("cpu")
 
 
-def test_everything_in_a_batch_moves(tmp_path: Path) -> None:
+def test_every_tensor_of_a_batch_moves_to_the_device(tmp_path: Path) -> None:
     write_catalog(tmp_path)
     write_clicks(tmp_path)
     moved = move(rank_batch(tmp_path, 0), torch.device("meta"))

@@ -1,4 +1,4 @@
-"""Towers trained for a minute on 12,000 real products: better than BM25, helped by photos, and the same when served."""
+"""Towers trained for a minute on 12,000 real products beat BM25, use photos, and rank the same when served."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BATCH = 64
 
 @pytest.fixture(scope="module")
 def checkpoint(fashion: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small config's towers, trained for a minute through the command line."""
+    """The towers of the small config, trained for a minute through the command line."""
     folder = tmp_path_factory.mktemp("real")
     settings = json.loads((ROOT / "shopwindow" / "towers" / "configs" / "small.json").read_text())
     settings["training"] |= {"steps": 250, "text_steps": 100, "text_batch_size": 512, "batch_size": 256}
@@ -49,7 +49,7 @@ def trained(checkpoint: Path, fashion: Path) -> tuple[Path, Path]:
 
 @pytest.fixture(scope="module")
 def report(trained: tuple[Path, Path], fashion: Path) -> dict[str, Any]:
-    """What `shopwindow evaluate` says of them."""
+    """The report of `shopwindow evaluate` on these towers."""
     repository, index = trained
     out = repository.parent / "evaluation"
     data = fashion / "dev"
@@ -73,12 +73,12 @@ def _rows(report: dict[str, Any], section: str) -> list[dict[str, Any]]:
     return rows
 
 
-def test_they_rank_better_than_bm25_on_all_products(report: dict[str, Any]) -> None:
+def test_the_towers_rank_better_than_bm25(report: dict[str, Any]) -> None:
     ours = next(row for row in _rows(report, "retrieval") if row["slice"] == "all" and row["system"] == "towers")
     assert ours["nDCG@10 ahead of BM25"]["low"] > 0
 
 
-def test_photos_give_back_what_titles_without_colours_lost(report: dict[str, Any]) -> None:
+def test_photos_help_if_titles_name_no_colours(report: dict[str, Any]) -> None:
     rows = _rows(report, "visual")
     stripped = next(
         row
@@ -95,22 +95,22 @@ def test_served_ranking_is_as_good_as_in_process(trained: tuple[Path, Path], fas
     relevant: dict[int, set[int]] = {query["query_id"]: set() for query in queries}
     for row in pq.read_table(fashion / "dev" / "qrels.parquet").to_pylist():
         relevant[row["query_id"]].add(row["product_id"])
-    wanted = [relevant[query["query_id"]] for query in queries]
+    answers = [relevant[query["query_id"]] for query in queries]
     options = ServerOptions(
         repository=repository, index=index, host="127.0.0.1", http_port=0, grpc_port=0, metrics_port=0
     )
     with TritonServer(options) as server, RetrievalClient(server.grpc_url, timeout_s=60.0) as client:
         served = [client.retrieve(texts[start : start + BATCH], top_k=10).ids for start in range(0, len(texts), BATCH)]
     local = InProcessPipeline(repository, index).retrieve(texts, top_k=10).product_ids
-    assert abs(_ndcg(np.concatenate(served), wanted) - _ndcg(local, wanted)) <= 0.002
+    assert abs(_ndcg(np.concatenate(served), answers) - _ndcg(local, answers)) <= 0.002
 
 
 def _ndcg(ranked: np.ndarray, relevant: list[set[int]]) -> float:
-    """nDCG@10 with binary relevance, by its definition."""
+    """Return nDCG@10 with binary relevance, by its definition."""
     discount = 1 / np.log2(np.arange(2, 12))
-    gained = [
-        sum(discount[place] for place, product in enumerate(products) if product in wanted)
-        / discount[: len(wanted)].sum()
-        for products, wanted in zip(ranked.tolist(), relevant, strict=True)
+    gains = [
+        sum(discount[place] for place, product in enumerate(products) if product in answers)
+        / discount[: len(answers)].sum()
+        for products, answers in zip(ranked.tolist(), relevant, strict=True)
     ]
-    return float(np.mean(gained))
+    return float(np.mean(gains))

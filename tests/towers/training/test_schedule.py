@@ -1,4 +1,4 @@
-"""A training that begins with texts alone and goes on with photos, beside texts that move little or not at all."""
+"""A training begins with texts alone and goes on with photos, while the texts change little or not at all."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PARTS = {
 }
 
 
-@pytest.mark.parametrize("rate", [0.0, 0.1], ids=["texts at rest", "slow texts"])
+@pytest.mark.parametrize("rate", [0.0, 0.1], ids=["fixed texts", "slow texts"])
 @pytest.mark.parametrize("share", [False, True], ids=["two text encoders", "one"])
 def test_texts_learn_first_and_then_photos(tmp_path: Path, share: bool, rate: float) -> None:
     catalog = load_catalog(write_catalog(tmp_path), 16)
@@ -58,12 +58,12 @@ def test_texts_learn_first_and_then_photos(tmp_path: Path, share: bool, rate: fl
     assert moved == [{"texts"}] * 2 + [{"photos", "texts"} if rate else {"photos"}] * 2
     assert [set(loss) for loss in losses] == [{"contrast", "words"}] * 2 + [{"contrast", "patches"}] * 2
     assert [size[:2] for size in sizes] == [(12, 0), (12, 0), (8, 8), (8, 8)]
-    assert [size[2] > 0 for size in sizes] == [False, False, True, True]  # titles alone are not remembered
+    assert [size[2] > 0 for size in sizes] == [False, False, True, True]  # the bank does not keep titles alone
     schedule.end()
     assert all(parameter.requires_grad for parameter in towers.parameters())
 
 
-def test_text_steps_must_leave_some_for_the_photos() -> None:
+def test_text_steps_must_be_below_steps() -> None:
     with pytest.raises(ValueError, match="text_steps: must be below steps 5, got 5"):
         TrainingConfig(steps=5, text_steps=5)
 

@@ -1,4 +1,4 @@
-"""Clicks and products kept out of training: validation, early stop, hold-out; and what a run leaves behind."""
+"""Clicks and products kept out of training (validation, early stop, hold-out), and the files that a run writes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def pairs_of(clicks: Clicks) -> set[tuple[str, int]]:
     return {(clicks.queries[query], int(row)) for query, row in zip(clicks.query, clicks.product, strict=True)}
 
 
-def test_a_split_parts_the_queries_with_all_their_clicks(tmp_path: Path) -> None:
+def test_a_split_keeps_all_clicks_of_a_query_together(tmp_path: Path) -> None:
     _, clicks = data(tmp_path)
     kept, out = split_clicks(clicks, 0.3, 7)
     assert len(out.queries) == 6  # of 20
@@ -52,25 +52,25 @@ def test_a_split_parts_the_queries_with_all_their_clicks(tmp_path: Path) -> None
         for number, query in enumerate(part.queries):
             assert part.clicked[number] == clicks.clicked[clicks.queries.index(query)]
             assert part.clicked[number] == set(part.product[part.query == number].tolist())
-        whole = [clicks.queries.index(part.queries[query]) for query in part.query]
-        assert part.weight.tolist() == [weights[pair] for pair in zip(whole, part.product, strict=True)]
+        original = [clicks.queries.index(part.queries[query]) for query in part.query]
+        assert part.weight.tolist() == [weights[pair] for pair in zip(original, part.product, strict=True)]
     assert split_clicks(clicks, 0.3, 7)[1].queries == out.queries
     assert split_clicks(clicks, 0.3, 8)[1].queries != out.queries
 
 
 def test_a_split_that_leaves_nothing_to_train_on_is_refused(tmp_path: Path) -> None:
     _, clicks = data(tmp_path)
-    with pytest.raises(ValueError, match=r"validation_share: 0\.99 of 20 queries leaves none to train on"):
+    with pytest.raises(ValueError, match=r"validation_share: 0\.99 of 20 queries leaves no query to train on"):
         split_clicks(clicks, 0.99, 7)
 
 
-def test_the_recall_is_that_of_the_clicked_products_among_the_first_ten(tmp_path: Path) -> None:
+def test_the_recall_is_the_share_of_clicked_products_among_the_first_ten(tmp_path: Path) -> None:
     catalog, clicks = data(tmp_path)
     tokenizer = train_tokenizer([*catalog.titles, *clicks.queries], 60)
     towers = small_towers(vocab_size=tokenizer.get_vocab_size()).train()
     validation = Validation(towers.config, tokenizer, catalog, clicks, products=16, seed=7)
     found = validation.recall(towers)
-    assert towers.training  # as it was, but measured in evaluation mode
+    assert towers.training  # back in training mode, although measured in evaluation mode
     towers.eval()
 
     with torch.no_grad():
@@ -87,7 +87,7 @@ def test_the_recall_is_that_of_the_clicked_products_among_the_first_ten(tmp_path
     assert 0.2 < found < 0.95
 
 
-def test_a_validation_ranks_the_clicked_products_and_some_others(tmp_path: Path) -> None:
+def test_a_validation_ranks_the_clicked_products_and_random_others(tmp_path: Path) -> None:
     catalog, clicks = data(tmp_path)
     tokenizer = train_tokenizer([*catalog.titles, *clicks.queries], 60)
     _, out = split_clicks(clicks, 0.1, 7)
@@ -99,30 +99,30 @@ def test_a_validation_ranks_the_clicked_products_and_some_others(tmp_path: Path)
         assert len(ranked) == len(set(ranked)) == min(16, max(products, len(clicked)))
 
 
-def test_the_best_is_the_first_of_the_highest_and_keeps_its_weights() -> None:
+def test_the_best_is_the_first_with_the_highest_recall_and_keeps_its_weights() -> None:
     best, towers = Best(), small_towers()
     first = {name: tensor.clone() for name, tensor in towers.state_dict().items()}
-    best.tell(0.5, towers)
+    best.update(0.5, towers)
     with torch.no_grad():
         towers.query.head.weight.zero_()
-    best.tell(0.5, towers)
-    best.tell(0.4, towers)
+    best.update(0.5, towers)
+    best.update(0.4, towers)
     assert (best.recall, best.since) == (0.5, 2)
     torch.testing.assert_close(best.weights, first, rtol=0, atol=0)
-    best.tell(0.6, towers)
+    best.update(0.6, towers)
     assert (best.recall, best.since) == (0.6, 0)
     assert not best.weights["query.head.weight"].any()
 
 
-def told(monkeypatch: pytest.MonkeyPatch, recalls: list[float], seen: list[dict[str, torch.Tensor]]) -> None:
-    """Let the validations find given recalls, and take note of the weights that they saw."""
-    left: Iterator[float] = iter(recalls)
+def set_recalls(monkeypatch: pytest.MonkeyPatch, recalls: list[float], seen: list[dict[str, torch.Tensor]]) -> None:
+    """Make the validations return these recalls, and add the weights that they saw to `seen`."""
+    remaining: Iterator[float] = iter(recalls)
 
-    def found(validation: Validation, towers: Towers) -> float:
+    def recall(validation: Validation, towers: Towers) -> float:
         seen.append({name: tensor.clone() for name, tensor in towers.state_dict().items()})
-        return next(left)
+        return next(remaining)
 
-    monkeypatch.setattr(Validation, "recall", found)
+    monkeypatch.setattr(Validation, "recall", recall)
 
 
 def train(folder: Path, out: str, **changes: Any) -> Path:
@@ -132,11 +132,13 @@ def train(folder: Path, out: str, **changes: Any) -> Path:
     return folder / out
 
 
-def test_training_stops_without_patience_and_writes_the_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_stops_when_patience_runs_out_and_writes_the_best_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[dict[str, torch.Tensor]] = []
-    told(monkeypatch, [0.1, 0.3, 0.2, 0.3, 0.9], seen)
+    set_recalls(monkeypatch, [0.1, 0.3, 0.2, 0.3, 0.9], seen)
     out = train(tmp_path, "out")
-    assert len(seen) == 4  # two in a row were not above 0.3
+    assert len(seen) == 4  # after 0.3, two validations in a row were not better
     torch.testing.assert_close(dict(load_checkpoint(out).towers.state_dict()), seen[1], rtol=0, atol=0)
     lines = [(line["step"], line[RECALL]) for line in read_log(out / LOG) if RECALL in line]
     assert lines == [(0, 0.1), (1, 0.3), (2, 0.2), (3, 0.3)]
@@ -154,18 +156,18 @@ def test_a_resumed_training_remembers_the_best_and_the_patience(
         return forward(objective, batch, step)
 
     with monkeypatch.context() as patch:
-        told(patch, [0.1, 0.3, 0.2], seen)
+        set_recalls(patch, [0.1, 0.3, 0.2], seen)
         patch.setattr(Objective, "forward", until_the_fourth)
         with pytest.raises(Killed):
             train(tmp_path, "out", save_every=1)
     assert (tmp_path / "out" / STATE).is_dir()
     with monkeypatch.context() as patch:
-        told(patch, [0.3], seen)
+        set_recalls(patch, [0.3], seen)
         out = train(tmp_path, "out", save_every=1)
     torch.testing.assert_close(dict(load_checkpoint(out).towers.state_dict()), seen[1], rtol=0, atol=0)
 
 
-def test_validating_every_few_steps_ends_with_the_last_and_changes_no_step(tmp_path: Path) -> None:
+def test_validations_include_the_last_step_and_do_not_change_the_training(tmp_path: Path) -> None:
     out = train(tmp_path, "some", validate_every=4, patience=0)
     assert [line["step"] for line in read_log(out / LOG) if RECALL in line] == [3, 7, 8]
     every = train(tmp_path, "every", validate_every=1, patience=0)
@@ -173,19 +175,19 @@ def test_validating_every_few_steps_ends_with_the_last_and_changes_no_step(tmp_p
     assert losses[0] == losses[1]
 
 
-def test_products_held_out_leave_nothing_behind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_held_out_products_do_not_influence_the_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     catalog, _ = data(tmp_path)
-    gone = held_out(catalog.product_ids, 0.3)
-    assert 0 < gone.sum() < 16
-    seen = leave_out(catalog, gone)
-    assert seen.product_ids.tolist() == [product for product in range(100, 116) if not gone[product - 100]]
-    assert len(seen.titles) == len(seen.pixels) == len(seen.has_image) == 16 - gone.sum()
+    removed = held_out(catalog.product_ids, 0.3)
+    assert 0 < removed.sum() < 16
+    seen = leave_out(catalog, removed)
+    assert seen.product_ids.tolist() == [product for product in range(100, 116) if not removed[product - 100]]
+    assert len(seen.titles) == len(seen.pixels) == len(seen.has_image) == 16 - removed.sum()
     assert [seen.titles[seen.row_of[product]] for product in seen.row_of] == seen.titles
 
     whole = train(tmp_path, "held out", hold_out=0.3, validation_share=0, patience=0)
-    assert f"held out: {gone.sum()} products" in capsys.readouterr().out
-    # A training on files that never named those products ends with the same checkpoint.
-    left = pq.read_table(write_catalog(tmp_path)).filter(pa.array(~gone))
+    assert f"held out: {removed.sum()} products" in capsys.readouterr().out
+    # A training on files without those products ends with the same checkpoint.
+    left = pq.read_table(write_catalog(tmp_path)).filter(pa.array(~removed))
     clicks = pq.read_table(write_clicks(tmp_path))
     ids = set(left["product_id"].to_pylist())
     kept = clicks.filter(pa.array([product in ids for product in clicks["product_id"].to_pylist()]))
@@ -197,7 +199,7 @@ def test_products_held_out_leave_nothing_behind(tmp_path: Path, capsys: pytest.C
     assert hash_checkpoint(whole) == hash_checkpoint(tmp_path / "without")
 
 
-def test_the_log_holds_the_parts_and_a_picture_shows_them(tmp_path: Path) -> None:
+def test_a_run_writes_the_log_with_all_parts_and_a_plot(tmp_path: Path) -> None:
     out = train(tmp_path, "out", masked_words=0.5, masked_patches=0.5, steps=21, patience=0, validate_every=10)
     lines = [line for line in read_log(out / LOG) if "loss" in line]
     assert [line["step"] for line in lines] == [0, 20]
@@ -217,7 +219,7 @@ def test_the_log_holds_the_parts_and_a_picture_shows_them(tmp_path: Path) -> Non
         ({"hold_out": 1.0}, "hold_out: must be at least 0 and below 1, got 1.0"),
         ({"validation_share": -0.1}, "validation_share: must be at least 0 and below 1, got -0.1"),
         ({"validate_every": 0}, "validate_every: must be at least 1, got 0"),
-        ({"patience": 3}, "patience: 3 validations need a validation_share above 0, got 0"),
+        ({"patience": 3}, "patience: 3 needs a validation_share above 0, got 0"),
     ],
 )
 def test_a_setting_out_of_its_range_is_refused(settings: dict[str, Any], message: str) -> None:

@@ -67,9 +67,17 @@ def blocks(page: str, *languages: str) -> list[Block]:
 
 def command_lines(block: str, program: str) -> list[list[str]]:
     """Return the arguments of each command of a program in a shell block."""
-    joined = block.replace("\\\n", " ")
-    lines = re.findall(rf"^{program} .*?(?=^\S|\Z)", joined, flags=re.MULTILINE | re.DOTALL)
-    return [shlex.split(line, comments=True)[1:] for line in lines]
+    found, line = [], ""
+    for part in block.replace("\\\n", " ").splitlines(keepends=True):
+        line += part
+        try:
+            words = shlex.split(line, comments=True)
+        except ValueError:  # a quoted text goes on in the next line
+            continue
+        line = ""
+        if words[:1] == [program]:
+            found.append(words[1:])
+    return found
 
 
 def cut_short(words: list[str]) -> list[str]:

@@ -20,6 +20,9 @@ PAGES = sorted(page.stem for page in (ROOT / "docs" / "how-to").glob("*.md") if 
 # These train, export or serve for long, or need what is not here: only their options are checked. Other tests run them.
 LONG = {"ablate", "adapt", "bisect", "evaluate", "export", "milvus", "mine", "plans", "pretrain", "serve"}
 
+# What must have happened before a page helps.
+BEFORE = {"when-an-index-is-refused": ["update", "--changes", "changes.parquet", "--index", "build/mine/index"]}
+
 
 @pytest.fixture
 def checkout(
@@ -44,6 +47,8 @@ def checkout(
 
 @pytest.mark.parametrize("page", PAGES)
 def test_the_examples_of_a_page_run(page: str, checkout: Path, served: TritonServer) -> None:
+    if page in BEFORE:
+        run_command(BEFORE[page], served.grpc_url)
     names = {"URL": served.grpc_url, "PHOTO": Path("mug.jpg").read_bytes()}
     for block in blocks(read_page(f"how-to/{page}.md")):
         if block.file:
@@ -52,7 +57,7 @@ def test_the_examples_of_a_page_run(page: str, checkout: Path, served: TritonSer
             exec(compile(block.text, f"docs/how-to/{page}.md", "exec"), dict(names))
         elif block.language == "sh":
             for words in command_lines(block.text, "shopwindow"):
-                if words[0] not in LONG and "--ray" not in words:
+                if words[0] not in LONG and not {"--ray", "gpu"} & set(words):
                     run_command(words, served.grpc_url)
             for words in command_lines(block.text, "curl"):
                 assert ask_over_http(words, served.http_url)["outputs"]

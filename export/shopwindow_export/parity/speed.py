@@ -43,7 +43,7 @@ def measure_speed(fp32: Path, other: Path, sample: ParitySample, query_max_token
         fp32: repository with the float32 graphs.
         other: repository with the graphs to judge, of the same towers.
         sample: what to embed.
-        query_max_tokens: longest query that the towers read.
+        query_max_tokens: longest query that the towers read, in tokens.
     """
     layouts = [RepositoryLayout(folder) for folder in (fp32, other)]
     tokens = TextEncoder.read(layouts[1].query_tokenizer, query_max_tokens).encode(sample.queries[:ROWS])

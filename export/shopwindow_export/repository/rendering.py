@@ -17,6 +17,7 @@ from string import Template
 from shopwindow.retrieval.embedding.bundle import Bundle
 from shopwindow.retrieval.engines.options import listed_gpus
 from shopwindow.retrieval.request.parameters import DEFAULT_TOP_K, MAX_TOP_K
+from shopwindow_export.errors import ExportError
 from shopwindow_export.plans.batch_sizes import typical_batches
 from shopwindow_export.validation.versions import PINNED_SERVER, QUEUE_BOUNDS_SINCE, Version, show_version
 
@@ -97,8 +98,11 @@ def render_models(target: Path, bundle: Bundle, *, cpu_instances: int, gpu: GpuO
         gpu: options of the GPU profiles.
 
     Raises:
+        ExportError: the templates are missing.
         KeyError: a template has an unknown placeholder.
     """
+    if not MODELS.is_dir():
+        raise ExportError(f"{MODELS} is missing: export from a checkout, or from an installed wheel, which carries it")
     gpu = gpu or GpuOptions()
     values: dict[str, object] = {
         "cpu_instances": cpu_instances,

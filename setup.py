@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from pathlib import Path
 
 from setuptools import setup
@@ -12,17 +13,17 @@ TEMPLATES = ("model_repository", "ensemble_configs")
 
 
 class BuildWithTemplates(build_py):
-    """Copies the templates into the package that reads them; an editable install reads them where they are."""
+    """Copies the templates into the package that reads them. An editable install reads them where they are."""
 
     def run(self) -> None:
-        if self.editable_mode:
-            super().run()
-            return
-        shutil.rmtree(self.build_lib, ignore_errors=True)  # else a module that was removed stays in the next wheel
         super().run()
+        if self.editable_mode:
+            return
         for name in TEMPLATES:
             into = Path(self.build_lib) / "shopwindow_export" / name
             shutil.copytree(name, into, ignore=shutil.ignore_patterns("__pycache__"))
 
 
-setup(cmdclass={"build_py": BuildWithTemplates})
+# Not the checkout's build/: setuptools would put modules from there that were removed since into the next wheel.
+with tempfile.TemporaryDirectory(prefix="shopwindow-wheel-") as scratch:
+    setup(cmdclass={"build_py": BuildWithTemplates}, options={"build": {"build_base": scratch}})

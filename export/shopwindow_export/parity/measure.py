@@ -14,8 +14,8 @@ from shopwindow.retrieval.embedding.text import TextEncoder
 from shopwindow.towers.architecture.checkpoint import Checkpoint
 from shopwindow.towers.judging.metrics import find_hits, recall
 from shopwindow_export.parity.budgets import RANKED, RECALLED
-from shopwindow_export.parity.report import ParityReport
 from shopwindow_export.parity.sample import ParitySample, take
+from shopwindow_export.parity.verdict import ParityReport
 
 ROWS = 64
 QUERIES_AT_A_TIME = 256

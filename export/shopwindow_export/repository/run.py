@@ -25,7 +25,7 @@ from shopwindow_export.graphs.onnx_export import export_product_tower, export_qu
 from shopwindow_export.graphs.precisions import PRECISIONS, QUANTISED, RUNS_ON_CPU
 from shopwindow_export.parity import ParityReport, ParitySample, measure_parity, read_sample
 from shopwindow_export.parity.layers import LayerDrift, worst, worst_layers
-from shopwindow_export.parity.pages import HTML_FILE, JSON_FILE, write_report
+from shopwindow_export.parity.report_page import HTML_FILE, JSON_FILE, write_report
 from shopwindow_export.parity.sample import SAMPLE_PRODUCTS
 from shopwindow_export.parity.scale_inputs import product_feeds, query_feeds
 from shopwindow_export.parity.speed import Speed, measure_speed

@@ -89,7 +89,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Export the repository and print the parity report."""
-    from shopwindow_export.parity.pages import HTML_FILE, figures, verdict
+    from shopwindow_export.parity.report_page import HTML_FILE, figures, verdict
     from shopwindow_export.repository.rendering import GpuOptions
     from shopwindow_export.repository.run import UNMEASURED, export_fastest, export_repository
 

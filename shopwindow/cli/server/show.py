@@ -22,7 +22,8 @@ from shopwindow.retrieval.index.home import resolve_index
 from shopwindow_client import InvalidRequest, Results, RetrievalClient, ServerNotReady, VersionMismatch
 
 _STYLE = """
-body { font: 15px/1.4 system-ui, sans-serif; margin: 2rem auto; padding: 0 1rem; max-width: 1100px; color: #222; background: #fafafa }
+body { font: 15px/1.4 system-ui, sans-serif; color: #222; background: #fafafa;
+       max-width: 1100px; margin: 2rem auto; padding: 0 1rem }
 h2 { margin: 2rem 0 .6rem; font-weight: 600 } h2 small { color: #777; font-weight: 400 }
 .row { display: grid; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); gap: 12px }
 .card { background: #fff; border: 1px solid #e4e4e4; border-radius: 8px; padding: 10px; font-size: 13px }

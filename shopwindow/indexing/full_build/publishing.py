@@ -61,7 +61,7 @@ def publish_build(
         return published
 
 
-def cut_off(home: IndexHome, inputs: dict[str, Any], asked: dict[str, Any], say: Say) -> Manifest | None:
+def finish_interrupted(home: IndexHome, inputs: dict[str, Any], asked: dict[str, Any], say: Say) -> Manifest | None:
     """Finish the publishing of a build, if a kill interrupted it.
 
     Args:

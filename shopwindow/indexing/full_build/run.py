@@ -17,7 +17,7 @@ from shopwindow.indexing.full_build.embedded_parts import Building
 from shopwindow.indexing.full_build.embedders import LocalEmbedder, ServerEmbedder, embed_in_order
 from shopwindow.indexing.full_build.embedding import embed_catalog
 from shopwindow.indexing.full_build.finishing import finish
-from shopwindow.indexing.full_build.publishing import cut_off, publish_build
+from shopwindow.indexing.full_build.publishing import finish_interrupted, publish_build
 from shopwindow.indexing.full_build.ray_embedding import embed_with_ray
 from shopwindow.indexing.full_build.removed_meanwhile import ServedProducts
 from shopwindow.retrieval.embedding.bundle import carry_towers
@@ -86,7 +86,7 @@ def build_index(
     home, inputs = IndexHome(out), _inputs(source, pipeline)
     options = {"recipe": recipe, "with_towers": with_towers}
     with home.filling():
-        finished = cut_off(home, inputs, options, say)
+        finished = finish_interrupted(home, inputs, options, say)
         if finished is not None:
             return finished
         with Building(home.building, inputs, dim) as building:

@@ -19,7 +19,7 @@ from shopwindow.towers.architecture.checkpoint import Checkpoint, load_checkpoin
 from shopwindow_export.errors import ExportError
 from shopwindow_export.parity import ParityReport, ParitySample, measure_parity, read_sample
 from shopwindow_export.parity.layers import LayerDrift, worst
-from shopwindow_export.parity.pages import HTML_FILE, JSON_FILE, figures, verdict, write_report
+from shopwindow_export.parity.report_page import HTML_FILE, JSON_FILE, figures, verdict, write_report
 from shopwindow_export.repository.run import export_fastest, export_repository
 from tests.conftest import CHECKPOINT
 

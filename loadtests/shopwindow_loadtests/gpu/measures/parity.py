@@ -25,9 +25,9 @@ from shopwindow_export.graphs.onnx_export import (
 )
 from shopwindow_export.graphs.precisions import QUANTISED
 from shopwindow_export.parity.measure import measure_parity
-from shopwindow_export.parity.report import ParityReport
 from shopwindow_export.parity.sample import ParitySample, read_sample
 from shopwindow_export.parity.scale_inputs import product_feeds, query_feeds
+from shopwindow_export.parity.verdict import ParityReport
 from shopwindow_export.repository.run import export_repository
 from shopwindow_loadtests.gpu.steps import Step
 

@@ -13,8 +13,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from shopwindow_export.parity.budgets import BUDGETS, ENOUGH_QUERIES
-from shopwindow_export.parity.report import ParityReport
 from shopwindow_export.parity.speed import ROWS, WORTHWHILE
+from shopwindow_export.parity.verdict import ParityReport
 
 JSON_FILE = "parity.json"
 HTML_FILE = "parity.html"

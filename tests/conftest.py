@@ -1,4 +1,4 @@
-"""What the whole suite shares: one exported repository, one index, one real server a profile."""
+"""Fixtures of the whole suite: one exported repository, one index, one real server for each profile."""
 
 from __future__ import annotations
 
@@ -19,8 +19,15 @@ CHECKPOINT = ROOT / "shopwindow" / "demo" / "checkpoint"
 FASHION = ROOT.parent / "shared" / "data" / "fashion"
 SHOP_PRODUCTS = 900
 
-settings.register_profile("suite", deadline=None)  # how long an example takes is this machine's affair
+settings.register_profile("suite", deadline=None)  # an example may be slow on a busy machine
 settings.load_profile("suite")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that export a repository or start a server. `make test-fast` leaves them out."""
+    for item in items:
+        if not {"repository", "shop"}.isdisjoint(getattr(item, "fixturenames", ())):
+            item.add_marker("exported")
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +40,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def repository(tmp_path_factory: pytest.TempPathFactory, shop: Path) -> Path:
-    """The demo checkpoint, exported."""
+    """The model repository of the demo checkpoint."""
     folder = tmp_path_factory.mktemp("export") / "model_repository"
     export_repository(CHECKPOINT, folder, shop / "products.parquet", cpu_instances=1)
     return folder
@@ -41,7 +48,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory, shop: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def index(repository: Path, shop: Path) -> Path:
-    """The shop's index, beside the repository, where the models look for it by default."""
+    """The shop's index, at its default place beside the repository."""
     folder = repository.parent / "index"
     build_index(shop / "products.parquet", repository, folder, progress=False)
     return folder
@@ -49,7 +56,7 @@ def index(repository: Path, shop: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def pipeline(repository: Path, index: Path) -> InProcessPipeline:
-    """The in-process twin of the servers below."""
+    """The same repository and index as the servers below, in this process."""
     return InProcessPipeline(repository, index)
 
 
@@ -69,21 +76,21 @@ def _serve(repository: Path, index: Path, profile: str) -> TritonServer:
 
 @pytest.fixture(scope="session")
 def served(repository: Path, index: Path) -> Iterator[TritonServer]:
-    """A real server under the profile `cpu`: retrieve and retrieve_similar fused."""
+    """A real server with the profile `cpu`, where one model does all steps of retrieve or retrieve_similar."""
     with _serve(repository, index, "cpu") as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def served_ensemble(repository: Path, index: Path) -> Iterator[TritonServer]:
-    """A real server under the profile `cpu-ensemble`: every step a model of its own, as on a GPU."""
+    """A real server with the profile `cpu-ensemble`, where every step is a separate model, as on a GPU."""
     with _serve(repository, index, "cpu-ensemble") as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def fashion() -> Path:
-    """The folder of 12,000 real products."""
+    """The folder of a data set with 12,000 real products."""
     if not (FASHION / "dev" / "products.parquet").exists():
         pytest.skip(f"needs {FASHION / 'dev' / 'products.parquet'}, real products that are not part of the project")
     return FASHION

@@ -1,4 +1,4 @@
-"""Small generations of an index home, published as builds and updates publish theirs."""
+"""Publish small generations of an index home, as builds and updates do."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def publish(
 
     Args:
         home: the index home.
-        titles: of the products.
-        first_id: the products' ids count up from here.
-        towers: embed the titles.
-        carried: a repository whose towers the generation carries.
-        tower_hash: another one than that of `towers`.
-        spoil: what to do to the folder before it is published.
+        titles: titles of the products.
+        first_id: id of the first product; the others count up from it.
+        towers: the pipeline that embeds the titles.
+        carried: a repository whose towers the generation carries; None to carry none.
+        tower_hash: the hash to write into the manifest; None for the hash of `towers`.
+        spoil: called with the folder before it is published, to damage it.
     """
     vectors, _ = towers.embed_product(titles, [b""] * len(titles))
     index = IndexHome(home)
@@ -72,7 +72,7 @@ def publish(
 
 
 def truncate(name: str) -> Spoil:
-    """Cut a file in half."""
+    """Return a function that cuts a file of the folder in half."""
 
     def spoil(folder: Path) -> None:
         data = (folder / name).read_bytes()
@@ -82,12 +82,12 @@ def truncate(name: str) -> Spoil:
 
 
 def not_numbers(folder: Path) -> None:
-    """Stored vectors of which one is NaN."""
+    """Make one of the stored vectors NaN."""
     vectors = np.load(folder / "vectors.npy")
     vectors[3] = np.nan
     np.save(folder / "vectors.npy", vectors)
 
 
 def shuffled(folder: Path) -> None:
-    """Stored vectors in another order than the FAISS index holds them."""
+    """Store the vectors in another order than the FAISS index."""
     np.save(folder / "vectors.npy", np.load(folder / "vectors.npy")[::-1])

@@ -1,4 +1,4 @@
-"""A second bundle of towers, made from the first one without training."""
+"""Make a second bundle of towers from the first one, without training."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ OUTPUTS = ("query_embedding", "product_embedding")
 
 
 def copied(repository: Path, target: Path) -> Path:
-    """The same repository at another place."""
+    """Copy a repository to another place."""
     return Path(shutil.copytree(repository, target, ignore=shutil.ignore_patterns("__pycache__")))
 
 
 def swapped_towers(repository: Path, target: Path) -> Path:
-    """Towers whose embeddings have their dimensions in reverse order: alike among themselves, useless with others."""
+    """Copy a repository and reverse the order of the embeddings' dimensions, so that they do not fit the old towers."""
     copied(repository, target)
     layout = RepositoryLayout(target)
     for file in (layout.query_tower, layout.product_tower):

@@ -1,4 +1,4 @@
-"""The contract as a stranger's program meets it: every model over gRPC and HTTP, with nothing of this project's."""
+"""The contract of every model over gRPC and HTTP, tested without this project's client."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shopwindow.retrieval.index.home import resolve_index
 from tests.ranking import assert_is_exact_search, assert_same_ranking
 from tests.server.stranger import ask, ask_http, get, grpc_client, post, texts
 
-DIM = "dim"  # stands for the length of an embedding
+DIM = "dim"  # the length of an embedding
 ANY = -1
 
 CONTRACT: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -48,7 +48,7 @@ CONTRACT: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"embedding": ("FP32", DIM), "modality_weights": ("FP32", 2)},
     ),
     "product_index": (
-        {"embedding": ("FP32", DIM), "query": ("BYTES", 1)},  # the query may be left out
+        {"embedding": ("FP32", DIM), "query": ("BYTES", 1)},  # `query` is optional
         {
             "product_ids": ("INT64", ANY),
             "scores": ("FP32", ANY),
@@ -60,10 +60,10 @@ CONTRACT: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
 }
 RETRIEVING = ("retrieve", "retrieve_similar", "product_index")
-# Where towers can change with the index, embeddings say by which they are.
+# In the profiles where towers can change with the index, these models also return the towers of the embedding.
 CHANGING = {"cpu": ("embed_query", "embed_product")}
 
-# As after `-d` of the curl command that users copy. curl says that such a body is a form; the server must not mind.
+# The argument `-d` of the curl command that users copy. curl declares such a body as a form, which must not matter.
 CURL_BODY = (
     '{"inputs": [{"name": "query", "shape": [1, 1], "datatype": "BYTES", "data": ["red dress"]}], '
     '"parameters": {"top_k": 5, "effort": 7, "min_score": -0.9, "filter": "{\\"price\\": {\\"lt\\": 40}}"}}'
@@ -73,6 +73,12 @@ CURL_BODY = (
 @pytest.fixture(params=["served", "served_ensemble"])
 def server(request: pytest.FixtureRequest) -> Any:
     return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def transport(server: Any) -> Any:
+    """gRPC to the fused models, HTTP to the ensembles."""
+    return ask if server.options.profile == "cpu" else ask_http
 
 
 @pytest.fixture(scope="module")
@@ -113,19 +119,21 @@ def inputs(products: list[dict[str, Any]], vectors: np.ndarray) -> dict[str, dic
     }
 
 
-def embeddings_of(server: Any, model: str, given: dict[str, np.ndarray]) -> np.ndarray:
-    """What a retrieving model searches with, from the model that only embeds."""
+def embeddings_of(server: Any, model: str, inputs: dict[str, np.ndarray]) -> np.ndarray:
+    """Return the embeddings that a retrieving model searches with, from the model that only embeds."""
     if model == "product_index":
-        return given["embedding"]
-    return ask(server, {"retrieve": "embed_query", "retrieve_similar": "embed_product"}[model], given)["embedding"]
+        return inputs["embedding"]
+    return ask(server, {"retrieve": "embed_query", "retrieve_similar": "embed_product"}[model], inputs)["embedding"]
 
 
-def first_row(given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {name: array[:1] for name, array in given.items()}
+def first_row(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: array[:1] for name, array in inputs.items()}
 
 
 @pytest.mark.parametrize("model", CONTRACT)
-def test_a_model_tells_its_inputs_and_outputs_over_grpc_and_http(server: Any, vectors: np.ndarray, model: str) -> None:
+def test_a_model_describes_its_inputs_and_outputs_over_grpc_and_http(
+    server: Any, vectors: np.ndarray, model: str
+) -> None:
     def tensors(declared: dict[str, Any]) -> dict[str, Any]:
         dims = {name: vectors.shape[1] if dim == DIM else dim for name, (_, dim) in declared.items()}
         return {name: (datatype, [-1, dims[name]]) for name, (datatype, _) in declared.items()}
@@ -133,16 +141,15 @@ def test_a_model_tells_its_inputs_and_outputs_over_grpc_and_http(server: Any, ve
     metadata = grpc_client(server.grpc_url).get_model_metadata(model)
     over_http = get(server, f"v2/models/{model}")
     for kind, declared in zip(("inputs", "outputs"), CONTRACT[model], strict=True):
-        told = {tensor.name: (tensor.datatype, list(tensor.shape)) for tensor in getattr(metadata, kind)}
-        told_over_http = {tensor["name"]: (tensor["datatype"], tensor["shape"]) for tensor in over_http[kind]}
+        by_grpc = {tensor.name: (tensor.datatype, list(tensor.shape)) for tensor in getattr(metadata, kind)}
+        by_http = {tensor["name"]: (tensor["datatype"], tensor["shape"]) for tensor in over_http[kind]}
         if kind == "outputs" and model in CHANGING.get(server.options.profile, ()):
             declared = declared | {"towers": ("BYTES", 1)}
-        assert told == told_over_http == tensors(declared)
+        assert by_grpc == by_http == tensors(declared)
 
 
-@pytest.mark.parametrize("transport", [ask, ask_http])
 @pytest.mark.parametrize("model", CONTRACT)
-def test_an_answer_has_the_shapes_and_types_that_were_told(
+def test_an_answer_has_the_described_shapes_and_types(
     server: Any, inputs: dict[str, Any], vectors: np.ndarray, model: str, transport: Any
 ) -> None:
     parameters = {"top_k": 7} if model in RETRIEVING else {}
@@ -156,7 +163,7 @@ def test_an_answer_has_the_shapes_and_types_that_were_told(
 
 
 @pytest.mark.parametrize("model", RETRIEVING)
-def test_a_request_without_parameters_gets_the_100_best(
+def test_a_request_without_parameters_gets_the_100_best_products(
     server: Any, inputs: dict[str, Any], vectors: np.ndarray, product_ids: np.ndarray, model: str
 ) -> None:
     answer = ask(server, model, inputs[model])
@@ -165,9 +172,8 @@ def test_a_request_without_parameters_gets_the_100_best(
     assert_is_exact_search(answer["product_ids"], answer["scores"], queries, vectors, product_ids)
 
 
-@pytest.mark.parametrize("transport", [ask, ask_http])
 @pytest.mark.parametrize("model", RETRIEVING)
-def test_all_parameters_together_do_what_numpy_does(
+def test_all_parameters_together_give_the_result_of_exact_search(
     server: Any,
     inputs: dict[str, Any],
     vectors: np.ndarray,
@@ -180,9 +186,9 @@ def test_all_parameters_together_do_what_numpy_does(
     queries = embeddings_of(server, model, given)
     cheap = prices < np.median(prices)
     ranked = np.sort((vectors @ queries[0])[cheap])[::-1]
-    gap = 20 + int(np.argmax(ranked[20:60] - ranked[21:61]))  # no product scores near the limit
+    gap = 20 + int(np.argmax(ranked[20:60] - ranked[21:61]))  # so that no product scores near the limit
     min_score = float(ranked[gap] + ranked[gap + 1]) / 2
-    for top_k in (10, gap + 20):  # one that the limit leaves whole, one that it cuts
+    for top_k in (10, gap + 20):  # the limit cuts only the second
         parameters = {
             "top_k": top_k,
             "effort": 3,
@@ -203,13 +209,12 @@ def test_all_parameters_together_do_what_numpy_does(
 
 
 @pytest.mark.parametrize("model", RETRIEVING)
-@pytest.mark.parametrize("parameter", ["top_k", "effort", "min_score"])
-def test_a_number_may_come_as_text(server: Any, inputs: dict[str, Any], model: str, parameter: str) -> None:
-    value = {"top_k": 6, "effort": 2, "min_score": 0.125}[parameter]
-    as_number, as_text = (
-        ask(server, model, inputs[model], parameters={parameter: given}) for given in (value, str(value))
-    )
-    assert_same_ranking(as_text["product_ids"], as_text["scores"], as_number["product_ids"], as_number["scores"])
+def test_a_number_may_come_as_text(server: Any, inputs: dict[str, Any], model: str) -> None:
+    for name, value in (("top_k", 6), ("effort", 2), ("min_score", 0.125)):
+        as_number, as_text = (
+            ask(server, model, inputs[model], parameters={name: either}) for either in (value, str(value))
+        )
+        assert_same_ranking(as_text["product_ids"], as_text["scores"], as_number["product_ids"], as_number["scores"])
 
 
 def test_the_curl_command_of_the_readme_answers(
@@ -227,9 +232,8 @@ def test_the_curl_command_of_the_readme_answers(
     )
 
 
-@pytest.mark.parametrize("transport", [ask, ask_http])
 @pytest.mark.parametrize("model", RETRIEVING)
-def test_rows_end_in_minus_one_and_minus_infinity_where_no_more_products_qualify(
+def test_rows_end_in_minus_one_and_minus_infinity_if_too_few_products_qualify(
     server: Any, inputs: dict[str, Any], products: list[dict[str, Any]], model: str, transport: Any
 ) -> None:
     rare = min((product["brand"] for product in products), key=[product["brand"] for product in products].count)
@@ -244,7 +248,9 @@ def test_rows_end_in_minus_one_and_minus_infinity_where_no_more_products_qualify
         assert np.isneginf(scores[-3:]).all()
 
 
-def test_more_products_than_there_are_gives_all_of_them_then_padding(server: Any, product_ids: np.ndarray) -> None:
+def test_a_top_k_above_the_number_of_products_gives_all_products_and_padding(
+    server: Any, product_ids: np.ndarray
+) -> None:
     answer = ask(server, "retrieve", {"query": texts("mug")}, parameters={"top_k": 10_000})
     ids = answer["product_ids"][0]
     assert ids.shape == (10_000,)
@@ -252,9 +258,9 @@ def test_more_products_than_there_are_gives_all_of_them_then_padding(server: Any
     assert (ids[len(product_ids) :] == -1).all()
 
 
-def test_a_padded_reply_in_json_is_read_by_python_and_by_strict_readers_without_the_scores(server: Any) -> None:
-    # Triton writes the score -inf as -Infinity, which JSON does not know: Python reads it, strict readers such as
-    # JavaScript's JSON.parse refuse the whole reply. They ask for the ids alone, or for binary outputs.
+def test_strict_json_readers_can_read_a_padded_reply_only_without_the_scores(server: Any) -> None:
+    # Triton writes the score -inf as -Infinity, which is not valid JSON. Python reads it, but strict readers such as
+    # JavaScript's JSON.parse refuse the whole reply. They must ask for the ids alone, or for binary outputs.
     request = json.loads(CURL_BODY)
     request["parameters"] = {"top_k": 2, "min_score": 1.5}
     _, body = post(server, "retrieve", json.dumps(request).encode())
@@ -269,29 +275,29 @@ def test_a_padded_reply_in_json_is_read_by_python_and_by_strict_readers_without_
     assert [output["data"] for output in reply["outputs"]] == [[-1, -1]]
 
 
-def test_generation_and_timings_come_when_asked_for(server: Any, vectors: np.ndarray, index: Path) -> None:
-    given = {"embedding": vectors[:2]}
-    wanted = ["product_ids", "generation", "timings_us"]
-    answer = ask(server, "product_index", given, outputs=wanted, parameters={"top_k": 3})
-    assert set(answer) == set(wanted)
+def test_generation_and_timings_are_returned_on_request(server: Any, vectors: np.ndarray, index: Path) -> None:
+    inputs = {"embedding": vectors[:2]}
+    outputs = ["product_ids", "generation", "timings_us"]
+    answer = ask(server, "product_index", inputs, outputs=outputs, parameters={"top_k": 3})
+    assert set(answer) == set(outputs)
     generation = json.loads((resolve_index(index) / "manifest.json").read_text())["generation"]
     assert answer["generation"].tolist() == [[generation], [generation]]
     tokenise, tower, search, execute, rows, queue = answer["timings_us"][0]
-    assert (tokenise, tower, rows) == (-1, -1, 2)  # the first two are steps of other models
+    assert (tokenise, tower, rows) == (-1, -1, 2)  # other models do the first two steps
     assert queue >= -1
     assert 0 < search < execute
 
-    answer = ask(server, "product_index", given, outputs=["product_ids", "scores"], parameters={"top_k": 3})
+    answer = ask(server, "product_index", inputs, outputs=["product_ids", "scores"], parameters={"top_k": 3})
     assert set(answer) == {"product_ids", "scores"}
 
 
 def test_a_request_that_names_no_outputs_gets_all_of_them(server: Any, vectors: np.ndarray) -> None:
-    # So Triton defines it: who wants ids and scores of product_index alone names these two.
+    # Triton defines this. A caller that needs only ids and scores must name these two.
     answer = ask(server, "product_index", {"embedding": vectors[:1]})
     assert set(answer) == set(CONTRACT["product_index"][1])
 
 
-def test_embeddings_have_length_one_and_are_those_of_the_index(
+def test_embeddings_have_length_one_and_are_those_in_the_index(
     server: Any, products: list[dict[str, Any]], inputs: dict[str, Any], vectors: np.ndarray, product_ids: np.ndarray
 ) -> None:
     queries = ask(server, "embed_query", inputs["embed_query"])["embedding"]
@@ -307,7 +313,9 @@ def test_embeddings_have_length_one_and_are_those_of_the_index(
     np.testing.assert_allclose(embeddings, vectors[rows], atol=1e-5)
 
 
-def test_modality_weights_sum_to_one_and_an_absent_modality_weighs_nothing(server: Any, inputs: dict[str, Any]) -> None:
+def test_modality_weights_sum_to_one_and_an_absent_modality_has_weight_zero(
+    server: Any, inputs: dict[str, Any]
+) -> None:
     weights = ask(server, "embed_product", inputs["embed_product"])["modality_weights"]
     np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-5)
     title_only, photo_only, both = weights

@@ -1,4 +1,4 @@
-"""More than a server can do: what it takes up it answers rightly, what it does not it refuses at once."""
+"""A server with more requests than it can answer: correct answers to some, immediate refusals to the others."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tests.whole_server.other_towers import copied
 CALLERS = 600  # several full batches
 SLOW_TOP_K = 13
 PATIENT = Retry(attempts=100, budget=1e9, max_pause_s=0.5)
-# Added to each model: one value of top_k makes a search slow.
+# Code added to each model: searches with one value of top_k become slow.
 SLOW = f"""
 
 import time
@@ -55,7 +55,7 @@ Searching.answer = _slowly
 
 @pytest.fixture(scope="module")
 def server(repository: Path, index: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
-    """One instance of each model that searches, and little patience."""
+    """A server with one instance of each model that searches, and a short limit on the wait."""
     folder = copied(repository, tmp_path_factory.mktemp("overload") / "model_repository")
     for model in ("retrieve", "product_index"):
         config = folder / model / "configs" / "cpu.pbtxt"
@@ -70,7 +70,7 @@ def server(repository: Path, index: Path, tmp_path_factory: pytest.TempPathFacto
 
 
 def flood(server: TritonServer, model: str, pipeline: InProcessPipeline) -> tuple[int, int]:
-    """All callers at once, each with words of its own; how many were answered, and how many refused."""
+    """Let all callers ask at once, each with different words. Check the answers, and count them and the refusals."""
     words = [f"red dress {number}" for number in range(CALLERS)]
     embeddings = pipeline.embed_query(words)
 
@@ -90,29 +90,29 @@ def flood(server: TritonServer, model: str, pipeline: InProcessPipeline) -> tupl
     assert {type(error) for error in errors if error is not None} <= {ServerOverloaded}
     expected = pipeline.retrieve([words[number] for number in answered], top_k=SLOW_TOP_K)
     for number, scores in zip(answered, expected.scores, strict=True):
-        # Equal scores may change places with the padding of the batch, so the scores tell.
+        # Compare scores, because products with equal scores may change places with the padding of the batch.
         np.testing.assert_allclose(calls[number].result().scores[0], scores, atol=1e-5)
     return len(answered), CALLERS - len(answered)
 
 
 @pytest.mark.parametrize("model", ["retrieve", "product_index"])
-def test_what_is_not_refused_at_once_is_answered_rightly(
+def test_in_an_overload_requests_are_either_answered_correctly_or_refused(
     server: TritonServer, pipeline: InProcessPipeline, model: str
 ) -> None:
-    def told() -> float:
+    def counted() -> float:
         return metric(server, "requests_protected_total", model=model, event="refused")
 
-    before = told()
+    before = counted()
     answered, refused = flood(server, model, pipeline)
-    assert answered >= 64  # what was at work
+    assert answered >= 64  # at least the first batch
     assert refused > 0
-    until(lambda: told() - before == refused)
-    with RetrievalClient(server.grpc_url, timeout_s=60.0, retry=PATIENT) as client:  # and soon as ever
+    until(lambda: counted() - before == refused)
+    with RetrievalClient(server.grpc_url, timeout_s=60.0, retry=PATIENT) as client:  # soon all is as before
         assert len(client.retrieve(["mug"] * 200, top_k=3)) == 200
         assert len(client.retrieve_by_embedding(pipeline.embed_query(["mug"] * 200), top_k=3)) == 200
 
 
-def test_retries_get_through_and_what_comes_back_at_once_does_not_keep_it_up(server: TritonServer) -> None:
+def test_retries_succeed_and_callers_without_pauses_do_not_prolong_the_overload(server: TritonServer) -> None:
     with (
         RetrievalClient(server.grpc_url, timeout_s=60.0, retry=None) as hasty,
         RetrievalClient(server.grpc_url, timeout_s=60.0, retry=PATIENT) as client,
@@ -125,7 +125,7 @@ def test_retries_get_through_and_what_comes_back_at_once_does_not_keep_it_up(ser
         assert all(threads.map(lambda n: len(client.retrieve(f"mug {n}", top_k=SLOW_TOP_K)), range(CALLERS)))
 
         def answered_20_times(number: int) -> bool:
-            """Whether one who never pauses is answered, in the end, for a while."""
+            """Ask without pauses until 20 requests in a row are answered."""
             in_a_row = 0
             while in_a_row < 20:
                 try:
@@ -138,7 +138,7 @@ def test_retries_get_through_and_what_comes_back_at_once_does_not_keep_it_up(ser
         assert all(threads.map(answered_20_times, range(48)))
 
 
-def test_of_what_is_throttled_the_server_hears_nothing(server: TritonServer) -> None:
+def test_throttled_requests_never_reach_the_server(server: TritonServer) -> None:
     def refused() -> float:
         return metric(server, "requests_protected_total", model="retrieve", event="refused")
 
@@ -150,46 +150,44 @@ def test_of_what_is_throttled_the_server_hears_nothing(server: TritonServer) -> 
     ):
 
         def ask_thrice(number: int) -> list[type[ShopwindowError] | None]:
-            became: list[type[ShopwindowError] | None] = []
+            outcomes: list[type[ShopwindowError] | None] = []
             for _ in range(3):
                 try:
                     client.retrieve(f"mug {number}", top_k=SLOW_TOP_K)
-                    became.append(None)
+                    outcomes.append(None)
                 except ServerOverloaded as error:
-                    became.append(type(error))
-            return became
+                    outcomes.append(type(error))
+            return outcomes
 
-        told = Counter(kind for some in threads.map(ask_thrice, range(CALLERS)) for kind in some)
-        assert told.keys() == {None, ServerOverloaded, Throttled}
-        until(lambda: refused() - before == told[ServerOverloaded])
+        counts = Counter(outcome for outcomes in threads.map(ask_thrice, range(CALLERS)) for outcome in outcomes)
+        assert counts.keys() == {None, ServerOverloaded, Throttled}
+        until(lambda: refused() - before == counts[ServerOverloaded])
         with pytest.raises(Throttled, match=r"retrieve at .* refused so many requests lately that this"):
             for _ in range(100):
                 client.retrieve("mug", top_k=SLOW_TOP_K)
 
 
-def test_callers_of_the_bench_hold_back_what_a_throttle_does(
-    server: TritonServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_load_generator_throttles_like_a_client(server: TritonServer, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused() -> float:
         return metric(server, "requests_protected_total", model="retrieve", event="refused")
 
     monkeypatch.setattr(bisect_generator, "TOP_K", SLOW_TOP_K)
-    monkeypatch.setattr(overload, "DEADLINE_S", 60.0)  # so that all wait for what the server says
+    monkeypatch.setattr(overload, "DEADLINE_S", 60.0)  # so that all requests get an answer or a refusal
     before, protocol = refused(), Grpc(timeout_s=60.0)
     messages = [protocol.message([f"lamp {number}"]) for number in range(2_400)]
     wire = protocol.wire(server.grpc_url)
     throttling = Throttling(Throttle(ratio=1.2, window_s=600.0))
     with Connection(server.grpc_url, wire) as connection:
-        due = [time.monotonic() + number / 1_200 for number in range(len(messages))]  # several times what is possible
-        told = overload.send(connection, wire, due, messages, throttling)
-    errors = Counter(error.split(":")[0] for *_, error in told["outcomes"])
-    assert told["held_back"] > 0
-    assert len(told["outcomes"]) + told["held_back"] + told["unsent"] == len(messages)
+        due = [time.monotonic() + number / 1_200 for number in range(len(messages))]  # several times the possible rate
+        report = overload.send(connection, wire, due, messages, throttling)
+    errors = Counter(error.split(":")[0] for *_, error in report["outcomes"])
+    assert report["held_back"] > 0
+    assert len(report["outcomes"]) + report["held_back"] + report["unsent"] == len(messages)
     assert errors["UNAVAILABLE"] > 0
     until(lambda: refused() - before == errors["UNAVAILABLE"])
 
 
-def test_a_request_that_is_wrong_is_not_one_that_the_server_has_no_time_for(server: TritonServer) -> None:
+def test_wrong_requests_do_not_make_a_throttle_hold_back(server: TritonServer) -> None:
     with RetrievalClient(server.grpc_url, timeout_s=60.0, throttle=Throttle(ratio=1.1)) as client:
         for _ in range(100):
             with pytest.raises(InvalidRequest):

@@ -1,4 +1,4 @@
-"""12,000 real products, indexed and served: what comes back is right, product by product."""
+"""12,000 real products, indexed and served: the results are checked product by product."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_product_s_own_photo_and_title_find_that_product_first(client: Retriev
     asked = [Product(title=product["title"], image=product["image"]) for product in sampled]
     first = client.retrieve_similar(asked, top_k=1).ids[:, 0]
     own = [product["product_id"] for product in sampled]
-    assert np.mean(first == own) >= 0.95  # some products are offered twice, photo and title alike
+    assert np.mean(first == own) >= 0.95  # some products are in the catalogue twice, with the same photo and title
 
 
 def test_words_find_what_exact_search_finds(
@@ -99,7 +99,7 @@ def test_photos_alone_and_titles_alone_find_what_exact_search_finds(
 
 
 @pytest.mark.parametrize("attribute", ATTRIBUTES)
-def test_a_filter_holds_for_every_product_returned_and_loses_none(
+def test_a_filter_holds_for_every_result_and_drops_no_match(
     client: RetrievalClient,
     products: list[dict[str, Any]],
     queries: list[str],
@@ -111,19 +111,19 @@ def test_a_filter_holds_for_every_product_returned_and_loses_none(
     values = np.array([value_of[product] for product in product_ids.tolist()], dtype=object)
     known = sorted({value for value in value_of.values() if value is not None})
     common = max(known, key=list(value_of.values()).count)
-    for wanted in ([common], [known[0]], [known[0], known[-1], common]):
-        condition = wanted[0] if len(wanted) == 1 else {"in": wanted}
+    for allowed in ([common], [known[0]], [known[0], known[-1], common]):
+        condition = allowed[0] if len(allowed) == 1 else {"in": allowed}
         some = queries[:4]
         results = client.retrieve(some, top_k=100, filter={attribute: condition})
         for row in results:
-            assert {value_of[product] for product in row.ids.tolist()} <= set(wanted)
+            assert {value_of[product] for product in row.ids.tolist()} <= set(allowed)
         assert_is_exact_search(
             results.ids,
             results.scores,
             client.embed_query(some),
             vectors,
             product_ids,
-            allowed=np.isin(values.astype(str), wanted),
+            allowed=np.isin(values.astype(str), allowed),
         )
 
 
@@ -132,7 +132,7 @@ def test_filters_on_several_attributes_hold_together(
 ) -> None:
     by_id = {product["product_id"]: product for product in products}
     for product in sampled[:20]:
-        wanted = {name: product[name] for name in ("gender", "base_colour", "master_category")}
-        matching = {id for id, other in by_id.items() if all(other[name] == wanted[name] for name in wanted)}
-        row = client.retrieve(product["title"], top_k=10_000, filter=wanted)[0]
+        conditions = {name: product[name] for name in ("gender", "base_colour", "master_category")}
+        matching = {id for id, other in by_id.items() if all(other[name] == conditions[name] for name in conditions)}
+        row = client.retrieve(product["title"], top_k=10_000, filter=conditions)[0]
         assert set(row.ids.tolist()) == matching

@@ -1,4 +1,4 @@
-"""Where a request's time went, told in replies, metrics and traces; and work that comes too late left out."""
+"""The time of a request's stages in replies, metrics and traces; and requests that are too late."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from tests.server.watching import metric, until
 from tests.whole_server.other_towers import copied
 
 CALLER = "b7ad6b7169203331"
-SLOW_TOP_K, EFFORT = 13, 7  # an effort that no other request here wants
+SLOW_TOP_K, EFFORT = 13, 7  # no other request here uses this effort
 BROKEN_TOP_K = 17
-# Added to the fused model: one value of top_k makes a search slow, twice as slow with each step of effort; with another
-# it fails.
+# Code added to the fused model. One value of top_k makes a search slow, twice as slow with each step of effort. Another
+# value makes it fail.
 SLOW = f"""
 
 import time
@@ -36,17 +36,18 @@ _search = search_channels
 
 
 def search_channels(index, requests):
-    time.sleep(sum(0.01 * 2**wanted.effort for _, _, wanted in requests if wanted.top_k == {SLOW_TOP_K}))
-    if any(wanted.top_k == {BROKEN_TOP_K} for _, _, wanted in requests):
+    parameters = [each for _, _, each in requests]
+    time.sleep(sum(0.01 * 2**each.effort for each in parameters if each.top_k == {SLOW_TOP_K}))
+    if any(each.top_k == {BROKEN_TOP_K} for each in parameters):
         raise LookupError("broken")
     return _search(index, requests)
 """
 
 
 class Collector(BaseHTTPRequestHandler):
-    """Takes OTLP over HTTP in JSON, and keeps the spans."""
+    """Receives OTLP over HTTP in JSON, and keeps the spans."""
 
-    spans: list[dict[str, Any]] = []  # noqa: RUF012  of the one collector that a test file needs
+    spans: list[dict[str, Any]] = []  # noqa: RUF012  there is only one collector
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -57,12 +58,12 @@ class Collector(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_: Any) -> None:
-        """Not to the terminal."""
+        """Print nothing."""
 
 
 @pytest.fixture(scope="module")
 def server(repository: Path, index: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
-    """One instance of `retrieve` that can be made slow; traces go to the collector."""
+    """A server with one instance of `retrieve`, which can be made slow. It sends traces to the collector."""
     folder = copied(repository, tmp_path_factory.mktemp("stages") / "model_repository")
     config = folder / "retrieve" / "configs" / "cpu.pbtxt"
     config.write_text(config.read_text().replace("count: 2", "count: 1"))
@@ -88,8 +89,8 @@ def server(repository: Path, index: Path, tmp_path_factory: pytest.TempPathFacto
     collector.server_close()
 
 
-def until_batches_are_told(server: TritonServer) -> None:
-    """Wait until the metrics hold every batch of `retrieve` so far, all of which were searched for."""
+def until_batches_are_counted(server: TritonServer) -> None:
+    """Wait until the metrics contain every batch of `retrieve` so far. None of them may have been too late."""
     batches = executions(server, "retrieve").execution_count
     until(lambda: metric(server, "batch_rows_count", model="retrieve") == batches)
 
@@ -99,25 +100,25 @@ def retrieve(server: TritonServer, *queries: str, **options: Any) -> dict[str, n
 
 
 @pytest.mark.parametrize("model", ["retrieve", "retrieve_similar"])
-def test_timings_come_when_they_are_named(server: TritonServer, model: str) -> None:
-    given = {"query": texts("oak shelf", "tea")}
+def test_timings_are_returned_on_request(server: TritonServer, model: str) -> None:
+    inputs = {"query": texts("oak shelf", "tea")}
     if model == "retrieve_similar":
-        given = {"title": texts("oak shelf", "tea"), "image": texts(b"", b"")}
+        inputs = {"title": texts("oak shelf", "tea"), "image": texts(b"", b"")}
     began = time.perf_counter()
-    answer = ask(server, model, given, outputs=["product_ids", "timings_us"])
+    answer = ask(server, model, inputs, outputs=["product_ids", "timings_us"])
     waited_us = (time.perf_counter() - began) * 1e6
     first, second = answer["timings_us"].tolist()
     assert first == second
     text, tower, search, execute, rows, queue = first
-    assert -1 <= queue < waited_us + 1e6  # at most as long as the batch before was under way
+    assert -1 <= queue < waited_us + 1e6  # at most the duration of the previous batch more
     assert rows == 2
     assert min(text, tower, search) > 0
-    assert text + tower + search <= execute + 3  # each is rounded
+    assert text + tower + search <= execute + 3  # each value is rounded
     assert execute < waited_us
-    assert set(ask(server, model, given, outputs=["scores"])) == {"scores"}
+    assert set(ask(server, model, inputs, outputs=["scores"])) == {"scores"}
 
 
-def test_the_queue_of_those_who_came_while_others_were_searched_for_covers_their_wait(server: TritonServer) -> None:
+def test_the_queue_time_of_a_request_covers_its_wait_for_other_searches(server: TritonServer) -> None:
     def queue_of(number: int) -> int:
         parameters = {"top_k": SLOW_TOP_K, "effort": 5}  # 0.32 s
         answer = retrieve(server, f"desk {number}", outputs=["timings_us"], parameters=parameters)
@@ -125,7 +126,7 @@ def test_the_queue_of_those_who_came_while_others_were_searched_for_covers_their
 
     with ThreadPoolExecutor(4) as threads:
         numbers = itertools.count()
-        # One instance, which begins with the first of them, unless this machine lets them come together.
+        # The one instance begins with the first request, unless all four arrive together. Then they are sent again.
         until(lambda: max(threads.map(queue_of, itertools.islice(numbers, 4))) > 250_000)
 
 
@@ -135,7 +136,7 @@ def test_the_same_stages_are_histograms_on_the_metrics_port(server: TritonServer
 
     stages = ("tokenise", "tower", "search", "execute")
     retrieve(server, "one more")
-    until_batches_are_told(server)
+    until_batches_are_counted(server)
     before = {stage: count(stage) for stage in stages}
     rows_before = metric(server, "batch_rows_sum", model="retrieve")
     total_before = metric(server, "stage_seconds_sum", model="retrieve", stage="execute")
@@ -146,7 +147,7 @@ def test_the_same_stages_are_histograms_on_the_metrics_port(server: TritonServer
     assert total == pytest.approx(sum(answer["timings_us"][0, 3] for answer in answers) / 1e6, abs=1e-5)
     assert metric(server, "stage_seconds_bucket", model="retrieve", stage="execute", le="+Inf") == count("execute")
 
-    retrieve(server, "a0")  # its embedding is kept: no tower is called
+    retrieve(server, "a0")  # its embedding is in the cache, so no tower is called
     until(lambda: count("execute") == before["execute"] + 5)
     assert count("tower") == before["tower"] + 4
 
@@ -158,8 +159,8 @@ def test_generation_and_cache_hits_are_metrics(server: TritonServer) -> None:
     generation = int(retrieve(server, "lamp", outputs=["generation"])["generation"][0, 0])
     until(lambda: metric(server, "index_generation", model="retrieve") == generation)
     assert metric(server, "index_generation", model="product_index") == generation
-    until_batches_are_told(server)
-    # Each query was one or the other, and so was the one that warmed the model up.
+    until_batches_are_counted(server)
+    # Each query was a hit or a miss, and so was the query that warmed up the model.
     until(lambda: sum(hits_and_misses()) == metric(server, "batch_rows_sum", model="retrieve") + 1)
     hits, misses = hits_and_misses()
     for query in ("Purple Lamp", "purple lamp ", "PURPLE LAMP", "green lamp"):
@@ -167,19 +168,19 @@ def test_generation_and_cache_hits_are_metrics(server: TritonServer) -> None:
     until(lambda: hits_and_misses() == [hits + 2, misses + 2])
 
 
-def test_results_that_are_kept_are_metrics(server: TritonServer) -> None:
+def test_hits_of_the_result_cache_are_metrics(server: TritonServer) -> None:
     def hits_and_misses() -> list[float]:
         return [metric(server, f"result_cache_{name}_total", model="retrieve") for name in ("hits", "misses")]
 
     retrieve(server, "oak table")
-    until_batches_are_told(server)
+    until_batches_are_counted(server)
     hits, misses = hits_and_misses()
     for query, top_k in (("oak table", 100), ("Oak Table", 100), ("oak table", 9), ("oak table", 9), ("ash table", 9)):
         retrieve(server, query, parameters={"top_k": top_k})
     until(lambda: hits_and_misses() == [hits + 3, misses + 2])
 
 
-def test_a_request_of_many_rows_is_answered_in_order_whoever_works_on_it(
+def test_a_request_of_many_rows_is_answered_in_order_by_several_threads(
     server: TritonServer, pipeline: InProcessPipeline
 ) -> None:
     queries = [f"{'long ' * (row % 7)}table {row}" for row in range(64)]
@@ -187,10 +188,10 @@ def test_a_request_of_many_rows_is_answered_in_order_whoever_works_on_it(
     expected = pipeline.retrieve(queries, top_k=10)
     assert_same_ranking(answer["product_ids"], answer["scores"], expected.product_ids, expected.scores)
     assert set(answer["timings_us"][:, 4].tolist()) == {64}
-    until_batches_are_told(server)
+    until_batches_are_counted(server)
 
 
-def test_what_comes_too_late_is_not_searched_for(server: TritonServer) -> None:
+def test_a_request_that_is_too_late_is_not_searched(server: TritonServer) -> None:
     batches, expired = metric(server, "batch_rows_count"), metric(server, "requests_protected_total", event="expired")
     for late in ({"timeout": 1}, {"parameters": {"deadline_unix_ms": int(time.time() * 1e3) - 1_000}}):
         with pytest.raises(Refused, match="Request timeout expired: its deadline passed") as refused:
@@ -202,11 +203,11 @@ def test_what_comes_too_late_is_not_searched_for(server: TritonServer) -> None:
     assert retrieve(server, "mug", parameters=in_time, timeout=60_000_000)["product_ids"].shape == (1, 100)
 
 
-def test_the_effort_is_lowered_and_told_when_time_is_short_and_the_caller_allows_it(server: TritonServer) -> None:
+def test_the_effort_is_lowered_if_time_is_short_and_the_caller_allows_it(server: TritonServer) -> None:
     def search(**parameters: Any) -> dict[str, np.ndarray]:
         return retrieve(server, "mug", parameters={"top_k": SLOW_TOP_K, "effort": EFFORT, **parameters}, timeout=10**6)
 
-    plain = search()  # 1.3 s: longer than the timeout, but begun before its end
+    plain = search()  # it takes 1.3 s, longer than the timeout, but it begins before that
     assert plain["effort"].tolist() == [[EFFORT]]
     hurried = search(allow_lower_effort=True)
     assert 1 <= hurried["effort"][0, 0] < EFFORT
@@ -215,14 +216,14 @@ def test_the_effort_is_lowered_and_told_when_time_is_short_and_the_caller_allows
     until(lambda: metric(server, "requests_protected_total", event="effort_lowered") == 1)
 
 
-def test_a_request_is_followed_from_its_caller_to_the_search(server: TritonServer) -> None:
-    wanted = {"InferRequest", "retrieve", "compute", "tokenise", "tower", "search"}
+def test_a_trace_leads_from_the_caller_to_the_search(server: TritonServer) -> None:
+    names = {"InferRequest", "retrieve", "compute", "tokenise", "tower", "search"}
 
     def spans(trace: str) -> dict[str, list[dict[str, Any]]]:
         found = [span for span in Collector.spans if span["traceId"] == trace]
-        return {name: [span for span in found if span["name"] == name] for name in wanted}
+        return {name: [span for span in found if span["name"] == name] for name in names}
 
-    for attempt in range(5):  # Triton 2.51 overlooks a traceparent now and then, and traces nothing of the request
+    for attempt in range(5):  # sometimes Triton 2.51 overlooks a traceparent and does not trace the request
         trace = secrets.token_hex(16)
         retrieve(server, f"traced query {attempt}", headers={"traceparent": f"00-{trace}-{CALLER}-01"})
         given_up = time.monotonic() + 20
@@ -250,7 +251,9 @@ def test_a_search_that_fails_fails_alone(server: TritonServer) -> None:
             return None
 
     with ThreadPoolExecutor(25) as threads:
-        slow = threads.submit(retrieve, server, "desk", parameters={"top_k": SLOW_TOP_K, "effort": 5})  # they queue up
+        slow = threads.submit(
+            retrieve, server, "desk", parameters={"top_k": SLOW_TOP_K, "effort": 5}
+        )  # so that they queue up
         found = list(threads.map(ask_for, range(24)))
         slow.result()
     assert [ids is None for ids in found] == [number % 8 == 3 for number in range(24)]

@@ -229,13 +229,3 @@ def test_embeddings_of_other_towers_than_the_served_index_has_are_refused(
     assert wait_until_served(home, rolled_back(home), WAIT_S) == PROCESSES
     embedding, name = embedded()
     assert search(embedding, name).shape == (1, TOP_K)
-
-
-def test_a_server_does_not_start_on_a_home_without_a_generation(repository: Path, tmp_path: Path) -> None:
-    with IndexHome(tmp_path / "home").writing():
-        pass
-    options = ServerOptions(
-        repository=repository, index=tmp_path / "home", host="127.0.0.1", http_port=0, grpc_port=0, metrics_port=0
-    )
-    with pytest.raises(Exception, match="nothing was published yet"), TritonServer(options):
-        pass

@@ -1,4 +1,4 @@
-"""Starts a real tritonserver on a model repository, watches it, and leaves nothing behind."""
+"""Start a real tritonserver on a model repository, watch it, and stop it without leftovers."""
 
 from __future__ import annotations
 

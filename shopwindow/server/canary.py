@@ -1,4 +1,4 @@
-"""Canary requests: real ones, small ones, since Triton calls a model ready whose process has died (2.51)."""
+"""Canary requests: small real requests, because Triton 2.51 reports a model as ready after its process has died."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from uuid import uuid4
 from shopwindow.server.models import answered, steps
 from shopwindow_client import DeadlineExceeded, QueueTimeout, RetrievalClient, ServerOverloaded, ShopwindowError
 
-# Too much to do is not a fault: taking a server away because it is busy only makes the others busier.
+# A busy server is not faulty. If it were taken away, the others would only get busier.
 BUSY = (ServerOverloaded, QueueTimeout)
 
 
 class Canary:
-    """Asks every pipeline and the index for one answer; together they pass through every model that clients use.
+    """Asks every pipeline and the index for one answer. Together the requests reach every model that clients use.
 
     Args:
         url: `host:port` of the server's gRPC endpoint.
@@ -35,17 +35,17 @@ class Canary:
         self.close()
 
     def close(self) -> None:
-        """Closes the connection."""
+        """Close the connection."""
         self._client.close()
 
     def ask(self) -> dict[str, ShopwindowError | None]:
-        """Sends one request after another.
+        """Send the requests one after the other.
 
         Returns:
-            For each model asked, why it did not answer, or None when it did. A model that is too busy did, and so did
-            one that was late while each of its steps answered others: that is what overload looks like where queues
-            have no limit (Triton 2.51 on a CPU). The index is asked with the embedding of a query, so not before one
-            was made.
+            For each model the error, or None if it works. A model that refuses because it is busy works. So does a
+            model that was late while each of its steps answered other requests: that is what an overload looks like
+            when queues have no limit (Triton 2.51 on a CPU). The index is left out until a query was embedded, because
+            its request needs an embedding.
         """
         before = answered(self._url)
         found: dict[str, ShopwindowError | None] = {}
@@ -66,17 +66,17 @@ class Canary:
             except ShopwindowError as error:
                 found[model] = error
         late = [model for model, error in found.items() if isinstance(error, DeadlineExceeded)]
-        # Only what ended well counts: whether a request that was given up, such as the canary's own, was dropped by a
-        # model at work or from the queue of one that hangs is not known.
+        # Count only successful requests. Triton does not say whether a cancelled one, such as the canary's own, was
+        # dropped by a working model or from the queue of a model that hangs.
         now = answered(self._url) if late else {}
         for model in late:
-            needed = steps(self._url, model)
-            if needed and all(now.get(step, 0) > before.get(step, now.get(step, 0)) for step in needed):
+            its_steps = steps(self._url, model)
+            if its_steps and all(now.get(step, 0) > before.get(step, now.get(step, 0)) for step in its_steps):
                 found[model] = None
         return found
 
     def is_live(self) -> bool:
-        """Whether the server answers at all."""
+        """Return whether the server answers at all."""
         return self._client.health().live
 
     def _retrieve(self) -> None:
@@ -96,6 +96,9 @@ class Canary:
 
 
 def _new_query() -> str:
-    """A query that nobody asked before: one that comes again is answered from the cache of embeddings, where a query
-    tower that fails is not noticed. It differs by digits, which no tokeniser's normaliser folds as it may letters."""
+    """Return a query that nobody has asked before.
+
+    A repeated query would be answered from the cache of embeddings, and a failing query tower would go unnoticed. The
+    queries differ in digits, because a tokeniser may normalise letters but not digits.
+    """
     return f"canary {uuid4().int % 10**12}"

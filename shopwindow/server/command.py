@@ -11,7 +11,7 @@ from shopwindow.server.install import TritonInstall
 from shopwindow.server.options import PLAIN_PROFILE, ServerOptions
 
 OWNER_KEY = "shopwindow-owner"
-# OpenTelemetry's own variable: http://collector:4318/v1/traces. The Python models send their stages there too.
+# OpenTelemetry's own variable, such as http://collector:4318/v1/traces. The Python models send their spans there too.
 TRACES_VARIABLE = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
 
 _TETHER = Path(__file__).with_name("_tether.py")
@@ -20,28 +20,28 @@ _TETHER = Path(__file__).with_name("_tether.py")
 def tethered_command(
     options: ServerOptions, install: TritonInstall, *, identity: str, ports: Mapping[str, int], secret: str
 ) -> list[str]:
-    """The command line of a server that ends with this process.
+    """Return the command line of a server that ends with this process.
 
     Args:
         options: What to serve, and how.
         install: The server's program.
-        identity: The server's name, which its shared memory bears too.
+        identity: The server's name, with which the names of its shared memory regions begin.
         ports: The port for each flag.
-        secret: What a caller has to show who loads and unloads models.
+        secret: The secret that a caller must send to load and unload models.
     """
     command = [sys.executable, "-I", "-S", str(_TETHER), str(os.getpid()), str(install.binary)]
     command += [f"--id={identity}", f"--model-repository={options.repository.resolve()}"]
     command += [f"--{endpoint}-address={options.host}" for endpoint in ("http", "grpc", "metrics")]
     command += [f"{flag}={port}" for flag, port in ports.items()]
     command += [f"--exit-timeout-secs={max(1, int(options.stop_timeout_s))}"]
-    # Our own prefix tells our shared memory from that of other servers when it has to be removed.
+    # The prefix identifies this server's shared memory, so that no other server's is removed.
     command += [f"--backend-config=python,shm-region-prefix-name={identity}-"]
     if options.shm_default_byte_size is not None:
         command += [f"--backend-config=python,shm-default-byte-size={options.shm_default_byte_size}"]
     if options.profile != PLAIN_PROFILE:
         command += [f"--model-config-name={options.profile}"]
     if options.reloadable:
-        # Who may load models may send one with code of his own, so that is for us alone.
+        # A caller who may load models may also send a model with code. So only this process may.
         command += ["--model-control-mode=explicit", "--load-model=*"]
         command += [
             f"--{flag}=model-repository:{OWNER_KEY}={secret}"
@@ -56,15 +56,15 @@ def tethered_command(
 
 
 def environment(options: ServerOptions, install: TritonInstall, *, http: str) -> dict[str, str]:
-    """The environment variables of a server and its stubs.
+    """Return the environment variables of a server and its stubs.
 
     Args:
         options: What to serve, and how.
         install: The server's program.
-        http: `host:port` of the server's HTTP endpoint, whose statistics tell the models of an overload.
+        http: `host:port` of the server's HTTP endpoint. The models read its statistics to notice an overload.
     """
     variables = dict(os.environ)
-    # Python stubs see the packages of the environment whose bin folder comes first.
+    # Stubs take their packages from the environment whose bin folder is first in PATH.
     _put_first(variables, "PATH", Path(sys.executable).parent)
     _put_first(variables, "LD_LIBRARY_PATH", *install.library_path)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):

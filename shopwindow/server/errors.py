@@ -1,4 +1,4 @@
-"""Everything that can go wrong between "start it" and "it is ready".
+"""The errors of starting and running a server.
 
 ServingError
 ├── TritonNotFound
@@ -17,19 +17,19 @@ class ServingError(Exception):
 
 
 class TritonNotFound(ServingError):
-    """Raised when there is no tritonserver, neither on PATH nor as a wheel of the running interpreter."""
+    """Raised when there is no tritonserver on PATH and no wheel of it in this Python environment."""
 
 
 class EnvironmentUnfit(ServingError):
-    """Raised when this Python environment or machine would make the server fail, or answer wrongly."""
+    """Raised when the server would fail or answer wrongly with this Python environment or machine."""
 
 
 class PortInUse(ServingError):
-    """Raised when a requested port is already taken.
+    """Raised when a requested port is already in use.
 
     Attributes:
-        port: The port that is taken.
-        flag: The command line flag that asked for it, e.g. `--grpc-port`.
+        port: The port.
+        flag: The command line flag that asked for the port, such as `--grpc-port`.
     """
 
     def __init__(self, port: int, flag: str) -> None:
@@ -39,10 +39,10 @@ class PortInUse(ServingError):
 
 
 class ServerFailedToStart(ServingError):
-    """Raised when the server died, refused its repository, or was not ready in time.
+    """Raised when the server ended, refused its repository, or was not ready in time.
 
     Attributes:
-        reasons: The lines of the server's log that say why.
+        reasons: The lines of the server's log that give the reason.
     """
 
     def __init__(self, summary: str, reasons: Sequence[str] = ()) -> None:

@@ -1,4 +1,4 @@
-"""/livez and /readyz over HTTP, from what the supervisor last saw."""
+"""The HTTP endpoints /livez and /readyz, which report what the supervisor saw last."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from shopwindow.server.ports import address, choose_ports
 
 @dataclass(frozen=True, kw_only=True)
 class Health:
-    """How a server is doing.
+    """The health of a server.
 
     Args:
-        live: It runs, starts, or is being recovered; False when a restart has failed: time for somebody else to try.
+        live: The server runs, starts, or is being recovered. False after a failed restart: someone else should restart
+            the whole process.
         ready: Every pipeline answers.
-        reason: Why it isn't ready, or live.
+        reason: Why the server is not ready or not live.
     """
 
     live: bool
@@ -29,23 +30,23 @@ class Health:
 
 
 class HealthServer:
-    """Answers probes: 200, or 503 with the reason. Runs in a thread of its own until it is closed.
+    """Answers probes with 200, or with 503 and the reason. Runs in its own thread until it is closed.
 
     Args:
         host: Address to bind to.
-        port: 0 picks a free one.
-        look: Tells the health of the moment.
+        port: Port to bind to; 0 picks a free one.
+        look: Returns the current health.
 
     Attributes:
-        address: `HOST:PORT`, from this machine.
+        address: `HOST:PORT`, as this machine reaches it.
 
     Raises:
-        PortInUse: The port is taken.
+        PortInUse: The port is in use.
     """
 
     def __init__(self, host: str, port: int, look: Callable[[], Health]) -> None:
         class Handler(BaseHTTPRequestHandler):
-            timeout = 5.0  # a client that says nothing doesn't keep its thread
+            timeout = 5.0  # a silent client must not keep its thread for ever
 
             def do_GET(self) -> None:
                 health = look()
@@ -61,7 +62,7 @@ class HealthServer:
             do_HEAD = do_GET
 
             def log_message(self, format: str, *args: object) -> None:
-                """Probes come every few seconds: nothing to tell."""
+                """Log nothing, because probes come every few seconds."""
 
             def _answer(self, status: int, text: str) -> None:
                 body = f"{text}\n".encode()
@@ -78,7 +79,7 @@ class HealthServer:
             address_family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
 
             def server_bind(self) -> None:
-                TCPServer.server_bind(self)  # HTTPServer's own asks DNS for this machine's name, which may take long
+                TCPServer.server_bind(self)  # HTTPServer would look up this machine's name in DNS, which may take long
 
         self.address = address(host, port)
         self._server = Server((host, port), Handler)
@@ -93,6 +94,6 @@ class HealthServer:
         self.close()
 
     def close(self) -> None:
-        """Stops answering."""
+        """Stop answering."""
         self._server.shutdown()
         self._server.server_close()

@@ -1,4 +1,4 @@
-"""Finding a tritonserver: the container's own, or the one inside the nvidia-pytriton wheel."""
+"""Find a tritonserver: the container's own, or the one inside the nvidia-pytriton wheel."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class TritonInstall:
 
     Args:
         binary: The executable.
-        source: `path` for one found on PATH, `wheel` for the one of nvidia-pytriton.
-        backend_directory: Where its backends are; None leaves the server's default.
-        library_path: Folders its process needs first in LD_LIBRARY_PATH.
+        source: `path` if it was found on PATH, `wheel` if it is from nvidia-pytriton.
+        backend_directory: The folder of its backends; None for the server's default.
+        library_path: Folders that its process needs first in LD_LIBRARY_PATH.
     """
 
     binary: Path
@@ -36,14 +36,14 @@ class TritonInstall:
 
 
 def find_tritonserver() -> TritonInstall:
-    """Finds the tritonserver to run: the one on PATH, else that of the running interpreter's wheel.
+    """Find the tritonserver to run: the one on PATH, or else the one of the nvidia-pytriton wheel.
 
     Returns:
-        The server; for the wheel with its Python backend laid out for this Python version.
+        The server. For the wheel, its Python backend is prepared for this Python version.
 
     Raises:
         TritonNotFound: There is neither.
-        EnvironmentUnfit: The wheel's server can't run Python models in this environment.
+        EnvironmentUnfit: The wheel's server cannot run Python models in this environment.
     """
     if on_path := shutil.which("tritonserver"):
         return TritonInstall(binary=Path(on_path), source="path")
@@ -65,10 +65,10 @@ def find_tritonserver() -> TritonInstall:
 
 
 def check_numpy(search_path: Iterable[str] | None = None) -> None:
-    """Refuses an environment whose numpy the wheel's Python backend can't read.
+    """Refuse an environment whose numpy does not work with the wheel's Python backend.
 
     Args:
-        search_path: Folders to look for numpy in; None takes those of the running interpreter.
+        search_path: Folders to look for numpy in; None for those of the running interpreter.
 
     Raises:
         EnvironmentUnfit: numpy is missing, or is 2 or newer.
@@ -76,16 +76,16 @@ def check_numpy(search_path: Iterable[str] | None = None) -> None:
     path = sys.path if search_path is None else list(search_path)
     version = next((found.version for found in metadata.distributions(name="numpy", path=path)), None)
     if version is None:
-        raise EnvironmentUnfit("numpy: none found, and Python models need it; `pip install 'numpy<2'`")
+        raise EnvironmentUnfit("numpy: none found, but Python models need it; `pip install 'numpy<2'`")
     if int(version.partition(".")[0]) >= 2:
         raise EnvironmentUnfit(
-            f"numpy: the Python backend of nvidia-pytriton needs numpy<2, got {version}, with which models "
-            "answer with empty tensors and no error; `pip install 'numpy<2'`"
+            f"numpy: the Python backend of nvidia-pytriton needs numpy<2, got {version}, with which models return "
+            "empty tensors and no error; `pip install 'numpy<2'`"
         )
 
 
 def _backend_directory(tritonserver: Path) -> Path:
-    """Lays backend, utilities and this Python version's stub side by side, as the server wants them."""
+    """Link the backend, its utilities and the stub for this Python version into one folder, as the server needs it."""
     backend = tritonserver / "backends" / "python"
     stub = tritonserver / "python_backend_stubs" / _PYTHON / "triton_python_backend_stub"
     if not stub.exists():
@@ -104,28 +104,28 @@ def _backend_directory(tritonserver: Path) -> Path:
             (fresh / "python").mkdir(parents=True)
             for part in parts:
                 (fresh / "python" / part.name).symlink_to(part)
-            if root.exists():  # from a wheel that has moved since
+            if root.exists():  # it is from a wheel that has moved since
                 root.rename(Path(scratch) / "stale")
             try:
                 fresh.rename(root)
             except OSError:
-                if not root.exists():  # otherwise another process was faster, with the same links
+                if not root.exists():  # if it exists, another process has just made the same links
                     raise
     except OSError as error:
-        raise EnvironmentUnfit(f"can't lay out the Python backend in {root}: {error.strerror}") from error
+        raise EnvironmentUnfit(f"cannot link the Python backend into {root}: {error.strerror}") from error
     return root
 
 
 def _libpython_folder() -> Path:
-    """The folder of the shared libpython that the stub is linked against."""
+    """Return the folder of the shared libpython that the stub is linked against."""
     name = f"libpython{_PYTHON}.so.1.0"
     libdir, multiarch = (sysconfig.get_config_var(key) or "" for key in ("LIBDIR", "MULTIARCH"))
-    # LIBDIR is where Python was built to go; relocated builds (uv, conda-pack) are found from base_prefix.
+    # LIBDIR is the path that Python was built for. Relocated builds (uv, conda-pack) are found from base_prefix.
     for folder in (Path(libdir), Path(libdir, multiarch), Path(sys.base_prefix, "lib")):
         if (folder / name).exists():
             return folder
     raise EnvironmentUnfit(
-        f"{name}: not found in {libdir or 'LIBDIR'} nor {Path(sys.base_prefix, 'lib')}, and Triton's "
-        "Python stub needs it; use a Python with a shared library (`apt install libpython3-dev`, or "
+        f"{name}: not found in {libdir or 'LIBDIR'} or {Path(sys.base_prefix, 'lib')}, but Triton's Python stub needs "
+        "it; use a Python with a shared library (`apt install libpython3-dev`, or "
         "`PYTHON_CONFIGURE_OPTS=--enable-shared pyenv install ...`)"
     )

@@ -1,4 +1,4 @@
-"""Single models of a running server: loaded again, counted, taken apart."""
+"""Single models of a running server: load them again, count their answers, list their steps."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ _CALL_TIMEOUT_S = 2.0
 
 
 def reload(server: TritonServer, model: str) -> None:
-    """Unloads a model and loads it again, in new processes; ensembles that it is a step of come back with it.
+    """Unload a model and load it again in new processes. Ensembles with this model as a step come back with it.
 
     Args:
-        server: One with `options.reloadable`.
-        model: Its name.
+        server: A server with `options.reloadable`.
+        model: Name of the model.
 
     Raises:
-        ServingError: The server did not do it, or not within `ready_timeout_s`.
+        ServingError: The server did not load the model, or not within `ready_timeout_s`.
     """
-    # A process that hangs holds its request for ever, and the sibling of one that died can outlive the unloading.
+    # A process that hangs would keep its request for ever, and a sibling of a dead process can outlive the unloading.
     for stub in stubs(server.pid):
         if stub.model == model:
             kill(stub.pid)
@@ -35,7 +35,7 @@ def reload(server: TritonServer, model: str) -> None:
 
 
 def answered(url: str) -> dict[str, int]:
-    """How many requests each model has answered well; nothing when the server doesn't say."""
+    """Return the number of successful requests by model; an empty dict if the server does not answer."""
     try:
         with InferenceServerClient(url, channel_args=DIRECT) as client:
             found = client.get_inference_statistics(client_timeout=_CALL_TIMEOUT_S).model_stats
@@ -45,7 +45,7 @@ def answered(url: str) -> dict[str, int]:
 
 
 def steps(url: str, model: str) -> list[str]:
-    """The models that an ensemble consists of, any other model itself; none when the server doesn't say."""
+    """Return the names of an ensemble's steps, or the name of any other model; none if the server does not answer."""
     try:
         with InferenceServerClient(url, channel_args=DIRECT) as client:
             config = client.get_model_config(model, client_timeout=_CALL_TIMEOUT_S).config

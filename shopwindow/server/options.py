@@ -1,4 +1,4 @@
-"""What a user decides about a server, as one frozen dataclass."""
+"""The options of a server."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 DEFAULT_PROFILE = "cpu"
-PLAIN_PROFILE = "gpu"  # its configuration is config.pbtxt itself, so it has no --model-config-name
+PLAIN_PROFILE = "gpu"  # its configuration is config.pbtxt itself, so it needs no --model-config-name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,25 +14,25 @@ class ServerOptions:
     """How to start a tritonserver.
 
     Args:
-        repository: The model repository. Each folder in it is a model, and each has to become ready.
-        profile: `cpu` loads configs/cpu.pbtxt of the models that have one, `gpu` config.pbtxt of all.
-        http_port: Port of the HTTP endpoint; 0 picks a free one, here and below.
+        repository: The model repository. Each folder in it is a model, and every model must become ready.
+        profile: `cpu` loads configs/cpu.pbtxt of the models that have one, `gpu` loads config.pbtxt of all.
+        http_port: Port of the HTTP endpoint. 0 picks a free port, also for the next two.
         grpc_port: Port of the gRPC endpoint.
         metrics_port: Port of the Prometheus metrics.
-        host: Address that all three bind to. Triton's own default, all interfaces, is what a container or pod
-            needs; Triton has no authentication, so give `127.0.0.1` on a machine that others can reach.
-        index: Index folder, handed to the Python models as the environment variable SHOPWINDOW_INDEX.
-        threads: OpenMP and BLAS threads of each model instance, unless OMP_NUM_THREADS and the like are set
-            already. More are slower under load: the models compute in threads of their own, one a core.
-        shm_default_byte_size: Shared memory each Python model instance starts with, in bytes; None keeps
-            Triton's default. Containers often have 64 MB of /dev/shm altogether.
-        ready_timeout_s: Seconds until every model has to be ready.
+        host: Address to which all three ports bind. A container or pod needs Triton's default, all interfaces. Triton
+            has no authentication, so use `127.0.0.1` on a machine that others can reach.
+        index: Index folder. The Python models get it in the environment variable SHOPWINDOW_INDEX.
+        threads: OpenMP and BLAS threads of each model instance, unless OMP_NUM_THREADS and the like are already set.
+            More threads are slower under load, because the models already compute in one thread per core.
+        shm_default_byte_size: Shared memory with which each Python model instance starts, in bytes; None for Triton's
+            default. Containers often have only 64 MB of /dev/shm in all.
+        ready_timeout_s: Seconds within which every model must be ready.
         stop_timeout_s: Seconds that requests in flight get to finish before the server is killed.
-        log_file: Where the server's output goes, the last one kept beside it as *.1; None keeps it in an unnamed
-            temporary file, readable through `TritonServer.log_tail()`.
-        reloadable: Models can be loaded again while the server runs, by who started it alone: what a `Supervisor`
-            needs.
-        extra_args: Further tritonserver arguments, added last. They can't turn an endpoint or a model off.
+        log_file: File for the server's output. The previous one is kept beside it as *.1. None keeps the output in an
+            unnamed temporary file, which `TritonServer.log_tail()` reads.
+        reloadable: Allows models to be reloaded while the server runs, but only by the process that started it. A
+            `Supervisor` needs this.
+        extra_args: Further tritonserver arguments, added last. They must not turn off an endpoint or a model.
     """
 
     repository: Path

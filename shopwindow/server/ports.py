@@ -1,4 +1,4 @@
-"""Choosing and checking the ports of a server before it starts, and its addresses then."""
+"""Choose and check the ports of a server before it starts, and build its addresses."""
 
 from __future__ import annotations
 
@@ -13,43 +13,43 @@ _ALL_INTERFACES = {"0.0.0.0", "::", ""}
 
 
 def reachable(host: str) -> str:
-    """The host under which this machine reaches a server that binds to `host`."""
+    """Return the host name by which this machine reaches a server that binds to `host`."""
     return "localhost" if host in _ALL_INTERFACES else host
 
 
 def address(host: str, port: int) -> str:
-    """`HOST:PORT` of a server that binds to `host`."""
+    """Return `HOST:PORT`, by which this machine reaches a server that binds to `host`."""
     host = reachable(host)
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def choose_ports(host: str, wanted: Mapping[str, int]) -> dict[str, int]:
-    """Checks that ports are free on a host, and picks the ones left open.
+def choose_ports(host: str, ports: Mapping[str, int]) -> dict[str, int]:
+    """Check that the requested ports are free on a host, and pick free ports for those that are 0.
 
     Args:
-        host: The address the server will bind to.
-        wanted: The port asked for by each flag; 0 picks a free one.
+        host: The address that the server will bind to.
+        ports: The requested port of each flag; 0 picks a free one.
 
     Returns:
-        The port of each flag, all different.
+        The port of each flag. All are different.
 
     Raises:
-        PortInUse: A port is taken, or asked for twice.
-        ServingError: The address or port can't be bound at all.
+        PortInUse: A port is in use, or two flags request the same one.
+        ServingError: The address or port cannot be bound at all.
     """
     chosen = {}
-    with ExitStack() as held:  # all are held until the last is chosen, so that no two are the same
-        for flag, port in wanted.items():
+    with ExitStack() as held:  # keep all ports bound until the last is chosen, so that all are different
+        for flag, port in ports.items():
             try:
                 family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
                 listener = held.enter_context(socket.socket(family, kind))
-                # Connections of an earlier server that are still in TIME_WAIT don't make a port taken.
+                # A port is free although connections of an earlier server are still in TIME_WAIT.
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 listener.bind(address)
                 listener.listen()
             except OSError as error:
                 if error.errno == errno.EADDRINUSE:
                     raise PortInUse(port, flag) from error
-                raise ServingError(f"{flag}: can't listen on {host}:{port}: {error.strerror}") from error
+                raise ServingError(f"{flag}: cannot listen on {host}:{port}: {error.strerror}") from error
             chosen[flag] = listener.getsockname()[1]
     return chosen

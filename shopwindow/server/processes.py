@@ -1,4 +1,4 @@
-"""The processes of a server: its process group, and in it the stubs, one for each instance of a Python model."""
+"""The processes of a server: its process group, with one stub process for each instance of a Python model."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Stub:
     """The process of one instance of a Python model.
 
     Args:
-        pid: Its id.
-        model: The model's name.
+        pid: Process id.
+        model: Name of the model.
     """
 
     pid: int
@@ -48,7 +48,7 @@ class ProcessStatus:
 
 
 def stubs(group: int) -> list[Stub]:
-    """The stubs of the server that leads a process group."""
+    """Return the stubs of the server that leads a process group."""
     found = []
     for pid in members(group):
         try:
@@ -56,26 +56,26 @@ def stubs(group: int) -> list[Stub]:
         except (FileNotFoundError, ProcessLookupError):
             continue
         if len(command) > 1 and Path(os.fsdecode(command[0])).name == _STUB:
-            # Its first argument is the model's code: REPOSITORY/MODEL/VERSION/model.py.
+            # The first argument is the path of the model's code: REPOSITORY/MODEL/VERSION/model.py.
             found.append(Stub(pid=pid, model=Path(os.fsdecode(command[1])).parents[1].name))
     return found
 
 
 def child(pid: int) -> int:
-    """The first process that another one started and that is there; 0 without one."""
+    """Return the process id of a process's first living child; 0 if it has none."""
     started = Path(f"/proc/{pid}/task").glob("*/children")
     found = " ".join(file.read_text() for file in started).split()
     return int(found[0]) if found else 0
 
 
 def is_at_work(pid: int, group: int) -> bool:
-    """Whether a process is alive, still of this group, and not stopped by a signal."""
+    """Return whether a process is alive, still in this group, and not stopped by a signal."""
     status = process_status(pid)
     return status is not None and status.group == group and status.state not in "ZXT"
 
 
 def members(group: int) -> Iterator[int]:
-    """Process ids of a group. Zombies don't count: a container without an init process never reaps them."""
+    """Yield the process ids of a group, without zombies: a container without an init process never reaps them."""
     for pid, status in all_processes():
         if status.group == group and status.state not in "ZX":
             yield pid
@@ -89,13 +89,13 @@ def all_processes() -> Iterator[tuple[int, ProcessStatus]]:
 
 
 def kill(pid: int) -> None:
-    """Ends a process at once; one that is gone already is fine."""
+    """Kill a process. It may be gone already."""
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
 
 
 def kill_group(group: int) -> None:
-    """Kills what is left of a process group and waits until it is gone."""
+    """Kill the remaining processes of a group and wait until they are gone."""
     deadline = time.monotonic() + _KILL_GRACE_S
     while any(members(group)) and time.monotonic() < deadline:
         try:

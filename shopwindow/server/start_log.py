@@ -1,4 +1,4 @@
-"""Finding the lines of a tritonserver log that say why it did not start."""
+"""Find the lines of a tritonserver log that say why the server did not start."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import re
 _HEADER = re.compile(r"^[EWIF]\d{4} [\d:.]+\s+\d+ \S+\]\s*")
 _USAGE = "Usage: tritonserver"
 
-# A model or the server is beyond saving once one of these appears. Matching on the severity would not do: a
-# machine without a GPU logs harmless errors at each start, and a missing model.py is logged as information.
+# After one of these lines, a model or the server cannot become ready. The severity does not help: on a machine without
+# a GPU, Triton logs harmless errors at each start, and it logs a missing model.py as information.
 _FATAL = re.compile(
     r"Poll failed for model directory"
     r"|failed to load (?:'[^']*' version|model '[^']*':)"
@@ -22,23 +22,23 @@ _FATAL = re.compile(
 
 
 def fatal_lines(log: str) -> list[str]:
-    """Picks the lines after which the server can't become ready, as readable text.
+    """Return the messages after which the server cannot become ready.
 
     Args:
         log: The server's output so far.
 
     Returns:
-        The messages without time stamps, each once; none when nothing fatal was logged.
+        The messages without time stamps, each once; none if nothing fatal was logged.
     """
-    head = log.partition(_USAGE)[0]  # a wrong flag is followed by the whole help
+    head = log.partition(_USAGE)[0]  # after a wrong flag Triton prints its whole help
     return list(dict.fromkeys(_readable(line) for line in head.splitlines() if _FATAL.search(line)))
 
 
 def last_lines(log: str, count: int) -> str:
-    """The last lines of a log, for when nothing in it stands out."""
+    """Return the last lines of a log."""
     return "\n".join(log.splitlines()[-count:])
 
 
 def _readable(line: str) -> str:
-    """One log line without header and quotes, the exception of a Python model over several lines again."""
+    """Return a log line without its header and quotes, with the line breaks of a Python exception restored."""
     return _HEADER.sub("", line).strip().strip('"').replace("\\n", "\n").strip()

@@ -1,4 +1,4 @@
-"""Watching a server by real inference, and bringing back what died: a model's process, or the whole server."""
+"""Watch a server by real requests, and restart a model's process or the whole server when it dies."""
 
 from __future__ import annotations
 
@@ -16,38 +16,35 @@ from shopwindow.server.processes import Stub, is_at_work, kill, stubs
 from shopwindow.server.tritonserver import TritonServer
 from shopwindow_client import ShopwindowError
 
-# Rounds in a row that a pipeline fails before its models are loaded again: one failure may be chance.
+_INTERVAL_S = 1.0  # from the start of one round to the start of the next
+# Number of failed rounds in a row after which a pipeline's models are loaded again. One failure may be chance.
 _PATIENCE = 3
-# A watch that has not looked for so long is itself at fault.
+# If the supervisor has not finished a round for this long, it is itself at fault.
 _STALE_S = 30.0
-# The longest pause before another try, and how long all must go well before the pauses start from the first again.
+# The longest pause before another try, and how long all must go well before the pauses are short again.
 _LONGEST_PAUSE_S = 60.0
 _HEALTHY_S = 300.0
 _DEAD_STUB = re.compile(r"Stub process '(.+)_\d+_\d+' is not healthy")
 
 
 class Supervisor:
-    """Watches a server, and recovers it without a person.
+    """Watches a server and recovers it automatically.
 
-    Once a second it looks whether every process of the Python models is there and asks every pipeline for an answer.
-    A model whose process died or was stopped is loaded again at once; one that keeps failing, after three rounds. When
-    that fails, when nothing answers, or when the server is gone, the server is started anew, after a pause that
-    doubles each time. A pipeline that is merely slow, because there is too much to do, is left alone and stays ready.
+    Once a second it checks that every process of the Python models is alive, and asks every pipeline for an answer. If
+    a model's process died or was stopped, the model is loaded again at once. If a model keeps failing, it is loaded
+    again after three rounds. If loading fails, if nothing answers, or if the server has ended, the server is restarted
+    after a pause that doubles each time. A pipeline that is only slow because it is busy stays ready and is left alone.
 
-    Triton does neither (2.51): a killed model process stays dead, while model and server report to be ready.
+    Triton 2.51 does not do this: a killed model process stays dead, while model and server report that they are ready.
 
     Args:
         server: A running server with `options.reloadable`.
-        say: Receives a line about everything done.
-        interval_s: Seconds from one look to the next.
+        say: Receives a line about everything that the supervisor does; None prints the lines with the time.
     """
 
-    def __init__(
-        self, server: TritonServer, *, say: Callable[[str], None] | None = None, interval_s: float = 1.0
-    ) -> None:
+    def __init__(self, server: TritonServer, *, say: Callable[[str], None] | None = None) -> None:
         self._server = server
         self._say = say or _print_with_time
-        self._interval_s = interval_s
         self._health = Health(live=True, ready=False, reason="not looked yet")
         self._looked = time.monotonic()
         self._canary: Canary | None = None
@@ -59,26 +56,26 @@ class Supervisor:
 
     @property
     def health(self) -> Health:
-        """What was last seen. Safe to read from another thread."""
+        """The health in the last round. Safe to read from another thread."""
         health, age = self._health, time.monotonic() - self._looked
         if health.ready and age > _STALE_S:
-            return Health(live=False, ready=False, reason=f"the watch has seen nothing for {age:.0f} s")
+            return Health(live=False, ready=False, reason=f"the supervisor has not checked the server for {age:.0f} s")
         return health
 
     def run(self) -> None:
-        """Watches until an exception, such as KeyboardInterrupt, ends it."""
+        """Watch the server until an exception, such as KeyboardInterrupt, ends this."""
         try:
             self._settle()
             while True:
                 started = time.monotonic()
                 self.look()
-                time.sleep(max(0.0, self._interval_s - (time.monotonic() - started)))
+                time.sleep(max(0.0, _INTERVAL_S - (time.monotonic() - started)))
         finally:
             if self._canary is not None:
                 self._canary.close()
 
     def look(self) -> None:
-        """Looks once, and recovers what is dead."""
+        """Do one round: check the server, and recover what died."""
         if (status := self._server.poll()) is not None:
             self._restart(f"Triton ended by itself with status {status}")
         elif idle := [stub for stub in self._stubs if not is_at_work(stub.pid, self._server.pid)]:
@@ -89,9 +86,12 @@ class Supervisor:
         self._looked = time.monotonic()
 
     def _end(self, idle: list[Stub]) -> None:
-        """Ends those that were only stopped. Triton gives up a process that is silent for more than a second, and ends
-        itself when that goes on and answers (2.51), as it may in the pause before its model is loaded again."""
-        for stub in set(stubs(self._server.pid)).intersection(idle):  # the id of one that is gone may be another's
+        """Kill the processes that were only stopped.
+
+        Triton 2.51 gives up on a process that is silent for more than a second. If that process goes on later and
+        answers, Triton itself ends. This could happen in the pause before the model is loaded again.
+        """
+        for stub in set(stubs(self._server.pid)).intersection(idle):  # the id of a dead process may be reused
             kill(stub.pid)
 
     def _ask(self) -> dict[str, ShopwindowError | None]:
@@ -100,7 +100,7 @@ class Supervisor:
         return self._canary.ask()
 
     def _judge(self, found: dict[str, ShopwindowError | None]) -> None:
-        """Draws the consequences of the canaries' answers."""
+        """Update the health by the canaries' answers, and recover pipelines that keep failing."""
         failing = {pipeline: error for pipeline, error in found.items() if error is not None}
         self._failed = {pipeline: self._failed.get(pipeline, 0) + 1 for pipeline in failing}
         if not failing:
@@ -116,14 +116,14 @@ class Supervisor:
         stuck = [pipeline for pipeline, rounds in self._failed.items() if rounds >= _PATIENCE]
         if not stuck:
             return
-        culprits = self._culprits(stuck, failing)
-        if len(stuck) < len(found) and culprits:
-            self._reload(culprits, f"{_PATIENCE} canaries failed ({reason})")
+        models = self._models_to_reload(stuck, failing)
+        if len(stuck) < len(found) and models:
+            self._reload(models, f"{_PATIENCE} canaries failed ({reason})")
         else:
             self._restart(f"nothing answers ({reason})")
 
-    def _culprits(self, stuck: Iterable[str], failing: dict[str, ShopwindowError]) -> list[str]:
-        """The models to load again for pipelines to work: those that Triton names, else all their steps."""
+    def _models_to_reload(self, stuck: Iterable[str], failing: dict[str, ShopwindowError]) -> list[str]:
+        """Return the models to load again for the stuck pipelines: those that Triton names, or else all their steps."""
         found: set[str] = set()
         for pipeline in stuck:
             named = _DEAD_STUB.search(str(failing[pipeline]))
@@ -131,7 +131,7 @@ class Supervisor:
         return sorted(found)
 
     def _reload(self, models: list[str], reason: str) -> None:
-        """Loads models again, all at once; when that fails, the server starts anew."""
+        """Load models again, all at the same time. If that fails, restart the server."""
         names = ", ".join(models)
         self._in_trouble(f"{names}: {reason}")
         self._say(f"{names}: {reason}; loading it again")
@@ -147,7 +147,7 @@ class Supervisor:
         self._settle()
 
     def _restart(self, reason: str) -> None:
-        """Starts the server anew, as often as it takes."""
+        """Restart the server, and try again until it starts."""
         self._in_trouble(reason)
         while True:
             pause = self._server_backoff.pause_s()
@@ -172,16 +172,16 @@ class Supervisor:
             self._trouble_since = time.monotonic()
 
     def _settle(self) -> None:
-        """Takes the server as it is now for the one to watch."""
+        """Watch the server as it is now: its present processes, through a new connection."""
         if self._canary is not None:
-            self._canary.close()  # its connection may be waiting long before it tries the new server
+            self._canary.close()  # its connection may wait long before it tries to reach the new server
         self._canary = None
         self._stubs = stubs(self._server.pid)
         self._failed = {}
 
 
 def _all_at_once(do: Callable[[str], None], items: Sequence[str]) -> None:
-    """Does something to each item in threads of their own; the first failure, or Ctrl-C, is not kept waiting."""
+    """Call a function for each item in its own thread. The first failure, or Ctrl-C, is raised without delay."""
     pool = ThreadPoolExecutor(len(items))
     try:
         list(pool.map(do, items))
@@ -194,11 +194,11 @@ def _print_with_time(line: str) -> None:
 
 
 class Backoff:
-    """Pauses that double with each failure, until all has been well for a while.
+    """Pauses that double with each failure and start again from the first after some time without one.
 
     Args:
         first_s: The first pause, in seconds.
-        clock: Tells the time in seconds.
+        clock: Returns the time in seconds.
     """
 
     def __init__(
@@ -213,7 +213,7 @@ class Backoff:
         self._well_since = clock()
 
     def pause_s(self) -> float:
-        """Counts a failure; returns the seconds to wait before the next attempt."""
+        """Count a failure and return the seconds to wait before the next attempt."""
         now = self._clock()
         if now - self._well_since >= _HEALTHY_S:
             self._next_s = self._first_s

@@ -1,4 +1,4 @@
-"""A tritonserver process: started, checked to be ours and ready, and stopped without leftovers."""
+"""A tritonserver process: start it, check that it is the right one and ready, and stop it without leftovers."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from shopwindow.server.start_log import fatal_lines, last_lines
 
 _SHARED_MEMORY = Path("/dev/shm")
 
-# gRPC would ask a proxy from the environment even for this machine's own ports.
+# Without this, gRPC would use a proxy from the environment even for ports of this machine.
 DIRECT = [("grpc.enable_http_proxy", 0)]
 
 _POLL_S = 0.1
 _CALL_TIMEOUT_S = 2.0
-# A server that logged a fatal line may hang instead of exiting; it gets this long to log the rest.
+# After a fatal line in its log a server may hang instead of ending. It gets this long to log the rest.
 _FATAL_GRACE_S = 3.0
 _KILL_GRACE_S = 3.0
 
@@ -44,12 +44,12 @@ _KILL_GRACE_S = 3.0
 class TritonServer:
     """One tritonserver on a model repository.
 
-    As a context manager it is ready inside the block and gone after it:
+    As a context manager, the server is ready inside the block and stopped after it:
 
         with TritonServer(ServerOptions(repository=Path("build/model_repository"))) as server:
             client = tritonclient.grpc.InferenceServerClient(server.grpc_url)
 
-    The server ends with the Python process that started it, however that one ends.
+    The server ends when the Python process that started it ends, in whatever way.
 
     Args:
         options: What to serve, and how.
@@ -78,43 +78,43 @@ class TritonServer:
 
     @property
     def grpc_url(self) -> str:
-        """Address of the gRPC endpoint as tritonclient.grpc wants it, `localhost:8001`."""
+        """Address of the gRPC endpoint for tritonclient.grpc, such as `localhost:8001`."""
         return self._address("--grpc-port")
 
     @property
     def http_url(self) -> str:
-        """Address of the HTTP endpoint as tritonclient.http wants it, `localhost:8000`."""
+        """Address of the HTTP endpoint for tritonclient.http, such as `localhost:8000`."""
         return self._address("--http-port")
 
     @property
     def metrics_url(self) -> str:
-        """Where Prometheus scrapes, `http://localhost:8002/metrics`."""
+        """URL of the Prometheus metrics, such as `http://localhost:8002/metrics`."""
         return f"http://{self._address('--metrics-port')}/metrics"
 
     @property
     def pid(self) -> int:
-        """Process id of the server, which is also the id of the process group of its Python stubs."""
+        """Process id of the server. It is also the process group of the server and its stubs."""
         return self._started().pid
 
     @property
     def version(self) -> str:
-        """Version of the server, `2.51.0`, known once it is ready."""
+        """Version of the server, such as `2.51.0`; empty until the server is ready."""
         return self._version
 
     @property
     def owner_header(self) -> dict[str, str]:
-        """The gRPC metadata that opens the model repository of a reloadable server, which is closed to all others."""
+        """gRPC metadata that permits loading models of a reloadable server. Nobody else knows the secret in it."""
         return {f"triton-grpc-protocol-{OWNER_KEY}": self._secret} if self.options.reloadable else {}
 
     def start(self) -> None:
-        """Starts the server and returns at once; see `wait_until_ready`.
+        """Start the server and return at once. Then call `wait_until_ready`.
 
         Raises:
             TritonNotFound: No tritonserver is installed.
-            EnvironmentUnfit: This environment can't run it.
-            PortInUse: A requested port is taken.
-            ServerFailedToStart: The repository is not a folder with models in it.
-            ServingError: It is running already.
+            EnvironmentUnfit: This environment cannot run a tritonserver.
+            PortInUse: A requested port is in use.
+            ServerFailedToStart: The repository contains no models, or no model has the profile.
+            ServingError: The server is already running.
         """
         self._start(
             {
@@ -125,10 +125,10 @@ class TritonServer:
         )
 
     def restart(self) -> None:
-        """Stops what is left of the server and starts it anew, at the addresses that it had.
+        """Stop the rest of the server and start it again on the same ports.
 
         Raises:
-            ServingError: As `start` does.
+            ServingError: As `start`.
         """
         ports = self._ports
         self.stop()
@@ -136,7 +136,7 @@ class TritonServer:
 
     def _start(self, ports: Mapping[str, int]) -> None:
         if self._process is not None:
-            raise ServingError(f"this server is running already (process {self.pid}); stop it first")
+            raise ServingError(f"this server is already running (process {self.pid}); stop it first")
         if not self._models():
             raise ServerFailedToStart(f"repository: {self.options.repository} holds no model folders")
         if not self._has_profile():
@@ -152,8 +152,8 @@ class TritonServer:
         self._log = _open_log(self.options.log_file)
 
         command = tethered_command(self.options, install, identity=self._id, ports=self._ports, secret=self._secret)
-        # The kernel ends a tethered process with the *thread* that started it, and start() may be called from
-        # one that ends soon. So a thread of its own starts the server and lives exactly as long as it does.
+        # The kernel ends a tethered process together with the *thread* that started it, and the caller's thread may
+        # end soon. So a keeper thread starts the server and lives exactly as long as the server.
         started: Future[subprocess.Popen[bytes]] = Future()
         self._keeper = threading.Thread(
             target=self._keep,
@@ -164,12 +164,12 @@ class TritonServer:
         self._process = started.result()
 
     def wait_until_ready(self) -> None:
-        """Waits until this very server answers and every model of the repository is ready.
+        """Wait until this server, and not another one, answers and every model of the repository is ready.
 
-        A server that does not get there is stopped.
+        If that fails, the server is stopped.
 
         Raises:
-            ServerFailedToStart: It died, a model failed to load, or `ready_timeout_s` went by.
+            ServerFailedToStart: The server ended, a model failed to load, or `ready_timeout_s` is over.
         """
         try:
             self._wait_until_ready()
@@ -178,14 +178,14 @@ class TritonServer:
             raise
 
     def poll(self) -> int | None:
-        """The exit status of the server, None while it runs; negative when a signal ended it."""
+        """Return the exit status of the server, negative if a signal ended it; None while it runs."""
         process = self._started()
         return process.returncode if self._wait_for_end(0) else None
 
     def stop(self) -> None:
-        """Stops the server and its stubs and removes their shared memory; does nothing when none runs.
+        """Stop the server and its stubs and remove their shared memory. Do nothing if the server is not running.
 
-        Requests in flight get `stop_timeout_s` to finish. What still lives a little after that is killed.
+        Requests in flight get `stop_timeout_s` to finish. Processes that still live a little later are killed.
         """
         if self._process is None:
             return
@@ -202,7 +202,7 @@ class TritonServer:
         self._process = self._keeper = self._log = None
 
     def log_tail(self, lines: int = 40) -> str:
-        """The last lines that the server wrote, also after it was stopped."""
+        """Return the last lines of the server's log, also after the server was stopped."""
         return last_lines(self._read_log(), lines)
 
     def _wait_until_ready(self) -> None:
@@ -218,14 +218,14 @@ class TritonServer:
             if fatal_since is None and fatal_lines(self._read_log()):
                 fatal_since = now
             if fatal_since is not None and now - fatal_since > _FATAL_GRACE_S:
-                raise self._failure("tritonserver can't become ready")
+                raise self._failure("tritonserver cannot become ready")
             if now > deadline:
                 timeout = f"ready_timeout_s={self.options.ready_timeout_s:g}"
                 raise self._failure(f"tritonserver was not ready after {timeout}: {missing}")
             self._wait_for_end(_POLL_S)
 
     def _missing(self) -> str:
-        """What is not ready yet, empty when all is."""
+        """Return what is not ready yet; empty if everything is ready."""
         for flag, port in self._ports.items():
             if not _listens(reachable(self.options.host), port):
                 return f"nothing listens on port {port} ({flag})"
@@ -248,7 +248,7 @@ class TritonServer:
         return ""
 
     def _name_over_http(self) -> str:
-        # Not urllib, which would ask a proxy from the environment.
+        # Not by urllib, which would use a proxy from the environment.
         port = self._ports["--http-port"]
         connection = HTTPConnection(reachable(self.options.host), port, timeout=_CALL_TIMEOUT_S)
         try:
@@ -262,21 +262,21 @@ class TritonServer:
         return ServerFailedToStart(summary, fatal_lines(log) or [last_lines(log, 20)])
 
     def _models(self) -> list[str]:
-        """Names of the model folders on disk."""
+        """Return the names of the model folders on disk."""
         repository = self.options.repository
         if not repository.is_dir():
             return []
         return sorted(folder.name for folder in repository.iterdir() if folder.is_dir())
 
     def _has_profile(self) -> bool:
-        """Whether the profile exists; Triton would serve the plain configuration under a misspelt one."""
+        """Return whether the profile exists. With a misspelt one Triton would serve the plain configuration."""
         profile = self.options.profile
         return profile in (PLAIN_PROFILE, DEFAULT_PROFILE) or any(
             self.options.repository.glob(f"*/configs/{profile}.pbtxt")
         )
 
     def _keep(self, command: list[str], environment: dict[str, str], started: Future[subprocess.Popen[bytes]]) -> None:
-        """Body of the keeper thread: starts the process, reports it, and waits for its end."""
+        """Start the process, report it to the caller, and wait for its end. The keeper thread runs this."""
         try:
             process = subprocess.Popen(
                 command,
@@ -284,7 +284,7 @@ class TritonServer:
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # its own process group; Ctrl-C reaches us alone, and we stop it
+                start_new_session=True,  # in its own process group, so that Ctrl-C reaches only us and we stop it
             )
         except BaseException as error:
             started.set_exception(error)
@@ -293,7 +293,7 @@ class TritonServer:
         process.wait()
 
     def _wait_for_end(self, timeout_s: float | None) -> bool:
-        """Whether the server has ended, after waiting for that at most so long; None waits without end."""
+        """Wait for the server's end, at most `timeout_s` seconds (None: for ever), and return whether it has ended."""
         if self._keeper is not None:
             self._keeper.join(timeout_s)
         return self._keeper is None or not self._keeper.is_alive()
@@ -301,32 +301,32 @@ class TritonServer:
     def _read_log(self) -> str:
         if self._log is None:
             return self._log_end
-        descriptor = self._log.fileno()  # pread, as the file offset belongs to the server that writes
+        descriptor = self._log.fileno()  # read with pread, because the server writes at the file offset
         return os.pread(descriptor, os.fstat(descriptor).st_size, 0).decode(errors="replace")
 
     def _started(self) -> subprocess.Popen[bytes]:
         if self._process is None:
-            raise ServingError("this server is not running; start() comes first")
+            raise ServingError("this server is not running; start() it first")
         return self._process
 
     def _address(self, flag: str) -> str:
         if not self._ports:
-            raise ServingError("the ports are known after start()")
+            raise ServingError("the ports are known only after start()")
         return address(self.options.host, self._ports[flag])
 
 
 def _open_log(path: Path | None) -> BinaryIO:
-    """The file the server writes to; an unnamed one is gone when it is closed."""
+    """Open the file that the server writes to. An unnamed file disappears when it is closed."""
     if path is None:
         return tempfile.TemporaryFile()
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists():  # a restart must not erase what the last server said before it died
+    if path.exists():  # a restart must not erase the last messages of a server that died
         path.replace(path.with_name(f"{path.name}.1"))
     return path.open("w+b")
 
 
 def _sweep_shared_memory() -> None:
-    """Remove regions whose starting process was killed before it could."""
+    """Remove shared memory whose starting process was killed before it could remove it."""
     for region in _SHARED_MEMORY.glob("shopwindow-*"):
         pid = region.name.split("-")[1]
         if pid.isdecimal() and not Path(f"/proc/{pid}").exists():

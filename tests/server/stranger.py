@@ -1,4 +1,4 @@
-"""What a stranger has who never saw this project: tritonclient for gRPC, the standard library for HTTP."""
+"""Requests without this project's client: tritonclient for gRPC, the standard library for HTTP."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Refused(Exception):
     """The server answered with an error.
 
     Args:
-        status: gRPC's or HTTP's own code, as text.
-        message: What it said.
+        status: The code of gRPC or HTTP, as text.
+        message: The error message.
     """
 
     def __init__(self, status: str, message: str) -> None:
@@ -32,12 +32,12 @@ class Refused(Exception):
 
 @functools.cache
 def grpc_client(url: str) -> InferenceServerClient:
-    """One connection an address, kept until the process ends."""
+    """Return the connection to an address. It stays open until the process ends."""
     return InferenceServerClient(url)
 
 
 def texts(*values: bytes | str) -> np.ndarray:
-    """A BYTES tensor of shape (rows, 1)."""
+    """Return a BYTES tensor of shape (rows, 1)."""
     column = np.empty((len(values), 1), dtype=object)
     column[:, 0] = [value.encode() if isinstance(value, str) else value for value in values]
     return column
@@ -52,15 +52,15 @@ def ask(
     parameters: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> dict[str, np.ndarray]:
-    """One request over gRPC; the outputs by name."""
+    """Send one request over gRPC and return the outputs by name."""
     tensors = []
     for name, array in inputs.items():
         tensor = InferInput(name, list(array.shape), _datatype(array))
         tensors.append(tensor.set_data_from_numpy(array))
-    wanted = None if outputs is None else [InferRequestedOutput(name) for name in outputs]
+    requested = None if outputs is None else [InferRequestedOutput(name) for name in outputs]
     try:
         reply = grpc_client(server.grpc_url).infer(
-            model, tensors, outputs=wanted, parameters=dict(parameters or {}), client_timeout=60, **options
+            model, tensors, outputs=requested, parameters=dict(parameters or {}), client_timeout=60, **options
         )
     except InferenceServerException as error:
         raise Refused(str(error.status()), error.message()) from None
@@ -75,7 +75,7 @@ def ask_http(
     outputs: Sequence[str] | None = None,
     parameters: Mapping[str, Any] | None = None,
 ) -> dict[str, np.ndarray]:
-    """The same over HTTP, tensors as raw bytes behind the JSON: the only way that a photo or NaN can travel."""
+    """Do the same over HTTP, with tensors as raw bytes after the JSON. Only so can HTTP carry a photo or NaN."""
     head: dict[str, Any] = {"inputs": [], "parameters": {"binary_data_output": True, **(parameters or {})}}
     if outputs is not None:
         head["outputs"] = [{"name": name, "parameters": {"binary_data": True}} for name in outputs]
@@ -105,10 +105,10 @@ def ask_http(
 
 
 def post(server: Any, model: str, body: bytes, headers: Mapping[str, str] | None = None) -> tuple[Any, bytes]:
-    """What `curl -d BODY http://SERVER/v2/models/MODEL/infer` does: the reply's headers and body.
+    """Do what `curl -d BODY http://SERVER/v2/models/MODEL/infer` does, and return the reply's headers and body.
 
     Raises:
-        Refused: with the message of the reply's "error".
+        Refused: The server answered with an error. The message is the reply's "error".
     """
     url = f"http://{server.http_url}/v2/models/{model}/infer"
     try:
@@ -120,17 +120,17 @@ def post(server: Any, model: str, body: bytes, headers: Mapping[str, str] | None
 
 
 def get(server: Any, path: str) -> Any:
-    """The JSON at http://SERVER/PATH."""
+    """Return the JSON at http://SERVER/PATH."""
     with _http.open(f"http://{server.http_url}/{path}", timeout=60) as reply:
         return json.load(reply)
 
 
 def executions(server: Any, model: str) -> service_pb2.ModelStatistics:
-    """Triton's own counts for a model."""
+    """Return Triton's statistics for a model."""
     return grpc_client(server.grpc_url).get_inference_statistics(model).model_stats[0]
 
 
-_http = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy of the environment's
+_http = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # without a proxy from the environment
 
 
 def _datatype(array: np.ndarray) -> str:

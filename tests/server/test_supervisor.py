@@ -1,4 +1,4 @@
-"""The parts of the watch: pauses, health endpoints, and the probe of a server with a dead model."""
+"""The supervisor and its parts: pauses, health endpoints, canaries, the probe, and recovery of single models."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Clock:
-    """Seconds that pass when told to."""
+    """A clock that the test sets."""
 
     now = 0.0
 
@@ -49,7 +49,7 @@ class Clock:
 
 @pytest.fixture(scope="module")
 def server(repository: Path, index: Path) -> Iterator[TritonServer]:
-    """A server that nobody watches until a test does."""
+    """A server without a supervisor."""
     options = ServerOptions(
         repository=repository,
         index=index,
@@ -65,7 +65,7 @@ def server(repository: Path, index: Path) -> Iterator[TritonServer]:
 
 
 def probe(*arguments: str, timeout: float = 20.0) -> tuple[int, str]:
-    """Exit status and standard error of `shopwindow probe`."""
+    """Run `shopwindow probe` and return its exit status and standard error."""
     done = subprocess.run(
         [sys.executable, "-m", "shopwindow.cli.main", "probe", "--timeout", str(timeout), *arguments],
         cwd=ROOT,
@@ -94,11 +94,11 @@ def test_pauses_double_up_to_the_longest() -> None:
     pauses = []
     for _ in range(9):
         pauses.append(backoff.pause_s())
-        clock.now += pauses[-1] + 0.5  # died at once
+        clock.now += pauses[-1] + 0.5  # the server died at once
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
 
 
-def test_pauses_begin_anew_after_five_healthy_minutes_and_not_before() -> None:
+def test_pauses_start_again_from_the_first_after_five_healthy_minutes() -> None:
     clock = Clock()
     backoff = Backoff(clock=clock)
     assert [backoff.pause_s(), backoff.pause_s()] == [1, 2]
@@ -108,7 +108,7 @@ def test_pauses_begin_anew_after_five_healthy_minutes_and_not_before() -> None:
     assert backoff.pause_s() == 1
 
 
-def test_health_endpoints_say_what_was_seen() -> None:
+def test_health_endpoints_report_the_last_health() -> None:
     seen = Health(live=True, ready=True)
     with HealthServer("127.0.0.1", 0, lambda: seen) as health:
         assert ask(health.address, "/readyz") == (200, "ok\n")
@@ -125,13 +125,13 @@ def test_health_endpoints_say_what_was_seen() -> None:
             HealthServer("127.0.0.1", port, lambda: seen)
 
 
-def test_a_watch_that_has_not_looked_yet_is_not_ready(tmp_path: Path) -> None:
+def test_a_supervisor_is_not_ready_before_its_first_round(tmp_path: Path) -> None:
     health = Supervisor(TritonServer(ServerOptions(repository=tmp_path))).health
     assert (health.live, health.ready) == (True, False)
 
 
-def test_a_probe_of_nothing_fails() -> None:
-    with socket.socket() as taken:  # bound and not listening: nobody else gets this port meanwhile
+def test_a_probe_fails_if_there_is_no_server() -> None:
+    with socket.socket() as taken:  # bound but not listening, so that nobody else gets this port
         taken.bind(("127.0.0.1", 0))
         url = f"127.0.0.1:{taken.getsockname()[1]}"
         status, errors = probe("--url", url)
@@ -144,7 +144,7 @@ def test_no_canary_is_answered_from_the_cache_of_embeddings(
     repository: Path, index: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pipeline = InProcessPipeline(repository, index, cached_queries=1_000)
-    for _ in range(2):  # as each probe is a process of its own
+    for _ in range(2):  # each probe is a new process and so a new canary
         with Canary("127.0.0.1:1") as canary, RetrievalClient(InProcess(pipeline), timeout_s=20.0) as client:
             monkeypatch.setattr(canary, "_client", client)
             for _ in range(3):
@@ -153,7 +153,7 @@ def test_no_canary_is_answered_from_the_cache_of_embeddings(
     assert (pipeline.cache.hits, pipeline.cache.misses) == (0, 12)  # retrieve and embed_query
 
 
-def test_models_are_loaded_and_unloaded_by_nobody_else(server: TritonServer) -> None:
+def test_strangers_cannot_load_or_unload_models(server: TritonServer) -> None:
     with InferenceServerClient(server.grpc_url) as stranger:
         for change in (stranger.unload_model, stranger.load_model):
             with pytest.raises(InferenceServerException, match="restricted"):
@@ -165,7 +165,7 @@ def test_models_are_loaded_and_unloaded_by_nobody_else(server: TritonServer) -> 
 
 
 class Crowd:
-    """Callers with patience, who together keep far more work waiting than a server does within a canary's deadline."""
+    """Patient callers that keep far more work waiting than a server can do within a canary's deadline."""
 
     callers = 24
     products = 64
@@ -183,7 +183,7 @@ class Crowd:
 
     def __exit__(self, *_: object) -> None:
         self._done.set()
-        self._client.close()  # gives up what waits
+        self._client.close()  # it cancels the waiting requests
         for thread in self._threads:
             thread.join()
 
@@ -194,32 +194,32 @@ class Crowd:
                 self._client.embed_product(products)
 
 
-def test_an_overloaded_server_is_ready_to_the_watch_and_to_the_probe(server: TritonServer) -> None:
+def test_an_overloaded_server_is_ready_for_the_supervisor_and_the_probe(server: TritonServer) -> None:
     before = stubs(server.pid)
-    said: list[str] = []
-    supervisor = Supervisor(server, say=said.append)
+    lines: list[str] = []
+    supervisor = Supervisor(server, say=lines.append)
     photo = io.BytesIO()
     Image.new("RGB", (560, 560), "red").save(photo, "PNG")  # small to send, long to decode
     with (
         Crowd(server.grpc_url, photo.getvalue()),
         RetrievalClient(server.grpc_url, timeout_s=2.0, retry=None) as client,
     ):
-        while True:  # until so much waits that nobody in a hurry is answered
+        while True:  # until so much work waits that a caller with a short deadline gets no answer
             try:
                 client.embed_product(title="red dress")
             except DeadlineExceeded:
                 break
         for _ in range(4):
             supervisor.look()
-            assert supervisor.health.ready, said
-        with pytest.raises(DeadlineExceeded):  # it was so all the time
+            assert supervisor.health.ready, lines
+        with pytest.raises(DeadlineExceeded):  # the overload lasted all the time
             client.embed_product(title="red dress")
         assert probe("--url", server.grpc_url, timeout=2.0) == (0, "")
-    assert said == []
+    assert lines == []
     assert stubs(server.pid) == before
 
 
-def test_a_model_that_hangs_is_not_taken_for_busy_and_is_replaced(server: TritonServer) -> None:
+def test_a_hanging_model_does_not_count_as_busy_and_is_loaded_again(server: TritonServer) -> None:
     before = stubs(server.pid)
     [victim] = [stub.pid for stub in before if stub.model == "product_tower"]
     os.kill(victim, signal.SIGSTOP)
@@ -228,14 +228,14 @@ def test_a_model_that_hangs_is_not_taken_for_busy_and_is_replaced(server: Triton
     assert "not ready: embed_product: " in errors
     assert "not ready: embed_query" not in errors
 
-    said: list[str] = []
-    supervisor = Supervisor(server, say=said.append)
+    lines: list[str] = []
+    supervisor = Supervisor(server, say=lines.append)
     supervisor.look()
-    assert not supervisor.health.ready  # busy would be
+    assert not supervisor.health.ready  # a busy model would be ready
     while not supervisor.health.ready:
         supervisor.look()
-    assert not any("starting Triton again" in line for line in said), said
-    # It must never go on: Triton 2.51 ends when a process does that it has given up.
+    assert not any("starting Triton again" in line for line in lines), lines
+    # The old process must not go on, because Triton 2.51 ends if a process answers that it has given up on.
     assert victim not in {stub.pid for stub in stubs(server.pid)}
     assert sorted(stub.model for stub in stubs(server.pid)) == sorted(stub.model for stub in before)
 
@@ -248,23 +248,23 @@ def test_a_stopped_process_is_ended_before_the_pause(server: TritonServer, monke
         match next(moments):
             case "watching":
                 os.kill(victim, signal.SIGSTOP)
-                while is_at_work(victim, server.pid):  # a signal takes its time
+                while is_at_work(victim, server.pid):  # until the signal has arrived
                     time.sleep(0.01)
-            case "pausing":  # if it were told to go on now, Triton 2.51 might end
+            case "pausing":  # Triton 2.51 might end if the process went on now
                 deadline = time.monotonic() + 10
                 while victim in {stub.pid for stub in stubs(server.pid)}:
-                    assert time.monotonic() < deadline, "it can still go on"
+                    assert time.monotonic() < deadline, "the process can still go on"
                     time.sleep(0.01)
             case "loaded":
                 raise KeyboardInterrupt
 
-    said: list[str] = []
+    lines: list[str] = []
     with monkeypatch.context() as patch:
         patch.setattr("shopwindow.server.supervisor.time", SimpleNamespace(sleep=sleep, monotonic=time.monotonic))
         with pytest.raises(KeyboardInterrupt):
-            Supervisor(server, say=said.append).run()
-    assert said[0] == "query_tower: a process of it died; loading it again"
-    assert said[1].startswith("query_tower: loaded in ")
+            Supervisor(server, say=lines.append).run()
+    assert lines[0] == "query_tower: a process of it died; loading it again"
+    assert lines[1].startswith("query_tower: loaded in ")
 
 
 def test_a_dead_model_fails_the_probe_and_is_loaded_again(server: TritonServer) -> None:
@@ -277,7 +277,7 @@ def test_a_dead_model_fails_the_probe_and_is_loaded_again(server: TritonServer) 
     assert status == 1
     for pipeline in ("retrieve", "embed_query"):
         assert f"not ready: {pipeline}: a process of {pipeline} at {server.grpc_url} died" in errors
-    assert "retrieve_similar" not in errors  # it asks the other tower
+    assert "retrieve_similar" not in errors  # it uses the other tower
     assert probe("--url", server.grpc_url, "--live") == (0, "")
     with (
         RetrievalClient(server.grpc_url, timeout_s=20.0, retry=None) as client,
@@ -286,14 +286,14 @@ def test_a_dead_model_fails_the_probe_and_is_loaded_again(server: TritonServer) 
         client.embed_query("a")
     assert lost.value.retryable
 
-    said: list[str] = []
-    supervisor = Supervisor(server, say=said.append)
-    for _ in range(4):  # it never saw the process alive, so it is up to the canaries
+    lines: list[str] = []
+    supervisor = Supervisor(server, say=lines.append)
+    for _ in range(4):  # this supervisor never saw the process alive, so only the canaries show that it is dead
         supervisor.look()
-    assert supervisor.health.ready, said
-    assert said[0].startswith("not ready: retrieve: ")
-    assert said[1].startswith("query_tower: 3 canaries failed")
-    assert said[-1].startswith("ready again")
+    assert supervisor.health.ready, lines
+    assert lines[0].startswith("not ready: retrieve: ")
+    assert lines[1].startswith("query_tower: 3 canaries failed")
+    assert lines[-1].startswith("ready again")
     assert probe("--url", server.grpc_url) == (0, "")
     after = stubs(server.pid)
     assert sorted(stub.model for stub in after) == sorted(stub.model for stub in before)

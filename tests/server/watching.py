@@ -1,4 +1,4 @@
-"""Watching a server: its own metrics, and waiting for what will come."""
+"""Watch a server: read its metrics, and wait for a condition."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from shopwindow.server import TritonServer
 
 
 def metric(server: TritonServer, name: str, **labels: str) -> float:
-    """One of our metrics, summed over what the labels leave open; NaN when there is none."""
+    """Return a Shopwindow metric, summed over all series with these labels; NaN if there is none."""
     text = urllib.request.urlopen(server.metrics_url).read().decode()
     found = [
-        float(value)
-        for described, value in re.findall(rf"^shopwindow_{name}(?:\{{(.*)\}})? (\S+)$", text, re.MULTILINE)
-        if all(f'{label}="{wanted}"' in described for label, wanted in labels.items())
+        float(number)
+        for described, number in re.findall(rf"^shopwindow_{name}(?:\{{(.*)\}})? (\S+)$", text, re.MULTILINE)
+        if all(f'{label}="{value}"' in described for label, value in labels.items())
     ]
     return sum(found) if found else float("nan")
 
 
 def until(condition: Callable[[], bool]) -> None:
-    """Wait for what will come; the test's own time limit ends it."""
+    """Wait until a condition is true. Only the time limit of the test run ends the wait earlier."""
     while not condition():
         time.sleep(0.02)

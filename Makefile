@@ -47,6 +47,22 @@ test: $(READY)  ## the whole test suite, against real servers
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(SERVING_TESTS:%=--ignore=%)
 	$(BIN)/python -m pytest $(SERVING_TESTS)
 
+# Rooms whose tests need no server, without the tests that export a repository first.
+FAST_TESTS := tests/base tests/client/values tests/deploy/test_deploy.py tests/indexing/catalogue tests/loadtests/judging \
+	tests/loadtests/scenario tests/retrieval/duplicates tests/retrieval/embedding tests/retrieval/engines tests/retrieval/request \
+	tests/retrieval/search tests/test_import_rules.py tests/towers/data tests/towers/judging tests/towers/objectives \
+	tests/triton_models
+test-fast: $(READY)  ## tests that need no server: under 90 seconds
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not exported" $(FAST_TESTS)
+
+# Commands that tests start count too. What runs inside Triton's processes does not.
+coverage: $(READY)  ## the share of the code that the tests of `make test` run, without what runs inside Triton
+	$(BIN)/coverage erase
+	OMP_NUM_THREADS=1 $(BIN)/coverage run -m pytest -q $(COVERAGE_TESTS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+COVERAGE_TESTS ?= tests
+
 # Needs a machine with a GPU; writes its figures to docs/benchmarks.md. Without internet, GPU_PYTHON can name an
 # interpreter that has the libraries already: see loadtests/shopwindow_loadtests/gpu/parts.py.
 GPU_PYTHON ?= $(BIN)/python
@@ -94,6 +110,9 @@ lint: $(READY)  ## style and types
 format: $(READY)  ## put the code into the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+pre-commit: $(READY)  ## run lint on each commit and the fast tests on each push
+	$(BIN)/pre-commit install --hook-type pre-commit --hook-type pre-push
 
 clean:  ## remove build/, with the demo's shop, repository and index
 	rm -rf build

@@ -17,9 +17,9 @@ from shopwindow_client import Product, RetrievalClient
 from tests.ranking import TOLERANCE, assert_same_ranking
 
 SEED = 20
-WORD_REQUESTS = 40
-PRODUCT_REQUESTS = 20
-EMBEDDING_REQUESTS = 6
+WORD_REQUESTS = 70
+PRODUCT_REQUESTS = 35
+EMBEDDING_REQUESTS = 15
 ROWS = (1, 1, 1, 1, 2, 2, 3, 3, 8, 8, 17, 64)
 TOP_K = (1, 2, 10, 37, 100, 100, 899, 900, 901, 10_000)
 
@@ -146,7 +146,7 @@ def test_embeddings_are_the_same_served_as_in_process(
     np.testing.assert_allclose(served.modality_weights, weights, rtol=0, atol=TOLERANCE)
 
 
-@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize("number", range(10))
 def test_a_query_and_its_embedding_find_the_same_products(
     client: RetrievalClient, products: Products, number: int
 ) -> None:

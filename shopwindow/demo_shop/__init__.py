@@ -1,4 +1,4 @@
-"""A made-up shop worth looking at: drawn products, queries with answers, clicks and same-style pairs."""
+"""A made-up shop: drawn products, queries with answers, clicks and same-style pairs."""
 
 from __future__ import annotations
 

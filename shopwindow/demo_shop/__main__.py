@@ -13,13 +13,15 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line.
 
     Args:
-        arguments: Taken from the command line when None.
+        arguments: None takes those of the command line.
     """
     parser = argparse.ArgumentParser(prog="python -m shopwindow.demo_shop", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("build/demo/shop"), help="folder to write (%(default)s)")
     parser.add_argument("--products", type=int, default=3600, help="catalogue size (%(default)s)")
     parser.add_argument("--seed", type=int, default=7, help="the same seed makes the same shop (%(default)s)")
-    parser.add_argument("--contact-sheet", action="store_true", help="also draw contact_sheet.png, to look at")
+    parser.add_argument(
+        "--contact-sheet", action="store_true", help="also draw contact_sheet.png, with every article in several looks"
+    )
     options = parser.parse_args(arguments)
     try:
         print(generate(options.out, products=options.products, seed=options.seed))

@@ -1,4 +1,4 @@
-"""What an article is, and the sets of patterns and audiences that several share."""
+"""The class `Article`, and sets of patterns and audiences that several articles share."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ class Article:
     """One kind of product.
 
     Attributes:
-        name: Singular, as in the catalogue's article column.
+        name: Singular, as in the column `article` of the catalogue.
         plural: As shoppers type it.
-        category: The catalogue's category column.
-        draw: Fills a canvas; the generator it is given decides the shape, so a seed stands for a style.
-        synonyms: Other names of the same thing, never a name of another article; may be empty.
-        prices: Lowest and highest for a brand in the middle of the market.
-        patterns: Which patterns it comes in; always contains plain.
-        materials: For titles.
-        styles: Words sellers add in titles.
-        audiences: For titles; empty where nobody would say it.
-        period: Repeat of patterns on it, in drawing units.
-        popularity: Weight in the assortment.
+        category: As in the column `category` of the catalogue.
+        draw: Function that draws the article on a canvas. Its generator decides the shape, so one seed is one style.
+        synonyms: Other names of the article; no other article has one of these names. May be empty.
+        prices: Lowest and highest price of a brand in the middle of the market.
+        patterns: The patterns that the article comes in; always includes plain.
+        materials: Materials that titles name.
+        styles: Words that sellers add in titles.
+        audiences: Audiences that titles name; empty if titles name none.
+        period: Distance after which a pattern repeats, in drawing units.
+        popularity: Weight of the article in the assortment.
     """
 
     name: str

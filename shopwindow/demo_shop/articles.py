@@ -1,4 +1,4 @@
-"""The register of articles."""
+"""All articles of the shop."""
 
 from __future__ import annotations
 

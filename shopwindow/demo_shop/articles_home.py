@@ -1,4 +1,4 @@
-"""The articles of kitchen, home and play."""
+"""Articles for kitchen, home and play."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The articles that people wear and carry."""
+"""Articles that people wear and carry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the shop sells: styles, the offers made of them by suppliers, and how each was photographed."""
+"""What the shop sells: styles, the offers of each style, and a photo of each offer."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from shopwindow.demo_shop.articles import ARTICLES, Article
 from shopwindow.demo_shop.drawing.canvas import RGB, Canvas, Paint, Shot, luminance, mix, photograph
 from shopwindow.demo_shop.vocabulary import BRANDS, COLOURS, SUPPLIERS
 
-GROUPS_PER_PRODUCT = 430 / 3600  # styles that several suppliers offer
-DUPLICATES_PER_PRODUCT = 60 / 3600  # styles that one supplier lists twice
+GROUPS_PER_PRODUCT = 430 / 3600  # number of styles that several suppliers offer
+DUPLICATES_PER_PRODUCT = 60 / 3600  # number of styles that one supplier lists twice
 CONTRASTS: tuple[RGB, ...] = (
     (246, 246, 242),
     (246, 246, 242),
@@ -31,8 +31,8 @@ class Style:
 
     Attributes:
         key: Text that seeds the drawing's shape.
-        brand: Whose design it is.
-        price: In the middle of its offers.
+        brand: The brand of the design.
+        price: Middle of the prices of its offers.
     """
 
     key: str
@@ -45,12 +45,12 @@ class Style:
 
 @dataclass(frozen=True, kw_only=True)
 class Offer:
-    """One product: a style sold by one supplier.
+    """One product: a style that one supplier sells.
 
     Attributes:
         product_id: As in the catalogue.
-        key: Text that seeds its photograph and its title.
-        group: Number of the style, shared by the offers of one style.
+        key: Text that seeds the photo and the title.
+        group: Number of the style; all offers of a style have the same number.
     """
 
     product_id: int
@@ -64,11 +64,11 @@ class Offer:
 
 
 def draw_style(seed: int, number: int) -> Style:
-    """The style with this number, the same for the same seed."""
+    """Return the style with this number. The same seed gives the same style."""
     key = f"{seed}/style/{number}"
     rng = random.Random(key)
     article = rng.choices(list(ARTICLES.values()), [a.popularity for a in ARTICLES.values()])[0]
-    # Each article has a few colours it mostly comes in, so that shoppers find several of one kind.
+    # Each article prefers a few colours, so that a query for article and colour has several answers.
     favourites = random.Random(f"{seed}/colours/{article.name}").sample(list(COLOURS), 4)
     colour = rng.choices(list(COLOURS), [2.5 if name in favourites else 1.0 for name in COLOURS])[0]
     weights = [2.0 if pattern == "plain" else 1.0 for pattern in article.patterns]
@@ -85,10 +85,10 @@ def _shelf_price(price: float, rng: random.Random) -> float:
 
 
 def assort(*, products: int, seed: int) -> list[Offer]:
-    """Decide on `products` offers, in no particular order of style.
+    """Choose `products` offers; the order of their styles is random.
 
     Returns:
-        The offers, product ids in ascending order.
+        The offers, by ascending product id.
     """
     rng = random.Random(f"{seed}/assortment")
     sizes = [rng.choices((2, 3, 4), (0.5, 0.33, 0.17))[0] for _ in range(round(products * GROUPS_PER_PRODUCT))]
@@ -132,7 +132,7 @@ def _jitter(colour: RGB, rng: random.Random, amount: int) -> RGB:
 
 
 def paint_of(style: Style) -> Paint:
-    """The surface of a style's body."""
+    """Return the colour and the pattern of a style."""
     rng = random.Random(f"{style.key}/paint")
     colour = _jitter(COLOURS[style.colour], rng, 9)
     visible = [c for c in CONTRASTS if abs(luminance(c) - luminance(colour)) > 75]
@@ -160,7 +160,7 @@ def _exposure(rng: random.Random) -> tuple[float, float, float]:
 
 
 def shot_of(offer: Offer) -> Shot:
-    """How an offer was photographed."""
+    """Return how an offer was photographed."""
     rng = random.Random(f"{offer.key}/shot")
     kinds = (
         ((250, 250, 250), (240, 240, 241)),
@@ -172,7 +172,7 @@ def shot_of(offer: Offer) -> Shot:
     )
     top, bottom = rng.choices(kinds, (4, 3, 2, 1, 1, 1))[0]
     if luminance(COLOURS[offer.style.colour]) > 180 and rng.random() < 0.75:
-        # Pale things need a background to stand out from.
+        # Pale articles need a darker background to stand out.
         top, bottom = mix(top, (0, 0, 0), 0.09), mix(bottom, (0, 0, 0), 0.11)
     return Shot(
         top=top,
@@ -188,7 +188,7 @@ def shot_of(offer: Offer) -> Shot:
 
 
 def picture_of(offer: Offer) -> Image.Image:
-    """The photograph of an offer, an RGB image."""
+    """Return the photo of an offer, an RGB image."""
     shot = shot_of(offer)
     canvas = Canvas(paint_of(offer.style), shot.light)
     offer.style.article.draw(canvas, random.Random(f"{offer.style.key}/shape"))

@@ -1,4 +1,4 @@
-"""A click log to train on: many wordings, few popular ones, and some clicks on the wrong colour."""
+"""A click log to train on: many queries, few of them popular, and some clicks on the wrong colour."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from shopwindow.demo_shop.assortment import Offer
 from shopwindow.demo_shop.queries import Want, phrase
 from shopwindow.demo_shop.vocabulary import colours_meant
 
-STRAYS = 0.08  # clicks on a wrong colour, per click, where article and colour are named: 3 % of the whole log
-MOST_CLICKED = 24  # products clicked for one query
+STRAYS = 0.08  # wrong-colour clicks per click, for queries with article and colour: 3 % of the whole log
+MOST_CLICKED = 24  # most products clicked for one query
 
 
 @dataclass(frozen=True, kw_only=True)
 class Click:
-    """How often one product was clicked for one query."""
+    """The number of clicks on one product for one query."""
 
     query: str
     product_id: int
@@ -27,16 +27,16 @@ def click_log(index: dict[Want, list[Offer]], *, rows: int, avoid: set[str], see
 
     Args:
         index: From `queries.answers`.
-        rows: Where to stop; fewer come back only when the shop runs out of things to ask.
-        avoid: Texts, in lower case, that must not occur: the evaluation queries.
-        seed: As for the catalogue.
+        rows: Number of rows; the log is shorter only if the shop has too few queries.
+        avoid: Texts in lower case that must not occur: the evaluation queries.
+        seed: The catalogue's seed.
 
     Returns:
-        Clicks, grouped by query; no product occurs twice for a query.
+        Clicks, grouped by query. A product occurs once for a query.
     """
     rng = random.Random(f"{seed}/clicks")
     wants = list(index)
-    # Common things are asked for more often, but not in proportion: else broad queries would be all there is.
+    # Queries with more answers are more frequent, but not in proportion, or most queries would be broad.
     weights = [len(index[want]) ** 0.5 * (0.4 if want.brand else 1.0) for want in wants]
     seen = set(avoid)
     log: list[Click] = []
@@ -60,7 +60,7 @@ def _clicks(text: str, want: Want, index: dict[Want, list[Offer]], rng: random.R
         strange = rng.sample(wrong, min(len(wrong), strays))
     else:
         strange = []
-    popularity = min(500.0, 1.5 * rng.paretovariate(1.05))  # heavy-tailed, as queries in real logs are
+    popularity = min(500.0, 1.5 * rng.paretovariate(1.05))  # heavy-tailed, as in real logs
     log = [
         Click(query=text, product_id=offer.product_id, count=max(1, round(popularity / (place + 1) ** 0.8)))
         for place, offer in enumerate(clicked)

@@ -1,4 +1,4 @@
-"""Write the whole shop, as five parquet tables, into a folder."""
+"""Write the whole shop into a folder, as five parquet tables."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from shopwindow.demo_shop.clicks import Click, click_log
 from shopwindow.demo_shop.queries import Query, answers, evaluation_queries
 from shopwindow.demo_shop.titles import title_of
 
-MIN_PRODUCTS = 200  # below this too few things come three times to ask for
+MIN_PRODUCTS = 200  # a smaller shop has too few queries with three answers
 QUERIES_PER_PRODUCT = 400 / 3600
 CLICKS_PER_PRODUCT = 40_000 / 3600
 JPEG_QUALITY = 88
@@ -45,7 +45,7 @@ SAME_STYLE = pa.schema({"trigger_id": pa.int64(), "recall_id": pa.int64(), "kind
 
 @dataclass(frozen=True, kw_only=True)
 class ShopSummary:
-    """What was written.
+    """The counts of what was written.
 
     Attributes:
         folder: Where the tables are.
@@ -76,16 +76,16 @@ class ShopSummary:
 
 
 def generate(folder: Path, *, products: int = 3600, seed: int = 7, progress: bool = True) -> ShopSummary:
-    """Make up a shop and write it; the same arguments write the same bytes.
+    """Make up a shop and write it. The same arguments write the same bytes.
 
     Args:
-        folder: Receives products, queries, qrels, clicks and same_style (.parquet); created when missing.
+        folder: Folder for products, queries, qrels, clicks and same_style (.parquet); created if missing.
         products: Catalogue rows, at least MIN_PRODUCTS. Queries, clicks and style groups grow in proportion.
-        seed: Everything is drawn from it.
+        seed: Seed of all random choices.
         progress: Show a progress bar while drawing.
 
     Returns:
-        Counts of what was written.
+        The counts of what was written.
 
     Raises:
         ValueError: `products` is below MIN_PRODUCTS.
@@ -110,7 +110,7 @@ def generate(folder: Path, *, products: int = 3600, seed: int = 7, progress: boo
     _write(_clicks_table(clicks), folder / "clicks.parquet")
     groups, duplicates = _groups(offers)
     _write(_same_style_table(groups, duplicates), folder / "same_style.parquet")
-    _write(products_table, folder / "products.parquet")  # last: where it is, the others are
+    _write(products_table, folder / "products.parquet")  # last: if this file exists, so do the others
     return ShopSummary(
         folder=folder,
         products=len(offers),
@@ -175,7 +175,7 @@ def _clicks_table(clicks: list[Click]) -> pa.Table:
 
 
 def _groups(offers: list[Offer]) -> tuple[list[list[Offer]], list[list[Offer]]]:
-    """Offers of one style from several suppliers, and those from one."""
+    """Return the groups of offers of one style: those of several suppliers, and those of one supplier."""
     by_style: dict[int, list[Offer]] = {}
     for offer in offers:
         by_style.setdefault(offer.group, []).append(offer)
@@ -186,7 +186,7 @@ def _groups(offers: list[Offer]) -> tuple[list[list[Offer]], list[list[Offer]]]:
 
 
 def _same_style_table(groups: list[list[Offer]], duplicates: list[list[Offer]]) -> pa.Table:
-    """Every ordered pair, so that each product can be the one a shopper starts from."""
+    """Return every ordered pair, so that every product of a pair is a trigger."""
     records = [
         {"trigger_id": trigger.product_id, "recall_id": recall.product_id, "kind": kind}
         for kind, several in (("supplier", groups), ("duplicate", duplicates))

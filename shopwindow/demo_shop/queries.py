@@ -1,4 +1,4 @@
-"""Evaluation queries: what shoppers want, how they write it, and which products answer it."""
+"""Evaluation queries: what shoppers want, their words for it, and the products that answer it."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ KINDS: dict[str, float] = {"attribute": 0.34, "synonym": 0.26, "visual": 0.25, "
 """Kind of query -> its share."""
 
 MIN_RELEVANT = 3
-MAX_RELEVANT = 150  # a query that half the shop answers tells models apart no more
+MAX_RELEVANT = 150  # a query with more answers does not tell models apart
 
 
 @dataclass(frozen=True, kw_only=True)
 class Want:
-    """The attributes a shopper names; None where any will do."""
+    """The attributes that a shopper names; None if any value will do."""
 
     article: str | None = None
     category: str | None = None
@@ -75,7 +75,7 @@ def _wants(offer: Offer) -> list[Want]:
 
 
 def answers(offers: list[Offer]) -> dict[Want, list[Offer]]:
-    """Everything that can be asked of these offers, with the offers that answer it."""
+    """Return everything that a shopper can ask for, with the offers that answer it."""
     index: dict[Want, list[Offer]] = {}
     for offer in offers:
         for want in _wants(offer):
@@ -84,12 +84,12 @@ def answers(offers: list[Offer]) -> dict[Want, list[Offer]]:
 
 
 def phrase(want: Want, rng: random.Random, synonyms: float) -> str:
-    """Write a want as a shopper might.
+    """Return a want in the words of a shopper.
 
     Args:
-        want: What is asked for.
+        want: The attributes to name.
         rng: Decides on the words and their order.
-        synonyms: Probability, for each attribute, of using another word than the catalogue's.
+        synonyms: Probability that an attribute gets another word than the catalogue's.
     """
 
     def word(name: str, others: tuple[str, ...]) -> str:
@@ -120,7 +120,7 @@ def phrase(want: Want, rng: random.Random, synonyms: float) -> str:
 
 
 def states(title: str, want: Want) -> bool:
-    """Whether a title names the colour and the pattern wanted, if any; plain goes without saying."""
+    """Return whether a title names the colour and the pattern of a want. The pattern plain needs no word."""
     colour = want.colour is None or any(named(title, colour_words(c)) for c in colours_meant(want.colour))
     pattern = want.pattern is None or want.pattern == "plain" or bool(named(title, pattern_words(want.pattern)))
     return colour and pattern
@@ -144,17 +144,17 @@ def _suits(kind: str, want: Want, found: list[Offer], titles: dict[int, str]) ->
 def evaluation_queries(index: dict[Want, list[Offer]], titles: dict[int, str], *, count: int, seed: int) -> list[Query]:
     """Choose queries of every kind that have enough answers.
 
-    Kinds: `attribute` in the catalogue's own words; `synonym` with at least one other word; `visual` names
-    a colour or a pattern that at least half of the relevant titles leave out; `brand` names a brand.
+    The kinds: `attribute` uses the catalogue's words. `synonym` uses at least one other word. `visual` names a colour
+    or a pattern that at least half of the relevant titles leave out. `brand` names a brand.
 
     Args:
         index: From `answers`.
         titles: Product id -> title.
-        count: How many to make; fewer come back only when the shop is too small for them.
-        seed: As for the catalogue.
+        count: Number of queries; there are fewer only if the shop is too small.
+        seed: The catalogue's seed.
 
     Returns:
-        The queries, no two with the same text.
+        The queries; no two have the same text.
     """
     rng = random.Random(f"{seed}/queries")
     askable = [(want, found) for want, found in index.items() if MIN_RELEVANT <= len(found) <= MAX_RELEVANT]
@@ -164,7 +164,7 @@ def evaluation_queries(index: dict[Want, list[Offer]], titles: dict[int, str], *
     taken: set[str] = set()
     asked: set[Want] = set()
     chosen: list[tuple[str, str, list[Offer]]] = []
-    for repeat in (False, True):  # a small shop may have to ask for the same thing in other words
+    for repeat in (False, True):  # a small shop may need to ask for the same thing in other words
         for kind in ("visual", "brand", "synonym", "attribute"):
             for want, found in askable:
                 if quotas[kind] == 0:
@@ -186,7 +186,7 @@ def evaluation_queries(index: dict[Want, list[Offer]], titles: dict[int, str], *
 
 
 def _has_synonym(text: str, want: Want) -> bool:
-    """Whether any of the words is not the catalogue's; "clock" alone is, the one in "wall clock" isn't."""
+    """Return whether a text has a synonym. "clock" alone is one, but not as a part of "wall clock"."""
     own: set[str] = set()
     others: set[str] = set()
     if want.article:

@@ -1,4 +1,4 @@
-"""Titles the way sellers write them: some leave out the colour or the pattern, which only the photo shows."""
+"""Titles as sellers write them. Some leave out the colour or the pattern, so that only the photo shows it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from shopwindow.demo_shop.vocabulary import COLOUR_SYNONYMS, PATTERN_SYNONYMS
 
 LEAVE_OUT_COLOUR = 0.30
 LEAVE_OUT_PATTERN = 0.30
-NAME_PLAIN = 0.10  # hardly any seller writes that something is plain
+NAME_PLAIN = 0.10  # few sellers write that something is plain
 USE_SYNONYM = 0.12
 
 
@@ -32,7 +32,7 @@ def _pattern(pattern: str, rng: random.Random) -> str:
 
 
 def title_of(offer: Offer) -> str:
-    """The seller's title of an offer, such as "Nordvale Women's Red Striped Summer Dress, Cotton"."""
+    """Return the seller's title of an offer, such as "Nordvale Women's Red Striped Summer Dress, Cotton"."""
     rng = random.Random(f"{offer.key}/title")
     article = offer.style.article
     name = article.name
@@ -40,7 +40,7 @@ def title_of(offer: Offer) -> str:
         name = rng.choice(article.synonyms)
     elif article.category == "shoes":
         name = article.plural
-    # Who wears it belongs to the design, so every seller of a style says the same, or nothing.
+    # The audience belongs to the design, so all sellers of a style name the same one, or none.
     audience = random.Random(f"{offer.style.key}/audience").choice(article.audiences or ("",))
     audience = audience if rng.random() < 0.75 else ""
     colour, pattern = _colour(offer.style.colour, rng), _pattern(offer.style.pattern, rng)

@@ -20,7 +20,7 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "grey": (140, 143, 148),
     "beige": (216, 194, 156),
 }
-"""Colour name -> the RGB it is drawn in, before jitter."""
+"""Colour name -> its RGB in drawings, before jitter."""
 
 COLOUR_SYNONYMS: dict[str, tuple[str, ...]] = {
     "red": ("scarlet", "crimson"),
@@ -54,7 +54,7 @@ PATTERN_TAILS: dict[str, str] = {
     "checked": "with checks",
     "floral": "with flowers",
 }
-"""How shoppers name a pattern after the article."""
+"""Pattern -> how shoppers name it after the article."""
 
 CATEGORY_WORDS: dict[str, str] = {
     "clothing": "clothes",
@@ -67,7 +67,7 @@ CATEGORY_WORDS: dict[str, str] = {
     "electronics": "electronics",
     "toys": "toys",
 }
-"""How shoppers name a category."""
+"""Category -> how shoppers name it."""
 
 BRANDS: dict[str, float] = {
     "Nordvale": 1.15,
@@ -89,7 +89,7 @@ BRANDS: dict[str, float] = {
     "Solvanto": 1.5,
     "Marnique": 1.75,
 }
-"""Brand -> price level, 1 being the middle of the market."""
+"""Brand -> price level; 1 is the middle of the market."""
 
 SUPPLIERS: tuple[str, ...] = (
     "Altmere Trading",
@@ -121,21 +121,21 @@ SUPPLIERS: tuple[str, ...] = (
 
 
 def colour_words(colour: str) -> tuple[str, ...]:
-    """Every way of writing `colour`, its own name first."""
+    """Return all words for a colour, the catalogue's first."""
     return (colour, *COLOUR_SYNONYMS[colour])
 
 
 def pattern_words(pattern: str) -> tuple[str, ...]:
-    """Every way of writing `pattern`, its own name first."""
+    """Return all words for a pattern, the catalogue's first."""
     return (pattern, *PATTERN_SYNONYMS[pattern])
 
 
 def colours_meant(colour: str) -> frozenset[str]:
-    """The catalogue colours a shopper asking for `colour` accepts: navy blue, too, when asking for blue."""
+    """Return the catalogue's colours that match a query for `colour`. A query for blue also matches navy blue."""
     return frozenset({"blue", "navy blue"}) if colour == "blue" else frozenset({colour})
 
 
 def named(text: str, words: Collection[str]) -> list[str]:
-    """Which of `words` are in `text`, whole, in any case, the longest winning: "Sandal" isn't sand."""
+    """Return those of `words` that are in `text` as whole words in any case, longest first: "Sandal" is not "sand"."""
     longest_first = sorted(words, key=lambda word: (-len(word), word))
     return re.findall(rf"(?<!\w)(?:{'|'.join(map(re.escape, longest_first))})(?!\w)", text.lower())

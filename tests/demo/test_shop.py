@@ -1,4 +1,4 @@
-"""The demo shop: the same every time, its pictures show what its columns say, and its answers are right."""
+"""The demo shop: a seed gives the same bytes, pictures match the columns, and the answers are right."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def products(shop: Path) -> dict[int, dict]:
 
 
 def vocabulary() -> dict[str, tuple[str, str]]:
-    """Every phrase a query may use -> (column, value)."""
+    """Return every phrase that a query may use, as phrase -> (column, value)."""
     phrases: dict[str, tuple[str, str]] = {}
     for name, article in ARTICLES.items():
         for words in (name, article.plural, *article.synonyms):
@@ -71,7 +71,7 @@ PHRASE = re.compile(
 
 
 def parse(text: str) -> dict[str, str]:
-    """Read a query back, longest phrases first; every word must be understood."""
+    """Return the columns and values that a query names, longest phrases first. Every word must be known."""
     assert not PHRASE.sub("", text.lower()).strip(), f"{text!r} has words outside the vocabulary"
     found = [PHRASES[words] for words in PHRASE.findall(text.lower())]
     assert len({column for column, _ in found}) == len(found), f"{text!r} names something twice"
@@ -188,7 +188,7 @@ def test_clicks_never_show_an_evaluation_query(shop: Path, products: dict[int, d
         wanted = parse(click["query"])
         product = products[click["product_id"]]
         if not fits(product, wanted):
-            wrong += 1  # noise keeps the article and misses the colour
+            wrong += 1  # a wrong click has the right article and another colour
             assert product["article"] == wanted["article"]
             assert product["colour"] != wanted["colour"]
     assert 0.01 < wrong / len(clicks) < 0.06
@@ -205,7 +205,7 @@ def test_same_style_pairs(shop: Path, products: dict[int, dict]) -> None:
         for column in ("article", "colour", "pattern"):
             assert trigger[column] == recall[column]
         assert (trigger["supplier"] == recall["supplier"]) == (pair["kind"] == "duplicate")
-        assert trigger["image"] != recall["image"], "each offer has a photograph of its own"
+        assert trigger["image"] != recall["image"], "each offer has its own photo"
 
 
 def test_photos_of_one_style_are_nearer_than_others_of_its_kind(shop: Path, products: dict[int, dict]) -> None:
@@ -238,7 +238,7 @@ def test_some_titles_leave_colour_and_pattern_to_the_photo(products: dict[int, d
 
 
 def test_the_colour_drawn_is_the_colour_named(products: dict[int, dict]) -> None:
-    """Articles whose middle is all body: its median colour is nearest to the colour in the catalogue."""
+    """It takes articles whose middle is all body. Their median colour is near the colour in the catalogue."""
     checked = 0
     for product in products.values():
         if product["pattern"] != "plain" or product["article"] not in {

@@ -1,4 +1,4 @@
-"""Things to wear on head, neck, wrist and nose, and an umbrella."""
+"""Accessories: for head, neck, wrist and eyes, and an umbrella."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def cap(c: Canvas, r: random.Random) -> None:
 
 
 def sun_hat(c: Canvas, r: random.Random) -> None:
-    """A wide brim, a round crown, a ribbon."""
+    """A hat with a wide brim, a round crown and a ribbon."""
     wide, crown = r.uniform(39, 44), r.uniform(17, 21)
     high = r.uniform(31, 38)
     c.body(ellipse(50, 66, wide, r.uniform(14, 18)), 1.2)
@@ -130,7 +130,7 @@ def beanie(c: Canvas, r: random.Random) -> None:
 
 
 def scarf(c: Canvas, r: random.Random) -> None:
-    """Wound once, two ends with fringe hanging down."""
+    """A scarf wound once, with two fringed ends hanging down."""
     width = r.uniform(8, 10)
     left, right = r.uniform(74, 80), r.uniform(80, 86)
     fringe = c.dark if c.paint.pattern == "plain" else c.paint.contrast
@@ -163,7 +163,7 @@ def scarf(c: Canvas, r: random.Random) -> None:
 
 
 def umbrella(c: Canvas, r: random.Random) -> None:
-    """Open, with a hooked handle."""
+    """An open umbrella with a hooked handle."""
     top, edge = r.uniform(14, 19), r.uniform(50, 55)
     handle = r.choice((LEATHER, INK, LEATHER))
     c.part(stroke([(50, top - 6), (50, 82)], 2, curved=False), STEEL, 0.4)

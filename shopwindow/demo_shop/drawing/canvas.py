@@ -1,7 +1,7 @@
-"""What every drawing is made of: masks in a 100 x 100 space, patterned and shaded fills, and the photograph.
+"""The parts of every drawing: masks in a 100 x 100 space, patterned and shaded fills, and the photo.
 
-A drawing fills masks on a `Canvas`, larger than the final picture; `photograph` turns it a little, puts it
-before a background with a soft shadow, and reduces it, so edges come out smooth.
+A drawing fills masks on a `Canvas`, which is larger than the final picture. `photograph` rotates it a little, puts it
+in front of a background with a soft shadow, and reduces it, so that edges are smooth.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 IMAGE_SIZE = 96
-SIZE = 3 * IMAGE_SIZE  # the side a drawing is made at, in pixels
+SIZE = 3 * IMAGE_SIZE  # side of a drawing in pixels
 UNIT = SIZE / 100  # pixels in one unit of drawing space
+CURVE_STEPS = 8  # straight pieces between two points of a curve
 
 RGB = tuple[int, int, int]
 Point = tuple[float, float]
@@ -41,9 +42,9 @@ class Paint:
         colour: The body's colour.
         contrast: The second colour of a pattern.
         pattern: plain, striped, dotted, checked or floral.
-        period: The pattern's repeat, in units.
+        period: Distance after which the pattern repeats, in units.
         angle: The direction of stripes, in degrees (0 = horizontal stripes).
-        seed: What scattered patterns (floral) draw their places from.
+        seed: Seed of the places in a scattered pattern (floral).
     """
 
     colour: RGB
@@ -56,17 +57,17 @@ class Paint:
 
 @dataclass(frozen=True, kw_only=True)
 class Shot:
-    """How one seller photographed an article: everything here may differ between photos of one style.
+    """How one seller photographed an article. Photos of one style can differ in all of this.
 
     Attributes:
         top: Background colour at the upper edge.
         bottom: Background colour at the lower edge.
         horizon: Height of a floor line in units, or None for a seamless background.
-        rotation: In degrees.
-        scale: 1 leaves the drawing as it is.
-        shift: In units.
-        light: Where light comes from, -1 (left) to 1 (right).
-        exposure: Brightness factor on the article for each of red, green and blue.
+        rotation: Rotation in degrees.
+        scale: Size of the drawing; 1 leaves it as it is.
+        shift: Shift in units.
+        light: Direction of the light, -1 (left) to 1 (right).
+        exposure: Factors for red, green and blue of the article.
         shadow: Darkness of the shadow, 0 to 1.
     """
 
@@ -82,7 +83,7 @@ class Shot:
 
 
 def mix(a: RGB, b: RGB, share: float) -> RGB:
-    """`a` with `share` (0 to 1) of `b`."""
+    """Return `a` mixed with a share (0 to 1) of `b`."""
     return (
         round(a[0] + (b[0] - a[0]) * share),
         round(a[1] + (b[1] - a[1]) * share),
@@ -91,7 +92,7 @@ def mix(a: RGB, b: RGB, share: float) -> RGB:
 
 
 def luminance(colour: RGB) -> float:
-    """Perceived brightness, 0 to 255."""
+    """Return the perceived brightness, 0 to 255."""
     return 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2]
 
 
@@ -102,17 +103,17 @@ def _pixels(points: Sequence[Point]) -> list[Point]:
     return [(x * UNIT, y * UNIT) for x, y in points]
 
 
-def smooth(points: Sequence[Point], closed: bool = True, steps: int = 8) -> list[Point]:
-    """A Catmull-Rom curve through `points`; a point given twice becomes a corner."""
+def smooth(points: Sequence[Point], closed: bool = True) -> list[Point]:
+    """Return a Catmull-Rom curve through `points`. A point given twice becomes a corner."""
     n = len(points)
     spans = n if closed else n - 1
     out: list[Point] = []
     for i in range(spans):
         p0, p1, p2, p3 = (points[(i + k) % n] if closed else points[min(max(i + k, 0), n - 1)] for k in (-1, 0, 1, 2))
-        if p1 == p2:  # the inside of a corner: curving from a point to itself would draw a small loop
+        if p1 == p2:  # a corner: a curve from a point to itself would be a small loop
             continue
-        for step in range(steps):
-            t = step / steps
+        for step in range(CURVE_STEPS):
+            t = step / CURVE_STEPS
             a, b, c, d = -t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, t**3 - t**2
             out.append(
                 (
@@ -123,39 +124,39 @@ def smooth(points: Sequence[Point], closed: bool = True, steps: int = 8) -> list
     return out if closed else [*out, points[-1]]
 
 
-def mirrored(right: Sequence[Point], centre: float = 50) -> list[Point]:
-    """A symmetric outline from its right half, given as (distance from the axis, y) from top to bottom."""
-    return [(centre + x, y) for x, y in right] + [(centre - x, y) for x, y in reversed(right)]
+def mirrored(right: Sequence[Point]) -> list[Point]:
+    """Return a symmetric outline from its right half: (distance from the axis at x = 50, y), from top to bottom."""
+    return [(50 + x, y) for x, y in right] + [(50 - x, y) for x, y in reversed(right)]
 
 
 def polygon(points: Sequence[Point]) -> Mask:
-    """The inside of a polygon."""
+    """Return the inside of a polygon."""
     mask = Image.new("L", (SIZE, SIZE))
     ImageDraw.Draw(mask).polygon(_pixels(points), fill=255)
     return mask
 
 
 def blob(points: Sequence[Point]) -> Mask:
-    """The inside of a smooth closed curve."""
+    """Return the inside of a smooth closed curve."""
     return polygon(smooth(points))
 
 
 def ellipse(x: float, y: float, rx: float, ry: float) -> Mask:
-    """An ellipse around (x, y)."""
+    """Return an ellipse around (x, y)."""
     mask = Image.new("L", (SIZE, SIZE))
     ImageDraw.Draw(mask).ellipse(_pixels([(x - rx, y - ry), (x + rx, y + ry)]), fill=255)
     return mask
 
 
 def box(x0: float, y0: float, x1: float, y1: float, radius: float = 0) -> Mask:
-    """A rectangle, with rounded corners when `radius` is given."""
+    """Return a rectangle, with rounded corners if `radius` is given."""
     mask = Image.new("L", (SIZE, SIZE))
     ImageDraw.Draw(mask).rounded_rectangle(_pixels([(x0, y0), (x1, y1)]), radius=radius * UNIT, fill=255)
     return mask
 
 
 def stroke(points: Sequence[Point], width: float, curved: bool = True, closed: bool = False) -> Mask:
-    """A line of `width` units with round ends, along a curve or straight from point to point."""
+    """Return a line of `width` units with round ends, along a curve or straight from point to point."""
     mask = Image.new("L", (SIZE, SIZE))
     draw = ImageDraw.Draw(mask)
     path = _pixels(smooth(points, closed) if curved else points)
@@ -170,12 +171,12 @@ def stroke(points: Sequence[Point], width: float, curved: bool = True, closed: b
 
 
 def ring(x: float, y: float, rx: float, ry: float, width: float) -> Mask:
-    """An elliptic ring whose outer radii are rx and ry."""
+    """Return an elliptic ring whose outer radii are rx and ry."""
     return without(ellipse(x, y, rx, ry), ellipse(x, y, rx - width, ry - width))
 
 
 def union(*masks: Mask) -> Mask:
-    """Where any of the masks is."""
+    """Return the union of the masks."""
     out = masks[0]
     for mask in masks[1:]:
         out = ImageChops.lighter(out, mask)
@@ -183,12 +184,12 @@ def union(*masks: Mask) -> Mask:
 
 
 def without(mask: Mask, hole: Mask) -> Mask:
-    """`mask` with `hole` cut out."""
+    """Return `mask` without `hole`."""
     return ImageChops.subtract(mask, hole)
 
 
 def within(mask: Mask, limit: Mask) -> Mask:
-    """The part of `mask` inside `limit`."""
+    """Return the part of `mask` inside `limit`."""
     return ImageChops.darker(mask, limit)
 
 
@@ -202,7 +203,7 @@ def _grid() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _floral(paint: Paint) -> np.ndarray:
-    """Five-petalled flowers and small leaves on a jittered grid, `(SIZE, SIZE, 3) float32`."""
+    """Return flowers with five petals and small leaves on a jittered grid, `(SIZE, SIZE, 3) float32`."""
     rng = random.Random(paint.seed)
     image = Image.new("RGB", (SIZE, SIZE), paint.colour)
     draw = ImageDraw.Draw(image)
@@ -228,7 +229,7 @@ def _floral(paint: Paint) -> np.ndarray:
 
 
 def texture(paint: Paint) -> np.ndarray:
-    """The paint spread over the whole canvas, `(SIZE, SIZE, 3) float32`, 0 to 255."""
+    """Return the whole canvas in this paint, `(SIZE, SIZE, 3) float32`, 0 to 255."""
     if paint.pattern == "floral":
         return _floral(paint)
     base, contrast = np.array(paint.colour, np.float32), np.array(paint.contrast, np.float32)
@@ -260,11 +261,11 @@ def texture(paint: Paint) -> np.ndarray:
 
 
 class Canvas:
-    """One article being drawn.
+    """The drawing of one article.
 
     Args:
-        paint: The body's surface.
-        light: Where light comes from, -1 (left) to 1 (right).
+        paint: The surface of the body.
+        light: Direction of the light, -1 (left) to 1 (right).
     """
 
     def __init__(self, paint: Paint, light: float = -0.5) -> None:
@@ -276,31 +277,31 @@ class Canvas:
 
     @property
     def dark(self) -> RGB:
-        """A darker tone of the body colour; lighter when the body is nearly black."""
+        """A darker tone of the body's colour, or a lighter one if the body is nearly black."""
         colour = self.paint.colour
         return mix(colour, (255, 255, 255), 0.22) if luminance(colour) < 55 else mix(colour, (0, 0, 0), 0.28)
 
     @property
     def pale(self) -> RGB:
-        """A lighter tone of the body colour."""
+        """A lighter tone of the body's colour."""
         return mix(self.paint.colour, (255, 255, 255), 0.4)
 
-    def body(self, mask: Mask, depth: float = 1.0, opacity: float = 1.0) -> None:
-        """Fill `mask` with the paint, pattern and all."""
-        self._fill(mask, self._texture, depth, opacity)
+    def body(self, mask: Mask, depth: float = 1.0) -> None:
+        """Fill `mask` with the paint and its pattern."""
+        self._fill(mask, self._texture, depth, 1.0)
 
     def part(self, mask: Mask, colour: RGB, depth: float = 0.7, opacity: float = 1.0) -> None:
         """Fill `mask` with one colour."""
         self._fill(mask, np.broadcast_to(np.array(colour, np.float32), (SIZE, SIZE, 3)), depth, opacity)
 
     def seam(self, points: Sequence[Point], width: float = 0.8, strength: float = 0.4, curved: bool = True) -> None:
-        """A stitched or folded line, only where something is drawn already."""
+        """Draw a seam or a fold over what is drawn already."""
         ink = (255, 255, 255) if luminance(self.paint.colour) < 60 else (0, 0, 0)
         line = within(stroke(points, width, curved), self.alpha)
         self.image.paste(ink, (0, 0), line.point(lambda value: int(value * strength)))
 
     def gloss(self, mask: Mask, strength: float = 0.45) -> None:
-        """A highlight, only where something is drawn already."""
+        """Draw a highlight over what is drawn already."""
         lit = (
             within(mask, self.alpha).resize((SIZE // 3, SIZE // 3)).filter(ImageFilter.BoxBlur(1)).resize((SIZE, SIZE))
         )
@@ -314,7 +315,7 @@ class Canvas:
         x0, y0 = max(0, bounds[0] - pad), max(0, bounds[1] - pad)
         x1, y1 = min(SIZE, bounds[2] + pad), min(SIZE, bounds[3] + pad)
         cut = mask.crop((x0, y0, x1, y1))
-        # Two blurs of the mask stand in for volume: a thin dark rim, and a wide falloff towards the edge.
+        # Two blurs of the mask suggest volume: a thin dark rim, and a wide fade towards the edge.
         rim = np.asarray(cut.filter(ImageFilter.BoxBlur(2)), dtype=np.float32)
         wide = np.asarray(cut.filter(ImageFilter.BoxBlur(12)), dtype=np.float32)
         shade = 1.04 - depth * (0.42 * (1 - rim / 255) + 0.26 * (1 - wide / 255))
@@ -341,7 +342,7 @@ def _background(shot: Shot) -> Image.Image:
 
 
 def photograph(canvas: Canvas, shot: Shot) -> Image.Image:
-    """The drawing as a shop photo.
+    """Return the drawing as a shop photo.
 
     Returns:
         An RGB image of IMAGE_SIZE x IMAGE_SIZE pixels.

@@ -1,4 +1,4 @@
-"""Things that make a room a home."""
+"""Home decor."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def lamp(c: Canvas, r: random.Random) -> None:
 
 
 def vase(c: Canvas, r: random.Random) -> None:
-    """A belly, a neck, and two or three flowers."""
+    """A vase with two or three flowers."""
     belly, neck, top = r.uniform(19, 25), r.uniform(7, 11), r.uniform(36, 42)
     middle = r.uniform(62, 72)
     for x, y in ((50, 14), (34, 21), (66, 20))[: r.choice((0, 2, 3))]:

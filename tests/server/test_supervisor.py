@@ -58,6 +58,7 @@ def server(repository: Path, index: Path) -> Iterator[TritonServer]:
         http_port=0,
         grpc_port=0,
         metrics_port=0,
+        stop_timeout_s=2.0,  # do not wait for the cancelled requests of the overload
         reloadable=True,
     )
     with TritonServer(options) as server:

@@ -23,13 +23,21 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
+    """A server that was started with a dead proxy in the environment."""
     folder = tmp_path_factory.mktemp("running")
     write_model(folder / "models")
-    # The environment variable would override the option `threads`.
+    server = TritonServer(options(folder / "models", index=folder / "index"))
+    [port] = choose_ports("127.0.0.1", {"--proxy": 0}).values()  # nothing listens on this port
     with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("OMP_NUM_THREADS", raising=False)
-        with TritonServer(options(folder / "models", index=folder / "index")) as server:
-            yield server
+        patch.delenv("OMP_NUM_THREADS", raising=False)  # it would override the option `threads`
+        for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+            patch.setenv(name, f"http://127.0.0.1:{port}")
+        for name in ("no_proxy", "NO_PROXY", "no_grpc_proxy"):
+            patch.delenv(name, raising=False)
+        server.start()
+        server.wait_until_ready()
+    yield server
+    server.stop()
 
 
 def test_the_default_profile_is_cpu(running: TritonServer) -> None:
@@ -50,6 +58,10 @@ def test_a_server_knows_its_addresses_and_version(running: TritonServer) -> None
     assert running.version.startswith("2.")
     assert running.poll() is None
     assert "Started GRPCInferenceService" in running.log_tail(200)
+
+
+def test_a_proxy_in_the_environment_is_not_used_for_the_own_ports(running: TritonServer) -> None:
+    assert running.version  # known once the server was found ready, which happened with the proxy
 
 
 def test_a_port_in_use_is_refused(running: TritonServer) -> None:
@@ -123,19 +135,6 @@ def test_a_start_removes_shared_memory_of_dead_processes_and_keeps_that_of_livin
     finally:
         stale.unlink(missing_ok=True)
         living.unlink(missing_ok=True)
-
-
-def test_a_proxy_in_the_environment_is_not_used_for_the_own_ports(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_model(tmp_path / "models")
-    [port] = choose_ports("127.0.0.1", {"--proxy": 0}).values()  # nothing listens there
-    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
-        monkeypatch.setenv(name, f"http://127.0.0.1:{port}")
-    for name in ("no_proxy", "NO_PROXY", "no_grpc_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    with TritonServer(options(tmp_path / "models")) as server:
-        assert server.version
 
 
 def test_another_server_on_the_same_ports_does_not_count_as_ready(tmp_path: Path) -> None:

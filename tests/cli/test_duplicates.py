@@ -1,4 +1,4 @@
-"""shopwindow duplicates over a small index: its files, its words, its page."""
+"""shopwindow duplicates on a small index: its files, what it prints, and its page."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def index(catalog: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An index home. Without towers: its vectors are in clusters, so that some products are near others."""
+    """An index home without towers. Its vectors are in clusters, so that some products are near others."""
     home = IndexHome(tmp_path_factory.mktemp("small") / "index")
     folder = make_index("flat", ROWS, catalog=catalog)
     write_index(
@@ -61,7 +61,7 @@ def ids(index: Path) -> np.ndarray:
 
 
 def linked_pairs(index: Path, suppliers: Sequence[str | None], across: bool) -> set[tuple[int, int]]:
-    """Every pair of rows that is to be in one group at least."""
+    """Return every pair of rows that must be in the same group."""
     vectors = read_index(index).vectors.astype(np.float64)
     return {
         (one, other)
@@ -77,11 +77,11 @@ def duplicates(*arguments: object) -> int:
 
 
 @pytest.mark.parametrize("across", [False, True])
-def test_the_files_hold_what_is_linked_and_nothing_else(
+def test_the_files_hold_the_linked_products_and_no_others(
     across: bool, index: Path, ids: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pairs = linked_pairs(index, SUPPLIERS, across)
-    known = [*sorted(pairs)[:3], (3, 9)]  # what is labelled, of which the last can't be found
+    known = [*sorted(pairs)[:3], (3, 9)]  # the labelled pairs; the last one cannot be found
     known = [(one, other) for one, other in known if (SUPPLIERS[one] != SUPPLIERS[other]) == across]
     file = tmp_path / "pairs.parquet"
     labelled = {"trigger_id": [ids[other] for _, other in known], "recall_id": [ids[one] for one, _ in known]}
@@ -123,7 +123,7 @@ def test_the_files_hold_what_is_linked_and_nothing_else(
     assert page.pictures == [b"photo of %d" % product for product in shown]
 
 
-def test_without_a_supplier_column_the_catalogue_is_one(
+def test_without_a_supplier_column_the_catalogue_counts_as_one_supplier(
     index: Path, ids: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert duplicates("--index", index, "--out", tmp_path, "--threshold", THRESHOLD) == 0
@@ -134,7 +134,7 @@ def test_without_a_supplier_column_the_catalogue_is_one(
     assert "compared 300 products in " in capsys.readouterr().out
 
 
-def test_where_nothing_is_near_the_report_says_so(
+def test_without_near_products_the_report_is_empty(
     index: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = ("--supplier-column", "title", "--threshold", 1)  # each title is of one product
@@ -145,7 +145,7 @@ def test_where_nothing_is_near_the_report_says_so(
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (["--across"], "across: needs --supplier-column"),
         (["--supplier-column", "vendor"], "supplier-column: the index has no column 'vendor'; it has title"),
@@ -154,10 +154,10 @@ def test_where_nothing_is_near_the_report_says_so(
         (["--index", "nowhere"], "no index in nowhere"),
     ],
 )
-def test_what_cannot_be_asked_is_one_line(
-    options: list[str], said: str, index: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_wrong_options_are_one_line_errors(
+    options: list[str], message: str, index: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert duplicates("--index", index, "--out", tmp_path / "out", *options) == 1
     [line] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("shopwindow")]
-    assert line.startswith("shopwindow duplicates: error: ") and said in line
+    assert line.startswith("shopwindow duplicates: error: ") and message in line
     assert not (tmp_path / "out").exists()

@@ -1,4 +1,4 @@
-"""shopwindow evaluate and shopwindow index: the figures and the files that they report."""
+"""shopwindow evaluate and shopwindow index: their figures and their files."""
 
 from __future__ import annotations
 

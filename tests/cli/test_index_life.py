@@ -47,11 +47,11 @@ def home(tmp_path: Path) -> Path:
     return place.path
 
 
-def ids(home: Path, **given: Any) -> list[int]:
-    """The products that a search for everything finds."""
+def ids(home: Path, **parameters: Any) -> list[int]:
+    """Return the ids of all products that a search finds, sorted."""
     index = open_index(home)
     assert index.folder is not None
-    result = index.search_batch([(index.folder.vectors[:1], parse_parameters({"top_k": ROWS, **given}))])[0]
+    result = index.search_batch([(index.folder.vectors[:1], parse_parameters({"top_k": ROWS, **parameters}))])[0]
     return sorted(product for product in result.product_ids[0].tolist() if product >= 0)
 
 
@@ -69,16 +69,16 @@ def test_an_update_its_rollback_and_a_compaction(
         assert "shopwindow export" in capsys.readouterr().err  # product 5 is new
         pq.write_table(pa.table({"product_id": every[:3], "price": [7.0] * 3}), tmp_path / "changes.parquet")
         assert main(["index", "update", *arguments, "--remove", f"{every[-1]},{every[-2]},4"]) == 0
-    said = capsys.readouterr().out
-    assert "added 0, embedded again 0, attributes only 3, removed 2 products" in said
-    assert f"wrote {home}, generation 2, {ROWS - 2} products" in said
-    assert "not in the index, so not removed: 1 (4)" in said
-    assert "no running server watches this index" in said
+    printed = capsys.readouterr().out
+    assert "added 0, embedded again 0, attributes only 3, removed 2 products" in printed
+    assert f"wrote {home}, generation 2, {ROWS - 2} products" in printed
+    assert "not in the index, so not removed: 1 (4)" in printed
+    assert "no running server watches this index" in printed
     assert ids(home) == every[:-2] and set(ids(home, filter={"price": 7.0})) >= {*every[:3]}
 
     assert main(["rollback", "--index", str(home)]) == 0
-    said = capsys.readouterr().out
-    assert "is back at generation 1" in said and "'shopwindow rollback' goes back to generation 2" in said
+    printed = capsys.readouterr().out
+    assert "is back at generation 1" in printed and "'shopwindow rollback' goes back to generation 2" in printed
     assert ids(home) == every
     assert main(["index", "rollback", "--index", str(home)]) == 0
     assert ids(home) == every[:-2]
@@ -95,7 +95,7 @@ def test_an_update_its_rollback_and_a_compaction(
     assert (read_manifest(home).count, read_manifest(home).dead) == (ROWS - 9, 0)
 
 
-def test_a_refused_generation_does_not_stay_the_one_to_serve(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_after_a_refused_update_the_old_generation_is_current(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def load(folder: Path, before: str | None) -> str:
         if before is not None:
             raise ValueError("it does not fit into memory")
@@ -115,7 +115,7 @@ def test_a_refused_generation_does_not_stay_the_one_to_serve(home: Path, capsys:
         live.close()
 
 
-def test_two_updates_before_a_refusal_leave_what_is_served_in_its_place(home: Path) -> None:
+def test_after_two_refused_updates_the_home_names_the_served_generation(home: Path) -> None:
     every, slow = ids(home), threading.Event()
 
     def load(folder: Path, before: str | None) -> str:
@@ -131,7 +131,7 @@ def test_two_updates_before_a_refusal_leave_what_is_served_in_its_place(home: Pa
     try:
         first, second = update(every[0]), update(every[1])
         slow.set()
-        # A third one may be under way, which hides nothing.
+        # A third update may be running. It must not hide the refusal.
         with IndexHome(home).writing(), pytest.raises(GenerationRefused, match="it does not fit into memory"):
             await_served(home, second, 60)
         assert (first, second) == (2, 3)
@@ -150,7 +150,7 @@ def test_two_updates_before_a_refusal_leave_what_is_served_in_its_place(home: Pa
         live.close()
 
 
-def test_a_build_that_is_refused_does_not_stay_the_one_to_serve(
+def test_after_a_refused_build_the_home_names_the_old_generation(
     home: Path, tmp_path: Path, repository: Path, shop: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def load(folder: Path, before: str | None) -> str:
@@ -169,27 +169,27 @@ def test_a_build_that_is_refused_does_not_stay_the_one_to_serve(
         live.close()
 
 
-def test_a_build_that_is_kept_is_waited_for_like_a_new_one(
+def test_the_command_waits_for_a_kept_index_as_for_a_new_one(
     tmp_path: Path, repository: Path, shop: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pq.write_table(pq.read_table(shop / "products.parquet").slice(0, 5), tmp_path / "few.parquet")
     place = tmp_path / "index"
     places = ["--catalog", str(tmp_path / "few.parquet"), "--repository", str(repository), "--out", str(place)]
     command = ["index", *places, "--if-changed", "--expect-processes", "1", "--timeout", "0.1"]
-    for _ in range(2):  # published, but not served, whether it is new or not
+    for _ in range(2):  # published but not served: first a new index, then a kept one
         assert main(command) == 1
         assert "served by 0 processes, 1 were expected" in capsys.readouterr().err
         assert IndexHome(place).pointer == Pointer(generation=1)
     live = LiveIndex(place, lambda folder, before: folder.name)
     try:
         assert main(command) == 0
-        said = capsys.readouterr().out
-        assert said.startswith(f"kept {place}, generation 1: ") and "served by 1 processes" in said
+        printed = capsys.readouterr().out
+        assert printed.startswith(f"kept {place}, generation 1: ") and "served by 1 processes" in printed
     finally:
         live.close()
 
 
-def test_a_rollback_waits_for_no_writer_and_leads_to_any_generation_that_is_there(
+def test_a_rollback_needs_no_lock_and_reaches_any_generation_on_disk(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     every = ids(home)
@@ -227,9 +227,7 @@ def test_ids_to_remove_come_from_a_list_or_a_file(tmp_path: Path) -> None:
         read_ids("3,x7")
 
 
-def test_what_cannot_be_done_is_said_in_one_line(
-    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_impossible_changes_are_one_line_errors(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, message in (
         (["update", "--index", str(home)], "--changes, --remove: give a file of changes, or products to remove"),
         (["rollback", "--index", str(home)], "no previous generation to go back to; on disk: [1]"),

@@ -11,7 +11,7 @@ import pytest
 from shopwindow.cli.main import main
 
 
-def test_mine_writes_pairs_and_says_what_became_of_the_candidates(
+def test_mine_writes_pairs_and_prints_a_count_for_every_reason(
     shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     files = ["--catalog", shop / "products.parquet", "--clicks", shop / "clicks.parquet"]
@@ -30,9 +30,7 @@ def test_mine_writes_pairs_and_says_what_became_of_the_candidates(
     assert counts["products"] == pq.read_metadata(shop / "products.parquet").num_rows
 
 
-def test_mine_names_a_category_column_that_is_not_there(
-    shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_mine_reports_a_missing_category_column(shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = ["--catalog", shop / "products.parquet", "--clicks", shop / "clicks.parquet"]
     assert main(["mine", *map(str, files), "--category-column", "leaf", "--out", str(tmp_path / "pairs.parquet")]) == 1
     assert "products.parquet: has no column leaf; it has ['product_id'" in capsys.readouterr().err

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import select
@@ -21,8 +20,10 @@ from pathlib import Path
 import pytest
 
 from shopwindow.retrieval import InProcessPipeline
-from shopwindow.retrieval.index.home import IndexHome, resolve_index
+from shopwindow.retrieval.index.home import IndexHome
 from shopwindow_client import RetrievalClient
+from tests.cli.command_line import fails, shopwindow
+from tests.cli.conftest import OTHER_TOWERS
 from tests.whole_server.generations import publish, truncate
 
 ROOT = Path(__file__).parents[2]
@@ -36,11 +37,11 @@ def command(*arguments: object) -> list[str]:
 
 @contextmanager
 def serving(*arguments: object) -> Iterator[subprocess.Popen[str]]:
-    """The command running; killed at the end of the block if it still does."""
+    """Run the command. If it still runs at the end of the block, kill it."""
     process = subprocess.Popen(
         command(*arguments), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
-    watchdog = threading.Timer(TIMEOUT_S, process.kill)  # ends the pipes too, so that nobody reads them for ever
+    watchdog = threading.Timer(TIMEOUT_S, process.kill)  # this also ends the pipes, so that no test reads them for ever
     watchdog.start()
     try:
         yield process
@@ -55,7 +56,7 @@ def serving(*arguments: object) -> Iterator[subprocess.Popen[str]]:
 
 
 def read_until(process: subprocess.Popen[str], end: str) -> list[str]:
-    """The lines of standard output up to the one that contains `end`."""
+    """Return the lines of standard output up to the line that contains `end`."""
     assert process.stdout is not None
     lines: list[str] = []
     while not lines or end not in lines[-1]:
@@ -66,7 +67,7 @@ def read_until(process: subprocess.Popen[str], end: str) -> list[str]:
 
 
 def descendants(pid: int) -> list[int]:
-    """The live processes that a process started, and those started by them."""
+    """Return the live processes that a process started, and those that they started."""
     live = processes()
     found = [pid]
     for member in found:
@@ -75,7 +76,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def processes() -> dict[int, tuple[int, int]]:
-    """Parent and process group of every live process; zombies don't count."""
+    """Return the parent and the process group of every live process, without zombies."""
     found = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -87,7 +88,7 @@ def processes() -> dict[int, tuple[int, int]]:
 
 
 def named_in_commands(text: str) -> list[int]:
-    """The live processes whose command line contains a text."""
+    """Return the live processes whose command line contains a text."""
     found = []
     for pid in processes():
         with suppress(FileNotFoundError, ProcessLookupError):
@@ -96,8 +97,8 @@ def named_in_commands(text: str) -> list[int]:
     return found
 
 
-def gone_in_time(pids: Sequence[int]) -> bool:
-    """Whether all these processes end soon, being waited for with no polling."""
+def end_in_time(pids: Sequence[int]) -> bool:
+    """Wait for all these processes to end. Return False if one does not end in time."""
     deadline = time.monotonic() + TIMEOUT_S
     for pid in pids:
         try:
@@ -124,7 +125,7 @@ def is_free(port: int) -> bool:
 
 
 def addresses(lines: Sequence[str]) -> dict[str, str]:
-    """What is printed behind gRPC, HTTP and metrics."""
+    """Return the printed addresses of gRPC, HTTP and metrics."""
     found = (re.fullmatch(r" +(gRPC|HTTP|metrics) +(\S+)", line) for line in lines)
     return {match[1]: match[2] for match in found if match}
 
@@ -173,8 +174,8 @@ def test_a_server_stopped_while_it_starts_leaves_no_process(repository: Path, in
         process.terminate()
         process.communicate(timeout=TIMEOUT_S)
         assert process.returncode == 0
-        assert gone_in_time([triton])
-        assert gone_in_time([pid for pid, (_, group) in processes().items() if group == triton])
+        assert end_in_time([triton])
+        assert end_in_time([pid for pid, (_, group) in processes().items() if group == triton])
 
 
 def test_a_server_stopped_before_triton_is_up_leaves_nothing(repository: Path, index: Path) -> None:
@@ -185,12 +186,12 @@ def test_a_server_stopped_before_triton_is_up_leaves_nothing(repository: Path, i
         assert process.returncode == 0, errors
         assert "Traceback" not in errors
         assert printed.splitlines() == ["stopping ..."]
-        # Triton leads a session of its own; its id, and so its stubs' shared memory, names who started it.
-        assert gone_in_time(named_in_commands(f"shopwindow-{process.pid}-"))
+        # Triton leads its own session. Its id, and its shared memory, contain the id of the process that started it.
+        assert end_in_time(named_in_commands(f"shopwindow-{process.pid}-"))
         assert list(Path("/dev/shm").glob(f"shopwindow-{process.pid}-*")) == []
 
 
-def test_a_server_killed_under_it_is_noticed(repository: Path, index: Path) -> None:
+def test_without_a_watch_the_command_ends_when_triton_is_killed(repository: Path, index: Path) -> None:
     with serving("--repository", repository, "--index", index, "--no-watch", *ANY_PORTS) as process:
         read_until(process, "Ctrl-C stops it.")
         family = descendants(process.pid)
@@ -233,40 +234,22 @@ def test_a_repository_of_an_older_version_is_refused_in_one_line(repository: Pat
         "import stub\nfrom retrieval.live_loading import pipeline_loader\n"
     )
     log = tmp_path / "triton.log"
-    for arguments in (
-        ["serve", "--repository", older, "--index", index, "--log", log, *ANY_PORTS],
-        ["validate", older],
-    ):
-        run = [sys.executable, "-m", "shopwindow.cli.main", *map(str, arguments)]
-        done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
-        assert done.returncode == 1
-        [line] = [line for line in (done.stdout + done.stderr).splitlines() if "error: " in line]
-        assert "an older version exported retrieve: run 'shopwindow export' again" in line
+    message = "an older version exported retrieve: run 'shopwindow export' again"
+    assert message in fails("serve", "--repository", older, "--index", index, "--log", log, *ANY_PORTS)
     assert not log.exists()  # Triton never started
+    done = shopwindow("validate", older)
+    assert done.code == 1
+    [line] = [line for line in done.stdout.splitlines() if "error: " in line]
+    assert message in line
 
 
 def test_an_index_of_other_towers_is_refused_before_triton_starts(
-    repository: Path, index: Path, pipeline: InProcessPipeline, tmp_path: Path
+    repository: Path, index_of_other_towers: Path, pipeline: InProcessPipeline, tmp_path: Path
 ) -> None:
-    other = tmp_path / "other-index"
-    shutil.copytree(index, other)
-    file = resolve_index(other) / "manifest.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), "tower_hash": "f00d" * 16}))
     log = tmp_path / "triton.log"
-    done = subprocess.run(
-        command("--repository", repository, "--index", other, "--log", log, *ANY_PORTS),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-        check=False,
-    )
-    assert done.returncode == 1
-    [line] = done.stderr.splitlines()
-    assert line.startswith("shopwindow serve: error: ")
-    assert "f00d" * 3 in line
+    line = fails("serve", "--repository", repository, "--index", index_of_other_towers, "--log", log, *ANY_PORTS)
+    assert OTHER_TOWERS[:12] in line
     assert pipeline.bundle.tower_hash[:12] in line
-    assert done.stdout == ""
     assert not log.exists()  # Triton never started
 
 
@@ -285,14 +268,7 @@ def test_a_broken_generation_is_named_and_the_one_before_it_is_served(
             assert client.retrieve("red mug", top_k=1).ids.tolist() == [[100]]
 
     truncate("attributes.parquet")(IndexHome(home).folder(good))
-    done = subprocess.run(
-        command("--repository", repository, "--index", home, *ANY_PORTS),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-        check=False,
-    )
-    assert (done.returncode, done.stdout) == (1, "")
+    done = shopwindow("serve", "--repository", repository, "--index", home, *ANY_PORTS)
+    assert (done.code, done.stdout) == (1, "")
     [line] = done.stderr.splitlines()
     assert f"generations/{bad:06d}/index.faiss" in line

@@ -21,7 +21,7 @@ def folder(index: Path) -> IndexFolder:
 
 @pytest.fixture(scope="module")
 def trigger(shop: Path, folder: IndexFolder) -> dict[str, Any]:
-    """A product that another supplier sells too, as the catalogue has it; `same` is theirs, just above `threshold`."""
+    """A product that another supplier also sells. `same` is their product; it scores just above `threshold`."""
     pairs = [row for row in pq.read_table(shop / "same_style.parquet").to_pylist() if row["kind"] == "supplier"]
     rows = {row["product_id"]: row for row in pq.read_table(shop / "products.parquet").to_pylist()}
     place = {product: row for row, product in enumerate(folder.product_ids.tolist())}
@@ -82,7 +82,7 @@ def test_similar_prints_both_lists_without_the_supplier_and_without_the_product(
     assert trigger["same"] in lists[0]
 
 
-def test_a_filter_that_is_no_json_is_named(served: Any, trigger: dict[str, Any]) -> None:
+def test_an_invalid_filter_is_a_one_line_error(served: Any, trigger: dict[str, Any]) -> None:
     asked = ("--title", trigger["title"], "--url", served.grpc_url, "--supplier", 17)
     assert "filter: not valid JSON" in fails("similar", *asked, "--filter", "{price")
     assert "supplier_id" in fails("similar", *asked)  # the shop has no such column, and the server says so

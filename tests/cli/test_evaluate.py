@@ -71,6 +71,6 @@ def test_index_lists_the_rows_it_skipped(repository: Path, products: dict[int, d
         ["4", "8"],
         ["11", str(rows[0]["product_id"])],
     ]
-    for (_, _, reason), said in zip(listed[1:], ("from 0 to", "not a readable", "at least one", "twice"), strict=True):
-        assert said in reason
+    for (_, _, reason), words in zip(listed[1:], ("from 0 to", "not a readable", "at least one", "twice"), strict=True):
+        assert words in reason
     np.testing.assert_array_equal(np.load(folder / "product_ids.npy"), [product["product_id"] for product in good])

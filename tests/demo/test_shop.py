@@ -227,14 +227,14 @@ def test_some_titles_leave_colour_and_pattern_to_the_photo(products: dict[int, d
     silent = sum(not names_colour(product) for product in products.values()) / len(products)
     assert 0.2 < silent < 0.4
     patterned = [product for product in products.values() if product["pattern"] != "plain"]
-    unsaid = [
+    unnamed = [
         product
         for product in patterned
         if not any(
             words in product["title"].lower() for words in (product["pattern"], *PATTERN_SYNONYMS[product["pattern"]])
         )
     ]
-    assert 0.18 < len(unsaid) / len(patterned) < 0.42
+    assert 0.18 < len(unnamed) / len(patterned) < 0.42
 
 
 def test_the_colour_drawn_is_the_colour_named(products: dict[int, dict]) -> None:

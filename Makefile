@@ -41,11 +41,11 @@ demo: $(INDEX)/CURRENT  ## start a real Triton on a made-up shop, search it, upd
 serve: $(INDEX)/CURRENT  ## keep the demo's server up, until Ctrl-C
 	$(BIN)/shopwindow serve --repository $(REPOSITORY) --index $(INDEX)
 
-# Tests that compute run two at once. Tests that serve run one after the other, because some of them measure delays.
-SERVING_TESTS := tests/cli tests/client tests/docs tests/indexing/full_build/test_embedders.py tests/loadtests tests/server tests/whole_server
+# Load tests measure what the cores do, so they run alone, one after the other. All other tests run two at once.
+ALONE := tests/indexing/full_build/test_embedders.py $(addprefix tests/loadtests/,bisect generator peers sending)
 test: $(READY)  ## the whole test suite, against real servers
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(SERVING_TESTS:%=--ignore=%)
-	$(BIN)/python -m pytest $(SERVING_TESTS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=20 $(ALONE:%=--ignore=%)
+	$(BIN)/python -m pytest --durations=20 $(ALONE)
 
 # Rooms whose tests need no server, without the tests that export a repository first.
 FAST_TESTS := tests/base tests/client/values tests/deploy/test_deploy.py tests/indexing/catalogue tests/loadtests/judging \
@@ -56,7 +56,7 @@ test-fast: $(READY)  ## tests that need no server: under 90 seconds
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not exported" $(FAST_TESTS)
 
 # Commands that tests start count too. What runs inside Triton's processes does not.
-coverage: $(READY)  ## the share of the code that the tests of `make test` run, without what runs inside Triton
+coverage: $(READY)  ## measure how much of the code the tests run; code inside Triton does not count
 	$(BIN)/coverage erase
 	OMP_NUM_THREADS=1 $(BIN)/coverage run -m pytest -q $(COVERAGE_TESTS)
 	$(BIN)/coverage combine --quiet
@@ -66,8 +66,8 @@ COVERAGE_TESTS ?= tests
 # Needs a machine with a GPU; writes its figures to docs/benchmarks.md. Without internet, GPU_PYTHON can name an
 # interpreter that has the libraries already: see loadtests/shopwindow_loadtests/gpu/parts.py.
 GPU_PYTHON ?= $(BIN)/python
-gpu-check: $(if $(filter $(BIN)/python,$(GPU_PYTHON)),$(READY))  ## measure what a machine with a GPU does with all this
-	$(GPU_PYTHON) -m shopwindow_loadtests.gpu $(GPU_CHECK_ARGS)
+gpu-check: $(if $(filter $(BIN)/python,$(GPU_PYTHON)),$(READY))  ## measure towers, search and server on a machine with a GPU
+	PYTHONPATH=.:client:export:loadtests$${PYTHONPATH:+:$$PYTHONPATH} $(GPU_PYTHON) -m shopwindow_loadtests.gpu $(GPU_CHECK_ARGS)
 
 # Material for `make bench`: towers of 6 layers x 384, and 200,000 products made from the titles of a catalogue.
 STAND := build/stand
@@ -78,15 +78,15 @@ $(STAND)/.made: $(STAND_TITLES) $(TEMPLATES) $(CODE) | $(READY)
 	touch $@
 
 # Compare with FastAPI, pytriton and BentoML, and check the targets of serving: 25 minutes on an idle machine.
-bench: $(STAND)/.made  ## against FastAPI, pytriton and BentoML on the same work: 25 minutes
+bench: $(STAND)/.made  ## compare with FastAPI, pytriton and BentoML: 25 minutes
 	$(BIN)/python -m shopwindow_loadtests.peers --repository $(STAND)/model_repository --index $(STAND)/index --queries $(STAND)/queries.txt $(BENCH_ARGS)
 
 # Measure indexes of 1 and 5 million vectors: hours on two cores, 23 GB of memory. Results in build/bench are kept.
-bench-index: $(READY)  ## indexes of 1 and 5 million vectors: hours
+bench-index: $(READY)  ## measure indexes of 1 and 5 million vectors: hours
 	$(BIN)/python -m shopwindow_loadtests.index_bench $(BENCH_ARGS)
 
 # 50 swaps, 20 rollbacks and 100 updates under load, then kills: ten to thirty minutes on two idle cores.
-soak: $(REPOSITORY)/bundle.json  ## swaps, rollbacks, updates and kills under load: PASS or FAIL, 10 to 30 minutes
+soak: $(REPOSITORY)/bundle.json  ## test swaps, rollbacks, updates and kills under load: PASS or FAIL, 10 to 30 minutes
 	$(BIN)/python -m shopwindow_loadtests.soak --repository $(REPOSITORY) $(SOAK_ARGS)
 
 # The reference pages come from the code. What builds the site stays out of .venv.
@@ -107,7 +107,7 @@ lint: $(READY)  ## style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: $(READY)  ## put the code into the house style
+format: $(READY)  ## format the code, and fix what ruff can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

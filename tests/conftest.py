@@ -23,8 +23,13 @@ settings.register_profile("suite", deadline=None)  # an example may be slow on a
 settings.load_profile("suite")
 
 
+# Where two processes share the suite, these files come first. If one came last, the other process would wait for it.
+LONGEST = ("test_real_training", "test_parity_gate", "test_plans_compile", "test_supervisor", "test_tritonserver")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that export a repository or start a server. `make test-fast` leaves them out."""
+    """Run the longest files first, and mark the tests of the demo shop, which `make test-fast` leaves out."""
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
     for item in items:
         if not {"repository", "shop"}.isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker("exported")

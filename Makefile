@@ -41,10 +41,14 @@ demo: $(INDEX)/CURRENT  ## start a real Triton on a made-up shop, search it, upd
 serve: $(INDEX)/CURRENT  ## keep the demo's server up, until Ctrl-C
 	$(BIN)/shopwindow serve --repository $(REPOSITORY) --index $(INDEX)
 
-# Load tests measure what the cores do, so they run alone, one after the other. All other tests run two at once.
-ALONE := tests/indexing/full_build/test_embedders.py $(addprefix tests/loadtests/,bisect generator peers sending)
+# These tests measure time, kill servers or overload them, so they run alone, one after the other. All others share the
+# cores; three at once, because many wait for a server.
+ALONE := tests/cli/test_serve.py tests/client/sending tests/client/test_async.py tests/client/test_overhead.py \
+	tests/client/values/test_timings.py tests/indexing/full_build/test_embedders.py tests/server \
+	$(addprefix tests/loadtests/,bisect generator peers sending test_docs.py) \
+	$(addprefix tests/whole_server/test_,overload.py stages.py swaps.py)
 test: $(READY)  ## the whole test suite, against real servers
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=20 $(ALONE:%=--ignore=%)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=20 $(ALONE:%=--ignore=%)
 	$(BIN)/python -m pytest --durations=20 $(ALONE)
 
 # Rooms whose tests need no server, without the tests that export a repository first.

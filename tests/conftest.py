@@ -23,8 +23,8 @@ settings.register_profile("suite", deadline=None)  # an example may be slow on a
 settings.load_profile("suite")
 
 
-# Where two processes share the suite, these files come first. If one came last, the other process would wait for it.
-LONGEST = ("test_real_training", "test_parity_gate", "test_plans_compile", "test_supervisor", "test_tritonserver")
+# Where several processes share the suite, these files come first. If one came last, the others would wait for it.
+LONGEST = ("test_real_training", "test_parity_gate", "test_plans_compile", "test_eight_bit_speed", "test_adapt")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

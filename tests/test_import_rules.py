@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,6 +58,7 @@ ORDERS = {
         ["peers", "soak", "gpu"],
     ],
 }
+MAX_LINES, MAX_FILES = 400, 15
 TRITON_ONLY = ("triton_python_backend_utils",)
 
 
@@ -168,3 +170,10 @@ def test_the_client_loads_retrieval_only_inside_functions() -> None:
             tree = ast.parse(file.read_text(encoding="utf-8"))
             top = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module]
             assert not any(node.module.startswith("shopwindow.") for node in top if not node.level), module
+
+
+def test_files_and_folders_stay_small_enough_to_read() -> None:
+    lengths = {file: len(file.read_text(encoding="utf-8").splitlines()) for _, file in files()}
+    assert not [f"{file}: {length} lines" for file, length in lengths.items() if length > MAX_LINES]
+    folders = Counter(file.parent for file in lengths)
+    assert not [f"{folder}: {count} files" for folder, count in folders.items() if count > MAX_FILES]

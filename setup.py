@@ -1,4 +1,7 @@
-"""Adds to a wheel what lies on top of the checkout: the templates that `shopwindow export` renders."""
+"""Add to a wheel the templates that `shopwindow export` renders.
+
+They lie in the root of the checkout, outside all packages.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,7 @@ class BuildWithTemplates(build_py):
             shutil.copytree(name, into, ignore=shutil.ignore_patterns("__pycache__"))
 
 
-# Not the checkout's build/: setuptools would put modules from there that were removed since into the next wheel.
+# Build in a temporary folder. In the checkout's build/, setuptools would find modules that were removed since, and put
+# them into the wheel.
 with tempfile.TemporaryDirectory(prefix="shopwindow-wheel-") as scratch:
     setup(cmdclass={"build_py": BuildWithTemplates}, options={"build": {"build_base": scratch}})

@@ -19,7 +19,7 @@ def show_version(number: int) -> str:
     """Return `getInferLibVersion()` as text. 10.13.2 is 101302, two digits each. Versions up to 8 count otherwise.
 
     Raises:
-        ValueError: the version is older than 10.
+        ValueError: not the number of a version from 10 on.
     """
     if not 100_000 <= number < 1_000_000:
         raise ValueError(f"TensorRT version: expected 100000 (10.0.0) or more, got {number}; use a newer image")

@@ -1,1 +1,1 @@
-"""The `shopwindow` command: one file a subcommand."""
+"""The `shopwindow` command: one file for each subcommand."""

@@ -88,7 +88,7 @@ def show_update(url: str, home: Path) -> None:
             f"the caller noticed the swap: failures {caller.failures[:1]}, or product {best} after its removal"
         )
     print(
-        f"While a caller asked for “{QUERY}”, an update removed product {best}, the first answer (generation "
-        f"{update.generation}, served by {processes} processes), and a rollback brought it back. None of "
+        f"While a caller asked for “{QUERY}”, an update (generation {update.generation}, served by {processes} "
+        f"processes) removed product {best}, the first answer, and a rollback brought it back. None of "
         f"{len(caller.answers)} requests failed, and none of the {restored - removed} in between found the product.\n"
     )

@@ -14,5 +14,5 @@ class IndexingError(Exception):
 class CatalogError(IndexingError):
     """Raised when a catalogue or a change file cannot be read, or leaves nothing to index.
 
-    The message names the file and the column.
+    If a file is at fault, the message names it, and the column.
     """

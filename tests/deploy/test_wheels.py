@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
 import venv
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -100,3 +102,19 @@ def test_the_installed_command_is_the_wheels(run: Run, bin_folder: Path) -> None
 def test_what_the_wheels_export_and_index_is_served(run: Run, url: str) -> None:
     found = run("retrieve", "red floral dress", "--url", url, "--top-k", "3")
     assert "dress" in found.lower()
+
+
+def test_a_wheel_made_from_the_sdist_has_the_same_files(bin_folder: Path, tmp_path: Path) -> None:
+    # In a copy, because setuptools writes into the folder that it packs.
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    files = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    for file in filter(lambda name: (ROOT / name).is_file(), files):
+        (tmp_path / "checkout" / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / file, tmp_path / "checkout" / file)
+    sdist = f"from setuptools.build_meta import build_sdist; build_sdist({str(tmp_path)!r})"
+    subprocess.run([sys.executable, "-c", sdist], cwd=tmp_path / "checkout", check=True, capture_output=True)
+    (archive,) = tmp_path.glob("shopwindow-*.tar.gz")
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*build, "--wheel-dir", tmp_path, archive], check=True)
+    (found,), (expected,) = (place.glob("shopwindow-*.whl") for place in (tmp_path, bin_folder.parents[1]))
+    assert zipfile.ZipFile(found).namelist() == zipfile.ZipFile(expected).namelist()

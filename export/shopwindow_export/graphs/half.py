@@ -24,8 +24,9 @@ def half_copy(tower: nn.Module, precision: str) -> nn.Module:
     """Return a copy of a tower with its encoders in half precision. Inputs and outputs keep their types.
 
     Args:
-        tower: a query or product tower of `both_towers.Towers` or `dual_encoder.DualEncoder`, float32.
-        precision: one of `graphs.precisions.HALVES`.
+        tower: a query or product tower of `shopwindow.towers.architecture.both_towers.Towers` or
+            `shopwindow.towers.architecture.dual_encoder.DualEncoder`, float32.
+        precision: one of `shopwindow_export.graphs.precisions.HALVES`.
     """
     tower = copy.deepcopy(tower)
     half = _TYPES[precision]

@@ -40,7 +40,7 @@ def export_query_tower(
     Args:
         towers: the towers, in float32.
         file: the file to write.
-        precision: one of `graphs.precisions.PRECISIONS`.
+        precision: one of `shopwindow_export.graphs.precisions.PRECISIONS`.
         calibration: batches of real inputs by name, for int8 and fp8.
 
     Raises:

@@ -28,7 +28,7 @@ def quantise(graph: Path, precision: str, calibration: Feeds) -> None:
     activations, and convolutions, which ONNX Runtime runs no faster in 8 bits.
 
     Args:
-        graph: the file, in the precision that `graphs.precisions.QUANTISED` names.
+        graph: the file, in the precision that `shopwindow_export.graphs.precisions.QUANTISED` names.
         precision: precision of the products, a key of QUANTISED.
         calibration: real inputs to measure the activations' ranges on; at least one batch.
 

@@ -23,7 +23,7 @@ SINGLE_MODALITY = 300  # products that are also compared by the title alone and 
 
 
 class Embedder(Protocol):
-    """Runs both towers, as `retrieval.pipeline.InProcessPipeline` does."""
+    """Runs both towers, as `shopwindow.retrieval.pipeline.InProcessPipeline` does."""
 
     def embed_query(self, queries: Sequence[str], /) -> np.ndarray:
         """Return query embeddings, (batch, dim) float32, L2-normalised."""

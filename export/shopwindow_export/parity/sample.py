@@ -57,7 +57,7 @@ def read_sample(
     """Read the first usable products of a catalogue, and queries for them.
 
     Args:
-        catalog: see `indexing.catalogue.reading.Catalog`.
+        catalog: see `shopwindow.indexing.catalogue.reading.Catalog`.
         preprocess: prepares products for the checkpoint's towers.
         size: products at most, rounded up to whole reads; None takes all of them.
         queries: parquet with query_id, text.

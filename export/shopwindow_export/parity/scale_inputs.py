@@ -13,7 +13,9 @@ BATCHES = 8
 
 
 def query_feeds(sample: ParitySample, tokenizer: TextEncoder) -> Feeds:
-    """Return batches of title queries from all over the sample. Given queries are kept for measuring parity.
+    """Return batches of title queries from all over the sample.
+
+    Queries that the user gives are kept for measuring parity.
 
     Args:
         sample: the sample of a catalogue.

@@ -37,7 +37,7 @@ def build_plans(repository: Path, *, earlier: Path | None = None, progress: bool
         progress: show progress bars.
 
     Raises:
-        FileNotFoundError: the repository has no graphs.
+        FileNotFoundError: the repository has no bundle.json or no graphs, so it was not exported.
         PlanError: there is no TensorRT or no GPU, or a build failed.
     """
     toolkit = load_toolkit(TENSORRT)

@@ -1,1 +1,1 @@
-"""`shopwindow export`: the templates rendered, the repository complete."""
+"""`shopwindow export`: render the templates and complete the repository."""

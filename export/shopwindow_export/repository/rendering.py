@@ -32,8 +32,8 @@ ENSEMBLE_PROFILE = "cpu-ensemble"
 # Towers in the ONNX Runtime backend of Triton's container, everything else as on a GPU.
 ONNXRUNTIME_PROFILE = "onnxruntime"
 
-# Fused models load towers and index together. So the model product_index beside them may switch to a generation that
-# carries its towers.
+# Fused models load towers and index together. Only beside them may product_index switch to a generation that carries
+# its towers.
 _FOLLOW_TOWERS = 'parameters { key: "follow_towers" value { string_value: "true" } }'
 
 # Batches that may wait at a step before it refuses more, so that callers learn at once that the server is full.

@@ -57,10 +57,10 @@ def export_repository(
     kept.
 
     Args:
-        checkpoint_folder: see `towers.architecture.checkpoint`.
+        checkpoint_folder: see `shopwindow.towers.architecture.checkpoint`.
         repository: folder to write.
         sample: a catalogue. Its products serve to measure the scales of 8-bit graphs, and then parity.
-        precision: precision of the graphs, one of `graphs.precisions.PRECISIONS`.
+        precision: precision of the graphs, one of `shopwindow_export.graphs.precisions.PRECISIONS`.
         cpu_instances: number of processes that answer `retrieve` on a CPU. They share the cores that a server may use.
             Default: one for every two cores of this machine.
         queries: parquet with query_id, text. Default: the second halves of the sample's titles.

@@ -37,7 +37,7 @@ def validate_repository(
             have one, as --model-config-name does.
         max_version: configs may use nothing newer than this Triton (major, minor). Default: the CPU wheel's 2.51 for
             "cpu" and "cpu-...", no limit for other profiles.
-        server: the TensorRT and the GPUs that plans have to fit; None does not check that.
+        server: the TensorRT and the GPUs that plans have to fit; None skips these checks.
 
     Returns:
         The problems, in the order of the models; empty if there are none.

@@ -89,9 +89,11 @@ class Report:
         if figures["left_out"]:
             lines.append(f"left out {figures['left_out']} products without a {self.column}")
         if not self.exact:
-            what = "the catalogue was" if self.across or not self.column else "large suppliers were"
+            whole = self.across or not self.column
+            what, whose = ("the catalogue was", "its") if whole else ("some suppliers were", "their")
             lines.append(
-                f"{what} too large to compare all pairs: each product was compared with its {NEIGHBOURS} nearest only"
+                f"{what} too large to compare all pairs: {whose} products were compared only with the {NEIGHBOURS} "
+                "nearest that the index finds"
             )
         if self.agreement is not None:
             lines.append(

@@ -1,4 +1,4 @@
-"""What the commands share that publish generations of an index: options, and waiting for the servers."""
+"""Options and waiting, shared by the commands that publish a generation of an index."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def add_waiting(parser: argparse.ArgumentParser) -> None:
 def await_served(home: Path, generation: int, timeout_s: float, expected: int = 0) -> None:
     """Wait until every process that serves the home uses a generation, and print how many do.
 
-    If a process refuses the generation, CURRENT names the one that the process still serves again, so that the next
-    server does not load the refused one. The refused generation stays on disk until the next one is published, so
-    that it can be tried again.
+    If a process refuses the generation, CURRENT goes back to the one that the process still serves. So the next server
+    does not load the refused one. The refused generation stays on disk until the next one is published, so that it can
+    be tried again.
 
     Raises:
         NotServed: a process refused it or is late, or fewer processes than expected were found.

@@ -89,7 +89,7 @@ def run(options: argparse.Namespace) -> int:
     if best is None:
         print("no recipe keeps the p99: lower --breadth or raise --p99-ms")
         return 1
-    print(f"fewest machines: {best.machines} with {best.kind}; to need fewer, change: {_driver(best)}")
+    print(f"fewest machines: {best.machines} with {best.kind}; {_driver(best)}")
     return 0
 
 
@@ -117,14 +117,14 @@ def _table(plans: list[Plan]) -> None:
 
 
 def _driver(plan: Plan) -> str:
-    """Return what to change to need fewer machines."""
+    """Return how to need fewer machines."""
     if plan.shards > 1 and plan.replicas == 1:
-        return "memory (a smaller recipe, larger machines)"
+        return "to need fewer, change memory (a smaller recipe, larger machines)"
     if plan.machines == 1:
-        return "nothing, one machine is enough"
+        return "one machine is enough"
     if plan.replicas == 1:
-        return "latency (more p99, less breadth)"
-    return "traffic: search time x queries/s (less breadth, a cheaper recipe, more cores)"
+        return "to need fewer, change latency (more p99, less breadth)"
+    return "to need fewer, change traffic: search time x queries/s (less breadth, a cheaper recipe, more cores)"
 
 
 def _size(size: float) -> str:

@@ -54,10 +54,14 @@ def run(options: argparse.Namespace) -> int:
         capabilities=tuple(options.compute_capability or here.capabilities),
     )
     if options.profile == "gpu":
-        unknown = ["--tensorrt"] if server.tensorrt is None else []
-        unknown += [] if server.capabilities else ["--compute-capability"]
+        unknown = {} if server.tensorrt else {"TensorRT version": "--tensorrt"}
+        unknown |= {} if server.capabilities else {"compute capability": "--compute-capability"}
         if unknown:
-            print(f"plans are not checked against the server: give {' and '.join(unknown)}", file=sys.stderr)
+            print(
+                f"plans are not checked against the server's {' and '.join(unknown)}, which "
+                f"{'is' if len(unknown) == 1 else 'are'} not known here: give {' and '.join(unknown.values())}",
+                file=sys.stderr,
+            )
     problems = validate_repository(
         options.repository, profile=options.profile, max_version=options.triton, server=server
     )

@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure and print. Return 0, even if the figures are bad; with --startup, 1 if the start takes too long."""
+    """Measure and print. Return 0 whatever the figures are. With --startup, return 1 if the start takes too long."""
     from shopwindow.retrieval.embedding.repository_layout import default_index
     from shopwindow_loadtests.scenario.errors import HarnessFailure
 

@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=256,
         metavar="N",
-        help="most requests waiting for an answer; in an open loop further ones fail unsent (%(default)s)",
+        help="open loop: most requests waiting for an answer; further ones fail unsent (%(default)s)",
     )
     shape.add_argument(
         "--timeout-s", type=float, default=5.0, metavar="S", help="timeout of a request (default: %(default)g)"

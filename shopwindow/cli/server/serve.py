@@ -84,7 +84,7 @@ def run(options: argparse.Namespace) -> int:
     supervisor = Supervisor(server)
     health: HealthServer | None = None
     try:
-        for number in (signal.SIGINT, signal.SIGTERM):  # both raise KeyboardInterrupt
+        for number in (signal.SIGINT, signal.SIGTERM):  # both raise KeyboardInterrupt, at any moment
             signal.signal(number, signal.default_int_handler)
         print(f"starting Triton (profile {options.profile}, log {log}) ...", flush=True)
         if options.health_port is not None:

@@ -1,4 +1,4 @@
-"""Showing results to people: a table in the terminal, a page with photos."""
+"""Show results to people: a table in the terminal, a page with photos."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ h2 { margin: 2rem 0 .6rem; font-weight: 600 } h2 small { color: #777; font-weigh
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """What is known of a product for display."""
+    """A product as it is displayed. Unknown fields are empty."""
 
     title: str
     details: str
@@ -42,13 +42,13 @@ class Shown:
 
 
 def show_results(asked: Sequence[str], results: Results, *, index: Path, served: bool, page_file: Path | None) -> None:
-    """Print results, and write the page when `page_file` names one.
+    """Print results, and write the page if `page_file` names one.
 
     Args:
-        asked: what each row of the results answers.
+        asked: what was asked for, a text for each row of the results.
         results: from the client.
         index: index folder to look titles up in; may be missing.
-        served: whether `is_served`; another index is not looked into.
+        served: result of `is_served`; if False, nothing is looked up.
         page_file: HTML page to write, or None.
     """
     found = {product_id for row in results for product_id, _ in row}
@@ -61,10 +61,10 @@ def show_results(asked: Sequence[str], results: Results, *, index: Path, served:
 
 
 def is_served(index: Path, client: RetrievalClient) -> bool:
-    """Whether the server searches an index of the same towers as this one, which may be missing.
+    """Return whether the server searches with the towers of this index. The index may be missing.
 
-    It is asked by a search that names the towers: `info` names those that the server was started on, and others may
-    have gone live since, with an index that carries them.
+    A search that names the towers finds out. `info` would not do: it names the towers that the server started with, and
+    an index may have brought others since.
     """
     try:
         manifest = read_manifest(index)
@@ -75,10 +75,10 @@ def is_served(index: Path, client: RetrievalClient) -> bool:
 
 
 def look_up(index: Path, served: bool, product_ids: set[int], *, images: bool) -> dict[int, Shown]:
-    """Titles, attributes and photos of products, from an index and the catalogue it was built from.
+    """Return titles, attributes and photos of products, from an index and its catalogue.
 
-    Without an index folder, or with one that is not `served`, the result is empty: ids would be given the titles of
-    another catalogue. Without the catalogue there are no photos.
+    The result is empty without an index, or if it is not `served`, because its titles would belong to other products.
+    Without the catalogue there are no photos.
     """
     folder = resolve_index(index)
     try:
@@ -101,7 +101,7 @@ def look_up(index: Path, served: bool, product_ids: set[int], *, images: bool) -
 
 
 def _photos(catalog: str, product_ids: set[int]) -> dict[int, bytes]:
-    """Photos by product, from what is still there of a catalogue; `catalog` as the manifest names it."""
+    """Return product -> photo, from the files of the catalogue that still exist. `catalog` is as in the manifest."""
     try:
         files = catalog_files([Path(part) for part in catalog.split(os.pathsep)])
     except CatalogError:
@@ -112,12 +112,12 @@ def _photos(catalog: str, product_ids: set[int]) -> dict[int, bytes]:
             wanted = pc.field(ID).isin(list(product_ids))
             for records in pq.read_table(file, columns=[ID, IMAGE], filters=wanted).to_batches():
                 for product, photo in zip(values(records, ID, -1), values(records, IMAGE, b""), strict=True):
-                    found.setdefault(product, photo)  # of a repeated id the first row is indexed
+                    found.setdefault(product, photo)  # if an id is repeated, its first row is indexed
     return found
 
 
 def table(asked: Sequence[str], results: Results, products: dict[int, Shown]) -> str:
-    """The results as text: rank, id, score, title."""
+    """Return the results as text: rank, id, score, title."""
     lines = []
     for name, row in zip(asked, results, strict=True):
         lines.append(name)
@@ -130,13 +130,13 @@ def table(asked: Sequence[str], results: Results, products: dict[int, Shown]) ->
 
 
 def page(sections: Sequence[str]) -> str:
-    """One self-contained HTML page of `section`s."""
+    """Return a self-contained HTML page of `section`s."""
     head = f"<!doctype html><meta charset=utf-8><title>Shopwindow</title><style>{_STYLE}</style>"
     return "\n".join([head, *sections]) + "\n"
 
 
 def section(asked: Sequence[str], results: Results, products: dict[int, Shown]) -> str:
-    """The results as HTML: a heading and a row of cards for each row."""
+    """Return the results as HTML: a heading and a row of cards for each row."""
     parts = []
     for name, row in zip(asked, results, strict=True):
         parts.append(f"<h2>{html.escape(name)} <small>{len(row)} products</small></h2><div class=row>")

@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
         results = client.retrieve_similar(
             title=options.title,
             image=options.image,
-            # One more, since the product itself would take a place.
+            # One more, because the product itself would take a place.
             top_k=options.top_k + (options.without is not None),
             effort=options.effort,
             filter=_filter(options),
@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _filter(options: argparse.Namespace) -> Any:
-    """What --filter says, and other suppliers only."""
+    """Return the filter of --filter, limited to other suppliers if --supplier is given."""
     if options.supplier is None:
         return options.filter
     try:
@@ -78,7 +78,7 @@ def _filter(options: argparse.Namespace) -> Any:
 
 
 def _lists(asked: str, results: Results, options: argparse.Namespace) -> tuple[list[str], Results]:
-    """The lists to show, and their names."""
+    """Return the names of the lists to show, and the lists."""
     import numpy as np
 
     from shopwindow_client import Results

@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_index(parser)
     add_data(parser, "queries", "; further columns, or a query_meta.parquet beside it, define slices")
     add_data(parser, "qrels")
-    add_data(parser, "catalog", text="parquet that the index was built from; only the headline does without it")
+    add_data(parser, "catalog", text="parquet that the index was built from; needed for everything but the headline")
     parser.add_argument(
         "--same-style",
         type=Path,

@@ -104,7 +104,10 @@ def _holds_files(kind: pa.DataType) -> bool:
 
 
 def decode_dictionaries(records: pa.RecordBatch) -> pa.RecordBatch:
-    """Return records with decoded dictionary columns. Else a broken entry of a dictionary would break every row."""
+    """Return records with decoded dictionary columns.
+
+    Otherwise one broken entry of a dictionary would make every row look broken.
+    """
     columns = [c.dictionary_decode() if pa.types.is_dictionary(c.type) else c for c in records.columns]
     return pa.RecordBatch.from_arrays(columns, names=records.schema.names)
 

@@ -1,7 +1,7 @@
 """What a build has embedded so far, in `building/` of an index home. After a kill, the same command goes on from there.
 
 progress.json       what the build is made from, and how far it has come; replaced after every part
-began.npz           what was served when the build began, see `indexing.full_build.removed_meanwhile`
+began.npz           what was served when the build began, see `shopwindow.indexing.full_build.removed_meanwhile`
 attributes/         attribute rows, one parquet file per part
 index/              vectors.npy, product_ids.npy, content.npy, skipped.csv; every part is appended to them
 """

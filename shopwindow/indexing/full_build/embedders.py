@@ -35,7 +35,7 @@ class EmbeddedRows:
         refused: position -> reason, of the rows that were refused after reading.
         positions: (embedded,) int64, the positions of the embedded rows in rising order.
         vectors: (embedded, dim) float32.
-        content: (embedded,) uint64, see `retrieval.embedding.content_hash`.
+        content: (embedded,) uint64, see `shopwindow.retrieval.embedding.content_hash`.
     """
 
     rows: CatalogRows
@@ -119,9 +119,8 @@ class ServerEmbedder:
         far = float(np.abs(theirs - self._probe).max()) if theirs.shape == self._probe.shape else np.inf
         if not far <= PROBE_DISTANCE:
             raise IndexingError(
-                f"server: the embedding of {PROBE!r} by {self._url} differs by {far:.2g} from that by the "
-                f"repository's towers {self._towers[:12]}, at most {PROBE_DISTANCE} is allowed: the server runs other "
-                f"towers; {ADVICE}"
+                f"server: {self._url} embeds {PROBE!r} differently from the repository's towers {self._towers[:12]} "
+                f"(by {far:.2g}, at most {PROBE_DISTANCE} is allowed): the server runs other towers; {ADVICE}"
             )
 
     def __call__(self, rows: CatalogRows) -> tuple[np.ndarray, dict[int, str]]:

@@ -10,7 +10,9 @@ from numpy.lib import format as npy
 
 
 class GrowingArray:
-    """A NumPy file that is complete after every `append`. Its header has room for any number of rows and is rewritten.
+    """A NumPy file that is complete after every `append`.
+
+    Only its header is rewritten: it has room for any number of rows.
 
     Args:
         file: made if missing.
@@ -49,7 +51,7 @@ class GrowingArray:
         os.fsync(self._stream.fileno())
 
     def read(self) -> np.ndarray:
-        """All rows, memory-mapped."""
+        """Return all rows, memory-mapped."""
         # NumPy cannot map a file without rows.
         rows: np.ndarray = np.load(self.file, mmap_mode="r" if self._rows else None)
         return rows

@@ -64,7 +64,7 @@ def load_into_milvus(
 
     Raises:
         IndexUnfit: the index is unreadable, holds values that Milvus cannot, or another process writes into `out`.
-        EngineUnfit: Milvus does not answer.
+        EngineUnfit: pymilvus is not installed, Milvus does not answer, or the filled collection lacks products.
         FileExistsError: `out` holds other things.
     """
     started = time.perf_counter()

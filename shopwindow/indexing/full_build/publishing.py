@@ -18,7 +18,7 @@ Say = Callable[[str], None]
 
 
 def publish_build(
-    home: IndexHome, building: Building, manifest: Manifest, began: ServedProducts, asked: dict[str, Any], say: Say
+    home: IndexHome, building: Building, manifest: Manifest, began: ServedProducts, options: dict[str, Any], say: Say
 ) -> Manifest:
     """Publish a build as the next generation, without the products that were removed since it began.
 
@@ -29,7 +29,7 @@ def publish_build(
         building: the build, complete except for the manifest.
         manifest: manifest of the build. This function fills in the number of the generation and the removed products.
         began: what was served when the build began.
-        asked: options of the build beside its inputs.
+        options: options of the build beside its inputs.
         say: receives messages, a line at a time.
 
     Returns:
@@ -55,19 +55,19 @@ def publish_build(
         generation = home.next_generation
         published = replace(manifest, generation=generation, count=manifest.count - dead, dead=dead)
         write_manifest(building.index, published)
-        building.publishing({"generation": generation, **asked})
+        building.publishing({"generation": generation, **options})
         home.publish(building.index, generation)
         building.remove()
         return published
 
 
-def finish_interrupted(home: IndexHome, inputs: dict[str, Any], asked: dict[str, Any], say: Say) -> Manifest | None:
+def finish_interrupted(home: IndexHome, inputs: dict[str, Any], options: dict[str, Any], say: Say) -> Manifest | None:
     """Finish the publishing of a build, if a kill interrupted it.
 
     Args:
         home: the home; hold its `filling` lock.
         inputs: inputs of the requested build, see `Progress`.
-        asked: options of the requested build, see `publish_build`.
+        options: options of the requested build, see `publish_build`.
         say: receives messages, a line at a time.
 
     Returns:
@@ -81,14 +81,15 @@ def finish_interrupted(home: IndexHome, inputs: dict[str, Any], asked: dict[str,
     with home.writing(wait=True):
         order = home.pointer.order if home.pointer else []
         served, whole = order[:1] == [generation], (home.folder(generation) / MANIFEST).exists()
-        usable = whole and (served or generation not in order) and left.published == {"generation": generation, **asked}
+        same = left.published == {"generation": generation, **options}
+        usable = whole and same and (served or generation not in order)
         if usable and not served:
             home.point(generation)
         clear(home.building)
     if not usable:
         say(
             f"starting over: the interrupted build had become generation {generation}, which was removed or is no "
-            "longer served, or its --recipe or --with-towers differ"
+            "longer served, or was made with another --recipe or --with-towers"
         )
         return None
     say(f"the interrupted build was complete: it is served as generation {generation}")

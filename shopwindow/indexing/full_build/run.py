@@ -53,11 +53,12 @@ def build_index(
         catalog: see `Catalog`.
         repository: an exported model repository.
         out: index home. Its served generation stays in service until the new one is complete.
-        recipe: one of `retrieval.engines.recipes.KINDS`; None chooses by count and memory.
+        recipe: one of `shopwindow.retrieval.engines.recipes.KINDS`; None chooses by count and memory.
         memory: bytes that the index may take while it is built; None allows a share of the free memory.
         server: host:port of a running server that embeds; None embeds here.
         ray: address of a Ray cluster that embeds, or "local" to start one on this machine; None embeds without Ray.
-        with_towers: whether the generation carries the repository's towers, see `retrieval.embedding.bundle`.
+        with_towers: whether the generation carries the repository's towers, see
+            `shopwindow.retrieval.embedding.bundle`.
         progress: show a bar.
         say: receives messages, a line at a time.
 

@@ -59,7 +59,7 @@ class ChangedRows:
         ids: product ids as given; None where missing.
         changes: position -> what the row changes.
         refused: position -> reason, of the rows that are left out.
-        attributes: the file's title and attribute columns, in the index's types, one row per row.
+        attributes: the file's title and attribute columns, in the index's types, one row for each row of the file.
     """
 
     start: int

@@ -28,7 +28,7 @@ def compact(home: Path, *, recipe: str | None = None, progress: bool = True) -> 
 
     Args:
         home: an index home.
-        recipe: one of `retrieval.engines.recipes.KINDS`; None keeps the index's recipe.
+        recipe: one of `shopwindow.retrieval.engines.recipes.KINDS`; None keeps the index's recipe.
         progress: show a bar.
 
     Returns:

@@ -20,7 +20,7 @@ from shopwindow.retrieval.index.home import IndexHome
 from shopwindow.retrieval.index.serving_processes import served_by
 
 _NEXT = ".update"  # in the home; the next process removes what a killed one left there
-_MILVUS = "milvus.json"  # the same as `retrieval.milvus.index.FILE`, which is slow to import
+_MILVUS = "milvus.json"  # the same as `shopwindow.retrieval.milvus.index.FILE`, which is slow to import
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +33,9 @@ class Generation:
         vectors: (base rows, dim) float32, memory-mapped.
         delta: (delta rows, dim) float32.
         product_ids: (rows,) int64.
-        content: (rows,) uint64, see `retrieval.embedding.content_hash`.
+        content: (rows,) uint64, see `shopwindow.retrieval.embedding.content_hash`.
         alive: (rows,) bool.
-        attributes: title and attribute columns, one row per row.
+        attributes: title and attribute columns, one row for each row of the index.
     """
 
     folder: Path

@@ -86,7 +86,7 @@ def update_index(
         home: an index home.
         repository: its product tower embeds; it is read only if there is something to embed. If the generation carries
             its towers, those are used instead.
-        changes: see `indexing.update.changes`.
+        changes: see `shopwindow.indexing.update.changes`.
         removed: ids of products to remove; a row of `changes` for one of them is skipped.
         progress: show a bar.
 
@@ -106,7 +106,7 @@ def update_index(
                 for rows in file.read():
                     delta.apply(rows)
                     bar.update(len(rows.ids))
-        if not delta.changed:  # publishing an equal generation would cost one to roll back to
+        if not delta.changed:  # an equal generation would push out an older one that a rollback may need
             return delta.result(served.manifest)
         delta.write(folder)
         number = place.next_generation
@@ -179,7 +179,7 @@ class _Delta:
         refused, kept = dict(rows.refused), {}
         for position, change in rows.changes.items():
             if change.product_id in self._removed:
-                refused[position] = f"{ID}: also given to be removed"
+                refused[position] = f"{ID}: this update also removes it"
             elif change.product_id in self._seen:
                 refused[position] = f"{ID}: appears twice"
             elif position in unfit:

@@ -213,4 +213,7 @@ def test_the_command_names_the_plan_s_version_and_the_server_s(repository: Path)
 def test_the_command_says_what_it_did_not_compare(repository: Path) -> None:
     done = validate(repository, "--tensorrt", "11.1")
     assert done.returncode == 0, done.stdout
-    assert done.stderr == "plans are not checked against the server: give --compute-capability\n"
+    assert done.stderr == (
+        "plans are not checked against the server's compute capability, which is not known here: "
+        "give --compute-capability\n"
+    )

@@ -7,17 +7,24 @@ import asyncio
 import sys
 from pathlib import Path
 
-from shopwindow_client import AsyncRetrievalClient, Retry, ShopwindowError
+from shopwindow_client import AsyncRetrievalClient, Results, Retry, ShopwindowError
 
 queries = Path(sys.argv[1]).read_text(encoding="utf-8").splitlines()
 url = sys.argv[2] if len(sys.argv) > 2 else "localhost:8001"
 
 
 async def main() -> None:
-    # At most 16 requests are on their way at once. A request that may be repeated is tried up to three times.
-    async with AsyncRetrievalClient(url, timeout_s=5.0, max_concurrent=16, retry=Retry(attempts=3)) as client:
-        calls = (client.retrieve(query, top_k=3) for query in queries)
-        for query, found in zip(queries, await asyncio.gather(*calls, return_exceptions=True)):
+    # At most 16 calls run at once. The client's max_concurrent would not do: it limits only the parts of long calls.
+    running = asyncio.Semaphore(16)
+
+    # The client sends a request up to three times if a repeat may help.
+    async with AsyncRetrievalClient(url, timeout_s=5.0, retry=Retry(attempts=3)) as client:
+
+        async def ask(query: str) -> Results:
+            async with running:
+                return await client.retrieve(query, top_k=3)
+
+        for query, found in zip(queries, await asyncio.gather(*map(ask, queries), return_exceptions=True)):
             if isinstance(found, ShopwindowError):
                 print(f"{query}: {type(found).__name__}: {found}")
             elif isinstance(found, BaseException):

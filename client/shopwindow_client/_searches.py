@@ -118,7 +118,7 @@ class Searches(ABC, Generic[ResultsT]):
     ) -> ResultsT:
         """Find the products that are like a product, a photo, or a photo changed by words.
 
-        The options not listed here are those of `retrieve`.
+        The options not listed here are those of `retrieve`. `channels` and `fusion` work only in `retrieve`.
 
         Args:
             products: One product, or any number of them.
@@ -173,7 +173,7 @@ class Searches(ABC, Generic[ResultsT]):
     ) -> ResultsT:
         """Find the products nearest to embeddings.
 
-        The options not listed here are those of `retrieve`.
+        The options not listed here are those of `retrieve`. `channels` and `fusion` work only in `retrieve`.
 
         Args:
             embeddings: (n, d) or (d,) numbers.
@@ -223,7 +223,7 @@ class Searches(ABC, Generic[ResultsT]):
     ) -> ResultsT:
         """Find the products nearest to a weighted sum of photos, words and vectors.
 
-        The options not listed here are those of `retrieve`.
+        The options not listed here are those of `retrieve`. `channels` and `fusion` work only in `retrieve`.
 
         Args:
             queries: The parts of one query, or a list of such lists, as in

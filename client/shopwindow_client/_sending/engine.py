@@ -118,7 +118,7 @@ class Engine:
             self._throttling(self._throttle, model).ended(accepted=accepted)
 
     def _throttling(self, rule: Throttle, model: str) -> Throttling:
-        return self._throttled.setdefault(model, Throttling(rule))  # threads that come first together get the same one
+        return self._throttled.setdefault(model, Throttling(rule))  # threads that come first at the same time share one
 
     async def _split(self, request: ModelRequest, call: Call) -> list[ModelRequest]:
         if request.rows == 1:  # fits any limit, so there is no need to ask the server for it

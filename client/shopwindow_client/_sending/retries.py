@@ -76,7 +76,8 @@ class Hedge:
 
     Attributes:
         after_s: Seconds without an answer before the client sends the request once more.
-        extra: How many more times to send it at most, each after as long a wait again without an answer or failure.
+        extra: How many more times to send it at most. Before each, the client waits just as long again for an answer
+            or a failure.
         percentile: Wait as long as this percentile, 50 to 99, of the client's own latest latencies. 95 sends one call
             in twenty twice. The client keeps up to 1,000 latencies for each model and magnitude of the row count. The
             percentile counts once 5 latencies lie above it: after 100 calls for 95, after 500 for 99. A call that ends

@@ -54,7 +54,7 @@ class Transport(Protocol):
         """Cancel attempts, here and on the server."""
 
     async def sleep(self, seconds: float) -> None:
-        """Wait, but not longer than the client is open."""
+        """Wait. Stop early if the client is closed."""
 
     async def gather(self, jobs: Sequence[Callable[[Any], Coroutine[Any, Any, T]]]) -> list[T]:
         """Run jobs, at most `max_concurrent` of the client's at once. The first failure ends them all.

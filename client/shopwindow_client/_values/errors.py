@@ -9,7 +9,7 @@ ShopwindowError
 ├── QueueTimeout           the request waited too long in the server's queue (retryable)
 ├── ServerUnreachable      no connection; nothing was sent                (retryable)
 │   ├── ConnectionLost     the connection broke during the call; the server may have carried it out
-│   └── TlsFailed          the two sides do not trust each other's certificates
+│   └── TlsFailed          one side does not trust the other's certificate
 ├── ServerNotReady         the server answers but does not serve the model (retryable)
 │   └── ServerDraining     the server shuts down, or loads, unloads or lost the model (retryable)
 ├── VersionMismatch        client and server do not speak the same contract
@@ -102,10 +102,10 @@ class ServerNotReady(ShopwindowError):
 
 
 class ServerDraining(ServerNotReady):
-    """Raised when the server is shutting down, is loading or unloading the model, or lost it.
+    """Raised when the server is shutting down, loads or unloads the model (Triton does not say which), or lost it.
 
-    Triton does not say which. If the model is lost, its process died. You may send again what it had begun, because a
-    search changes nothing.
+    A model is lost if its process died. You may send again the requests that it had begun, because a search changes
+    nothing.
     """
 
 
@@ -118,7 +118,7 @@ class NotAuthorised(ShopwindowError):
 
 
 class ServerFault(ShopwindowError):
-    """Raised when the server failed while working on the request, or its answer makes no sense."""
+    """Raised when the server failed while working on the request, or sent an answer that it should never send."""
 
 
 class ClientClosed(ShopwindowError):

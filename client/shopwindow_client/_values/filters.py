@@ -13,9 +13,13 @@ _WORDS = ("and", "or", "not")
 
 
 class _Operand:
-    """What `&`, `|` and `~` refuse, with advice. Without parentheses Python reads these before `<`, `==` and `>`."""
+    """Base of `Field` and `Filter`.
 
-    # numpy numbers on the left then leave a comparison to `Field`. Otherwise they ask the filter for its truth.
+    It refuses wrong operands with advice, because Python reads `&`, `|` and `~` before `<`, `==` and `>`.
+    """
+
+    # With this, numpy numbers on the left leave the comparison to `Field`. Without it they ask the filter whether it is
+    # true.
     __array_ufunc__ = None
 
     def __and__(self, other: Any) -> Any:
@@ -68,8 +72,8 @@ class Filter(_Operand):
 class Field(_Operand):
     """A column of the catalogue, to compare with values. `field` makes it.
 
-    A missing value fails every test, and a negation finds all other products: `field("colour") != "red"` also finds
-    products without a colour. Add `& field("colour").exists()` to leave them out.
+    A product without a value fails `==`, `<`, `<=`, `>`, `>=` and `isin`. It passes `!=`, `not_in` and `~` of these:
+    `field("colour") != "red"` also finds products without a colour. Add `& field("colour").exists()` to leave them out.
     """
 
     def __init__(self, name: str) -> None:
@@ -150,8 +154,8 @@ def field(name: str) -> Field:
 def _refuse(operator: str, left: Any, right: Any) -> NoReturn:
     """Raise TypeError for operands that are not both conditions."""
     raise TypeError(
-        f"{operator} joins two conditions, but Python read {left!r} {operator} {right!r} here, as it reads {operator} "
-        "before <, == and >. Compare each column, and put each comparison in parentheses: "
+        f"{operator} joins two conditions, but this is {left!r} {operator} {right!r}. Python reads {operator} before "
+        "<, == and >. Compare each column, and put each comparison in parentheses: "
         f'(field("price") < 50) {operator} (field("colour") == "red")'
     )
 

@@ -143,7 +143,7 @@ class Call:
 
     Attributes:
         deadline: When all of them must be answered.
-        request_id: Their id. The parts of a long list add their number.
+        request_id: Their id. If a call takes several requests, each adds its number, from 0.
         metadata: gRPC metadata to send.
     """
 

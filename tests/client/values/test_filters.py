@@ -104,7 +104,8 @@ def test_python_s_own_words_are_an_error_that_names_the_operators_to_write(wrong
 def test_missing_parentheses_are_an_error_that_shows_where_they_belong(wrong: Any, read: str) -> None:
     operator = "&" if " & " in read else "|"
     advice = f'(field("price") < 50) {operator} (field("colour") == "red")'
-    with pytest.raises(TypeError, match=f"Python read {re.escape(read)} here.*{re.escape(advice)}$"):
+    said = f"this is {read}. Python reads {operator} before "
+    with pytest.raises(TypeError, match=f"{re.escape(said)}.*{re.escape(advice)}$"):
         wrong()
 
 

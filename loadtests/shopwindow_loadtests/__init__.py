@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from shopwindow_loadtests.sending.find_rate import FoundRate, find_rate
     from shopwindow_loadtests.sending.runner import Outcome, measure, run
 
-_ROOMS = {
+_MODULES = {
     "ExitCode": "judging.slo",
     "FoundRate": "sending.find_rate",
     "GeneratorTooSlow": "scenario.errors",
@@ -41,6 +41,6 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Load the module of a name when somebody asks for it: `gpu.parts` runs on machines without any library."""
-    if name not in _ROOMS:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_ROOMS[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

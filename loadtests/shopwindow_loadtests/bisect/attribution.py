@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from shopwindow_loadtests.generator.reading import Reading
 from shopwindow_loadtests.generator.server_cpu import SERVER
 
-THREADS = 2  # of an instance; one thread reads and answers all of its requests, so more threads would only wait
+# Threads of an instance. Only one of them reads and answers its requests, so more threads would wait.
+THREADS = 2
 NEAR_BEST = 1.05  # a batch is large enough if a larger one saves no more than this
 WORTH_WAITING = 1.1  # a request waits for a batch only if batches save at least this much
 _LARGEST = 64  # max_batch_size of the models
@@ -111,7 +112,8 @@ def propose(
             setting="instance_group count",
             value=str(instances),
             why=f"{THREADS} threads each; the Python models take {share:.0%} of the server's CPU time, which is "
-            f"{cores * share:.2f} of {cores} cores; a quarter of a core more starts another instance",
+            f"{cores * share:.2f} of {cores} cores; an instance covers {THREADS} cores; a rest of more than a quarter "
+            "of a core adds one",
         ),
         Proposal(
             setting="preferred batch",

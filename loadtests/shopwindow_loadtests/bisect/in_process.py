@@ -1,4 +1,7 @@
-"""Measures the steps alone and the in-process limit: no server, but one process with one thread for each core."""
+"""Measures the steps alone and the in-process limit.
+
+It does so without a server, in one process for each core, each with one thread.
+"""
 
 from __future__ import annotations
 

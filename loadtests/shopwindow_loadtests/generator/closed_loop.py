@@ -247,7 +247,7 @@ class Client:
 
 
 @dataclass
-class Told:
+class GeneratorReport:
     """The report of a generator process.
 
     Attributes:
@@ -263,17 +263,17 @@ class Told:
     cpu_s: float = 0.0
 
 
-def drive_clients(clients: Sequence[Client], start: float, end: float) -> Told:
+def drive_clients(clients: Sequence[Client], start: float, end: float) -> GeneratorReport:
     """Send from now until `end`. Count answers and refusals from `start` on. Both times are of `time.monotonic`."""
-    told = Told()
+    report = GeneratorReport()
     try:
-        _drive(clients, start, end, told)
+        _drive(clients, start, end, report)
     except (OSError, ValueError) as error:
-        told.failures.append(f"{type(error).__name__}: {error}")
-    return told
+        report.failures.append(f"{type(error).__name__}: {error}")
+    return report
 
 
-def _drive(clients: Sequence[Client], start: float, end: float, told: Told) -> None:
+def _drive(clients: Sequence[Client], start: float, end: float, report: GeneratorReport) -> None:
     waiting, resting = set[Client](), deque[tuple[float, Client]]()
     cpu_began = None
 
@@ -295,11 +295,11 @@ def _drive(clients: Sequence[Client], start: float, end: float, told: Told) -> N
                     try:
                         answer(reply)
                     except Refused:
-                        told.refused += start <= over < end
+                        report.refused += start <= over < end
                         resting.append((over + _PAUSE_S, client))
                         continue
                     if start <= over < end:
-                        told.latencies_ms.append(round((over - client.sent) * 1e3, 3))
+                        report.latencies_ms.append(round((over - client.sent) * 1e3, 3))
                     if over < end:
                         send(client)
             now = time.monotonic()
@@ -308,7 +308,7 @@ def _drive(clients: Sequence[Client], start: float, end: float, told: Told) -> N
             if now >= start and cpu_began is None:
                 cpu_began = time.process_time()
             if now < end:
-                told.cpu_s = time.process_time() - (cpu_began or 0.0)
+                report.cpu_s = time.process_time() - (cpu_began or 0.0)
             if waiting and now - min(client.sent for client in waiting) > _TIMEOUT_S:
                 raise TimeoutError(f"no answer within {_TIMEOUT_S:g} s")
 
@@ -317,18 +317,18 @@ def main() -> None:
     """Connect, say "ready", wait for the window, send, and print the report."""
     job = ClosedLoopJob(**json.loads(sys.stdin.readline()))
     queries = read_queries(Path(job.queries))
-    told, clients = Told(), list[Client]()
+    report, clients = GeneratorReport(), list[Client]()
     try:
         for number in range(job.clients):
             clients.append(Client(job, queries, number))
             clients[-1].connect()
     except (OSError, ValueError) as error:
-        told.failures.append(f"{type(error).__name__}: {error}")
+        report.failures.append(f"{type(error).__name__}: {error}")
     print("ready", flush=True)
     start, end = map(float, sys.stdin.readline().split())
-    if not told.failures:
-        told = drive_clients(clients, start, end)
-    print(json.dumps(asdict(told)), flush=True)
+    if not report.failures:
+        report = drive_clients(clients, start, end)
+    print(json.dumps(asdict(report)), flush=True)
 
 
 def as_line(job: ClosedLoopJob) -> str:

@@ -27,7 +27,8 @@ GENERATORS = 2
 _SETTLE_S = 0.3  # of load before the window opens
 ATTEMPTS = 10  # for one measurement
 _SEEDS = 10**6  # more than one run uses
-_LATE_S, _LATE_SHARE = 0.05, 0.02  # a CPU time read later than both (seconds, share of the window) is of another load
+# A CPU time read later than both (seconds, share of the window) belongs to another load.
+_LATE_S, _LATE_SHARE = 0.05, 0.02
 _SAME_IDS = 0.98  # share of the ids; where scores tie, ids may differ
 
 
@@ -63,8 +64,8 @@ def drive(target: Target, load: Load, *, queries: Path, seconds: float, seed: in
         seed: Of the draws.
 
     Raises:
-        HarnessFailure: A request failed and was not just refused, or all were refused, or this machine was always too
-            busy.
+        HarnessFailure: A request failed for another reason than a refusal, or all were refused, or this machine was
+            always too busy.
     """
     why = ""
     for attempt in range(ATTEMPTS):
@@ -199,7 +200,10 @@ def hear(process: subprocess.Popen[str]) -> str:
 def _looks(
     look: Callable[[], dict[int, float]], start: float, seconds: float
 ) -> tuple[dict[int, float], dict[int, float], float]:
-    """Look at the start and at the end of a window. Return both results, and how many seconds they miss it by."""
+    """Look at the start and at the end of a window.
+
+    Return both results, and the largest error of the two times in seconds.
+    """
     seen: list[dict[int, float]] = []
     begun, ended = [], []
     for at in (start, start + seconds):

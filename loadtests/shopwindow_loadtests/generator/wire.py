@@ -98,7 +98,7 @@ class GrpcWire(Wire):
 
     Args:
         authority: `host:port`.
-        timeout_s: The deadline that the server is told, in seconds; None tells it none.
+        timeout_s: Deadline to tell the server, in seconds. None: tell it none.
     """
 
     def __init__(self, authority: str, timeout_s: float | None = None) -> None:

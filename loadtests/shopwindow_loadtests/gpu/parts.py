@@ -1,9 +1,11 @@
 """Wheels for a machine without internet, split into parts that are small enough to carry.
 
-It needs only the standard library, so the other machine needs only Python 3.11 or newer:
+It needs only the standard library, so the other machine needs only Python 3.11 or newer. Run both commands in the
+root of a checkout, the second one on the other machine. `join` only unpacks the wheels.
 
-    python -m shopwindow_loadtests.gpu.parts prepare parts/ faiss-gpu==1.15.1 nvidia-cuda-runtime-cu12 --python 3.12
-    python -m shopwindow_loadtests.gpu --parts parts/                  # on the other machine; `join` only unpacks them
+    PYTHONPATH=.:loadtests python -m shopwindow_loadtests.gpu.parts prepare parts/ \\
+        faiss-gpu==1.15.1 nvidia-cuda-runtime-cu12 --python 3.12
+    PYTHONPATH=.:client:export:loadtests python -m shopwindow_loadtests.gpu --parts parts/
 """
 
 from __future__ import annotations
@@ -129,9 +131,8 @@ def make_environment(parts: Path, folder: Path) -> Path:
 def _unpack(archive: zipfile.ZipFile, into: Path) -> None:
     for member in archive.infolist():
         file = Path(archive.extract(member, into))
-        if (
-            mode := member.external_attr >> 16 & 0o111
-        ):  # zipfile drops the executable bits, and some wheels contain servers
+        # zipfile drops the executable bits, and some wheels contain servers.
+        if mode := member.external_attr >> 16 & 0o111:
             file.chmod(file.stat().st_mode | mode)
 
 

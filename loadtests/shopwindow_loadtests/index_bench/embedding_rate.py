@@ -3,7 +3,7 @@
     python -m shopwindow_loadtests.index_bench.embedding_rate --catalog build/demo/shop/products.parquet \\
         --repository build/model_repository
 
-The towers alone means `embed_product` on products in memory, in as many threads as the stage has. No stage that reads,
+'The towers alone' is `embed_product` on products in memory, in as many threads as the stage has. No stage that reads,
 checks and stores can be faster. Rounds of both alternate, and the ratio is taken within each round.
 """
 

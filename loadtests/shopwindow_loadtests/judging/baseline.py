@@ -53,7 +53,10 @@ class Difference:
 
     @property
     def change(self) -> float:
-        """The value now divided by the one before. For recall and the error share, which may be 0: the difference."""
+        """The value now divided by the one before.
+
+        For recall and the error share, which may be 0: the value now minus the one before.
+        """
         return float(_change(self.metric, self.now, self.before))
 
     @property
@@ -95,7 +98,8 @@ def compare(now: Samples, before: Samples, *, noise: float) -> list[Difference]:
             if np.isnan(value - reference) or (metric not in _SHARES and not min(value, reference) > 0):
                 continue
             changes = _change(metric, np.array(drawn_now[metric]), np.array(drawn_before[metric]))
-            low, high = np.nanquantile(changes, [0.025, 0.975]).round(9)  # a sum in another order differs
+            # This rounds away what adding in another order changes.
+            low, high = np.nanquantile(changes, [0.025, 0.975]).round(9)
             if metric in _SHARES:
                 sure = not low <= 0 <= high
             else:

@@ -56,7 +56,7 @@ def page(
     """
     colour, said = _VERDICTS[verdict.code]
     if options.shape == "ramp" and verdict.code == ExitCode.OK:
-        said = "OK: the ramp measured where the limits break"
+        said = "OK: the limits held at the start of the ramp; see below how far"
     parts = [
         "<!doctype html><html lang='en'><meta charset='utf-8'><title>Load test</title>",
         f"<style>{_STYLE}</style><h1>Load test</h1>",
@@ -82,7 +82,7 @@ def page(
 
 
 def _limits(verdict: Verdict) -> str:
-    """A line for each limit, those that were not kept first."""
+    """Return a line for each limit, first those that were missed."""
     kinds = {"SLO MISSED": "missed", "TOO FEW": "few", "HARNESS": "few"}
     lines = [
         (next((kind for words, kind in kinds.items() if line.startswith(words)), "missed"), line)

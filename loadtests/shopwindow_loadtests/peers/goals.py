@@ -16,8 +16,10 @@ OURS, EMBEDDINGS = "Shopwindow", "Shopwindow, embeddings kept"
 CACHED = "Shopwindow, results kept too"  # peers cache nothing
 REJECTED_MS = 50.0
 _MOST_LATE_MS = 500.0  # sent later than this, an overload does not count as one
-_MOST_HALF_LATE_MS = 100.0  # sent later than this, half the load says nothing about the server; as in a load test
-_MOST_GOOD = 1.25  # if more of an overload than this was answered, the peak was measured too low
+# If the load at half of the saturation rate is sent later than this, it says nothing about the server. A load test has
+# the same rule.
+_MOST_HALF_LATE_MS = 100.0
+_MOST_GOOD = 1.25  # times the peak; if more of an overload was answered, the peak was measured too low
 _LEAST_SENT = 2.7  # times the saturation rate; sent more slowly, an overload does not count as one
 _MOST_ERRORS = 0.001  # share; a server that refuses part of a load answers the rest faster, and has no true peak
 _MEMORY = "memory of the server's processes (RssAnon)"
@@ -66,8 +68,9 @@ class OpenLoop:
         peak_refused: Share of the requests refused at that rate. If some are refused, the rate is too low.
         half_p50_ms: Median latency at half of that rate, counted from the intended start.
         half_p99_ms: The 99th percentile likewise.
-        half_late_ms: 99th percentile of how late the load generator sent at that rate; the latency includes it.
-        half_error_share: Share of the requests that were not answered at that rate.
+        half_late_ms: 99th percentile of how late the load generator sent at half of the saturation rate; the latency
+            includes it.
+        half_error_share: Share of the requests that were not answered at half of the saturation rate.
         overload: The overload at three times the saturation rate.
         throttled: The same from callers that throttle as the client does.
         memory_before: RssAnon of all the server's processes before the overload, in bytes.
@@ -106,7 +109,7 @@ def goals(readings: Readings, zipf: str, open_loops: Sequence[OpenLoop]) -> list
 
     found = [
         Goal(
-            name=f"server CPU a query, {load}, over the in-process limit",
+            name=f"server CPU per query, {load}, over the in-process limit",
             limit=limit,
             at_most=True,
             ratio=ratio((OURS, load), (LIMIT, "8"), "cpu_ms"),

@@ -1,4 +1,4 @@
-"""pytriton with its @batch decorator: an instance for each core behind Triton's batcher, all in the parent process.
+"""pytriton with its @batch decorator: Triton's batcher, and behind it an instance for each core, in the parent process.
 
 python -m shopwindow_loadtests.peers.pytriton_batch PORT
 """

@@ -22,7 +22,10 @@ GOAL_HEADS = ["", "target", "wanted", "measured", ""]
 
 
 def rows(readings: Readings) -> list[list[str]]:
-    """Return a row under HEADS for each load and server. The last two cells are our figure divided by that server's."""
+    """Return a row under HEADS for each load and server.
+
+    Its last two cells divide our figure by that server's: medians over the rounds.
+    """
     table = []
     for load in dict.fromkeys(load for _, load in readings):
         ours = next((name for name in (OURS, EMBEDDINGS) if (name, load) in readings), None)

@@ -32,8 +32,8 @@ class LoadTestOptions:
             line.
         batch: Without `mix`: queries in one request.
         top_k: Products for each query, unless the mix says so.
-        zipf: How strongly popular queries dominate, unless the mix says so: rank r is drawn in proportion to `r **
-            -zipf`.
+        zipf: How strongly popular queries dominate, unless the mix says so: rank r is drawn in proportion to
+            `r ** -zipf`.
         recall_share: Share of the distinct queries whose exact answers are computed before the test, 0 to 1.
         recall_k: The k of recall@k.
         repository: Model repository whose query tower embeds them.

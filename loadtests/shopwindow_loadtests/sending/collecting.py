@@ -13,7 +13,7 @@ from shopwindow_loadtests.sending.sender import now
 
 RAMP_WINDOW_S = 3.0
 MAX_SKEW_S = 0.5
-_REPORTS = 4  # a worker must send this many before its clock is judged, since a single report may have been delayed
+_REPORTS = 4  # reports needed before a worker's clock is judged, because a single report may be late
 
 
 class Collector:
@@ -62,9 +62,8 @@ class Collector:
         two does not have several.
         """
         for worker, (reports, off_s) in self._delays.items():
-            known = reports >= _REPORTS or (
-                worker in self._done and off_s < 0
-            )  # a delay never makes a clock look ahead
+            # A delay never makes a clock look ahead.
+            known = reports >= _REPORTS or (worker in self._done and off_s < 0)
             if abs(off_s) > MAX_SKEW_S and known:
                 return (
                     f"the clock of worker {worker} is {abs(off_s):.1f} s {'behind' if off_s > 0 else 'ahead'} (at most "

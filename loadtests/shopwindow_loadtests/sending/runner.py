@@ -158,12 +158,15 @@ def _measure(options: LoadTestOptions, seen: _Seen) -> Outcome | None:
     mix = read_mix(options)
     slo = read_slo(options, [request.name for request in mix.requests])
     Traffic(mix, options.seed)  # a wrong file ends the test here, not in the processes that send
-    seen.generation = _check_server(options, mix)
+    try:
+        seen.generation = _check_server(options, mix)
+    except HarnessFailure:
+        _remove_old_samples(options)
+        raise
     options.out.mkdir(parents=True, exist_ok=True)
     if options.recall_share:
         _write_answers(options, mix)
-    if options.join is None and options.samples_file.is_file():
-        options.samples_file.unlink()  # if this test fails, it must not report the samples of an earlier one
+    _remove_old_samples(options)
     try:
         launch(options)
     except HarnessFailure:
@@ -259,6 +262,15 @@ def _check_server(options: LoadTestOptions, mix: Mix) -> int | None:
             return client.info().generation
         except ShopwindowError:  # the test does not need it
             return None
+
+
+def _remove_old_samples(options: LoadTestOptions) -> None:
+    """Remove the samples of an earlier test.
+
+    If this test fails, its report must not show them, and they must not stay beside it.
+    """
+    if options.join is None and options.samples_file.is_file():
+        options.samples_file.unlink()
 
 
 def _write_answers(options: LoadTestOptions, mix: Mix) -> None:

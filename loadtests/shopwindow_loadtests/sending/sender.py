@@ -122,7 +122,7 @@ def send(
         found = drawn.send(client)
     except ShopwindowError as caught:
         error = type(caught).__name__
-    except Exception as caught:  # the server is not at fault, and the test has to say that it is worth nothing
+    except Exception as caught:  # not the server's fault: the test is worthless and has to say so
         error = f"{HARNESS}{type(caught).__name__}: {caught}"
     ended = now()
     recall = float("nan")

@@ -32,7 +32,10 @@ class CpuShare:
         self._busiest: float | None = None
 
     def look(self) -> float:
-        """Return the cores used in the busiest `WINDOW_S` so far; before that, since the start. Call it often."""
+        """Return the cores used in the busiest `WINDOW_S` so far. Call it often.
+
+        Until `WINDOW_S` is over: the cores used since the start.
+        """
         at_s, cpu_s = time.perf_counter(), time.process_time()
         while len(self._looks) > 1 and self._looks[1][0] <= at_s - WINDOW_S:
             self._looks.popleft()

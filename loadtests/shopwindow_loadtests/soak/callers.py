@@ -11,16 +11,17 @@ from tritonclient.grpc import InferenceServerClient, InferInput
 from tritonclient.utils import InferenceServerException
 
 from shopwindow_client import ShopwindowError
-from shopwindow_client._values.errors import (
-    from_status,  # the client's replies lack the generation, but its errors are needed
-)
+
+# The client's replies lack the generation, but its errors are needed.
+from shopwindow_client._values.errors import from_status
 from shopwindow_loadtests.soak.catalogue import WORDS
 from shopwindow_loadtests.soak.timeline import Timeline
 
 CLIENTS = 8
 TOP_K = 20
 _TIMEOUT_S = 30.0
-_AHEAD = 1.01  # a little faster than the rate, so that the last request, not due yet, does not bring it below
+# Send a little faster than the rate. Otherwise the last request, which is not due yet, would pull the result below it.
+_AHEAD = 1.01
 
 
 @dataclass(frozen=True)

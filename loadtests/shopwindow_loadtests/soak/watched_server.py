@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import os
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
+from shopwindow.base.default_places import python_path
 from shopwindow.server.processes import Stub, child, kill, members, stubs
 from shopwindow_client import RetrievalClient, ShopwindowError
 from shopwindow_loadtests.generator.server_cpu import private_bytes
@@ -69,10 +71,13 @@ class WatchedServer:
 
     def __init__(self, repository: Path, index: Path, log: Path) -> None:
         ports = [part for name in ("http", "grpc", "metrics", "health") for part in (f"--{name}-port", "0")]
-        command = [sys.executable, "-m", "shopwindow.cli.main", "serve", "--host", "127.0.0.1", *ports]
+        command = [sys.executable, "-P", "-m", "shopwindow.cli.main", "serve", "--host", "127.0.0.1", *ports]
         command += ["--repository", str(repository), "--index", str(index), "--log", str(log)]
         self.lines: list[str] = []
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+        environment = {**os.environ, "PYTHONPATH": python_path()}
+        self._process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
         self._seen: list[tuple[float, bool]] = []
         self._done = threading.Event()
         self._reader = threading.Thread(target=self._read, daemon=True)

@@ -100,14 +100,14 @@ def test_a_gpu_that_loses_rows_is_caught(corpus: Any, tmp_path: Path) -> None:
         congruence.compare(corpus, "flat", tmp_path, Forgetful())
 
 
-def test_the_trap_catches_only_a_build_that_ignores_selectors(corpus: Any) -> None:
-    assert congruence.spring_the_trap(corpus, StandIn(obeys=True)) == {
+def test_the_probe_catches_only_a_build_that_ignores_selectors(corpus: Any) -> None:
+    assert congruence.check_selector_probe(corpus, StandIn(obeys=True)) == {
         "forbidden rows returned": 0.0,
         "probe: obeys selectors": True,
     }
-    trapped = congruence.spring_the_trap(corpus, StandIn(obeys=False))
-    assert trapped["probe: obeys selectors"] is False
-    assert 0.4 < trapped["forbidden rows returned"] < 0.6  # half of the rows are forbidden, so half of those found
+    caught = congruence.check_selector_probe(corpus, StandIn(obeys=False))
+    assert caught["probe: obeys selectors"] is False
+    assert 0.4 < caught["forbidden rows returned"] < 0.6  # half of the rows are forbidden, so half of those found
 
 
 def test_search_is_timed_with_its_recall(corpus: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

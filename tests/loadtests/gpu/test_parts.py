@@ -68,6 +68,14 @@ def test_joining_needs_nothing_but_python(parts: Path, tmp_path: Path) -> None:
     assert (tmp_path / "site" / "small" / "data").is_file()
 
 
+def test_make_gpu_check_finds_this_project_for_a_python_without_it() -> None:
+    command = ["make", "--silent", "gpu-check", f"GPU_PYTHON={sys.executable} -S", "GPU_CHECK_ARGS=--help"]
+    environment = {"PATH": os.environ["PATH"]}
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("usage: python -m shopwindow_loadtests.gpu")
+
+
 MODEL = """
 import large, shopwindow.triton_models.batch_io, shopwindow_client
 import triton_python_backend_utils as pb_utils

@@ -92,6 +92,11 @@ def test_the_verdict_has_the_colour_of_its_exit_code(report: Any) -> None:
     assert len({colours[ExitCode.OK], colours[ExitCode.SLO_MISSED], colours[ExitCode.HARNESS_FAILURE]}) == 3
 
 
+def test_a_ramp_that_broke_no_limit_does_not_claim_to_have_found_one(report: Any) -> None:
+    html = report(answered(5, 80), Verdict(code=ExitCode.OK), rate=(10.0, 40.0), shape="ramp")
+    assert "<p class='verdict good'>OK: the limits held at the start of the ramp; see below how far</p>" in html
+
+
 def test_every_limit_is_listed_with_its_figure(report: Any) -> None:
     samples = answered(5, 80)
     verdict = judge(samples, {"all": Limits(p50_ms=1, p95_ms=100, samples=1, recall=0.5)})

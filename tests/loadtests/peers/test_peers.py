@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from shopwindow.base.default_places import ROOT
+from shopwindow.base.default_places import ROOT, TOWER_CONFIGS
 from shopwindow.retrieval import InProcessPipeline
 from shopwindow.server.processes import members
 from shopwindow_loadtests.bisect.run import LIMIT
@@ -98,8 +98,8 @@ def found(open_loops: list[OpenLoop]) -> dict[str, tuple[bool, float | None]]:
 def test_targets_are_ratios_of_measurements() -> None:
     loops = [loop(wave(good=5_301, rejected_ms=40.0), half_p99_ms=p99) for p99 in (8.0, 40.0, 10.0)]
     assert found(loops) == {
-        "server CPU a query, 8 x 8, over the in-process limit": (True, pytest.approx(1.04)),
-        "server CPU a query, 32 x 1, over the in-process limit": (False, pytest.approx(1.3)),
+        "server CPU per query, 8 x 8, over the in-process limit": (True, pytest.approx(1.04)),
+        "server CPU per query, 32 x 1, over the in-process limit": (False, pytest.approx(1.3)),
         "throughput, 32 x 1, over the faster batcher": (True, pytest.approx(1.14)),
         "throughput, 32 x 1, Zipf 1, embeddings kept, over the faster batcher": (False, pytest.approx(1.8)),
         "throughput, 32 x 1, Zipf 1, results kept too, over the faster batcher": (True, pytest.approx(2.2)),
@@ -240,13 +240,21 @@ def test_the_material_has_products_of_the_catalogues_kinds_and_queries_of_their_
     assert read_queries(tmp_path / "queries.txt") == read_queries(shop / "queries.parquet")
 
 
-def test_material_made_from_other_titles_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_material_of_other_titles_or_towers_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     titles = tmp_path / "products.parquet"
     arguments = ["--titles", str(titles), "--out", str(tmp_path / "stand")]
     titles.write_text("no parquet, so nothing is made of it")
     for _ in range(2):
         with pytest.raises(pa.ArrowInvalid):
             make_material(arguments)
+    config = tmp_path / "bench.json"  # as in another checkout
+    config.write_bytes((TOWER_CONFIGS / "bench.json").read_bytes())
+    with pytest.raises(pa.ArrowInvalid):
+        make_material([*arguments, "--config", str(config)])
+    config.write_text("{}")
+    with pytest.raises(SystemExit):
+        make_material([*arguments, "--config", str(config)])
+    assert "remove it, or give another folder" in capsys.readouterr().err
     titles.write_text("others")
     with pytest.raises(SystemExit):
         make_material(arguments)

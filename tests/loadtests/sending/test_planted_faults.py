@@ -189,11 +189,13 @@ def test_without_a_server_nothing_is_sent_and_the_report_says_so(
     options = short(users=(1.0,), url=url)
     options.out.mkdir()
     (options.out / "report.html").write_text("the report of an earlier test")
+    options.samples_file.write_text("its samples")
     assert run(options) == ExitCode.HARNESS_FAILURE
     assert f"HARNESS FAILURE no load was sent: cannot reach {url}" in capfd.readouterr().err
     report = (options.out / "report.html").read_text()
     assert f"HARNESS FAILURE no load was sent: cannot reach {url}" in report
     assert "earlier test" not in report
+    assert not options.samples_file.exists()
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def steps(folder: Path, gpus: Gpus | None = None) -> list[Step]:
             )
             for kind in KINDS
         ),
-        Step(name="congruence/selector", needs=NEEDS, run=lambda: spring_the_trap(corpus(), gpus)),
+        Step(name="congruence/selector", needs=NEEDS, run=lambda: check_selector_probe(corpus(), gpus)),
     ]
 
 
@@ -112,7 +112,7 @@ def _index(vectors: np.ndarray, recipe: Recipe, engine: SearchEngine, half: np.n
     )
 
 
-def spring_the_trap(corpus: Corpus, gpus: Gpus) -> dict[str, Any]:
+def check_selector_probe(corpus: Corpus, gpus: Gpus) -> dict[str, Any]:
     """Search a plain GPU index with a selector and look at the results.
 
     Raises:

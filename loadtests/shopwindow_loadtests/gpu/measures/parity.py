@@ -40,7 +40,7 @@ PRODUCTS = 3_000  # at most
 
 
 def steps(checkpoint: Path, catalog: Path) -> list[Step]:
-    """Return the steps: parity on the GPU in every type of PyTorch, parity of TensorRT engines, and the export's gate.
+    """Return the steps: parity on the GPU in fp32, fp16 and bf16, parity of TensorRT engines, and the export's gate.
 
     Args:
         checkpoint: Folder of the checkpoint.

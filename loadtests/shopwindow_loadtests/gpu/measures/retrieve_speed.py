@@ -1,4 +1,7 @@
-"""Measures `retrieve` end to end: a real Triton that searches on the GPU, with many callers. Compares its answers."""
+"""Measures `retrieve` end to end with many callers, and compares its answers with those of the CPU.
+
+The server is a real Triton that searches on the GPU.
+"""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from shopwindow.base.default_places import REPOSITORY
 from shopwindow.indexing.update.run import update_index
 from shopwindow.retrieval.index.home import IndexHome
-from shopwindow.retrieval.live.live_index import wait_until_served
+from shopwindow.retrieval.live.awaiting_servers import wait_until_served
 from shopwindow_client import RetrievalClient
 
 QUERY = "navy trainers"

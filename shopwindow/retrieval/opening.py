@@ -24,7 +24,7 @@ def open_index(
     """Load an index to serve it.
 
     Args:
-        path: an index folder, or an index home. Of a home, the generation that CURRENT names is loaded.
+        path: an index folder, or an index home. If it is a home, the generation that CURRENT names is loaded.
         tower_hash: hash of the towers that will search the index; None skips the check.
         engine: where to search; None searches on the CPU.
         before: the index that is served now, opened for the same engine. The new index reuses the parts that both

@@ -30,7 +30,7 @@ from shopwindow.retrieval.stopwatch import Stopwatch
 TOWER_ROWS = 64
 # Rows per call of the query tower, of about the same length. A larger batch would lose more to padding than it gains.
 QUERY_ROWS = 16
-# Cost of embedding a new query, of a search and of a cache hit. One unit is the cost of one character to embed.
+# Relative cost of a query: a new one (each character adds 1), one with a kept embedding, one with a kept result.
 _NEW_QUERY, _SEARCH, _LOOK_UP = 60.0, 30.0, 3.0
 
 QueryRequest = tuple[list[str], RequestParameters]

@@ -42,7 +42,7 @@ class Canary:
         """Send the requests one after the other.
 
         Returns:
-            For each model the error, or None if it works. A model that refuses because it is busy works. So does a
+            For each model the error, or None if it works. A busy model that refuses counts as working. So does a
             model that was late while each of its steps answered other requests: that is what an overload looks like
             when queues have no limit (Triton 2.51 on a CPU). The index is left out until a query was embedded, because
             its request needs an embedding.

@@ -45,7 +45,7 @@ def answered(url: str) -> dict[str, int]:
 
 
 def steps(url: str, model: str) -> list[str]:
-    """Return the names of an ensemble's steps, or the name of any other model; none if the server does not answer."""
+    """Return the names of an ensemble's steps, or another model's own name; nothing if the server does not answer."""
     try:
         with InferenceServerClient(url, channel_args=DIRECT) as client:
             config = client.get_model_config(model, client_timeout=_CALL_TIMEOUT_S).config

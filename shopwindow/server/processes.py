@@ -82,7 +82,7 @@ def members(group: int) -> Iterator[int]:
 
 
 def all_processes() -> Iterator[tuple[int, ProcessStatus]]:
-    """Yield the id and the status of every process that runs, zombies included."""
+    """Yield the id and the status of every process in /proc, zombies included."""
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and (status := process_status(int(entry.name))) is not None:
             yield int(entry.name), status

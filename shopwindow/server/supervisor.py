@@ -21,7 +21,8 @@ _INTERVAL_S = 1.0  # from the start of one round to the start of the next
 _PATIENCE = 3
 # If the supervisor has not finished a round for this long, it is itself at fault.
 _STALE_S = 30.0
-# The longest pause before another try, and how long all must go well before the pauses are short again.
+# The longest pause before a reload or restart, and the time without a failure after which pauses are short again, in
+# seconds.
 _LONGEST_PAUSE_S = 60.0
 _HEALTHY_S = 300.0
 _DEAD_STUB = re.compile(r"Stub process '(.+)_\d+_\d+' is not healthy")

@@ -103,7 +103,10 @@ class TritonServer:
 
     @property
     def owner_header(self) -> dict[str, str]:
-        """gRPC metadata that permits loading models of a reloadable server. Nobody else knows the secret in it."""
+        """gRPC metadata that opens the model repository of a reloadable server; empty for any other server.
+
+        Callers without it can neither load nor unload models.
+        """
         return {f"triton-grpc-protocol-{OWNER_KEY}": self._secret} if self.options.reloadable else {}
 
     def start(self) -> None:

@@ -43,7 +43,7 @@ class Admission:
         statistics = QueueStatistics(address, context.model, pb_utils.Logger.log_warn)
         self._overload = Overload(statistics.waited, full_rows=context.max_batch_size, limit_s=self._limit_ms / 1e3)
 
-    def take(self, requests: Sequence[Any]) -> list[Any]:
+    def answer(self, requests: Sequence[Any]) -> list[Any]:
         """Return what the model's `execute` must return: one response per request, in order."""
         rows = [request.inputs()[0].shape()[0] for request in requests]
         count = self._overload.answered(rows)

@@ -75,7 +75,8 @@ def answer(
 
     Args:
         requests: the requests that Triton passes to `execute`.
-        prepare: reads and checks one request. If it raises InvalidRequest, that request gets INVALID_ARGUMENT.
+        prepare: reads and checks one request. If it raises InvalidRequest, that request gets INVALID_ARGUMENT;
+            TowersDiffer gives UNAVAILABLE, any other exception INTERNAL.
         compute: answers all prepared requests together. It returns, in order, a dict of output arrays by name for each
             of them, or an exception if it cannot answer one.
 
@@ -99,7 +100,7 @@ def answer(
         except Exception as error:  # a bug; the other requests are still answered
             pb_utils.Logger.log_error(f"preparing a request failed: {traceback.format_exc()}")
             responses[position] = failure(f"{type(error).__name__}: {error}", pb_utils.TritonError.INTERNAL)
-    outcomes = isolated(compute, [item for _, item in prepared])
+    outcomes = compute_isolated(compute, [item for _, item in prepared])
     rows = len(requests)  # a request without an answer counts as one row
     for (position, _), outcome in zip(prepared, outcomes, strict=True):
         if isinstance(outcome, Expired):
@@ -130,7 +131,7 @@ def longest_wait() -> float:
     return _waiting.longest_s
 
 
-def isolated(
+def compute_isolated(
     compute: Callable[[list[Any]], Iterable[dict[str, np.ndarray] | Exception]], items: list[Any]
 ) -> list[dict[str, np.ndarray] | Exception]:
     """Compute all items together. If that fails, compute each alone, so that only the failing ones get an exception."""
@@ -142,7 +143,7 @@ def isolated(
         if len(items) == 1:
             pb_utils.Logger.log_error(f"answering a request failed: {traceback.format_exc()}")
             return [error]
-        return [outcome for item in items for outcome in isolated(compute, [item])]
+        return [outcome for item in items for outcome in compute_isolated(compute, [item])]
 
 
 def failure(message: str, code: Any) -> Any:

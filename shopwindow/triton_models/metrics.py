@@ -88,7 +88,7 @@ class Metrics:
         self._ended.set()
         self._thread.join()
 
-    def take(self, watches: Sequence[Stopwatch], rows: int, waited: float) -> None:
+    def add_batch(self, watches: Sequence[Stopwatch], rows: int, waited: float) -> None:
         """Add the measurements of a batch.
 
         Args:

@@ -132,8 +132,8 @@ class QueueStatistics:
     def waited(self) -> float | None:
         """Return the average wait in seconds of the requests since the last call; None if that is unknown.
 
-        It is unknown if the statistics cannot be read, if no request ended since the last call, or if the last call was
-        more than 10 seconds ago.
+        It is unknown at the first call, if the statistics cannot be read, if no request was counted since the last
+        call, or if that was more than 10 seconds ago.
         """
         if time.monotonic() - self._failed_at < _AFTER_FAILURE_S:
             return None

@@ -6,7 +6,7 @@ search, and nobody cancels a request that has hardly waited.
 
 from __future__ import annotations
 
-_FEW_REQUESTS = 2  # for so few requests, asking costs next to nothing
+_FEW_REQUESTS = 2  # for this many requests or fewer, always ask: that costs next to nothing
 _PATIENCE_S = 0.05
 
 
@@ -45,7 +45,7 @@ class QueueWait:
         Args:
             requests: number of requests in the batch.
         """
-        # Ask after a rest as well, because it may be the server that someone had stopped.
+        # Ask after a rest as well. Perhaps the server was stopped (SIGSTOP) and requests waited meanwhile.
         return requests <= _FEW_REQUESTS or self._rested or self.longest_s > _PATIENCE_S
 
     def end(self, now: float, *, full: bool) -> None:

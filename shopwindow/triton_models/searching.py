@@ -161,10 +161,10 @@ class Searching:
 
         responses = batch_io.answer(requests, read, compute)
         if any(share.searched for share in shares):
-            self._metrics.take([share.watch for share in shares], shares[0].batch_rows, batch_io.longest_wait())
+            self._metrics.add_batch([share.watch for share in shares], shares[0].batch_rows, batch_io.longest_wait())
         if self._spans is not None:
             for share in shares:
-                self._spans.take([item.request for item in share.items], share.watch, share.batch_rows)
+                self._spans.queue_spans([item.request for item in share.items], share.watch, share.batch_rows)
         return responses
 
     def _answer_share(self, share: Share, embed: Embed, search: Search, generation: int) -> list[Outcome]:
@@ -185,7 +185,7 @@ class Searching:
             found = {id(item): result for item, result in zip(kept, results, strict=True)}
             return [self._outcome(item, found.get(id(item)), share, generation) for item in items]
 
-        return batch_io.isolated(answer, share.items)
+        return batch_io.compute_isolated(answer, share.items)
 
     def _outcome(self, item: Item, result: SearchResult | None, share: Share, generation: int) -> Outcome:
         if result is None:

@@ -1,6 +1,6 @@
 """OpenTelemetry spans for the stages of traced requests, below the spans that Triton makes for request and model.
 
-They go to the same collector as Triton's own, as OTLP over HTTP in JSON; see `server.command`.
+They go to the same collector as Triton's own, as OTLP over HTTP in JSON; see `shopwindow.server.command`.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ class Spans:
             self._waiting.put_nowait(None)
         self._thread.join(2 * _TIMEOUT_S)
 
-    def take(self, requests: Sequence[Any], watch: Stopwatch, rows: int) -> None:
-        """Send spans for each traced request of a batch.
+    def queue_spans(self, requests: Sequence[Any], watch: Stopwatch, rows: int) -> None:
+        """Queue spans for each traced request of a batch, to be sent. A full queue drops them.
 
         Args:
             requests: Triton's requests.

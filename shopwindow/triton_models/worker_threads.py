@@ -40,7 +40,8 @@ class WorkerThreads:
             parts: at most as many parts as there are threads.
 
         Raises:
-            Exception: an exception that `work` raised. It is raised after all threads have finished.
+            Exception: the exception of the first part that failed, in the order of `parts`. It is raised after all
+                threads have finished.
         """
         if self._helpers is None or len(parts) < 2:
             return [work(part) for part in parts]

@@ -20,7 +20,8 @@ from shopwindow.retrieval.embedding.content_hash import content_hash
 from shopwindow.retrieval.errors import GenerationRefused, IndexUnfit
 from shopwindow.retrieval.index.folder import read_manifest, write_index
 from shopwindow.retrieval.index.home import IndexHome, Pointer, resolve_index
-from shopwindow.retrieval.live.live_index import LiveIndex, wait_until_served
+from shopwindow.retrieval.live.awaiting_servers import wait_until_served
+from shopwindow.retrieval.live.live_index import LiveIndex
 from shopwindow.retrieval.milvus.index import FILE
 from shopwindow.retrieval.opening import open_index
 from tests.retrieval.index_parts import make_index

@@ -18,7 +18,8 @@ from shopwindow.retrieval import InProcessPipeline
 from shopwindow.retrieval.embedding.bundle import Bundle
 from shopwindow.retrieval.errors import NotServed
 from shopwindow.retrieval.index.home import IndexHome
-from shopwindow.retrieval.live.live_index import served_by, wait_until_served
+from shopwindow.retrieval.index.serving_processes import served_by
+from shopwindow.retrieval.live.awaiting_servers import wait_until_served
 from shopwindow.server import ServerOptions, TritonServer
 from shopwindow_client import RetrievalClient, ServerNotReady
 from tests.ranking import assert_same_ranking

@@ -1,4 +1,7 @@
-"""embed_product on a CPU: preprocessor and product tower in one model. On a GPU the ensemble does it."""
+"""embed_product on a CPU: preprocessor and product tower in one model.
+
+Other profiles use the ensemble of the same name.
+"""
 
 from shopwindow.retrieval.embedding.product_inputs import concatenate
 from shopwindow.retrieval.live.loading import towers_loader
@@ -22,7 +25,7 @@ class TritonPythonModel:
         self.live.close()
 
     def execute(self, requests):
-        return self.admission.take(requests)
+        return self.admission.answer(requests)
 
     def _answer(self, requests):
         towers = self.live.current  # read only once, so that no batch mixes towers

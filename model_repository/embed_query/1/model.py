@@ -1,4 +1,7 @@
-"""embed_query on a CPU: tokeniser and query tower in one model. On a GPU the ensemble does it."""
+"""embed_query on a CPU: tokeniser and query tower in one model.
+
+Other profiles use the ensemble of the same name.
+"""
 
 from shopwindow.retrieval.embedding.text import clean_queries
 from shopwindow.retrieval.live.loading import towers_loader
@@ -17,7 +20,7 @@ class TritonPythonModel:
         self.live.close()
 
     def execute(self, requests):
-        return self.admission.take(requests)
+        return self.admission.answer(requests)
 
     def _answer(self, requests):
         towers = self.live.current  # read only once, so that no batch mixes towers

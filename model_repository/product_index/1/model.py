@@ -34,7 +34,7 @@ class TritonPythonModel:
         self.searching.close()
 
     def execute(self, requests):
-        return self.admission.take(requests)
+        return self.admission.answer(requests)
 
     def _answer(self, requests):
         index = self.live.current  # read only once, so that no batch mixes generations

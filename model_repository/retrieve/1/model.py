@@ -1,4 +1,7 @@
-"""retrieve on a CPU: tokeniser, query tower and index in one model. On a GPU the ensemble does it."""
+"""retrieve on a CPU: tokeniser, query tower and index in one model.
+
+Other profiles use the ensemble of the same name.
+"""
 
 from shopwindow.retrieval.embedding.text import clean_queries
 from shopwindow.retrieval.live.loading import pipeline_loader
@@ -34,7 +37,7 @@ class TritonPythonModel:
         self.searching.close()
 
     def execute(self, requests):
-        return self.admission.take(requests)
+        return self.admission.answer(requests)
 
     def _answer(self, requests):
         pipeline = self.live.current  # read only once, so that no batch mixes generations

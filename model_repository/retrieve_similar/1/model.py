@@ -1,4 +1,7 @@
-"""retrieve_similar on a CPU: preprocessor, product tower and index in one model. On a GPU the ensemble does it."""
+"""retrieve_similar on a CPU: preprocessor, product tower and index in one model.
+
+Other profiles use the ensemble of the same name.
+"""
 
 from shopwindow.retrieval.live.loading import pipeline_loader
 from shopwindow.triton_models import batch_io
@@ -27,7 +30,7 @@ class TritonPythonModel:
         self.searching.close()
 
     def execute(self, requests):
-        return self.admission.take(requests)
+        return self.admission.answer(requests)
 
     def _answer(self, requests):
         pipeline = self.live.current  # read only once, so that no batch mixes generations

@@ -55,8 +55,8 @@ class Groups:
     Attributes:
         numbers: (members,) int64, number of each product's group, from 0.
         rows: (members,) int64, row of each product in the catalogue; within a group by falling score.
-        scores: (members,) float32, cosine with the first product of the group. It is below the threshold if a product
-            is linked to the first one only through others.
+        scores: (members,) float32, cosine with the first product of the group. It may be below the threshold if a
+            product is linked to the first one only through others.
         compared: number of products that were compared.
     """
 

@@ -94,7 +94,7 @@ def check_plans(repository: Path) -> None:
     """Check that the TensorRT plans were built from the repository's graphs and were not changed since.
 
     Raises:
-        BundleUnfit: a plan was built from another graph or was changed, or its record is missing.
+        BundleUnfit: a plan was built from another graph or was changed (names both hashes), or its record is missing.
     """
     graphs = Bundle.read(repository).files
     for plan in sorted(repository.glob("*/1/*.plan")):

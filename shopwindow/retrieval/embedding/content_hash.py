@@ -1,4 +1,4 @@
-"""One number for the content that a product was embedded from. An update embeds a product again if it changed."""
+"""Hash the content that a product is embedded from. An update embeds a product again if its hash changed."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class OnnxQueryTower:
 
     Args:
         file: the exported graph.
-        threads: intra-op threads. Under load, 1 thread each for several callers at once is fastest.
+        threads: intra-op threads. Under load, with several callers at once, one thread is fastest.
     """
 
     def __init__(self, file: Path, threads: int = 1) -> None:

@@ -43,7 +43,7 @@ class FaissGpuEngine:
         recipe: recipe of the index folder.
         options: which GPUs.
         gpus: the GPUs of the machine.
-        selects: whether this index obeys FAISS's selectors. Classic GPU indexes ignore them silently.
+        obeys_selectors: whether this index obeys FAISS's selectors. Classic GPU indexes ignore them silently.
         cpu_engine: answers searches that need more rows than a GPU can select. None for flat indexes: then the caller
             searches exactly.
     """
@@ -56,7 +56,7 @@ class FaissGpuEngine:
         options: EngineOptions,
         gpus: Gpus,
         *,
-        selects: bool,
+        obeys_selectors: bool,
         cpu_engine: FaissCpuEngine | None = None,
     ) -> None:
         self._index = index
@@ -65,7 +65,7 @@ class FaissGpuEngine:
         self._options = options
         self._gpus = gpus
         self.recipe = recipe
-        self.selects = selects
+        self.obeys_selectors = obeys_selectors
         self._lock = threading.Lock()  # FAISS's GPU indexes serve one thread at a time
 
     @classmethod
@@ -99,12 +99,12 @@ class FaissGpuEngine:
         built = None if recipe.kind == "flat" else faiss.read_index(str(file))
         source = built if recipe.inverted else faiss.IndexFlatIP(vectors.shape[1])
         try:
-            selects = honours_selectors(gpus, plan, options)
+            obeys_selectors = honours_selectors(gpus, plan, options)
             index = fill(gpus, source, vectors, plan, options)
         except (RuntimeError, MemoryError) as error:
             raise EngineUnfit(f"GPU {options.devices}: FAISS could not put the index there: {error}") from error
         cpu_engine = None if built is None else FaissCpuEngine(built, recipe)
-        return cls(index, plan, recipe, options, gpus, selects=selects, cpu_engine=cpu_engine)
+        return cls(index, plan, recipe, options, gpus, obeys_selectors=obeys_selectors, cpu_engine=cpu_engine)
 
     @property
     def rows(self) -> int:
@@ -119,14 +119,14 @@ class FaissGpuEngine:
     @property
     def largest_k(self) -> int:
         """See `SearchEngine.largest_k`. Without a CPU engine, the selection limit of the GPU kernels decides."""
-        return self._plan.selection - LEAST_SPARE if self._cpu_engine is None else self.rows
+        return self._plan.largest_selection - LEAST_SPARE if self._cpu_engine is None else self.rows
 
     @property
     def description(self) -> str:
         """See `SearchEngine.description`."""
         devices = ", ".join(map(str, self._options.devices))
         share = f" in {self._options.spread}" if len(self._options.devices) > 1 else ""
-        filters = "FAISS's own selector" if self.selects else "fetching more (this build ignores selectors)"
+        filters = "FAISS's own selector" if self.obeys_selectors else "fetching more (this build ignores selectors)"
         return (
             f"FAISS on GPU {devices}{share}, {self._plan.form}, {self.rows} vectors of {self.dim} dimensions, "
             f"{self._plan.index_bytes / 2**20:.0f} MiB on each, filters by {filters}"
@@ -139,13 +139,13 @@ class FaissGpuEngine:
     def search(self, queries: np.ndarray, k: int, effort: int, mask: RowMask | None) -> tuple[np.ndarray, np.ndarray]:
         """See `SearchEngine.search`."""
         share = 1.0 if mask is None else mask.share
-        ignored = mask is not None and not self.selects
+        ignored = mask is not None and not self.obeys_selectors
         # If the index ignores the filter, only a share of the fetched rows is allowed, so fetch more.
-        fetch = min(math.ceil(OVERFETCH * k / share), self.rows, self._plan.selection) if ignored else k
+        fetch = min(math.ceil(OVERFETCH * k / share), self.rows, self._plan.largest_selection) if ignored else k
         # A graph search also visits rows that the filter forbids.
         reach = k / share if ignored or self._plan.form is Form.CAGRA else k
         breadth = self._breadth(effort, fetch, share)
-        if max(reach, breadth) > self._plan.selection:
+        if max(reach, breadth) > self._plan.largest_selection:
             return self._search_without_gpu(queries, k, effort, mask)
         with self._lock:
             scores, rows = self._ask(np.ascontiguousarray(queries, np.float32), fetch, breadth, mask)
@@ -157,15 +157,17 @@ class FaissGpuEngine:
     ) -> tuple[np.ndarray, np.ndarray]:
         if self._cpu_engine is not None:
             return self._cpu_engine.search(queries, k, effort, mask)
-        if k > self._plan.selection:
-            raise ValueError(f"k: a GPU selects at most {self._plan.selection} rows a search, got {k}; search exactly")
+        if k > self._plan.largest_selection:
+            raise ValueError(
+                f"k: a GPU selects at most {self._plan.largest_selection} rows a search, got {k}; search exactly"
+            )
         # Find nothing, so that the caller searches the allowed rows exactly.
         return np.full((len(queries), k), -np.inf, np.float32), np.full((len(queries), k), -1, np.int64)
 
     def _ask(
         self, queries: np.ndarray, fetch: int, breadth: int, mask: RowMask | None
     ) -> tuple[np.ndarray, np.ndarray]:
-        chosen = selector(mask) if mask is not None and self.selects else None
+        chosen = selector(mask) if mask is not None and self.obeys_selectors else None
         if chosen is not None or self._plan.form is Form.CAGRA:
             parameters = self._gpus.parameters(self._plan.form, breadth, chosen)
             scores, rows = self._index.search(queries, fetch, params=parameters)
@@ -179,7 +181,7 @@ class FaissGpuEngine:
         """Return how many lists to visit, or candidates to keep: the same as in the CPU engine."""
         breadth = math.ceil(self.recipe.breadth_at(effort) / share)
         if self.recipe.inverted:
-            kept = share if self.selects else 1.0  # the share of the visited rows that counts
+            kept = share if self.obeys_selectors else 1.0  # the share of the visited rows that counts
             lists_for_fetch = math.ceil(2 * fetch * self._plan.lists / max(self.rows, 1) / kept)
             return min(max(breadth, lists_for_fetch), self._plan.lists)
-        return max(min(breadth, self._plan.selection), fetch)
+        return max(min(breadth, self._plan.largest_selection), fetch)

@@ -110,7 +110,7 @@ class GpuPlan:
         return self.index_bytes + self.temp_bytes + _RESERVE
 
     @property
-    def selection(self) -> int:
+    def largest_selection(self) -> int:
         """Most rows, and most lists, that one search can ask for."""
         if self.form is Form.CAGRA:
             return CAGRA_SELECTION
@@ -146,10 +146,10 @@ def make_plan(recipe: Recipe, rows: int, dim: int, options: EngineOptions, *, cu
         cuvs=cuvs and form is not Form.IVF_SQ8,
         temp_bytes=options.temp_bytes,
     )
-    if recipe.inverted and recipe.search_breadth > plan.selection:
+    if recipe.inverted and recipe.search_breadth > plan.largest_selection:
         raise EngineUnfit(
             f"nprobe: this index was calibrated to {recipe.search_breadth} lists a query, and a GPU searches at most "
-            f"{plan.selection}; build it with another --recipe, or search it on the CPU (SHOPWINDOW_ENGINE=cpu)"
+            f"{plan.largest_selection}; build it with another --recipe, or search it on the CPU (SHOPWINDOW_ENGINE=cpu)"
         )
     return plan
 

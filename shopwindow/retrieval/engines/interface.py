@@ -37,7 +37,7 @@ class SearchEngine(Protocol):
         ...
 
     def spare(self, k: int) -> int:
-        """Return how many candidates to fetch beside k rows, to score all with whole vectors; 0 if scores are exact."""
+        """Return how many more than k candidates to fetch for scoring with whole vectors; 0 if scores are exact."""
         ...
 
     def search(self, queries: np.ndarray, k: int, effort: int, mask: RowMask | None) -> tuple[np.ndarray, np.ndarray]:

@@ -55,7 +55,10 @@ class Recipe:
         return self.kind in _STORAGE
 
     def spare(self, k: int) -> int:
-        """Return how many candidates to fetch beside k rows: 0 for whole vectors; compressed ones rank only roughly."""
+        """Return how many candidates to fetch beside k rows; 0 for whole vectors.
+
+        Compressed vectors rank only roughly, so more candidates are scored with whole vectors.
+        """
         return {"ivf-sq8": k, "ivf-pq32": 5 * k}.get(self.kind, 0)
 
     def bytes_per_vector(self, dim: int) -> float:

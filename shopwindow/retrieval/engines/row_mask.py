@@ -29,7 +29,7 @@ class RowMask:
 
     @property
     def share(self) -> float:
-        """Share of all rows that may be returned. It is above 0: no row counts as one row."""
+        """Share of all rows that may be returned. It is never 0: if no row may be returned, it counts one."""
         return max(self.count, 1) / max(len(self.rows), 1)
 
     @cached_property

@@ -202,7 +202,7 @@ def make_plan(demand: Demand, kind: str) -> Plan:
 
     Args:
         demand: what the index must hold and achieve.
-        kind: one of `retrieval.engines.recipes.KINDS`.
+        kind: one of `shopwindow.retrieval.engines.recipes.KINDS`.
     """
     shards = 1
     while True:

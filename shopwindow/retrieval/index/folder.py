@@ -3,7 +3,7 @@
 manifest.json        what the index is, how it was built, how well it finds
 vectors.npy          (base rows, dim) float32, for exact search and rebuilding
 product_ids.npy      (rows,) int64
-content.npy          (rows,) uint64, see `retrieval.embedding.content_hash`; only updates read it
+content.npy          (rows,) uint64, see `shopwindow.retrieval.embedding.content_hash`; only updates read it
 attributes.parquet   title and attribute columns, one row per product
 index.faiss          the FAISS index of the base rows; absent for the flat recipe, which searches vectors.npy
 lexical/             BM25 over the titles; absent if no product has a title, and in folders of earlier versions
@@ -154,7 +154,7 @@ def read_manifest(folder: Path) -> Manifest:
 def shared_parts(folder: Path, before: IndexFolder | None) -> frozenset[str]:
     """Return the names of the parts that an index folder has in common with a loaded one.
 
-    An update leaves these parts unchanged. If the base differs, no part counts as shared.
+    These are the parts that an update left unchanged. If the base differs, no part counts as shared.
     """
     if before is None:
         return frozenset()
@@ -278,7 +278,8 @@ def write_index(
         engine: the built engine.
         skipped: the text of skipped.csv.
         lexical: the lexical channel; None leaves it out.
-        content: (rows,) uint64, see `retrieval.embedding.content_hash`; without it the index cannot be updated.
+        content: (rows,) uint64, see `shopwindow.retrieval.embedding.content_hash`; without them the index cannot be
+            updated.
     """
     with replacing(folder, MANIFEST) as new:
         np.save(new / "vectors.npy", vectors)

@@ -1,9 +1,9 @@
 """An index home: a folder with the generations of one index, and a file that says which one is served.
 
 CURRENT               JSON: the served generation and those served before
-generations/000007/   index folders, see `retrieval.index.folder`
+generations/000007/   index folders, see `shopwindow.retrieval.index.folder`
 building/             the generation that is being built; running the build command again resumes it
-live/                 which processes serve, see `retrieval.index.serving_processes`
+live/                 which processes serve, see `shopwindow.retrieval.index.serving_processes`
 .lock                 held while a process makes a generation from the served one, or publishes one
 .building.lock        held while a process fills building/, sometimes for hours
 .pointer.lock         held for the moment in which CURRENT changes; a rollback waits for no other lock
@@ -117,7 +117,7 @@ class IndexHome:
 
     @contextmanager
     def filling(self) -> Iterator[None]:
-        """Lock `building`. Other processes can still update and publish the served generation.
+        """Lock `building`. Meanwhile, other processes can update the served generation and publish the result.
 
         Raises:
             IndexUnfit: another process holds the lock.
@@ -131,7 +131,7 @@ class IndexHome:
         """Move a finished index folder to its place and point CURRENT at it. Hold `writing`.
 
         Generations that no rollback needs are deleted before publishing, not after. So a refused generation never
-        costs a generation to go back to.
+        costs us one we could go back to.
 
         Args:
             folder: the complete index folder, inside this home.
@@ -270,7 +270,7 @@ def check_home(path: Path) -> None:
 
 
 def _base(folder: Path) -> object:
-    """Return a key that all generations share that updates made from the same build: the file of their vectors."""
+    """Return a key of the build that a generation goes back to: the file of its vectors, which updates share."""
     try:
         about = (folder / "vectors.npy").stat()
     except OSError:

@@ -29,7 +29,10 @@ def split_words(texts: Sequence[str]) -> list[list[str]]:
 
 
 def _singular(word: str) -> str:
-    """Return the singular of an English word by the S stemmer (Harman 1991), which also drops -es after a sibilant."""
+    """Return the singular of an English word.
+
+    This is a simplified S stemmer (Harman 1991). The rule for -es after a sibilant is our own.
+    """
     if len(word) <= 3 or not word.endswith("s") or word.endswith("ss"):
         return word
     if word.endswith("ies") and len(word) > 4:

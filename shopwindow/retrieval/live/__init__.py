@@ -1,1 +1,1 @@
-"""A published generation is loaded, checked and served, and its publisher is told."""
+"""Load, check and serve a published generation, and tell its publisher."""

@@ -26,7 +26,7 @@ JUDGED_ROWS = 131_072
 _MIB = 2**20
 _BLOCK = 8_192  # rows to check in one step; requests may wait for a step
 _REMEDY = "build it again with 'shopwindow index', or go back with 'shopwindow rollback'"
-# Files that are loaded into memory as a whole. All others are memory-mapped or not read.
+# Files that are loaded into memory as a whole. _loaded_bytes adds the columns of attributes.parquet.
 _LOADED = ("product_ids.npy", "index.faiss", "delta.npy", "alive.npy")
 
 
@@ -94,8 +94,7 @@ def towers_to_serve(index: Path, repository: Path, *, follow: bool) -> Path:
 def check_canaries(index: ProductIndex) -> None:
     """Search for stored vectors at the default effort and compare the results with exact search.
 
-    If the products are not in the index folder but in Milvus, only one search is tried, because reading all vectors
-    back would take a server too long.
+    If the products are in Milvus, only one search is tried: a server does not read all vectors back.
 
     Args:
         index: a loaded index that is not served yet.
@@ -128,7 +127,7 @@ def check_canaries(index: ProductIndex) -> None:
 
 
 def _recall(folder: IndexFolder, rows: np.ndarray, queries: np.ndarray, result: SearchResult) -> float:
-    """Return the recall on the judged rows: the share of rows above the worst product found that was found.
+    """Return the recall on the judged rows: which share of the rows that score above the worst found product was found.
 
     The judged rows are a sample, so this estimates the recall among all rows. A found product counts by the score of
     its vector in the folder. So any of several equal vectors may be found, and an engine that holds other vectors than

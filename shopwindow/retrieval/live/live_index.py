@@ -12,10 +12,7 @@ from typing import Generic, TypeVar
 
 from shopwindow.base.machine import give_back_memory
 from shopwindow.retrieval.index.home import CURRENT, IndexHome, Pointer
-from shopwindow.retrieval.index.serving_processes import LiveFile, Refusal, ServingProcess, loading_turn, served_by
-from shopwindow.retrieval.live.awaiting_servers import wait_until_served
-
-__all__ = ["LiveIndex", "ServingProcess", "served_by", "wait_until_served"]
+from shopwindow.retrieval.index.serving_processes import LiveFile, Refusal, loading_turn
 
 POLL_S = 0.1
 _FREED_WITHIN_S = 10.0  # a request in flight keeps the old generation in memory until it ends
@@ -37,8 +34,8 @@ class LiveIndex(Generic[Serving]):
         path: an index home, or an index folder, which is served until CURRENT appears in it.
         load: loads a generation. It runs in the watching thread while requests are answered.
         name: name of the model instance, for the live file and the log.
-        say: writes an information to the log.
-        complain: writes an error to the log.
+        say: writes a line to the log.
+        complain: writes an error line to the log.
 
     Raises:
         Exception: the error of `load` for the generation that CURRENT names, if no earlier one loads either.
@@ -152,7 +149,8 @@ class LiveIndex(Generic[Serving]):
             del new
             took = time.monotonic() - started
             self._say(f"{self._name}: index generation {generation} is served in place of {before}, after {took:.2f} s")
-            self._wait_until_freed(old)  # first, because the publisher then takes removed products to be gone
+            # Before _tell, because a publisher that is told assumes that the removed products are gone from memory.
+            self._wait_until_freed(old)
             self._tell(None)
         give_back_memory()
 

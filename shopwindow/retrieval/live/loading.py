@@ -1,4 +1,7 @@
-"""Load and check what a serving process needs from a generation. `retrieval.live.live_index` calls these loaders."""
+"""Load and check what a serving process needs from a generation.
+
+`shopwindow.retrieval.live.live_index` calls these loaders.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """A Milvus collection that holds one generation of an index: products by id, their vectors and attribute columns.
 
-`indexing.full_build.into_milvus` writes it once. From then on it is only read, so a count stays true.
+`shopwindow.indexing.full_build.into_milvus` writes it once. From then on it is only read, so a count stays true.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class MilvusCollection:
         self.recipe = recipe
 
     def check(self) -> None:
-        """Raise EngineUnfit if the collection does not exist or has another number of products than was filled in."""
+        """Raise EngineUnfit if the collection does not exist or does not have `rows` products."""
         if not self._client.has_collection(self.name):
             raise EngineUnfit(f"collection {self.name!r} is not in this Milvus: fill it with 'shopwindow milvus'")
         self._client.load_collection(self.name)

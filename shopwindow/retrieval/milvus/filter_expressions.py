@@ -1,4 +1,6 @@
-"""Write a filter as a Milvus expression that keeps exactly the products that `retrieval.request.filter_rows` keeps.
+"""Write a filter as a Milvus expression.
+
+It keeps exactly the products that `shopwindow.retrieval.request.filter_rows` keeps.
 
 Versions of Milvus differ in how they compare NULL, so no field of a collection is NULL. Each field `c3` has a second
 field `c3_has`, which says whether there is a value. A test is then `(c3_has == true and c3 == 5)`, and its negation is

@@ -25,7 +25,7 @@ from shopwindow.retrieval.milvus.collection import SELECTION, MilvusCollection, 
 from shopwindow.retrieval.milvus.filter_expressions import fields_of, milvus_expression
 from shopwindow.retrieval.request.attribute_columns import AttributeTable
 from shopwindow.retrieval.request.channel_choice import Channel
-from shopwindow.retrieval.request.filter_reading import Filter
+from shopwindow.retrieval.request.filter_conditions import Filter
 from shopwindow.retrieval.search.exact import PAD_ID, PAD_SCORE, SearchResult, exact_search
 from shopwindow.retrieval.search.product_index import ProductIndex
 
@@ -181,7 +181,7 @@ def open_in_milvus(folder: Path, options: EngineOptions | None = None) -> Milvus
 
     Raises:
         IndexUnfit: a file is missing or unreadable.
-        EngineUnfit: Milvus does not answer, or the collection is missing or incomplete.
+        EngineUnfit: Milvus does not answer, or the collection is missing or has another number of products.
     """
     manifest = read_manifest(folder)
     try:

@@ -40,7 +40,8 @@ Column = TextColumn | NumberColumn
 
 _SLICE = 1_000
 
-# Titles are kept for display only. Nearly every product has another title, so a filter on it would only cost memory.
+# Titles are kept for display only. Nearly every product has its own title, so a filter column for it would only cost
+# memory.
 TITLE = "title"
 
 

@@ -39,9 +39,7 @@ from shopwindow.retrieval.request.filter_conditions import (
     joined,
     negated,
 )
-from shopwindow.retrieval.request.filter_rows import RANGES, check_filter, filter_mask
-
-__all__ = ["Condition", "Filter", "Group", "check_filter", "filter_mask", "parse_filter"]
+from shopwindow.retrieval.request.filter_rows import RANGES
 
 MAX_FILTER_BYTES = 16_384
 MAX_IN_VALUES = 1_000

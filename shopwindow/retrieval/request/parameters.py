@@ -10,7 +10,8 @@ from typing import Any
 
 from shopwindow.retrieval.errors import InvalidRequest, show
 from shopwindow.retrieval.request.channel_choice import Channel, parse_channels, parse_fusion
-from shopwindow.retrieval.request.filter_reading import Filter, parse_filter
+from shopwindow.retrieval.request.filter_conditions import Filter
+from shopwindow.retrieval.request.filter_reading import parse_filter
 
 DEFAULT_TOP_K = 100
 MAX_TOP_K = 10_000

@@ -17,7 +17,8 @@ from shopwindow.retrieval.index.folder import IndexFolder
 from shopwindow.retrieval.index.lexical import LexicalIndex
 from shopwindow.retrieval.request.attribute_columns import AttributeTable
 from shopwindow.retrieval.request.channel_choice import Channel
-from shopwindow.retrieval.request.filter_reading import Filter, check_filter, filter_mask
+from shopwindow.retrieval.request.filter_conditions import Filter
+from shopwindow.retrieval.request.filter_rows import check_filter, filter_mask
 from shopwindow.retrieval.request.parameters import RequestParameters
 from shopwindow.retrieval.search.exact import PAD_ID, PAD_SCORE, SearchResult, exact_search
 from shopwindow.retrieval.search.result_cache import ResultCache

@@ -251,7 +251,7 @@ def test_an_index_calibrated_to_more_lists_than_a_gpu_visits_is_refused(cuvs: bo
     recipe = replace(choose_recipe(100_000_000, "ivf-pq32"), search_breadth=limit)
     assert recipe.max_breadth > limit
     options = EngineOptions(where=Where.GPU)
-    assert make_plan(recipe, 100_000_000, DIM, options, cuvs=cuvs).selection == limit
+    assert make_plan(recipe, 100_000_000, DIM, options, cuvs=cuvs).largest_selection == limit
     with pytest.raises(EngineUnfit, match=rf"nprobe: .* calibrated to {limit + 1} lists .* at most {limit};"):
         make_plan(replace(recipe, search_breadth=limit + 1), 100_000_000, DIM, options, cuvs=cuvs)
 

@@ -12,8 +12,8 @@ import pytest
 
 from shopwindow.retrieval import InProcessPipeline
 from shopwindow.retrieval.errors import NotServed
-from shopwindow.retrieval.index.serving_processes import LiveFile, Refusal
-from shopwindow.retrieval.live.live_index import served_by, wait_until_served
+from shopwindow.retrieval.index.serving_processes import LiveFile, Refusal, served_by
+from shopwindow.retrieval.live.awaiting_servers import wait_until_served
 from tests.retrieval.live.eventually import eventually
 from tests.whole_server.generations import publish
 

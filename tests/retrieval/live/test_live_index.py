@@ -13,7 +13,9 @@ from shopwindow.retrieval import InProcessPipeline, ProductIndex
 from shopwindow.retrieval.engines import EngineOptions
 from shopwindow.retrieval.errors import BundleUnfit, IndexUnfit, NotServed
 from shopwindow.retrieval.index.home import IndexHome
-from shopwindow.retrieval.live.live_index import LiveIndex, served_by, wait_until_served
+from shopwindow.retrieval.index.serving_processes import served_by
+from shopwindow.retrieval.live.awaiting_servers import wait_until_served
+from shopwindow.retrieval.live.live_index import LiveIndex
 from shopwindow.retrieval.live.loading import index_loader, pipeline_loader
 from tests.retrieval.live.eventually import WAIT_S, eventually
 from tests.whole_server.generations import Spoil, not_numbers, publish, shuffled, truncate

@@ -17,7 +17,8 @@ from shopwindow.retrieval.index.folder import write_index
 from shopwindow.retrieval.milvus.collection import ID, connect
 from shopwindow.retrieval.milvus.filter_expressions import fields_of, milvus_expression
 from shopwindow.retrieval.request.attribute_columns import AttributeTable
-from shopwindow.retrieval.request.filter_reading import filter_mask, parse_filter
+from shopwindow.retrieval.request.filter_reading import parse_filter
+from shopwindow.retrieval.request.filter_rows import filter_mask
 from tests.retrieval.index_parts import make_index
 from tests.retrieval.request.any_request import FILTERS, product_table
 

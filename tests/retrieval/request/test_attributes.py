@@ -11,7 +11,8 @@ import pytest
 
 from shopwindow.retrieval import InvalidRequest
 from shopwindow.retrieval.request.attribute_columns import AttributeTable, filterable
-from shopwindow.retrieval.request.filter_reading import check_filter, filter_mask, parse_filter
+from shopwindow.retrieval.request.filter_reading import parse_filter
+from shopwindow.retrieval.request.filter_rows import check_filter, filter_mask
 
 TABLE = pa.table(
     {

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from shopwindow.retrieval import InvalidRequest
 from shopwindow.retrieval.request.attribute_columns import AttributeTable
-from shopwindow.retrieval.request.filter_reading import MAX_FILTER_BYTES, check_filter, filter_mask, parse_filter
+from shopwindow.retrieval.request.filter_reading import MAX_FILTER_BYTES, parse_filter
+from shopwindow.retrieval.request.filter_rows import check_filter, filter_mask
 
 SCHEMA = pa.schema(
     [

@@ -12,13 +12,8 @@ import pytest
 from shopwindow.retrieval import InvalidRequest, ProductIndex, parse_parameters
 from shopwindow.retrieval.engines import FaissCpuEngine
 from shopwindow.retrieval.request.attribute_columns import AttributeTable
-from shopwindow.retrieval.request.filter_reading import (
-    MAX_CONDITIONS,
-    MAX_DEPTH,
-    check_filter,
-    filter_mask,
-    parse_filter,
-)
+from shopwindow.retrieval.request.filter_reading import MAX_CONDITIONS, MAX_DEPTH, parse_filter
+from shopwindow.retrieval.request.filter_rows import check_filter, filter_mask
 from shopwindow.retrieval.search import product_index
 from tests.retrieval.index_parts import make_index
 

@@ -9,7 +9,7 @@ import pytest
 
 from shopwindow.retrieval import InvalidRequest, RequestParameters, parse_parameters
 from shopwindow.retrieval.request.channel_choice import Channel
-from shopwindow.retrieval.request.filter_reading import Condition
+from shopwindow.retrieval.request.filter_conditions import Condition
 
 
 def test_parameters_that_are_not_given_have_their_documented_defaults() -> None:

@@ -52,11 +52,11 @@ class Metrics:
                 ("stage_seconds", "Seconds that a stage of a batch took", family.HISTOGRAM),
                 ("batch_rows", "Queries or products of a batch", family.HISTOGRAM),
                 ("index_generation", "Generation of the index that an instance serves", family.GAUGE),
-                ("embedding_cache_hits_total", "Queries whose embedding was kept", family.COUNTER),
+                ("embedding_cache_hits_total", "Queries whose embedding was in the cache", family.COUNTER),
                 ("embedding_cache_misses_total", "Queries that had to be embedded", family.COUNTER),
-                ("result_cache_hits_total", "Embeddings whose result was kept", family.COUNTER),
+                ("result_cache_hits_total", "Embeddings whose result was in the cache", family.COUNTER),
                 ("result_cache_misses_total", "Embeddings that had to be searched for", family.COUNTER),
-                ("requests_protected_total", "Requests not searched for, or with less effort", family.COUNTER),
+                ("requests_protected_total", "Requests refused, expired, or searched with less effort", family.COUNTER),
             )
         }
         labels = {"model": model}

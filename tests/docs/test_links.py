@@ -13,7 +13,7 @@ PAGES = sorted(
     [
         *(ROOT / "docs").rglob("*.md"),
         *ROOT.glob("*.md"),
-        *(ROOT / name / "README.md" for name in ("client", "deploy", "loadtests")),
+        *(ROOT / name / "README.md" for name in ("client", "deploy", "loadtests", "tests/client/node")),
     ]
 )
 NAMES = [page.relative_to(ROOT).as_posix() for page in PAGES]

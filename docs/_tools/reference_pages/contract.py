@@ -18,8 +18,8 @@ _SIZES |= {"query_max_tokens": (10_039, "t")}
 _K = ("product_ids", "scores", "channels")
 _PUBLIC = {
     "retrieve": "Words in, products out.",
-    "retrieve_similar": "A title, a photo or both in, products out. A photo and words together ask for the photo's "
-    "product as the words change it.",
+    "retrieve_similar": "A title, a photo or both in, products out. With a photo and words, it finds products like "
+    "the one in the photo, changed as the words say.",
     "embed_query": "Words in, embedding out.",
     "embed_product": "A title, a photo or both in, embedding out.",
     "product_index": "Embeddings in, products out.",
@@ -47,7 +47,6 @@ _TENSORS = {
     "modality_mask": "1 if there is a title, 1 if there is a photo",
     "product_embedding": "embedding of the product",
 }
-_ON_REQUEST = ("channels", "generation", "effort", "timings_us", "towers")
 _INTRODUCTION = f"""# Contract
 
 Any Triton client can ask: gRPC (port 8001) or HTTP (port 8000). The first dimension of every tensor is the number of
@@ -58,7 +57,13 @@ A row is padded with id -1 and score -inf if fewer than `k` products qualify. A 
 (HTTP 400). A query or a title has at most {MAX_CHARACTERS:,} characters. A photo has at most
 {MAX_BYTES // 2**20} MiB, {MAX_SIDE:,} pixels a side and {MAX_PIXELS // 10**6} million pixels.
 
-Over gRPC and HTTP a request gets all outputs of a model if it names none. Name those that you need.
+Each model below says how many rows a request has at most. Triton itself refuses a request with more rows. Its message
+names the limit and the model.
+
+A request that names no outputs gets all of them. Name the outputs that you need; `shopwindow_client` does.
+
+JSON has no infinity. Over HTTP, Triton writes the score of a padded place as `-Infinity`, which strict parsers refuse.
+Ask for `product_ids` alone, or for binary outputs.
 """
 
 
@@ -69,7 +74,7 @@ def page() -> str:
     parts.append("## Steps\n")
     parts.append(
         "Under the profiles `gpu`, `onnxruntime` and `cpu-ensemble`, the first four models above are pipelines of\n"
-        "`product_index` and these. They are no part of the contract. `s` is the side of a photo in pixels,\n"
+        "`product_index` and these. They may change at any time. `s` is the side of a photo in pixels,\n"
         "`t` a number of tokens.\n"
     )
     steps = [path.name for path in sorted(MODELS.iterdir()) if path.name not in _PUBLIC and path.is_dir()]
@@ -108,8 +113,6 @@ def _shown(tensor: object) -> tuple[str, str, str]:
     meaning = _TENSORS[name]
     if getattr(tensor, "optional", False):
         meaning += "; may be left out"
-    if name in _ON_REQUEST and not hasattr(tensor, "optional"):
-        meaning += " (name it to get it)"
     return kind, f"[{shape}]", meaning
 
 

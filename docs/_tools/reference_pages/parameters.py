@@ -9,9 +9,15 @@ from reference_pages.markdown import code, docstring, prose, table
 from shopwindow.retrieval.errors import InvalidRequest
 from shopwindow.retrieval.request import filter_reading, parameters
 from shopwindow.retrieval.request.parameters import RequestParameters, parse_parameters
+from shopwindow.retrieval.search.fusion import RRF_K
 
-# The one parameter that another field holds.
+# The one parameter that another field holds. The meaning of the field is not that of the parameter.
 _NAME_OF = {"embedding_weight": "fusion"}
+_FUSION = (
+    f"how two channels are merged. `rrf`: each channel that found a product adds 1 / ({RRF_K} + place). `weighted:W`: "
+    "the scores of each channel are stretched to 0 to 1. Those of the embedding channel have the weight W, the others "
+    "1 - W."
+)
 _VALUES = {
     "top_k": f"1 to {parameters.MAX_TOP_K:,}",
     "effort": f"1 to {parameters.MAX_EFFORT}",
@@ -78,7 +84,7 @@ def page() -> str:
     Raises:
         KeyError: the code knows a parameter or an operator that has no text here.
     """
-    texts = docstring(RequestParameters).items["Attributes"]
+    texts = {**docstring(RequestParameters).items["Attributes"], "embedding_weight": _FUSION}
     names = [_NAME_OF.get(each.name, each.name) for each in fields(RequestParameters)]
     if set(names) != set(parameters._KNOWN):
         raise KeyError(f"parameters without a text: {set(parameters._KNOWN) ^ set(names)}")
@@ -96,8 +102,8 @@ def page() -> str:
             _FILTERS,
             table(("operator", "example", "holds for products whose value"), operators),
             '`{"and": [...]}`, `{"or": [...]}` and `{"not": {...}}` combine filters.\n',
-            "A missing value fails every test. `ne`, `not_in` and `not` are exact complements, so a product without a\n"
-            "value passes them. To leave such products out as well, write\n"
+            "A product without a value fails `eq`, `in` and the ranges. It passes `ne`, `not_in` and `not` of these.\n"
+            "To leave such products out as well, write\n"
             '`{"colour": {"ne": "red", "exists": true}}`.\n',
             table(
                 ("limit", "value"),

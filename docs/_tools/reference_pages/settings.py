@@ -72,12 +72,12 @@ ENGINE = [
     Setting(
         options.WHERE_VARIABLE,
         Where.AUTO.value,
-        "who searches: `auto` takes the GPU if FAISS sees one and the index has a form for it, else the CPU; `cpu`, "
-        "`gpu`, or `milvus`, which refuses an index that holds its vectors itself",
+        "what searches the index: `auto` takes the GPU if FAISS sees one and the index has a form for it, else the "
+        "CPU; `cpu`, `gpu`, or `milvus`, which refuses an index that holds its vectors itself",
     ),
     Setting(
         options.GPUS_VARIABLE,
-        "each GPU has all",
+        "each GPU has the whole index",
         "GPUs that share one index, as `0,1`; set it for `export` and for the server",
     ),
     Setting(

@@ -21,7 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--profile",
         default="cpu",
-        help="cpu (retrieve is one model), cpu-ensemble (one model for each step) or gpu (default: %(default)s)",
+        help="cpu (retrieve is one model), cpu-ensemble (one model for each step), gpu, or onnxruntime in Triton's "
+        "container (default: %(default)s)",
     )
     for name, port in (("http", 8000), ("grpc", 8001), ("metrics", 8002)):
         parser.add_argument(

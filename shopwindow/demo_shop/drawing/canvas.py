@@ -67,7 +67,7 @@ class Shot:
         scale: Size of the drawing; 1 leaves it as it is.
         shift: Shift in units.
         light: Direction of the light, -1 (left) to 1 (right).
-        exposure: Factors for red, green and blue of the article.
+        exposure: Brightness factors of the article for red, green and blue.
         shadow: Darkness of the shadow, 0 to 1.
     """
 
@@ -295,13 +295,13 @@ class Canvas:
         self._fill(mask, np.broadcast_to(np.array(colour, np.float32), (SIZE, SIZE, 3)), depth, opacity)
 
     def seam(self, points: Sequence[Point], width: float = 0.8, strength: float = 0.4, curved: bool = True) -> None:
-        """Draw a seam or a fold over what is drawn already."""
+        """Draw a seam or a fold, only where something is drawn already."""
         ink = (255, 255, 255) if luminance(self.paint.colour) < 60 else (0, 0, 0)
         line = within(stroke(points, width, curved), self.alpha)
         self.image.paste(ink, (0, 0), line.point(lambda value: int(value * strength)))
 
     def gloss(self, mask: Mask, strength: float = 0.45) -> None:
-        """Draw a highlight over what is drawn already."""
+        """Draw a highlight, only where something is drawn already."""
         lit = (
             within(mask, self.alpha).resize((SIZE // 3, SIZE // 3)).filter(ImageFilter.BoxBlur(1)).resize((SIZE, SIZE))
         )

@@ -12,9 +12,9 @@ The keys of an object are columns, and all their conditions must hold. `and`, `o
     {"supplier_id": {"ne": 17}, "in_stock": true}        same-style search: other suppliers only, in stock
     {"supplier_id": 17}                                  duplicates: one supplier only
 
-**A missing value fails every test, and every negation is a complement.** A product without a colour is not red: it
-fails {"colour": "red"} and satisfies {"colour": {"ne": "red"}}, `not_in` and {"not": {"colour": "red"}}. To leave such
-products out as well, write {"colour": {"ne": "red", "exists": true}}.
+**A product without a value fails `eq`, `in` and the ranges. It passes `ne`, `not_in` and `not` of these.** A product
+without a colour fails {"colour": "red"}, and passes {"colour": {"ne": "red"}} and {"not": {"colour": "red"}}. To leave
+such products out as well, write {"colour": {"ne": "red", "exists": true}}.
 
 A column may be called `and`, `or` or `not`. These names combine only if their value cannot be a condition. So
 {"not": "x"} and {"not": {"lt": 5}} are conditions on a column called `not`, and {"not": {"lt": {"eq": 5}}} negates a

@@ -41,17 +41,19 @@ class RequestParameters:
     Attributes:
         top_k: products to return per row, 1 to MAX_TOP_K.
         effort: search effort, 1 to MAX_EFFORT. 5 is the setting at which the index was calibrated when it was built;
-            each step doubles or halves the number of candidates. Exact engines ignore it.
+            each step doubles or halves the number of candidates. A search never looks at fewer candidates than `top_k`
+            needs. Exact engines ignore it.
         filter: conditions over attribute columns that every returned product satisfies.
-        min_score: products with a lower score are left out; None keeps all. It applies to the scores of the reply:
-            cosine similarity, BM25, or the merged score.
+        min_score: products with a lower score are left out. It applies to the scores of the reply: cosine similarity,
+            BM25, or the merged score.
         channels: where products come from.
         embedding_weight: weight of the embedding channel, 0 to 1, when two channels are merged; None merges by
             reciprocal rank.
         allow_lower_effort: whether a server may search with less effort if the deadline is near.
-        deadline_unix_ms: when the caller stops waiting, as Unix time in milliseconds. The server answers nothing after
-            it, so the caller's clock must be right. None: only the request's timeout counts.
-        towers: hash of the towers that made the caller's embeddings; None assumes those of the index.
+        deadline_unix_ms: when the caller stops waiting, as Unix time in milliseconds. A search does not start after it,
+            so the caller's clock must be right. Without it, only the request's timeout counts.
+        towers: hash of the towers that made the embeddings (output `towers` of `embed_query`). An index of other towers
+            answers UNAVAILABLE.
     """
 
     top_k: int = DEFAULT_TOP_K

@@ -105,7 +105,7 @@ class ClickBatches:
         titles, photos_of = [], products.copy()
         own_photo, own_title = np.ones(len(pairs), dtype=bool), np.ones(len(pairs), dtype=bool)
         for row, (query, product) in enumerate(zip(queries, products, strict=True)):
-            # The title is changed only if there is a photo to make up for it.
+            # Only a product with a photo may lose its colour words or have its title replaced.
             has_photo = not texts_only and catalog.has_image[product]
             if not has_photo or rng.random() >= training.composed_share:
                 colourless = has_photo and self._coloured[product] and rng.random() < training.colour_dropout

@@ -87,7 +87,7 @@ class Objective(nn.Module):
             title, no_photo = towers.product.title(ids, mask.float()), towers.product.no_image
             patches = no_photo.expand(len(ids), -1, -1) if texts_only else towers.product.image(batch.pixels)
             products = [towers.product.fuse(title, mask.float(), patches, modalities)[0] for _, modalities, _ in forms]
-        collect = gather if training.cross_device else _same
+        collect = gather if training.cross_device else _keep_local
         all_queries, all_ids = collect(queries), collect(batch.products)
         all_products = collect(torch.stack(products, 1)).unbind(1)
         all_rows = collect(torch.stack([rows for _, _, rows in forms], 1)).unbind(1)
@@ -193,8 +193,8 @@ class Objective(nn.Module):
         return loss
 
 
-def _same(rows: Tensor) -> Tensor:
-    """Replace `gather` if a rank uses only its own rows."""
+def _keep_local(rows: Tensor) -> Tensor:
+    """Return the rows unchanged; used in place of `gather` without cross-device negatives."""
     return rows
 
 

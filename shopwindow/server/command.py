@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from shopwindow.server.install import TritonInstall
-from shopwindow.server.options import PLAIN_PROFILE, ServerOptions
+from shopwindow.server.options import PLAIN_PROFILE, SIDE_DOORS, ServerOptions
 
 OWNER_KEY = "shopwindow-owner"
 # OpenTelemetry's own variable, such as http://collector:4318/v1/traces. The Python models send their spans there too.
@@ -18,35 +18,39 @@ _TETHER = Path(__file__).with_name("_tether.py")
 
 
 def tethered_command(
-    options: ServerOptions, install: TritonInstall, *, identity: str, ports: Mapping[str, int], secret: str
+    options: ServerOptions,
+    install: TritonInstall,
+    *,
+    identity: str,
+    regions: str,
+    ports: Mapping[str, int],
+    secret: str,
 ) -> list[str]:
     """Return the command line of a server that ends with this process.
 
     Args:
         options: What to serve, and how.
         install: The server's program.
-        identity: The server's name, with which the names of its shared memory regions begin.
+        identity: The server's name, which every caller can read.
+        regions: The start of the names of the server's shared memory regions. No caller may know it.
         ports: The port for each flag.
-        secret: The secret that a caller must send to load and unload models.
+        secret: The secret that a caller must send to use a closed protocol.
     """
     command = [sys.executable, "-I", "-S", str(_TETHER), str(os.getpid()), str(install.binary)]
     command += [f"--id={identity}", f"--model-repository={options.repository.resolve()}"]
     command += [f"--{endpoint}-address={options.host}" for endpoint in ("http", "grpc", "metrics")]
     command += [f"{flag}={port}" for flag, port in ports.items()]
     command += [f"--exit-timeout-secs={max(1, int(options.stop_timeout_s))}"]
-    # The prefix identifies this server's shared memory, so that no other server's is removed.
-    command += [f"--backend-config=python,shm-region-prefix-name={identity}-"]
+    command += [f"--backend-config=python,shm-region-prefix-name={regions}-"]
     if options.shm_default_byte_size is not None:
         command += [f"--backend-config=python,shm-default-byte-size={options.shm_default_byte_size}"]
     if options.profile != PLAIN_PROFILE:
         command += [f"--model-config-name={options.profile}"]
     if options.reloadable:
-        # A caller who may load models may also send a model with code. So only this process may.
         command += ["--model-control-mode=explicit", "--load-model=*"]
-        command += [
-            f"--{flag}=model-repository:{OWNER_KEY}={secret}"
-            for flag in ("grpc-restricted-protocol", "http-restricted-api")
-        ]
+    if closed := ",".join(name for name in SIDE_DOORS if name not in options.expose):
+        flags = ("grpc-restricted-protocol", "http-restricted-api")
+        command += [f"--{flag}={closed}:{OWNER_KEY}={secret}" for flag in flags]
     if collector := os.environ.get(TRACES_VARIABLE):
         command += ["--trace-config=mode=opentelemetry", "--trace-config=level=TIMESTAMPS"]
         command += [f"--trace-config=opentelemetry,url={collector}"]

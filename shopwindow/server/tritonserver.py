@@ -26,7 +26,7 @@ from shopwindow.server.errors import ServerFailedToStart, ServingError
 from shopwindow.server.install import find_tritonserver
 from shopwindow.server.options import DEFAULT_PROFILE, PLAIN_PROFILE, ServerOptions
 from shopwindow.server.ports import address, choose_ports, reachable
-from shopwindow.server.processes import kill_group
+from shopwindow.server.processes import blank_argument, kill_group
 from shopwindow.server.start_log import fatal_lines, last_lines
 
 _SHARED_MEMORY = Path("/dev/shm")
@@ -57,7 +57,7 @@ class TritonServer:
 
     def __init__(self, options: ServerOptions) -> None:
         self.options = options
-        self._id = ""
+        self._id = self._regions = ""
         self._version = ""
         self._secret = ""
         self._ports: dict[str, int] = {}
@@ -103,11 +103,8 @@ class TritonServer:
 
     @property
     def owner_header(self) -> dict[str, str]:
-        """gRPC metadata that opens the model repository of a reloadable server; empty for any other server.
-
-        Callers without it can neither load nor unload models.
-        """
-        return {f"triton-grpc-protocol-{OWNER_KEY}": self._secret} if self.options.reloadable else {}
+        """gRPC metadata that opens the closed protocols. Nobody else knows the secret in it."""
+        return {f"triton-grpc-protocol-{OWNER_KEY}": self._secret}
 
     def start(self) -> None:
         """Start the server and return at once. Then call `wait_until_ready`.
@@ -151,10 +148,13 @@ class TritonServer:
         self._ports = choose_ports(self.options.host, ports)
         self._secret = secrets.token_hex(16)
         self._id = f"shopwindow-{os.getpid()}-{uuid.uuid4().hex[:12]}"
+        # The process id identifies this server's shared memory, so that no other server's is removed.
+        self._regions = f"shopwindow-{os.getpid()}-{secrets.token_hex(16)}"
         self._log_end = ""
         self._log = _open_log(self.options.log_file)
 
-        command = tethered_command(self.options, install, identity=self._id, ports=self._ports, secret=self._secret)
+        names = {"identity": self._id, "regions": self._regions, "secret": self._secret}
+        command = tethered_command(self.options, install, ports=self._ports, **names)
         # The kernel ends a tethered process together with the *thread* that started it, and the caller's thread may
         # end soon. So a keeper thread starts the server and lives exactly as long as the server.
         started: Future[subprocess.Popen[bytes]] = Future()
@@ -197,7 +197,7 @@ class TritonServer:
             self._wait_for_end(self.options.stop_timeout_s + _KILL_GRACE_S)
         kill_group(self._process.pid)
         self._wait_for_end(None)
-        for region in _SHARED_MEMORY.glob(f"{self._id}*"):
+        for region in _SHARED_MEMORY.glob(f"{self._regions}*"):
             region.unlink(missing_ok=True)
         self._log_end = self._read_log()
         if self._log is not None:
@@ -216,6 +216,7 @@ class TritonServer:
                 raise self._failure(f"tritonserver exited with status {status} before it was ready")
             missing = self._missing()
             if not missing:
+                blank_argument(self.pid, self._secret)
                 return
             now = time.monotonic()
             if fatal_since is None and fatal_lines(self._read_log()):

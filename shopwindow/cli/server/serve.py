@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shopwindow.cli.common import add_index, add_repository
+from shopwindow.server.options import SIDE_DOORS
 
 if TYPE_CHECKING:
     from shopwindow.retrieval.index.folder import Manifest
@@ -49,6 +50,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--no-watch", dest="watch", action="store_false", help="stop when Triton stops; restart nothing"
     )
     parser.add_argument(
+        "--expose",
+        action="append",
+        default=[],
+        choices=SIDE_DOORS,
+        help="open a protocol of Triton to every caller, repeatable; strangers can harm the server through it",
+    )
+    parser.add_argument(
         "--triton", action="append", default=[], metavar="ARG", help="a further argument for tritonserver; repeatable"
     )
 
@@ -79,6 +87,7 @@ def run(options: argparse.Namespace) -> int:
             ready_timeout_s=options.ready_timeout,
             log_file=log,
             reloadable=options.watch,
+            expose=tuple(options.expose),
             extra_args=tuple(options.triton),
         )
     )

@@ -90,7 +90,7 @@ def verdict(server: TritonServer, model: str) -> str:
     before = len(server.log_tail(10_000))
     client = grpcclient.InferenceServerClient(server.grpc_url)
     with client, pytest.raises(InferenceServerException) as refusal:
-        client.load_model(model, client_timeout=60)
+        client.load_model(model, headers=server.owner_header, client_timeout=60)
     return f"{refusal.value}\n{server.log_tail(10_000)[before:]}"
 
 

@@ -109,10 +109,10 @@ def test_triton_refuses_what_is_refused_here(repository: Path, tmp_path: Path) -
     try:
         client = grpcclient.InferenceServerClient(server.grpc_url)
         wait_until_live(server, client)
-        client.load_model("retrieve", client_timeout=60)
+        client.load_model("retrieve", headers=server.owner_header, client_timeout=60)
         for name, reason in broken.items():
             with pytest.raises(InferenceServerException) as refusal:
-                client.load_model(name, client_timeout=60)
+                client.load_model(name, headers=server.owner_header, client_timeout=60)
             # The server reports some faults to the caller, and others only in its log.
             assert reason in f"{refusal.value}\n{server.log_tail()}"
         assert client.is_model_ready("retrieve")

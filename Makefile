@@ -61,6 +61,7 @@ test-fast: $(READY)  ## tests that need no server: under 90 seconds
 
 # Commands that tests start count too. What runs inside Triton's processes does not.
 coverage: $(READY)  ## measure how much of the code the tests run; code inside Triton does not count
+	mkdir -p build/coverage
 	$(BIN)/coverage erase
 	OMP_NUM_THREADS=1 $(BIN)/coverage run -m pytest -q $(COVERAGE_TESTS)
 	$(BIN)/coverage combine --quiet

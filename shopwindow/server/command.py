@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from shopwindow.server.install import TritonInstall
-from shopwindow.server.options import PLAIN_PROFILE, SIDE_DOORS, ServerOptions
+from shopwindow.server.options import CLOSED_PROTOCOLS, PLAIN_PROFILE, ServerOptions
 
 OWNER_KEY = "shopwindow-owner"
 # OpenTelemetry's own variable, such as http://collector:4318/v1/traces. The Python models send their spans there too.
@@ -48,7 +48,7 @@ def tethered_command(
         command += [f"--model-config-name={options.profile}"]
     if options.reloadable:
         command += ["--model-control-mode=explicit", "--load-model=*"]
-    if closed := ",".join(name for name in SIDE_DOORS if name not in options.expose):
+    if closed := ",".join(name for name in CLOSED_PROTOCOLS if name not in options.expose):
         flags = ("grpc-restricted-protocol", "http-restricted-api")
         command += [f"--{flag}={closed}:{OWNER_KEY}={secret}" for flag in flags]
     if collector := os.environ.get(TRACES_VARIABLE):

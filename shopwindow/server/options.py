@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 DEFAULT_PROFILE = "cpu"
-SIDE_DOORS = ("logging", "model-repository", "shared-memory", "trace")
+CLOSED_PROTOCOLS = ("logging", "model-repository", "shared-memory", "trace")
 """Protocols of Triton that are closed unless exposed. Through each of them a caller can harm the server: write into the
 memory of the models, send a model with code, or fill the disk with log lines."""
 PLAIN_PROFILE = "gpu"  # its configuration is config.pbtxt itself, so it needs no --model-config-name
@@ -35,8 +35,8 @@ class ServerOptions:
             unnamed temporary file, which `TritonServer.log_tail()` reads.
         reloadable: Allows models to be reloaded while the server runs, but only by the process that started it. A
             `Supervisor` needs this.
-        expose: Protocols of SIDE_DOORS that every caller may use. The others need a secret that only the process that
-            started the server has.
+        expose: Protocols of CLOSED_PROTOCOLS that every caller may use. The others need a secret, which only the process
+            that started the server has.
         extra_args: Further tritonserver arguments, added last. They must not turn off an endpoint or a model.
     """
 
@@ -64,7 +64,7 @@ class ServerOptions:
         for name in ("ready_timeout_s", "stop_timeout_s", "threads"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
-        if unknown := sorted(set(self.expose) - set(SIDE_DOORS)):
-            raise ValueError(f"expose must be among {', '.join(SIDE_DOORS)}, got {', '.join(unknown)}")
+        if unknown := sorted(set(self.expose) - set(CLOSED_PROTOCOLS)):
+            raise ValueError(f"expose must be among {', '.join(CLOSED_PROTOCOLS)}, got {', '.join(unknown)}")
         if not self.profile or any(character.isspace() for character in self.profile):
             raise ValueError(f"profile must be a name without spaces, got {self.profile!r}")

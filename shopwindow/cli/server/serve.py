@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shopwindow.cli.common import add_index, add_repository
-from shopwindow.server.options import SIDE_DOORS
+from shopwindow.server.options import CLOSED_PROTOCOLS
 
 if TYPE_CHECKING:
     from shopwindow.retrieval.index.folder import Manifest
@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--expose",
         action="append",
         default=[],
-        choices=SIDE_DOORS,
+        choices=CLOSED_PROTOCOLS,
         help="open a protocol of Triton to every caller, repeatable; strangers can harm the server through it",
     )
     parser.add_argument(

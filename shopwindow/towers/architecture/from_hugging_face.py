@@ -1,7 +1,7 @@
 """`shopwindow adapt`: turn a Hugging Face folder of CLIP, Chinese-CLIP or SigLIP into a checkpoint.
 
 Photos are prepared differently from how the encoder was trained. We fit the whole photo into the square and pad it with
-white (see `retrieval.embedding.images`). The original preprocessors cut out the middle or stretch the photo.
+white (see `shopwindow.retrieval.embedding.images`). The original preprocessors cut out the middle or stretch the photo.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def adapt(source: Path, out: Path, *, title_weight: float = 0.5) -> None:
     tokens = min(text.max_position_embeddings, limit or text.max_position_embeddings)
     _check_tokenizer(tokenizer, settings)
     pad_id, pad = _padding(source, tokenizer)
-    tokenizer.enable_padding(pad_id=pad_id, pad_token=pad)  # `retrieval.embedding.text.TextEncoder` reads it
+    tokenizer.enable_padding(pad_id=pad_id, pad_token=pad)  # `text.TextEncoder` reads it
     mean, std = _normalisation(preprocessor)
     towers = DualEncoder(
         DualEncoderConfig(

@@ -1,4 +1,4 @@
-"""Convert eSSPR's pair files (esspr_data4train, esspr_data4eval) to our layout; see `towers.data.published_sets`."""
+"""Convert eSSPR's pair files (esspr_data4train, esspr_data4eval) to our layout; see `published_sets`."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def unseen_table(
         products: (products, dim) float32, embeddings of the corpus.
         corpus: the products.
         judgements: the judged queries.
-        unseen: (products,) bool, True where training never saw the product (see `towers.data.holdout`).
+        unseen: (products,) bool, True where training never saw the product (see `shopwindow.towers.data.holdout`).
         seed: seed of the draw and of the bootstrap intervals.
 
     Returns:

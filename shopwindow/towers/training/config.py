@@ -26,7 +26,7 @@ class TrainingConfig:
         learning_rate: peak of the learning rate, after 5 % of the steps. Then it falls to zero along a cosine. The
             `text_steps` and the steps after them each have such a rise and fall.
         weight_decay: weight decay of AdamW.
-        contrast: "am_softmax", "softmax" or "sigmoid"; see `towers.objectives.contrast`.
+        contrast: "am_softmax", "softmax" or "sigmoid"; see `objectives.contrast`.
         scale, margin: scale and margin of the contrast. The softmax has no margin.
         cross_device: contrast with the products and queries of all processes (CDNS), so that N processes train like
             one process with N times the batch. False contrasts only the rows within each process. The memory bank
@@ -53,7 +53,7 @@ class TrainingConfig:
         hinge_margin, locality_margin: margin of PPM and PDC, and margin of LC. The published code leaves their values
             open.
         hold_out: share of the products that training never sees, including their clicks and pairs; see
-            `towers.data.holdout`.
+            `shopwindow.towers.data.holdout`.
         validation_share: share of the queries whose clicks are kept out of training for validation. Validation measures
             their recall@10, and the training keeps the weights with the best recall. 0 turns validation off.
         validate_every: steps between two validations. There is also one after the last step.

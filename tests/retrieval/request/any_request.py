@@ -77,8 +77,8 @@ SMALL_FILTERS = ON_COLUMNS | combined(ON_COLUMNS)  # small enough that a test ca
 
 
 def keeps(filter: dict[str, Any]) -> np.ndarray:
-    """Return (ROWS,) bool from a plain reading of the grammar. A missing value fails every test; negations are
-    complements."""
+    """Return (ROWS,) bool from a plain reading of the grammar. A missing value fails `eq`, `in` and the ranges.
+    Negations are complements."""
     mask = np.ones(ROWS, bool)
     for name, value in filter.items():
         if name == "and":

@@ -35,8 +35,8 @@ class ServerOptions:
             unnamed temporary file, which `TritonServer.log_tail()` reads.
         reloadable: Allows models to be reloaded while the server runs, but only by the process that started it. A
             `Supervisor` needs this.
-        expose: Protocols of CLOSED_PROTOCOLS that every caller may use. The others need a secret, which only the process
-            that started the server has.
+        expose: Protocols of CLOSED_PROTOCOLS that every caller may use. The others need a secret that only
+            the process that started the server has.
         extra_args: Further tritonserver arguments, added last. They must not turn off an endpoint or a model.
     """
 

@@ -12,7 +12,8 @@ CODE := $(shell find export shopwindow -name '*.py' -not -path '*/cli/*' -not -p
 .DELETE_ON_ERROR:
 # Servers may use the index already, so make must not delete it when the command fails after publishing.
 .PRECIOUS: $(INDEX)/CURRENT
-.PHONY: help install demo serve test test-fast coverage gpu-check bench bench-index soak docs lint format pre-commit clean
+.PHONY: help install demo serve test test-fast coverage gpu-check bench bench-index soak fuzz docs lint format pre-commit \
+	pins audit sbom clean
 
 help:  ## list these targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1@\2/p' $(MAKEFILE_LIST) | awk -F@ '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -44,8 +45,9 @@ serve: $(INDEX)/CURRENT  ## keep the demo's server up, until Ctrl-C
 # These tests measure time, kill servers or overload them, so they run alone, one after the other. All others share the
 # cores; three at once, because many wait for a server.
 ALONE := tests/cli/test_serve.py tests/client/sending tests/client/test_async.py tests/client/test_overhead.py \
-	tests/client/values/test_timings.py tests/indexing/full_build/test_embedders.py tests/server \
-	$(addprefix tests/loadtests/,bisect generator peers sending test_docs.py) \
+	tests/client/values/test_timings.py tests/indexing/full_build/test_embedders.py \
+	$(addprefix tests/server/test_,supervisor.py supervisor_serve.py tritonserver.py watch.py) \
+	$(addprefix tests/loadtests/,bisect fuzz generator peers sending test_docs.py) \
 	$(addprefix tests/whole_server/test_,overload.py stages.py swaps.py)
 test: $(READY)  ## the whole test suite, against real servers
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=20 $(ALONE:%=--ignore=%)
@@ -90,9 +92,13 @@ bench: $(STAND)/.made  ## compare with FastAPI, pytriton and BentoML: 25 minutes
 bench-index: $(READY)  ## measure indexes of 1 and 5 million vectors: hours
 	$(BIN)/python -m shopwindow_loadtests.index_bench $(BENCH_ARGS)
 
-# 50 swaps, 20 rollbacks and 100 updates under load, then kills: ten to thirty minutes on two idle cores.
+# 50 swaps, 20 rollbacks and 100 updates under load, then killed and frozen processes: ten to thirty minutes on two idle cores.
 soak: $(REPOSITORY)/bundle.json  ## test swaps, rollbacks, updates and kills under load: PASS or FAIL, 10 to 30 minutes
 	$(BIN)/python -m shopwindow_loadtests.soak --repository $(REPOSITORY) $(SOAK_ARGS)
+
+# 100,000 hostile requests, checked all the while: ten minutes on two idle cores. Ctrl-C stops it; the same command goes on.
+fuzz: $(INDEX)/CURRENT  ## send 100,000 hostile requests and check that nothing breaks: PASS or FAIL, 10 minutes
+	$(BIN)/python -m shopwindow_loadtests.fuzz --repository $(REPOSITORY) --index $(INDEX) $(FUZZ_ARGS)
 
 # The reference pages come from the code. What builds the site stays out of .venv.
 DOCS := build/docs-venv
@@ -118,6 +124,37 @@ format: $(READY)  ## format the code, and fix what ruff can
 
 pre-commit: $(READY)  ## run lint on each commit and the fast tests on each push
 	$(BIN)/pre-commit install --hook-type pre-commit --hook-type pre-push
+
+# What the containers install, and the tools of these three targets, by version and hash. See deploy/README.md.
+TOOLS := build/tools-venv
+$(TOOLS)/.installed: requirements-tools.txt
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip install --quiet --require-hashes --requirement requirements-tools.txt
+	touch $@
+
+PIN := $(TOOLS)/bin/uv pip compile --quiet --no-config --upgrade --generate-hashes --no-emit-index-url --no-annotate \
+	--custom-compile-command 'make pins' --python-platform x86_64-manylinux_2_31
+PIN_IMAGE := $(PIN) --python-version 3.12 --constraint requirements.txt
+FAISS_IMAGES := faiss-gpu==1.15.1 faiss-gpu-cuvs==1.15.1
+pins: $(TOOLS)/.installed  ## write versions and hashes of what the containers install
+	$(PIN_IMAGE) deploy/requirements-server.in --output-file deploy/requirements-server.txt
+	$(PIN_IMAGE) --constraint deploy/requirements-server.txt deploy/requirements-exporter.in --output-file deploy/requirements-exporter.txt
+	for faiss in $(FAISS_IMAGES); do \
+		echo $$faiss | $(PIN_IMAGE) --constraint deploy/requirements-server.txt - --output-file deploy/requirements-$${faiss%%==*}.txt || exit; \
+	done
+	printf '%s\n' cyclonedx-bom pip-audit uv | $(PIN) --python-version 3.11 - --output-file requirements-tools.txt
+
+# pip-audit asks the package registry. With --strict it fails if the registry has no data of a package; without, it would
+# call it fine.
+audit: $(TOOLS)/.installed  ## look up known vulnerabilities of all pinned packages; needs a registry with such data
+	for pins in requirements.txt requirements-docs.txt requirements-tools.txt deploy/requirements-*.txt; do \
+		echo $$pins; $(TOOLS)/bin/pip-audit --strict --disable-pip --no-deps --progress-spinner off --requirement $$pins || \
+			{ echo "audit: a vulnerability was found, or there was no data; see above" >&2; exit 1; }; \
+	done
+
+sbom: $(READY) $(TOOLS)/.installed  ## write build/sbom.json, the packages of .venv as CycloneDX
+	$(TOOLS)/bin/cyclonedx-py environment --output-reproducible --of JSON --output-file - $(BIN)/python \
+		| $(BIN)/python deploy/sbom.py build/sbom.json
 
 clean:  ## remove build/, with the demo's shop, repository and index
 	rm -rf build

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
 from shopwindow.demo_shop import generate
@@ -36,19 +39,37 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small demo shop: products, queries, qrels, clicks, same_style as parquet files."""
-    folder = tmp_path_factory.mktemp("shop")
-    generate(folder, products=SHOP_PRODUCTS, progress=False)
-    return folder
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """Return a function that makes a folder once for all processes that share the suite, and then copies it."""
+    mine = tmp_path_factory.getbasetemp()
+    shared = mine.parent if "PYTEST_XDIST_WORKER" in os.environ else mine
+
+    def make(name: str, fill: Callable[[Path], object]) -> Path:
+        made = shared / f"made-{name}"
+        with FileLock(f"{made}.lock"):
+            if not made.exists():
+                unfinished = shared / f"unfinished-{name}"
+                fill(unfinished)
+                unfinished.rename(made)
+        return Path(shutil.copytree(made, tmp_path_factory.mktemp(name) / name))
+
+    return make
 
 
 @pytest.fixture(scope="session")
-def repository(tmp_path_factory: pytest.TempPathFactory, shop: Path) -> Path:
+def shop(made_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
+    """A small demo shop: products, queries, qrels, clicks, same_style as parquet files."""
+    return made_once("shop", lambda folder: generate(folder, products=SHOP_PRODUCTS, progress=False))
+
+
+@pytest.fixture(scope="session")
+def repository(made_once: Callable[[str, Callable[[Path], object]], Path], shop: Path) -> Path:
     """The model repository of the demo checkpoint."""
-    folder = tmp_path_factory.mktemp("export") / "model_repository"
-    export_repository(CHECKPOINT, folder, shop / "products.parquet", cpu_instances=1)
-    return folder
+
+    def fill(folder: Path) -> None:
+        export_repository(CHECKPOINT, folder, shop / "products.parquet", cpu_instances=1)
+
+    return made_once("model_repository", fill)
 
 
 @pytest.fixture(scope="session")

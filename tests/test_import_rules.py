@@ -26,7 +26,7 @@ HOUSE = {
     ],
     "shopwindow_export": [BASE, RETRIEVAL, INDEXING, TOWERS],
     INDEXING: [BASE, RETRIEVAL, "shopwindow_client"],
-    SERVER: ["shopwindow_client"],
+    SERVER: [BASE, "shopwindow_client"],
     "model_repository": [TRITON, RETRIEVAL],
     TRITON: [BASE, RETRIEVAL],
     TOWERS: [BASE, RETRIEVAL],
@@ -47,7 +47,7 @@ ORDERS = {
         ["pipeline"],
         ["live"],
     ],
-    INDEXING: [["errors"], ["catalogue"], ["full_build"], ["update"]],
+    INDEXING: [["errors"], ["catalogue"], ["inspection", "generation_report"], ["full_build"], ["update"]],
     "shopwindow_export": [["errors"], ["graphs"], ["plans", "parity"], ["validation"], ["repository"]],
     "shopwindow_loadtests": [
         ["benchmarks_document"],
@@ -55,7 +55,8 @@ ORDERS = {
         ["judging"],
         ["sending", "generator"],
         ["bisect", "index_bench", "client_overhead"],
-        ["peers", "soak", "gpu"],
+        ["peers", "soak", "gpu", "gateway_cost", "text_ids_cost", "word_splitting"],
+        ["fuzz"],
     ],
 }
 MAX_LINES, MAX_FILES = 400, 15

@@ -7,22 +7,21 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import grpc
 
 from ._calls import Calls
+from ._in_process import InProcess
 from ._searches import ResultsT, Searches
 from ._sending.engine import Engine
 from ._sending.retries import Hedge, Retry
 from ._sending.throttling import Throttle
 from ._values.deadline import check_timeout
 from ._values.errors import InvalidRequest
-from ._values.options import CallDefaults, Connection, Tls, check_headers
+from ._values.numbers import is_whole
+from ._values.options import CallDefaults, Connection, Tls, check_headers, check_token
 from ._values.requests import ImageSource, Product
-
-if TYPE_CHECKING:
-    from ._in_process import InProcess
 
 # What the calls return, or a coroutine that returns it.
 VectorsT = TypeVar("VectorsT")
@@ -57,8 +56,9 @@ class BaseClient(Searches[ResultsT], Generic[ResultsT, VectorsT, ProductsT, Info
         """Make a client. It sends nothing before the first call.
 
         Args:
-            url: `host:port` of the server's gRPC service, without a scheme. `dns:///host:port` calls all addresses
-                behind the name in turn (round robin). So does a list: `ipv4:10.0.0.1:8001,10.0.0.2:8001`. Or give an
+            url: `host:port` or `[IPv6 address]:port` of the server's gRPC service, without a scheme. `dns:///host:port`
+                calls all addresses behind the name in turn (round robin). So does a list:
+                `ipv4:10.0.0.1:8001,10.0.0.2:8001`. `unix:/path` is a socket of a proxy on this machine. Or give an
                 `InProcess`.
             timeout_s: Deadline of a whole call in seconds. A call can set its own.
             max_concurrent: How many parts of long calls are in flight at once, over the whole client. A call that fits
@@ -68,10 +68,12 @@ class BaseClient(Searches[ResultsT], Generic[ResultsT, VectorsT, ProductsT, Info
             throttle: How much to send to a server that refuses requests. None: everything.
             tls: Encrypts the connection. None: plain text.
             credentials: gRPC's own credentials object, instead of `tls`.
-            token: A bearer token, or a function that returns the current one. Needs an encrypted connection.
+            token: A bearer token, or a function that returns the current one. Needs an encrypted connection, unless
+                all of `url` is this machine: localhost, 127.0.0.0/8, ::1 or a unix socket.
             headers: gRPC metadata of every call, names in lower case.
-            compression: "gzip" or "deflate". None: no compression, which is best unless you send photos or the network
-                is slow.
+            compression: "gzip" or "deflate". None: no compression, which is best unless you send many long titles over
+                a slow network. Photos are compressed already. The gateway of `shopwindow serve` takes only "gzip", in
+                messages of at most 256 KiB.
             traceparent: A function that returns the current W3C trace context, or None.
             channel_options: More options of gRPC's channel, such as `{"grpc.keepalive_time_ms": 300_000}`. They
                 override the client's own.
@@ -82,24 +84,28 @@ class BaseClient(Searches[ResultsT], Generic[ResultsT, VectorsT, ProductsT, Info
         Raises:
             InvalidRequest: An argument is out of range.
         """
-        if max_concurrent < 1:
-            raise InvalidRequest(f"max_concurrent must be at least 1, got {max_concurrent!r}")
+        if not is_whole(max_concurrent) or max_concurrent < 1:
+            raise InvalidRequest(f"max_concurrent must be a whole number of at least 1, got {max_concurrent!r}")
+        if token is not None and not callable(token):
+            check_token(token)
         source: Connection | InProcess
-        if isinstance(url, str):
+        if isinstance(url, InProcess):
+            source = url
+        else:
             source = Connection(url, tls, credentials, compression, channel_options)
             if token is not None and not source.is_private:
                 raise InvalidRequest(
-                    "token would travel in plain text: give tls=Tls(). If something else encrypts the connection, give "
+                    f"token would travel in plain text to {url}: give tls=Tls(). Only this machine (localhost, "
+                    "127.0.0.1, [::1], unix:) gets it without. If something else encrypts the connection, give "
                     "headers={'authorization': 'Bearer ...'} instead"
                 )
-        else:
-            source = url
         self.url = source.url
         self.timeout_s = check_timeout(timeout_s)
+        defaults = CallDefaults(self.timeout_s, check_headers(headers or {}), token, traceparent)
         self._transport = self._connect(source, max_concurrent)
         self._calls = Calls(
             Engine(self._transport, retry, hedge, throttle=throttle, clocks_synchronised=clocks_synchronised),
-            CallDefaults(self.timeout_s, check_headers(headers or {}), token, traceparent),
+            defaults,
         )
 
     def embed_query(
@@ -197,7 +203,8 @@ class BaseClient(Searches[ResultsT], Generic[ResultsT, VectorsT, ProductsT, Info
         that succeeds proves that it works.
 
         Raises:
-            ClientClosed: The client is closed.
+            ShopwindowError: One of its subclasses: the options are wrong, the client is closed, or the server refuses
+                this caller or answers what cannot be true.
         """
         return self._run(
             self._calls.health(timeout_s=timeout_s, request_id=request_id, traceparent=traceparent, headers=headers)

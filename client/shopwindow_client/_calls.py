@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 # After these errors `info` leaves out what only that model's reply tells. People look at the rest above all in an
 # overload, and it is known without the model.
 _LEFT_OUT = (ServerNotReady, ServerOverloaded, QueueTimeout, ServerFault)
+_EARLIER_VERSION_S = 10.0  # how long a client does not ask a server again for text ids that it does not know of
 
 
 class _Search(NamedTuple):
@@ -55,6 +58,7 @@ class Calls:
     def __init__(self, engine: Engine, defaults: CallDefaults) -> None:
         self._engine = engine
         self._defaults = defaults
+        self._ask_keys_from = -math.inf
 
     async def retrieve(self, queries: str | Sequence[str], **options: Unpack[SearchOptions]) -> Results:
         search = self._begin(options)
@@ -129,14 +133,27 @@ class Calls:
 
     async def _search(self, model: str, inputs: Mapping[str, wire.Array], search: _Search) -> Results:
         outputs: tuple[str, ...] = wire.RESULT_OUTPUTS
+        asks_keys = time.monotonic() >= self._ask_keys_from
+        if asks_keys:
+            outputs += (wire.KEYS_OUTPUT,)
         if search.timings:
             outputs += TIMING_OUTPUTS
         if model == wire.RETRIEVE and wire.wants_words(search.parameters):  # the other models refuse it
             outputs += (wire.CHANNELS_OUTPUT,)
         request = ModelRequest(model, inputs, outputs, search.parameters)
-        (reply,) = await self._engine.answer([request], search.call)
+        try:
+            (reply,) = await self._engine.answer([request], search.call)
+        except VersionMismatch as error:
+            if not asks_keys or wire.KEYS_OUTPUT not in str(error):
+                raise
+            # A server of an earlier version, whose ids are whole numbers. It may be replaced at any time.
+            self._ask_keys_from = time.monotonic() + _EARLIER_VERSION_S
+            return await self._search(model, inputs, search)
         timings = Timings.from_reply(reply) if search.timings else None
-        return Results(reply["product_ids"], reply["scores"], timings, reply.get(wire.CHANNELS_OUTPUT))
+        keys = reply.get(wire.KEYS_OUTPUT)
+        if keys is not None and not keys.shape[1]:
+            keys = None
+        return Results(reply["product_ids"], reply["scores"], timings, reply.get(wire.CHANNELS_OUTPUT), keys)
 
     async def _config_or_none(self, model: str, call: Call) -> Any:
         try:
@@ -166,7 +183,7 @@ class Calls:
             (reply,) = await self._engine.answer([request], call)
         except _LEFT_OUT:
             return None
-        return str(reply["towers"][0, 0].decode())
+        return str(reply["towers"][0, 0])
 
     def _begin(self, options: SearchOptions) -> _Search:
         """Start the call, and turn the other options into request parameters."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ._values import requests as wire
-from ._values.errors import InvalidRequest
+from ._values.errors import InvalidRequest, ServerFault
+from ._values.numbers import is_finite
 from ._values.requests import ModelRequest, Product, Reply
 
 
@@ -28,8 +28,7 @@ class Part:
     weight: float = 1.0
 
     def __post_init__(self) -> None:
-        is_number = isinstance(self.weight, (int, float, np.number)) and not isinstance(self.weight, bool)
-        if not is_number or not math.isfinite(self.weight) or self.weight == 0:
+        if not is_finite(self.weight) or self.weight == 0:
             raise InvalidRequest(f"weight must be a finite number other than 0, got {self.weight!r}")
 
 
@@ -81,13 +80,19 @@ class Composition:
             replies: The replies to them.
 
         Raises:
-            InvalidRequest: The parts of a query cancel out, or embeddings differ in length.
+            InvalidRequest: The parts of a query cancel out, or a given embedding has another length than the server's.
+            ServerFault: The embeddings of the server's two towers differ in length.
         """
         terms = list(self._vectors)
         for request, reply in zip(requests, replies):
             owners = self._owners[request.model]
             terms += [(row, weight, vector) for (row, weight), vector in zip(owners, reply["embedding"])]
         width = len(terms[-1][2])  # a width from the server, if it embedded any part
+        if len({reply["embedding"].shape[1] for reply in replies}) > 1:
+            raise ServerFault(
+                "embed_query and embed_product made embeddings of different lengths. Check that the server has the two "
+                "towers of one export."
+            )
         sums = np.zeros((self._queries, width))
         for row, weight, vector in terms:
             norm = float(np.linalg.norm(vector))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import numpy as np
 from tritonclient.grpc import service_pb2
-from tritonclient.utils import deserialize_bytes_tensor, np_to_triton_dtype
+from tritonclient.utils import deserialize_bytes_tensor, np_to_triton_dtype, serialize_byte_tensor
 
 from ._values import requests as names
 
@@ -65,6 +65,10 @@ class InProcess:
                 raise Refused(grpc.StatusCode.INVALID_ARGUMENT, str(error)) from error
             except TowersDiffer as error:
                 raise Refused(grpc.StatusCode.UNAVAILABLE, str(error)) from error
+            except grpc.RpcError:
+                raise
+            except Exception as error:  # a server that fails says so, too
+                raise Refused(grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}") from error
 
     def _ServerLive(self, message: Any) -> Any:
         return service_pb2.ServerLiveResponse(live=True)
@@ -105,7 +109,10 @@ class InProcess:
         for wanted in message.outputs:
             array = outputs[wanted.name]
             response.outputs.add(name=wanted.name, datatype=np_to_triton_dtype(array.dtype), shape=array.shape)
-            response.raw_output_contents.append(array.tobytes())
+            content = (
+                serialize_byte_tensor(array).item() if array.dtype == np.object_ and array.size else array.tobytes()
+            )
+            response.raw_output_contents.append(content)
         return response
 
     def _infer(self, model: str, inputs: dict[str, Any], parameters: dict[str, Any]) -> dict[str, Any]:
@@ -149,6 +156,7 @@ class InProcess:
             "product_ids": result.product_ids,
             "scores": result.scores,
             "channels": result.channels,
+            "product_keys": pipeline.index.product_keys(result),
             "timings_us": np.tile(np.array([*times, len(embeddings), 0], np.int64), each),  # no queue here
             "effort": np.full(each, wanted.effort, np.int64),
             "generation": np.full(each, pipeline.index.manifest.generation, np.int64),
@@ -180,9 +188,6 @@ class _Channel:
     def unary_unary(self, path: str, *_: Any, **__: Any) -> _Method:
         return _Method(self._server, path.rpartition("/")[2])
 
-    def stream_stream(self, *_: Any, **__: Any) -> None:
-        """Do nothing. The protocol has one such method, and this client never calls it."""
-
     def close(self) -> None:
         """Do nothing: there is nothing to close."""
 
@@ -195,13 +200,13 @@ class _Method:
         self._name = name
 
     def __call__(self, message: Any, timeout: float, metadata: Any) -> Any:
-        return self._server.answer(self._name, message)
+        return self._server.answer(self._name, message).SerializeToString()
 
     def future(self, message: Any, timeout: float, metadata: Any) -> Any:
         """Answer at once, and return the answer as a call in flight."""
         call: Future[Any] = Future()
         try:
-            call.set_result(self._server.answer(self._name, message))
+            call.set_result(self(message, timeout, metadata))
         except grpc.RpcError as error:
             call.set_exception(error)
         return call
@@ -211,10 +216,10 @@ class _AsyncioChannel(_Channel):
     """Takes the place of a channel of `grpc.aio`. A thread answers, so the event loop stays free."""
 
     def unary_unary(self, path: str, *_: Any, **__: Any) -> Any:
-        name = path.rpartition("/")[2]
+        answer = _Method(self._server, path.rpartition("/")[2])
 
         async def method(message: Any, timeout: float, metadata: Any) -> Any:
-            return await asyncio.to_thread(self._server.answer, name, message)
+            return await asyncio.to_thread(answer, message, timeout, metadata)
 
         return method
 

@@ -10,7 +10,14 @@ from tqdm import tqdm
 
 
 def progress_bar(
-    items: Iterable[Any] | None = None, *, total: int, desc: str, unit: str, initial: int = 0, enabled: bool = True
+    items: Iterable[Any] | None = None,
+    *,
+    total: int,
+    desc: str,
+    unit: str,
+    initial: int = 0,
+    enabled: bool = True,
+    delay: float = 0.0,
 ) -> Any:
     """Return a tqdm bar. Outside a terminal it writes one line every 30 seconds instead of ten a second.
 
@@ -21,6 +28,7 @@ def progress_bar(
         unit: name of a unit.
         initial: number of units that are already done.
         enabled: False returns a bar that shows nothing.
+        delay: seconds after which it begins to show; shorter work shows nothing.
     """
     interval = 0.1 if sys.stderr.isatty() else 30.0
     return tqdm(
@@ -32,4 +40,5 @@ def progress_bar(
         disable=not enabled,
         mininterval=interval,
         maxinterval=interval,
+        delay=delay,
     )

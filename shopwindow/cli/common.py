@@ -6,7 +6,8 @@ import argparse
 import re
 from pathlib import Path
 
-from shopwindow.base.default_places import GRPC_URL, INDEX, REPOSITORY, SHOP
+from shopwindow.base.default_places import INDEX, REPOSITORY, SHOP
+from shopwindow.cli.connection import add_connection
 
 # Option -> its default file in the demo shop, and the columns that the file must have.
 _DATA = {
@@ -52,8 +53,8 @@ def add_data(parser: argparse.ArgumentParser, name: str, note: str = "", *, text
 
 
 def add_url(parser: argparse.ArgumentParser) -> None:
-    """Add --url and --timeout, which reach a server."""
-    parser.add_argument("--url", default=GRPC_URL, help="host:port of the server's gRPC (default: %(default)s)")
+    """Add the options that reach a server, and --timeout."""
+    add_connection(parser)
     parser.add_argument(
         "--timeout", type=float, default=10.0, metavar="S", help="deadline in seconds (default: %(default)s)"
     )
@@ -68,6 +69,13 @@ def add_search(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--filter", metavar="JSON", help='such as \'{"colour": "red", "price": {"lt": 50}}\'')
     parser.add_argument("--min-score", type=float, metavar="S", help="leave out products with lower scores")
     parser.add_argument("--html", type=Path, metavar="FILE", help="also write an HTML page with the photos")
+    parser.add_argument(
+        "--show",
+        type=lambda text: tuple(text.split(",")),
+        default=(),
+        metavar="NAME,...",
+        help="attributes to print beside the titles, such as price",
+    )
     parser.add_argument(
         "--index",
         type=Path,

@@ -7,6 +7,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 DEBUG = "SHOPWINDOW_DEBUG"  # if set, expected errors print their traceback too
 
@@ -15,6 +16,7 @@ COMMANDS = {
     "export": ("repository", "convert a checkpoint to ONNX graphs and a complete Triton model repository"),
     "plans": ("repository", "build TensorRT plans of a repository's towers, or check that they would compile"),
     "validate": ("repository", "check a model repository for errors that Triton would find only at run time"),
+    "inspect": ("index", "say what a catalogue would become, and how to index it; loads no model"),
     "index": ("index", "embed and index a catalogue"),
     "update": ("index", "add, change and remove products of an index, without a new build"),
     "rollback": ("index", "serve the previous generation of an index again"),
@@ -62,6 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             importlib.import_module(f"shopwindow.cli.{package}.{name}").add_arguments(command)
     options = parser.parse_args(words)
     try:
+        _check_paths(options)
         package, _ = COMMANDS[options.command]
         code: int = importlib.import_module(f"shopwindow.cli.{package}.{options.command}").run(options)
     except KeyboardInterrupt:
@@ -73,6 +76,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"shopwindow {options.command}: error: {error}", file=sys.stderr)
         return 1
     return code
+
+
+def _check_paths(options: argparse.Namespace) -> None:
+    """Refuse paths that are not UTF-8, before hours of work. FAISS, Arrow and ONNX Runtime would refuse them later.
+
+    Raises:
+        ValueError: it names the option and the byte.
+    """
+    from shopwindow.base.triton_names import odd_byte
+
+    for name, value in vars(options).items():
+        for path in value if isinstance(value, list) else [value]:
+            if isinstance(path, Path) and (odd := odd_byte(path.absolute())):
+                raise ValueError(f"{name}: {str(path.absolute())!r} has {odd}; rename the folder or file")
 
 
 def _expected(error: Exception) -> bool:

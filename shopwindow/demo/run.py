@@ -1,4 +1,4 @@
-"""`make demo`: start Triton on the demo shop, search it in six ways, update it, measure 500 requests, stop."""
+"""`make demo`: start Triton on the demo shop, search it in seven ways, update it, measure 500 requests, stop."""
 
 from __future__ import annotations
 
@@ -43,6 +43,7 @@ def searches() -> list[Search]:
     return [
         Search(asked="“polka dot tea pot”", query="polka dot tea pot"),
         Search(asked="“navy trainers”", query="navy trainers"),
+        Search(asked="“红色连衣裙”, which is “red dress”", query="红色连衣裙"),
         Search(asked="“tartan scarf”, price below 30 and in stock", query="tartan scarf", parameters={"filter": cheap}),
         Search(asked="a photo of a green checked sneaker", product=Product(image=photo("sneaker", "green", "checked"))),
         Search(

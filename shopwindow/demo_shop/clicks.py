@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass
 
 from shopwindow.demo_shop.assortment import Offer
-from shopwindow.demo_shop.queries import Want, phrase
+from shopwindow.demo_shop.queries import Want, phrase, phrase_in_chinese
 from shopwindow.demo_shop.vocabulary import colours_meant
 
 STRAYS = 0.08  # wrong-colour clicks per click, for queries with article and colour: 3 % of the whole log
@@ -22,7 +22,9 @@ class Click:
     count: int
 
 
-def click_log(index: dict[Want, list[Offer]], *, rows: int, avoid: set[str], seed: int) -> list[Click]:
+def click_log(
+    index: dict[Want, list[Offer]], *, rows: int, avoid: set[str], seed: int, in_chinese: bool = False
+) -> list[Click]:
     """Draw a click log.
 
     Args:
@@ -30,12 +32,15 @@ def click_log(index: dict[Want, list[Offer]], *, rows: int, avoid: set[str], see
         rows: Number of rows; the log is shorter only if the shop has too few queries.
         avoid: Texts in lower case that must not occur: the evaluation queries.
         seed: The catalogue's seed.
+        in_chinese: Whether the shoppers write Chinese. They look at the photos, so they click products with English
+            titles too.
 
     Returns:
         Clicks, grouped by query. A product occurs once for a query.
     """
-    rng = random.Random(f"{seed}/clicks")
-    wants = list(index)
+    rng = random.Random(f"{seed}/chinese clicks" if in_chinese else f"{seed}/clicks")
+    words = phrase_in_chinese if in_chinese else phrase
+    wants = [want for want in index if want.differs_in_chinese or not in_chinese]
     # Queries with more answers are more frequent, but not in proportion, or most queries would be broad.
     weights = [len(index[want]) ** 0.5 * (0.4 if want.brand else 1.0) for want in wants]
     seen = set(avoid)
@@ -43,7 +48,7 @@ def click_log(index: dict[Want, list[Offer]], *, rows: int, avoid: set[str], see
     for want in rng.choices(wants, weights, k=2 * rows):
         if len(log) >= rows:
             break
-        text = phrase(want, rng, synonyms=0.3)
+        text = words(want, rng, synonyms=0.3)
         if text.lower() in seen:
             continue
         seen.add(text.lower())

@@ -14,12 +14,14 @@ import pyarrow.parquet as pq
 from shopwindow.base.progress_bar import progress_bar
 from shopwindow.demo_shop.assortment import Offer, assort, picture_of
 from shopwindow.demo_shop.clicks import Click, click_log
-from shopwindow.demo_shop.queries import Query, answers, evaluation_queries
+from shopwindow.demo_shop.queries import Query, answers, chinese_queries, evaluation_queries
 from shopwindow.demo_shop.titles import title_of
 
 MIN_PRODUCTS = 200  # a smaller shop has too few queries with three answers
 QUERIES_PER_PRODUCT = 400 / 3600
+CHINESE_QUERIES_PER_PRODUCT = 100 / 3600
 CLICKS_PER_PRODUCT = 40_000 / 3600
+CHINESE_CLICKS_PER_PRODUCT = 10_000 / 3600
 JPEG_QUALITY = 88
 
 PRODUCTS = pa.schema(
@@ -96,12 +98,14 @@ def generate(folder: Path, *, products: int = 3600, seed: int = 7, progress: boo
     titles = {offer.product_id: title_of(offer) for offer in offers}
     index = answers(offers)
     queries = evaluation_queries(index, titles, count=round(products * QUERIES_PER_PRODUCT), seed=seed)
-    clicks = click_log(
-        index,
-        rows=round(products * CLICKS_PER_PRODUCT),
-        avoid={query.text.lower() for query in queries},
-        seed=seed,
+    queries += chinese_queries(
+        index, count=round(products * CHINESE_QUERIES_PER_PRODUCT), first_id=len(queries) + 1, seed=seed
     )
+    avoid = {query.text.lower() for query in queries}
+    clicks = [
+        *click_log(index, rows=round(products * CLICKS_PER_PRODUCT), avoid=avoid, seed=seed),
+        *click_log(index, rows=round(products * CHINESE_CLICKS_PER_PRODUCT), avoid=avoid, seed=seed, in_chinese=True),
+    ]
     folder.mkdir(parents=True, exist_ok=True)
     qrels = _qrels_table(queries)
     products_table = _products_table(offers, titles, seed=seed, progress=progress)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
+from shopwindow.demo_shop import chinese
 from shopwindow.demo_shop.articles import ARTICLES
 from shopwindow.demo_shop.assortment import Offer
 from shopwindow.demo_shop.vocabulary import (
@@ -19,7 +20,10 @@ from shopwindow.demo_shop.vocabulary import (
 )
 
 KINDS: dict[str, float] = {"attribute": 0.34, "synonym": 0.26, "visual": 0.25, "brand": 0.15}
-"""Kind of query -> its share."""
+"""Kind of English query -> its share."""
+
+CHINESE = "chinese"
+"""Kind of the queries in Chinese."""
 
 MIN_RELEVANT = 3
 MAX_RELEVANT = 150  # a query with more answers does not tell models apart
@@ -34,6 +38,11 @@ class Want:
     colour: str | None = None
     pattern: str | None = None
     brand: str | None = None
+
+    @property
+    def differs_in_chinese(self) -> bool:
+        """Whether a shopper writes it in another way in Chinese. A brand alone is the same in both languages."""
+        return bool(self.article or self.category)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,10 +128,43 @@ def phrase(want: Want, rng: random.Random, synonyms: float) -> str:
     return " ".join(part for part in parts if part)
 
 
+def phrase_in_chinese(want: Want, rng: random.Random, synonyms: float) -> str:
+    """Return a want in Chinese, such as "红色碎花连衣裙"; the arguments are those of `phrase`."""
+
+    def word(words: tuple[str, ...]) -> str:
+        usual, *others = words
+        return rng.choice(others) if others and rng.random() < synonyms else usual
+
+    thing = ""
+    if want.article:
+        thing = word(chinese.ARTICLES[want.article])
+    elif want.category:
+        thing = chinese.CATEGORIES[want.category]
+    colour = word(chinese.COLOURS[want.colour]) if want.colour else ""
+    pattern = word(chinese.PATTERNS[want.pattern]) if want.pattern else ""
+    brand = want.brand or ""
+    brand = brand.lower() if rng.random() < 0.5 else brand
+
+    order = rng.random()
+    if order < 0.15:
+        parts = (brand, pattern, colour, thing)
+    elif order < 0.3:
+        parts = (thing, brand, colour, pattern)
+    else:
+        parts = (brand, colour, pattern, thing)
+    between = " " if rng.random() < 0.2 else ""
+    return between.join(part for part in parts if part)
+
+
 def states(title: str, want: Want) -> bool:
     """Return whether a title names the colour and the pattern of a want. The pattern plain needs no word."""
-    colour = want.colour is None or any(named(title, colour_words(c)) for c in colours_meant(want.colour))
-    pattern = want.pattern is None or want.pattern == "plain" or bool(named(title, pattern_words(want.pattern)))
+    colours = [] if want.colour is None else sorted(colours_meant(want.colour))
+    colour = not colours or any(
+        named(title, colour_words(c)) or any(word in title for word in chinese.COLOURS[c]) for c in colours
+    )
+    pattern = want.pattern in (None, "plain") or (
+        bool(named(title, pattern_words(want.pattern))) or any(word in title for word in chinese.PATTERNS[want.pattern])
+    )
     return colour and pattern
 
 
@@ -182,6 +224,38 @@ def evaluation_queries(index: dict[Want, list[Offer]], titles: dict[int, str], *
     return [
         Query(query_id=number, text=text, kind=kind, relevant=tuple(sorted(offer.product_id for offer in found)))
         for number, (text, kind, found) in enumerate(chosen, start=1)
+    ]
+
+
+def chinese_queries(index: dict[Want, list[Offer]], *, count: int, first_id: int, seed: int) -> list[Query]:
+    """Choose queries in Chinese, of the kind CHINESE. All products that fit answer them, in whatever language.
+
+    Args:
+        index: From `answers`.
+        count: Number of queries; there are fewer only if the shop is too small.
+        first_id: Id of the first query.
+        seed: The catalogue's seed.
+
+    Returns:
+        The queries; no two have the same text. Each has at least MIN_RELEVANT answers with a Chinese title.
+    """
+    rng = random.Random(f"{seed}/chinese queries")
+    askable = [
+        (want, found)
+        for want, found in index.items()
+        if len(found) <= MAX_RELEVANT
+        and want.differs_in_chinese
+        and sum(offer.supplier in chinese.SUPPLIERS for offer in found) >= MIN_RELEVANT
+    ]
+    rng.shuffle(askable)
+    chosen: dict[str, list[Offer]] = {}
+    for want, found in askable:
+        if len(chosen) == count:
+            break
+        chosen.setdefault(phrase_in_chinese(want, rng, synonyms=0.3), found)
+    return [
+        Query(query_id=number, text=text, kind=CHINESE, relevant=tuple(sorted(offer.product_id for offer in found)))
+        for number, (text, found) in enumerate(chosen.items(), start=first_id)
     ]
 
 

@@ -1,7 +1,8 @@
 """The errors of indexing.
 
 IndexingError
-└── CatalogError   a catalogue or a change file cannot be read, or leaves nothing to index
+├── CatalogError   a catalogue or a change file cannot be read, or leaves nothing to index
+└── RecallTooLow   an approximate index finds too little of what exact search finds
 """
 
 from __future__ import annotations
@@ -16,3 +17,7 @@ class CatalogError(IndexingError):
 
     If a file is at fault, the message names it, and the column.
     """
+
+
+class RecallTooLow(IndexingError):
+    """Raised when an approximate index finds too little of what exact search finds to be published."""

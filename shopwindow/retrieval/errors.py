@@ -12,6 +12,8 @@ RetrievalError
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 
 class RetrievalError(Exception):
     """Base of every error that this package raises on purpose."""
@@ -32,8 +34,29 @@ class InvalidRequest(RetrievalError, ValueError):
         self.field = field
 
 
+class Unfit(StrEnum):
+    """Why an index is refused, in one word, for metrics. TOWERS also stands for BundleUnfit, OTHER for other errors."""
+
+    INCOMPLETE = "incomplete"
+    CHANGED = "changed"
+    UNREADABLE = "unreadable"
+    MEMORY = "memory"
+    TOWERS = "towers"
+    RECALL = "recall"
+    OTHER = "other"
+
+
 class IndexUnfit(RetrievalError):
-    """Raised when an index folder cannot be served: missing, incomplete, or built by another product tower."""
+    """Raised when an index folder cannot be served: missing, incomplete, or built by another product tower.
+
+    Args:
+        message: the reason and the remedy, in words.
+        kind: the reason in one word.
+    """
+
+    def __init__(self, message: str, *, kind: Unfit = Unfit.OTHER) -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class BundleUnfit(RetrievalError):

@@ -139,8 +139,8 @@ class InProcessPipeline:
         return parameters
 
     def prepare_products(self, titles: Sequence[bytes | str], images: Sequence[bytes]) -> ProductBatch:
-        """Check and preprocess one request's products; see `ProductPreprocessor`."""
-        return self.preprocessor(titles, images)
+        """Check and preprocess one request's products; see `ProductPreprocessor.check_request`."""
+        return self.preprocessor.check_request(titles, images).decoded()
 
     def answer_queries(self, requests: Sequence[QueryRequest]) -> list[SearchResult]:
         """Retrieve for several prepared requests at once. Each is answered as if it came alone."""

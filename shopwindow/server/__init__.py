@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from shopwindow.server.errors import EnvironmentUnfit, PortInUse, ServerFailedToStart, ServingError, TritonNotFound
-from shopwindow.server.health import Health, HealthServer
 from shopwindow.server.install import TritonInstall, find_tritonserver
 from shopwindow.server.options import ServerOptions
-from shopwindow.server.supervisor import Supervisor
 from shopwindow.server.tritonserver import TritonServer
+from shopwindow.server.watch.health import Health, HealthServer
+from shopwindow.server.watch.supervisor import Supervisor
 
 __all__ = [
     "EnvironmentUnfit",

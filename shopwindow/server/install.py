@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
+from shopwindow.base.triton_names import odd_character
 from shopwindow.server.errors import EnvironmentUnfit, TritonNotFound
 
 _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -27,12 +28,14 @@ class TritonInstall:
         source: `path` if it was found on PATH, `wheel` if it is from nvidia-pytriton.
         backend_directory: The folder of its backends; None for the server's default.
         library_path: Folders that its process needs first in LD_LIBRARY_PATH.
+        python_folder: The bin folder of the Python environment whose packages the Python models use.
     """
 
     binary: Path
     source: Literal["path", "wheel"]
     backend_directory: Path | None = None
     library_path: tuple[Path, ...] = ()
+    python_folder: Path = Path(sys.executable).parent
 
 
 def find_tritonserver() -> TritonInstall:
@@ -43,10 +46,11 @@ def find_tritonserver() -> TritonInstall:
 
     Raises:
         TritonNotFound: There is neither.
-        EnvironmentUnfit: The wheel's server cannot run Python models in this environment.
+        EnvironmentUnfit: The server cannot run Python models in this environment.
     """
+    check_interpreter(Path(sys.executable).resolve(), Path(sys.base_prefix))
     if on_path := shutil.which("tritonserver"):
-        return TritonInstall(binary=Path(on_path), source="path")
+        return TritonInstall(binary=Path(on_path).absolute(), source="path")
 
     wheel = importlib.util.find_spec("pytriton")
     if wheel is None or wheel.origin is None:
@@ -62,6 +66,23 @@ def find_tritonserver() -> TritonInstall:
         backend_directory=_backend_directory(package / "tritonserver"),
         library_path=(package.parent / "nvidia_pytriton.libs", _libpython_folder()),
     )
+
+
+def check_interpreter(*paths: Path) -> None:
+    """Refuse a Python whose own path is not in ASCII. A virtual environment may have any path.
+
+    Args:
+        paths: The program, without links, and the folder that it is installed in.
+
+    Raises:
+        EnvironmentUnfit: The interpreter of the Python models could not find its library, and the server would hang.
+    """
+    for path in paths:
+        if odd := next((character for character in str(path) if not character.isascii()), ""):
+            raise EnvironmentUnfit(
+                f"python: {str(path)!r} has {odd_character(odd)}, and Triton's Python models find the library of an "
+                "interpreter only by a path in ASCII; make the environment with a Python installed elsewhere"
+            )
 
 
 def check_numpy(search_path: Iterable[str] | None = None) -> None:

@@ -23,10 +23,12 @@ class Stub:
     Args:
         pid: Process id.
         model: Name of the model.
+        instance: Triton's name of the instance, such as `retrieve_0_0`.
     """
 
     pid: int
     model: str
+    instance: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,17 +58,22 @@ def stubs(group: int) -> list[Stub]:
             command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         except (FileNotFoundError, ProcessLookupError):
             continue
-        if len(command) > 1 and Path(os.fsdecode(command[0])).name == _STUB:
-            # The first argument is the path of the model's code: REPOSITORY/MODEL/VERSION/model.py.
-            found.append(Stub(pid=pid, model=Path(os.fsdecode(command[1])).parents[1].name))
+        # The first argument is the path of the model's code: REPOSITORY/MODEL/VERSION/model.py. A process that is just
+        # starting may not show it yet.
+        if len(command) > 1 and Path(os.fsdecode(command[0])).name == _STUB and command[1].count(b"/") > 1:
+            model = Path(os.fsdecode(command[1])).parents[1].name
+            found.append(Stub(pid=pid, model=model, instance=os.fsdecode(b"".join(command[8:9]))))
     return found
 
 
-def child(pid: int) -> int:
-    """Return the process id of a process's first living child; 0 if it has none."""
-    started = Path(f"/proc/{pid}/task").glob("*/children")
-    found = " ".join(file.read_text() for file in started).split()
-    return int(found[0]) if found else 0
+def started_by(pid: int, program: str) -> int:
+    """Return the process id of a living child that runs a program, given by its file's name; 0 if there is none."""
+    for found, status in all_processes():
+        if status.parent == pid and status.state not in "ZX":
+            with suppress(OSError):
+                if Path(f"/proc/{found}/exe").readlink().name == program:
+                    return found
+    return 0
 
 
 def is_at_work(pid: int, group: int) -> bool:

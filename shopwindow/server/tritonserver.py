@@ -5,31 +5,28 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import socket
-import subprocess
-import tempfile
-import threading
 import time
 import uuid
 from collections.abc import Mapping
-from concurrent.futures import Future
+from compileall import compile_dir
 from http.client import HTTPConnection, HTTPException
-from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
 
 from tritonclient.grpc import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
-from shopwindow.server.command import OWNER_KEY, environment, tethered_command
+from shopwindow.base.triton_names import model_folders, odd_name
+from shopwindow.server.command import environment, owner_headers, triton_command
 from shopwindow.server.errors import ServerFailedToStart, ServingError
-from shopwindow.server.install import find_tritonserver
+from shopwindow.server.install import TritonInstall, find_tritonserver
+from shopwindow.server.log_file import LogFile
 from shopwindow.server.options import DEFAULT_PROFILE, PLAIN_PROFILE, ServerOptions
-from shopwindow.server.ports import address, choose_ports, reachable
-from shopwindow.server.processes import blank_argument, kill_group
+from shopwindow.server.plain_paths import plain_install, plain_options
+from shopwindow.server.ports import address, choose_ports, listens, reachable
+from shopwindow.server.processes import blank_argument
+from shopwindow.server.runtime_folder import RuntimeFolder, sweep
 from shopwindow.server.start_log import fatal_lines, last_lines
-
-_SHARED_MEMORY = Path("/dev/shm")
+from shopwindow.server.tethered import Tethered
 
 # Without this, gRPC would use a proxy from the environment even for ports of this machine.
 DIRECT = [("grpc.enable_http_proxy", 0)]
@@ -57,14 +54,15 @@ class TritonServer:
 
     def __init__(self, options: ServerOptions) -> None:
         self.options = options
-        self._id = self._regions = ""
+        self._id = ""
         self._version = ""
-        self._secret = ""
+        self._secret = secrets.token_hex(16)
+        self._secret_is_shown = False
         self._ports: dict[str, int] = {}
-        self._log: BinaryIO | None = None
+        self._log: LogFile | None = None
         self._log_end = ""
-        self._process: subprocess.Popen[bytes] | None = None
-        self._keeper: threading.Thread | None = None
+        self._folder: RuntimeFolder | None = None
+        self._process: Tethered | None = None
 
     def __enter__(self) -> TritonServer:
         self.start()
@@ -92,6 +90,11 @@ class TritonServer:
         return f"http://{self._address('--metrics-port')}/metrics"
 
     @property
+    def ports(self) -> dict[str, int]:
+        """The ports by "http", "grpc" and "metrics". They stay the same when the server is restarted."""
+        return {flag.strip("-").partition("-")[0]: port for flag, port in self._ports.items()}
+
+    @property
     def pid(self) -> int:
         """Process id of the server. It is also the process group of the server and its stubs."""
         return self._started().pid
@@ -103,8 +106,8 @@ class TritonServer:
 
     @property
     def owner_header(self) -> dict[str, str]:
-        """gRPC metadata that opens the closed protocols. Nobody else knows the secret in it."""
-        return {f"triton-grpc-protocol-{OWNER_KEY}": self._secret}
+        """Headers that open the closed protocols, over gRPC and over HTTP. Nobody else knows the secret in them."""
+        return owner_headers(self._secret)
 
     def start(self) -> None:
         """Start the server and return at once. Then call `wait_until_ready`.
@@ -137,34 +140,56 @@ class TritonServer:
     def _start(self, ports: Mapping[str, int]) -> None:
         if self._process is not None:
             raise ServingError(f"this server is already running (process {self.pid}); stop it first")
-        if not self._models():
+        if not (models := self._models()):
             raise ServerFailedToStart(f"repository: {self.options.repository} holds no model folders")
+        if odd := next(filter(None, map(odd_name, models)), ""):
+            raise ServerFailedToStart(f"repository: the model folder {odd}")
         if not self._has_profile():
             raise ServerFailedToStart(
                 f"profile: no model of {self.options.repository} has a configs/{self.options.profile}.pbtxt"
             )
-        _sweep_shared_memory()
+        if self.options.reloadable:
+            # Python would write a __pycache__ beside a model.py at its first start. Triton would take that for a change
+            # of the model, and replace all of its processes when the watch wants to replace one.
+            compile_dir(self.options.repository, maxlevels=2, quiet=2)
+        sweep()
         install = find_tritonserver()
         self._ports = choose_ports(self.options.host, ports)
-        self._secret = secrets.token_hex(16)
         self._id = f"shopwindow-{os.getpid()}-{uuid.uuid4().hex[:12]}"
-        # The process id identifies this server's shared memory, so that no other server's is removed.
-        self._regions = f"shopwindow-{os.getpid()}-{secrets.token_hex(16)}"
         self._log_end = ""
-        self._log = _open_log(self.options.log_file)
+        try:
+            self._launch(install)
+        except OSError as error:  # such as a full /dev/shm
+            self.stop()
+            raise ServingError(f"the server cannot be started: {error}") from error
+        except BaseException:
+            self.stop()
+            raise
 
-        names = {"identity": self._id, "regions": self._regions, "secret": self._secret}
-        command = tethered_command(self.options, install, ports=self._ports, **names)
-        # The kernel ends a tethered process together with the *thread* that started it, and the caller's thread may
-        # end soon. So a keeper thread starts the server and lives exactly as long as the server.
-        started: Future[subprocess.Popen[bytes]] = Future()
-        self._keeper = threading.Thread(
-            target=self._keep,
-            args=(command, environment(self.options, install, http=self.http_url), started),
-            daemon=True,
+    def _launch(self, install: TritonInstall) -> None:
+        self._log = LogFile(self.options.log_file)
+        self._folder = RuntimeFolder()
+        owner_file = self._folder.path / "owner"
+        owner_file.touch(mode=0o600)
+        owner_file.write_text(self._secret)
+
+        options, install = plain_options(self.options, self._folder.path), plain_install(install, self._folder.path)
+        command = triton_command(
+            options,
+            install,
+            identity=self._id,
+            regions=self._folder.regions,
+            ports=self._ports,
+            secret=self._secret,
         )
-        self._keeper.start()
-        self._process = started.result()
+        self._process = Tethered(
+            command,
+            folder=self._folder.path,  # see plain_options
+            output=self._log.file,
+            environment=environment(options, install, http=self.http_url, owner_file=owner_file),
+        )
+        self._secret_is_shown = True
+        self._folder.add_group(self._process.pid)
 
     def wait_until_ready(self) -> None:
         """Wait until this server, and not another one, answers and every model of the repository is ready.
@@ -182,31 +207,30 @@ class TritonServer:
 
     def poll(self) -> int | None:
         """Return the exit status of the server, negative if a signal ended it; None while it runs."""
-        process = self._started()
-        return process.returncode if self._wait_for_end(0) else None
+        return self._started().poll()
 
     def stop(self) -> None:
         """Stop the server and its stubs and remove their shared memory. Do nothing if the server is not running.
 
         Requests in flight get `stop_timeout_s` to finish. Processes that still live a little later are killed.
         """
-        if self._process is None:
-            return
-        if self.poll() is None:
-            self._process.terminate()
-            self._wait_for_end(self.options.stop_timeout_s + _KILL_GRACE_S)
-        kill_group(self._process.pid)
-        self._wait_for_end(None)
-        for region in _SHARED_MEMORY.glob(f"{self._regions}*"):
-            region.unlink(missing_ok=True)
-        self._log_end = self._read_log()
+        if self._process is not None:
+            self._process.stop(self.options.stop_timeout_s + _KILL_GRACE_S)
+        if self._folder is not None:
+            self._folder.close()
         if self._log is not None:
+            self._log_end = self._read_log()
             self._log.close()
-        self._process = self._keeper = self._log = None
+        self._process = self._log = self._folder = None
 
     def log_tail(self, lines: int = 40) -> str:
-        """Return the last lines of the server's log, also after the server was stopped."""
+        """Return the last lines of the server's log, at most 64 KiB, also after the server was stopped."""
         return last_lines(self._read_log(), lines)
+
+    def rotate_log(self) -> None:
+        """Put the server's log aside if it is too large; see `LogFile`. Do nothing if the server is not running."""
+        if self._log is not None:
+            self._log.rotate()
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + self.options.ready_timeout_s
@@ -214,9 +238,11 @@ class TritonServer:
         while True:
             if (status := self.poll()) is not None:
                 raise self._failure(f"tritonserver exited with status {status} before it was ready")
+            if self._secret_is_shown and self._read_log():  # Triton logs nothing before it has read its arguments
+                blank_argument(self.pid, self._secret)
+                self._secret_is_shown = False
             missing = self._missing()
             if not missing:
-                blank_argument(self.pid, self._secret)
                 return
             now = time.monotonic()
             if fatal_since is None and fatal_lines(self._read_log()):
@@ -226,16 +252,16 @@ class TritonServer:
             if now > deadline:
                 timeout = f"ready_timeout_s={self.options.ready_timeout_s:g}"
                 raise self._failure(f"tritonserver was not ready after {timeout}: {missing}")
-            self._wait_for_end(_POLL_S)
+            self._started().wait(_POLL_S)
 
     def _missing(self) -> str:
         """Return what is not ready yet; empty if everything is ready."""
         for flag, port in self._ports.items():
-            if not _listens(reachable(self.options.host), port):
+            if not listens(self.options.host, port):
                 return f"nothing listens on port {port} ({flag})"
         try:
             with InferenceServerClient(self.grpc_url, channel_args=DIRECT) as client:
-                metadata = client.get_server_metadata(client_timeout=_CALL_TIMEOUT_S)
+                metadata = client.get_server_metadata(headers=self.owner_header, client_timeout=_CALL_TIMEOUT_S)
                 for flag, name in (("--grpc-port", metadata.name), ("--http-port", self._name_over_http())):
                     if name != self._id:
                         return f"another server, {name!r}, answers on port {self._ports[flag]} ({flag})"
@@ -244,7 +270,7 @@ class TritonServer:
                 late = {name: states.get(name, "unknown to the server") for name in self._models()}
                 if waiting := [f"{name} is {state}" for name, state in late.items() if state != "READY"]:
                     return ", ".join(waiting)
-                if not client.is_server_ready(client_timeout=_CALL_TIMEOUT_S):
+                if not client.is_server_ready(headers=self.owner_header, client_timeout=_CALL_TIMEOUT_S):
                     return "the server says that it is not ready"
                 self._version = metadata.version
         except (InferenceServerException, HTTPException, OSError, ValueError) as error:
@@ -256,7 +282,7 @@ class TritonServer:
         port = self._ports["--http-port"]
         connection = HTTPConnection(reachable(self.options.host), port, timeout=_CALL_TIMEOUT_S)
         try:
-            connection.request("GET", "/v2")
+            connection.request("GET", "/v2", headers=self.owner_header)
             return str(json.load(connection.getresponse()).get("name"))
         finally:
             connection.close()
@@ -267,10 +293,7 @@ class TritonServer:
 
     def _models(self) -> list[str]:
         """Return the names of the model folders on disk."""
-        repository = self.options.repository
-        if not repository.is_dir():
-            return []
-        return sorted(folder.name for folder in repository.iterdir() if folder.is_dir())
+        return [folder.name for folder in model_folders(self.options.repository)]
 
     def _has_profile(self) -> bool:
         """Return whether the profile exists. With a misspelt one Triton would serve the plain configuration."""
@@ -279,36 +302,11 @@ class TritonServer:
             self.options.repository.glob(f"*/configs/{profile}.pbtxt")
         )
 
-    def _keep(self, command: list[str], environment: dict[str, str], started: Future[subprocess.Popen[bytes]]) -> None:
-        """Start the process, report it to the caller, and wait for its end. The keeper thread runs this."""
-        try:
-            process = subprocess.Popen(
-                command,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=self._log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # in its own process group, so that Ctrl-C reaches only us and we stop it
-            )
-        except BaseException as error:
-            started.set_exception(error)
-            return
-        started.set_result(process)
-        process.wait()
-
-    def _wait_for_end(self, timeout_s: float | None) -> bool:
-        """Wait for the server's end, at most `timeout_s` seconds (None: for ever), and return whether it has ended."""
-        if self._keeper is not None:
-            self._keeper.join(timeout_s)
-        return self._keeper is None or not self._keeper.is_alive()
-
     def _read_log(self) -> str:
-        if self._log is None:
-            return self._log_end
-        descriptor = self._log.fileno()  # read with pread, because the server writes at the file offset
-        return os.pread(descriptor, os.fstat(descriptor).st_size, 0).decode(errors="replace")
+        """Return the end of the log, because a log may be larger than the memory."""
+        return self._log_end if self._log is None else self._log.tail()
 
-    def _started(self) -> subprocess.Popen[bytes]:
+    def _started(self) -> Tethered:
         if self._process is None:
             raise ServingError("this server is not running; start() it first")
         return self._process
@@ -317,29 +315,3 @@ class TritonServer:
         if not self._ports:
             raise ServingError("the ports are known only after start()")
         return address(self.options.host, self._ports[flag])
-
-
-def _open_log(path: Path | None) -> BinaryIO:
-    """Open the file that the server writes to. An unnamed file disappears when it is closed."""
-    if path is None:
-        return tempfile.TemporaryFile()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists():  # a restart must not erase the last messages of a server that died
-        path.replace(path.with_name(f"{path.name}.1"))
-    return path.open("w+b")
-
-
-def _sweep_shared_memory() -> None:
-    """Remove shared memory whose starting process was killed before it could remove it."""
-    for region in _SHARED_MEMORY.glob("shopwindow-*"):
-        pid = region.name.split("-")[1]
-        if pid.isdecimal() and not Path(f"/proc/{pid}").exists():
-            region.unlink(missing_ok=True)
-
-
-def _listens(host: str, port: int) -> bool:
-    try:
-        socket.create_connection((host, port), timeout=_CALL_TIMEOUT_S).close()
-    except OSError:
-        return False
-    return True

@@ -4,30 +4,92 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import triton_python_backend_utils as pb_utils  # exists only inside Triton's stub process
 
 from shopwindow.retrieval.embedding.bundle import Bundle
-from shopwindow.retrieval.errors import InvalidRequest, TowersDiffer, show
-from shopwindow.triton_models.deadlines import Expired
+from shopwindow.retrieval.errors import InvalidRequest, RetrievalError, TowersDiffer, show
+from shopwindow.retrieval.request.parameters import RequestParameters
+from shopwindow.triton_models.deadlines import Expired, deadline_of
 from shopwindow.triton_models.queue_wait import QueueWait
 
 # If the tokeniser started its own threads, it would take cores from the other instances and do several times the work.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+def _serialize(texts: np.ndarray) -> bytes | tuple[()]:
+    """Return an output of bytes objects as Triton sends it: each after its length. Triton's own takes twice as long."""
+    if not texts.size:
+        return ()  # NumPy makes one byte of b""
+    lengths: dict[int, bytes] = {}
+    parts: list[bytes] = []
+    for text in texts.ravel().tolist():
+        size = len(text)
+        parts += lengths.get(size) or lengths.setdefault(size, size.to_bytes(4, "little")), text
+    return b"".join(parts)
+
+
+pb_utils.serialize_byte_tensor = _serialize  # `pb_utils.Tensor` looks it up
 
 _MANY_ROWS = 32  # the smallest max_batch_size; a batch with this many rows may have left other requests waiting
 _waiting = QueueWait()  # one for the whole process, because a stub process serves one instance
 _full: bool | None = None
 
 
+Compute = Callable[[list[Any]], Iterable[dict[str, np.ndarray] | Exception]]
+
+
+class Cancelled(RetrievalError):
+    """Raised when a caller no longer waits for the answer; served as CANCELLED."""
+
+    def __init__(self) -> None:
+        super().__init__("the caller cancelled the request")
+
+
+class Busy(RetrievalError):
+    """Raised when too much is waiting already; served as UNAVAILABLE."""
+
+
+@dataclass
+class Prepared:
+    """A request of a batch, after its input was checked.
+
+    Attributes:
+        position: its place in the batch.
+        request: Triton's request.
+        item: what `prepare` returned for it, or the exception that it raised.
+    """
+
+    position: int
+    request: Any
+    item: Any
+
+
+class Desk(Protocol):
+    """Does a step between `prepare` and `compute` that may take long, such as decoding photos."""
+
+    def sort_out(self, prepared: list[Prepared], compute: Compute) -> list[Prepared]:
+        """Do the step for some requests and return those. The others are answered later, through their senders."""
+        ...
+
+
 def array(request: Any, name: str) -> np.ndarray:
-    """Return an input tensor, batch axis first."""
-    tensor: np.ndarray = pb_utils.get_input_tensor_by_name(request, name).as_numpy()
+    """Return an input tensor, batch axis first.
+
+    Raises:
+        InvalidRequest: it is missing. Triton 2.51 lets that pass if the request has an optional input instead.
+    """
+    found = pb_utils.get_input_tensor_by_name(request, name)
+    if found is None:
+        raise InvalidRequest(name, "this input must be given")
+    tensor: np.ndarray = found.as_numpy()
     return tensor
 
 
@@ -56,6 +118,16 @@ def parameters(request: Any) -> dict[str, Any]:
         ) from None
 
 
+def deadline(request: Any) -> float:
+    """Return the time until which a request must be answered, in seconds of `time.perf_counter`, from now.
+
+    It ignores other parameters, and a deadline that is no integer.
+    """
+    given = parameters(request).get("deadline_unix_ms")
+    unix_ms = given if isinstance(given, int) and not isinstance(given, bool) else None
+    return deadline_of(RequestParameters(deadline_unix_ms=unix_ms), request.timeout(), time.perf_counter())
+
+
 def towers_output(towers: Bundle, rows: int) -> np.ndarray:
     """Return the output `towers`, (rows, 1) bytes: the hash that clients send as the parameter `towers`."""
     return np.full((rows, 1), towers.tower_hash.encode(), dtype=np.object_)
@@ -67,9 +139,7 @@ def split(rows: np.ndarray, sizes: Sequence[int]) -> list[np.ndarray]:
 
 
 def answer(
-    requests: Sequence[Any],
-    prepare: Callable[[Any], Any],
-    compute: Callable[[list[Any]], Iterable[dict[str, np.ndarray] | Exception]],
+    requests: Sequence[Any], prepare: Callable[[Any], Any], compute: Compute, desk: Desk | None = None
 ) -> list[Any]:
     """Answer a batch. A bad request gets an error and does not affect the others.
 
@@ -79,42 +149,62 @@ def answer(
             TowersDiffer gives UNAVAILABLE, any other exception INTERNAL.
         compute: answers all prepared requests together. It returns, in order, a dict of output arrays by name for each
             of them, or an exception if it cannot answer one.
+        desk: does a step in between; None if there is none.
 
     Returns:
-        One response per request, in order, with the outputs that the request asked for.
+        One response per request, in order, with the outputs that the request asked for. It is None for a request that
+        the desk answers later.
     """
-    prepared: list[tuple[int, Any]] = []
-    responses: list[Any] = [None] * len(requests)
+    prepared: list[Prepared] = []
     _waiting.begin(time.perf_counter())
     ask = _waiting.may_be_long(len(requests))
     for position, request in enumerate(requests):
-        if ask and request.is_cancelled():
-            responses[position] = failure("the caller cancelled the request", pb_utils.TritonError.CANCELLED)
-            continue
         try:
-            prepared.append((position, prepare(request)))
-        except InvalidRequest as error:
-            responses[position] = failure(str(error), pb_utils.TritonError.INVALID_ARG)
-        except TowersDiffer as error:
-            responses[position] = failure(str(error), pb_utils.TritonError.UNAVAILABLE)
-        except Exception as error:  # a bug; the other requests are still answered
-            pb_utils.Logger.log_error(f"preparing a request failed: {traceback.format_exc()}")
-            responses[position] = failure(f"{type(error).__name__}: {error}", pb_utils.TritonError.INTERNAL)
-    outcomes = compute_isolated(compute, [item for _, item in prepared])
+            if ask and request.is_cancelled():
+                raise Cancelled
+            item = prepare(request)
+        except Exception as error:  # the other requests are still answered
+            item = error
+        prepared.append(Prepared(position, request, item))
+    if desk is not None:
+        prepared = desk.sort_out(prepared, compute)
+    responses: list[Any] = [None] * len(requests)
     rows = len(requests)  # a request without an answer counts as one row
-    for (position, _), outcome in zip(prepared, outcomes, strict=True):
-        if isinstance(outcome, Expired):
-            responses[position] = failure(str(outcome), pb_utils.TritonError.UNAVAILABLE)
-        elif isinstance(outcome, Exception):
-            message = f"{type(outcome).__name__}: {outcome}"
-            responses[position] = failure(message, pb_utils.TritonError.INTERNAL)
-        else:
-            requested = requests[position].requested_output_names()
-            tensors = [pb_utils.Tensor(name, array) for name, array in outcome.items() if name in requested]
-            responses[position] = pb_utils.InferenceResponse(tensors)
+    for each, outcome in zip(prepared, _outcomes(prepared, compute), strict=True):
+        responses[each.position] = response(outcome, each.request.requested_output_names())
+        if not isinstance(outcome, Exception):
             rows += len(next(iter(outcome.values()))) - 1
     _waiting.end(time.perf_counter(), full=rows >= _MANY_ROWS if _full is None else _full)
     return responses
+
+
+def _outcomes(prepared: list[Prepared], compute: Compute) -> Iterable[dict[str, np.ndarray] | Exception]:
+    computed = iter(compute_isolated(compute, [each.item for each in prepared if not isinstance(each.item, Exception)]))
+    return [each.item if isinstance(each.item, Exception) else next(computed) for each in prepared]
+
+
+def response(outcome: dict[str, np.ndarray] | Exception, requested: Iterable[str]) -> Any:
+    """Return Triton's response.
+
+    Args:
+        outcome: output arrays by name, or the exception that tells why there are none.
+        requested: names of the outputs that the request asks for.
+    """
+    if not isinstance(outcome, Exception):
+        wanted = set(requested)
+        return pb_utils.InferenceResponse([pb_utils.Tensor(name, a) for name, a in outcome.items() if name in wanted])
+    code = pb_utils.TritonError
+    if isinstance(outcome, InvalidRequest):
+        return failure(str(outcome), code.INVALID_ARG)
+    if isinstance(outcome, TowersDiffer | Expired | Busy):
+        return failure(str(outcome), code.UNAVAILABLE)
+    if isinstance(outcome, Cancelled):
+        return failure(str(outcome), code.CANCELLED)
+    # A bug, or a fault of this machine. Its text may hold paths or names that are no business of the caller.
+    number = secrets.token_hex(4)
+    reason = "".join(traceback.format_exception(outcome))
+    pb_utils.Logger.log_error(f"internal error {number}: {reason}")
+    return failure(f"internal error {number}: the server's log has the reason under this number", code.INTERNAL)
 
 
 def note_batch(*, full: bool) -> None:
@@ -131,9 +221,7 @@ def longest_wait() -> float:
     return _waiting.longest_s
 
 
-def compute_isolated(
-    compute: Callable[[list[Any]], Iterable[dict[str, np.ndarray] | Exception]], items: list[Any]
-) -> list[dict[str, np.ndarray] | Exception]:
+def compute_isolated(compute: Compute, items: list[Any]) -> list[dict[str, np.ndarray] | Exception]:
     """Compute all items together. If that fails, compute each alone, so that only the failing ones get an exception."""
     if not items:
         return []
@@ -141,7 +229,6 @@ def compute_isolated(
         return list(compute(items))
     except Exception as error:
         if len(items) == 1:
-            pb_utils.Logger.log_error(f"answering a request failed: {traceback.format_exc()}")
             return [error]
         return [outcome for item in items for outcome in compute_isolated(compute, [item])]
 

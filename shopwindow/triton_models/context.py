@@ -6,6 +6,7 @@ import json
 import math
 import os
 from pathlib import Path
+from typing import Any
 
 import triton_python_backend_utils as pb_utils  # exists only inside Triton's stub process
 
@@ -35,11 +36,13 @@ class Context:
     """
 
     def __init__(self, args: dict[str, str]) -> None:
-        self.repository = Path(args["model_repository"]).resolve().parent
+        # A model may be a link. Only the server's own link stays: the interpreter here cannot take a path beyond ASCII.
+        given, followed = Path(args["model_repository"]), Path(args["model_repository"]).resolve()
+        self.repository = (followed if str(followed).isascii() else given).parent
         self.layout = RepositoryLayout(self.repository)
         self.bundle = Bundle.read(self.repository)
         index = os.environ.get(INDEX_VARIABLE)
-        self.index = Path(index) if index else default_index(self.repository)
+        self.index = Path(index) if index else default_index(followed.parent)
         self.model = args["model_name"]
         self.instance = args["model_instance_name"]
         config = json.loads(args["model_config"])
@@ -47,6 +50,7 @@ class Context:
         instances = sum(group["count"] for group in config["instance_group"])
         self.threads = math.ceil(usable_cores() / instances)
         self._parameters = config.get("parameters", {})
+        self._live: LiveIndex[Any] | None = None
 
     def integer(self, name: str) -> int | None:
         """Return an integer from the config's `parameters`; None if it is not set."""
@@ -61,4 +65,11 @@ class Context:
     def live(self, load: Load[Serving]) -> LiveIndex[Serving]:
         """Load the index with `load` and follow its home."""
         log = pb_utils.Logger
-        return LiveIndex(self.index, load, name=self.instance, say=log.log_info, complain=log.log_error)
+        live = LiveIndex(self.index, load, name=self.instance, say=log.log_info, complain=log.log_error)
+        self._live = live
+        return live
+
+    def refused(self) -> str | None:
+        """Return why the generation that CURRENT names is refused, one of `Unfit`; None if it is served."""
+        refusal = self._live.refused if self._live is not None else None
+        return refusal.kind if refusal is not None else None

@@ -13,13 +13,13 @@ _FORGOTTEN_AFTER_S = 10.0  # so that one slow search does not lower the effort f
 
 
 class Expired(RetrievalError):
-    """Raised when a request's deadline passes before the search starts; served as UNAVAILABLE."""
+    """Raised when a request's deadline passes before its turn comes; served as UNAVAILABLE."""
 
     def __init__(self, late_s: float) -> None:
         # Triton itself says "Request timeout expired" of a request that waited too long, and clients match on that.
         super().__init__(
-            f"Request timeout expired: its deadline passed {late_s * 1e3:.0f} ms before the search could start, so it "
-            "was not searched; allow more time, or send less at once"
+            f"Request timeout expired: its deadline passed {late_s * 1e3:.0f} ms before its turn came, so it was not "
+            "answered; allow more time, or send less at once"
         )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import triton_python_backend_utils as pb_utils  # exists only inside Triton's stub process
 
 from shopwindow.retrieval.embedding.embedding_cache import EmbeddingCache
+from shopwindow.retrieval.errors import Unfit
 from shopwindow.retrieval.search.result_cache import ResultCache
 from shopwindow.retrieval.stopwatch import Stopwatch
 
@@ -24,7 +25,8 @@ _GATHERED = 100_000  # values kept at most, so that memory stays limited if the 
 
 
 class Metrics:
-    """Metrics of one model instance. All instances of a model share their metrics except for the generation.
+    """Metrics of one model instance. All instances of a model share their metrics except for the generation and
+    what they refuse.
 
     It takes some 30 microseconds to send a value to the server. So a thread collects the values and sends them.
 
@@ -35,6 +37,7 @@ class Metrics:
             the longest time that a request can have waited before.
         generation: returns the served generation.
         caches: returns the caches by name, `embedding` and `result`; None for one that is switched off.
+        refused: returns why the generation that CURRENT names is refused, one of `Unfit`; None if it is served.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class Metrics:
         stages: Sequence[str],
         generation: Callable[[], int],
         caches: Callable[[], Caches],
+        refused: Callable[[], str | None] = lambda: None,
     ) -> None:
         family = pb_utils.MetricFamily
         self._families = {
@@ -52,6 +56,7 @@ class Metrics:
                 ("stage_seconds", "Seconds that a stage of a batch took", family.HISTOGRAM),
                 ("batch_rows", "Queries or products of a batch", family.HISTOGRAM),
                 ("index_generation", "Generation of the index that an instance serves", family.GAUGE),
+                ("index_refused", "1 while an instance refuses what CURRENT names, else 0", family.GAUGE),
                 ("embedding_cache_hits_total", "Queries whose embedding was in the cache", family.COUNTER),
                 ("embedding_cache_misses_total", "Queries that had to be embedded", family.COUNTER),
                 ("result_cache_hits_total", "Embeddings whose result was in the cache", family.COUNTER),
@@ -73,8 +78,13 @@ class Metrics:
         for name, cache in caches().items():
             for event in ("hits", "misses") if cache is not None else ():
                 self._events[f"{name} {event}"] = self._metric(f"{name}_cache_{event}_total", labels)
-        self._serves, self._caches = generation, caches
+        self._refusals = {
+            kind: self._metric("index_refused", {**labels, "instance": instance, "reason": kind.value})
+            for kind in Unfit
+        }
+        self._serves, self._caches, self._refused = generation, caches, refused
         self._sent_generation: int | None = None
+        self._sent_refused: str | None = None
         self._observations: deque[tuple[Any, float]] = deque(maxlen=_GATHERED)
         self._counts: Counter[str] = Counter()  # since the start, by event
         self._lock = threading.Lock()
@@ -147,3 +157,7 @@ class Metrics:
         if (generation := self._serves()) != self._sent_generation:
             self._generation.set(generation)
             self._sent_generation = generation
+        if (refused := self._refused()) != self._sent_refused:
+            for kind, metric in self._refusals.items():
+                metric.set(int(kind == refused))
+            self._sent_refused = refused

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from http.client import HTTPConnection, HTTPException
 
@@ -122,10 +122,13 @@ class QueueStatistics:
         address: `host:port` of Triton's HTTP endpoint.
         model: name of the model.
         complain: called with the reason if the statistics cannot be read, once until they can be read again.
+        headers: headers that open Triton's statistics, if they are closed.
     """
 
-    def __init__(self, address: str, model: str, complain: Callable[[str], object]) -> None:
-        self._address, self._path = address, f"/v2/models/{model}/stats"
+    def __init__(
+        self, address: str, model: str, complain: Callable[[str], object], headers: Mapping[str, str] | None = None
+    ) -> None:
+        self._address, self._path, self._headers = address, f"/v2/models/{model}/stats", dict(headers or {})
         self._complain, self._failed_at = complain, float("-inf")
         self._seen: tuple[float, int, int] | None = None  # when, requests, nanoseconds
 
@@ -155,7 +158,7 @@ class QueueStatistics:
     def _read(self) -> tuple[int, int]:
         # A new connection each time: Triton waits for open connections when it stops.
         with closing(HTTPConnection(self._address, timeout=_TIMEOUT_S)) as connection:
-            connection.request("GET", self._path)
+            connection.request("GET", self._path, headers=self._headers)
             response = connection.getresponse()
             text = response.read()
         if response.status != 200:

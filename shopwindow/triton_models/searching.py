@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from shopwindow.retrieval.embedding.images import Decode, decode_photo
 from shopwindow.retrieval.request.parameters import RequestParameters
 from shopwindow.retrieval.search.exact import SearchResult
+from shopwindow.retrieval.search.product_index import ProductIndex
 from shopwindow.retrieval.stopwatch import Stopwatch
 from shopwindow.triton_models import batch_io
 from shopwindow.triton_models.context import Context
 from shopwindow.triton_models.deadlines import Expired, SearchCosts, deadline_of
 from shopwindow.triton_models.metrics import Caches, Metrics
-from shopwindow.triton_models.traces import Spans
+from shopwindow.triton_models.traces import Parent, Spans, traceparent
 from shopwindow.triton_models.worker_threads import WorkerThreads, cut
 
 
@@ -25,20 +27,40 @@ class Item:
     """A request, or a part of one, that is being answered.
 
     Attributes:
-        request: Triton's request.
         content: the request's input, as `prepare` returned it.
         parameters: the request's parameters, with the effort that is used.
         deadline: in seconds of `time.perf_counter`.
         outputs: names of the outputs that the request asks for.
+        parent: trace and span that the request belongs to; None if it is not traced.
+        waited: the longest time that the request can have waited in Triton's queue, in seconds; infinite if unknown.
+        key: the same in all parts of a request.
         embeddings: (rows, dim) float32; None until they are computed.
     """
 
-    request: Any
     content: Any
     parameters: RequestParameters
     deadline: float
     outputs: set[str]
+    parent: Parent | None
+    waited: float
+    key: object = field(default_factory=object)
     embeddings: np.ndarray | None = None
+
+    @property
+    def decode_s(self) -> float:
+        """Roughly how many seconds one core decodes the photos. Only for contents with photos, as the next two."""
+        seconds: float = self.content.decode_s
+        return seconds
+
+    @property
+    def photo_bytes(self) -> int:
+        """Bytes of the photos."""
+        size: int = self.content.photo_bytes
+        return size
+
+    def decoded(self, decode: Decode = decode_photo) -> Item:
+        """Return the item with decoded photos."""
+        return replace(self, content=self.content.decoded(decode))
 
 
 @dataclass
@@ -89,7 +111,7 @@ class Searching:
         self._reading = reading
         self._stages = (*stages, "search")
         measured = [stage for stage in self._stages if stage]
-        self._metrics = Metrics(context.model, context.instance, measured, generation, caches)
+        self._metrics = Metrics(context.model, context.instance, measured, generation, caches, context.refused)
         self._spans = Spans.from_environment(context.model)
         self._costs = SearchCosts()
         self._threads = WorkerThreads(threads)
@@ -101,13 +123,14 @@ class Searching:
         if self._spans is not None:
             self._spans.close()
 
-    def refused(self, requests: int) -> None:
-        """Count requests that were refused.
+    def count(self, event: str, requests: int) -> None:
+        """Count requests.
 
         Args:
+            event: "refused" or "expired".
             requests: their number.
         """
-        self._metrics.count("refused", requests)
+        self._metrics.count(event, requests)
 
     def answer(
         self,
@@ -116,8 +139,9 @@ class Searching:
         embed: Embed,
         search: Search,
         *,
-        generation: int,
+        index: ProductIndex,
         costs: Callable[[Any], Sequence[float]],
+        desk: batch_io.Desk | None = None,
     ) -> list[Any]:
         """Answer a batch with several threads.
 
@@ -126,48 +150,58 @@ class Searching:
             prepare: reads and checks one request; returns its content and its parameters.
             embed: returns the embeddings of several items, (rows, dim) float32 for each.
             search: searches for several items that have their embeddings.
-            generation: generation of the index that `search` uses.
+            index: the index that `search` uses.
             costs: returns the approximate cost of each row of a request, above 0, from its content. Only the ratio of
                 costs matters. Each thread gets about the same cost, and rows of similar cost come together. For a part
                 of a request, the content is sliced: `content[part]`.
+            desk: decodes the photos of the contents, see `batch_io.answer`; None if there are none.
 
         Returns:
-            One response per request, in order. `effort` (rows, 1) int64 is the effort that was used. `timings_us`
-            (rows, 6) int64 contains, in microseconds, the time for tokenising (or decoding), the tower, the search, and
-            everything since the model took up the batch. All rows of a thread's share have the same times. Then come
-            the number of rows in the batch and the longest time, in microseconds, that its requests can have waited in
-            Triton's queue. -1 means that another model does this step, or that the time is unknown.
+            One response per request, in order; None for a request that the desk answers later. `product_keys` is as in
+            `ProductIndex.product_keys`. `effort` (rows, 1) int64
+            is the effort that was used. `timings_us` (rows, 6) int64 contains, in microseconds, the time for tokenising
+            (or decoding), the tower, the search, and everything since the model took up the batch. All rows of a
+            thread's share have the same times. Then come the number of rows in the batch and the longest time, in
+            microseconds, that its requests can have waited in Triton's queue. -1 means that another model does this
+            step, or that the time is unknown.
         """
-        watch = Stopwatch()
-        shares: list[Share] = []
+        start = Stopwatch()
 
         def read(request: Any) -> Item:
             content, parameters = prepare(request)
-            deadline = deadline_of(parameters, request.timeout(), watch.began)
-            return Item(request, content, parameters, deadline, set(request.requested_output_names()))
+            return Item(
+                content=content,
+                parameters=parameters,
+                deadline=deadline_of(parameters, request.timeout(), start.began),
+                outputs=set(request.requested_output_names()),
+                parent=traceparent(request) if self._spans is not None else None,
+                waited=batch_io.longest_wait(),
+            )
 
         def compute(items: list[Item]) -> list[Outcome]:
+            watch = start.split()  # requests with large photos are computed later, in another thread
             watch.lap(self._reading)
             rows = [costs(item.content) for item in items]
             parts = _shares(items, rows, self._threads.size)
-            own = [Share(part, watch.split(), sum(map(len, rows))) for part in parts]
-            shares.extend(own)
-            found = self._threads.map(lambda share: self._answer_share(share, embed, search, generation), own)
-            outcomes: dict[int, list[Outcome]] = {}
-            for share, of_share in zip(own, found, strict=True):
+            shares = [Share(part, watch.split(), sum(map(len, rows))) for part in parts]
+            found = self._threads.map(lambda share: self._answer_share(share, embed, search, index), shares)
+            outcomes: dict[object, list[Outcome]] = {}
+            for share, of_share in zip(shares, found, strict=True):
                 for item, outcome in zip(share.items, of_share, strict=True):
-                    outcomes.setdefault(id(item.request), []).append(outcome)
-            return [_joined(outcomes[id(item.request)]) for item in items]
+                    outcomes.setdefault(item.key, []).append(outcome)
+            self._measure(shares, items[0].waited)
+            return [_joined(outcomes[item.key]) for item in items]
 
-        responses = batch_io.answer(requests, read, compute)
+        return batch_io.answer(requests, read, compute, desk)
+
+    def _measure(self, shares: list[Share], waited: float) -> None:
         if any(share.searched for share in shares):
-            self._metrics.add_batch([share.watch for share in shares], shares[0].batch_rows, batch_io.longest_wait())
+            self._metrics.add_batch([share.watch for share in shares], shares[0].batch_rows, waited)
         if self._spans is not None:
             for share in shares:
-                self._spans.queue_spans([item.request for item in share.items], share.watch, share.batch_rows)
-        return responses
+                self._spans.queue_spans([item.parent for item in share.items], share.watch, share.batch_rows)
 
-    def _answer_share(self, share: Share, embed: Embed, search: Search, generation: int) -> list[Outcome]:
+    def _answer_share(self, share: Share, embed: Embed, search: Search, index: ProductIndex) -> list[Outcome]:
         def answer(items: list[Item]) -> list[Outcome]:
             watch = share.watch
             kept = [item for item in items if item.deadline > time.perf_counter()]
@@ -183,14 +217,14 @@ class Searching:
             share.searched += len(kept)
             self._metrics.count("expired", len(items) - len(kept))
             found = {id(item): result for item, result in zip(kept, results, strict=True)}
-            return [self._outcome(item, found.get(id(item)), share, generation) for item in items]
+            return [self._outcome(item, found.get(id(item)), share, index) for item in items]
 
         return batch_io.compute_isolated(answer, share.items)
 
-    def _outcome(self, item: Item, result: SearchResult | None, share: Share, generation: int) -> Outcome:
+    def _outcome(self, item: Item, result: SearchResult | None, share: Share, index: ProductIndex) -> Outcome:
         if result is None:
             return Expired(time.perf_counter() - item.deadline)
-        return self._outputs(result, item, share, generation)
+        return self._outputs(result, item, share, index)
 
     def _fit(self, items: list[Item]) -> int:
         """Lower the effort of items that are short of time, and return how many embeddings are searched together."""
@@ -202,18 +236,19 @@ class Searching:
             item.parameters = fitted
         return rows
 
-    def _outputs(self, result: SearchResult, item: Item, share: Share, generation: int) -> dict[str, np.ndarray]:
-        outputs = dict(vars(result))
+    def _outputs(self, result: SearchResult, item: Item, share: Share, index: ProductIndex) -> dict[str, np.ndarray]:
+        outputs = {"product_ids": result.product_ids, "scores": result.scores, "channels": result.channels}
         each = (len(result.scores), 1)
+        if "product_keys" in item.outputs:
+            outputs["product_keys"] = index.product_keys(result)
         if "generation" in item.outputs:
-            outputs["generation"] = np.full(each, generation, np.int64)
+            outputs["generation"] = np.full(each, index.manifest.generation, np.int64)
         if "effort" in item.outputs:
             outputs["effort"] = np.full(each, item.parameters.effort, np.int64)
         if "timings_us" in item.outputs:
             watch = share.watch
             stages = [-1 if stage is None else _microseconds(watch.seconds(stage) or 0.0) for stage in self._stages]
-            longest = batch_io.longest_wait()
-            waited = -1 if longest == float("inf") else _microseconds(longest)
+            waited = -1 if item.waited == float("inf") else _microseconds(item.waited)
             timings = [*stages, _microseconds(watch.total), share.batch_rows, waited]
             outputs["timings_us"] = np.tile(np.array(timings, np.int64), each)
         return outputs

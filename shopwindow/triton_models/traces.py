@@ -24,6 +24,9 @@ _WAITING = 1_000  # batches waiting to be sent; further spans are dropped, becau
 _TIMEOUT_S = 5.0
 _INTERNAL = 1  # SpanKind
 
+Parent = tuple[str, str]
+"""Trace id, and id of the model's span."""
+
 
 class Spans:
     """Sends spans from its own thread.
@@ -53,17 +56,15 @@ class Spans:
             self._waiting.put_nowait(None)
         self._thread.join(2 * _TIMEOUT_S)
 
-    def queue_spans(self, requests: Sequence[Any], watch: Stopwatch, rows: int) -> None:
+    def queue_spans(self, parents: Sequence[Parent | None], watch: Stopwatch, rows: int) -> None:
         """Queue spans for each traced request of a batch, to be sent. A full queue drops them.
 
         Args:
-            requests: Triton's requests.
+            parents: what `traceparent` returned for each request.
             watch: the stopwatch with the batch's stages.
             rows: number of rows in the batch.
         """
-        spans = [
-            span for request in requests if (parent := _traceparent(request)) for span in _spans(parent, watch, rows)
-        ]
+        spans = [span for parent in parents if parent for span in _spans(parent, watch, rows)]
         if spans and not self._waiting.full():
             self._waiting.put(spans)
 
@@ -84,14 +85,14 @@ class Spans:
                     pb_utils.Logger.log_error(f"{self._model}: spans could not be sent to {self._url}: {error}")
 
 
-def _traceparent(request: Any) -> tuple[str, str] | None:
+def traceparent(request: Any) -> Parent | None:
     """Return the trace id and the id of the model's span; None if Triton does not trace the request."""
     context = request.trace().get_context()
     fields = json.loads(context).get("traceparent", "").split("-") if context else []
     return (fields[1], fields[2]) if len(fields) >= 4 else None
 
 
-def _spans(parent: tuple[str, str], watch: Stopwatch, rows: int) -> list[dict[str, Any]]:
+def _spans(parent: Parent, watch: Stopwatch, rows: int) -> list[dict[str, Any]]:
     trace, span = parent
     return [
         {

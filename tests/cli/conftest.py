@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
+from shopwindow.retrieval.index.folder import read_manifest, write_manifest
 from shopwindow.retrieval.index.home import resolve_index
 from shopwindow_client import RetrievalClient
 
@@ -42,6 +43,6 @@ def index_of_other_towers(index: Path, tmp_path_factory: pytest.TempPathFactory)
     """A copy of the index whose manifest names `OTHER_TOWERS`."""
     folder = tmp_path_factory.mktemp("other") / "index"
     shutil.copytree(index, folder)
-    file = resolve_index(folder) / "manifest.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), "tower_hash": OTHER_TOWERS}))
+    place = resolve_index(folder)
+    write_manifest(place, replace(read_manifest(place), tower_hash=OTHER_TOWERS))
     return folder

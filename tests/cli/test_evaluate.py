@@ -14,7 +14,7 @@ import pytest
 
 from shopwindow.retrieval import InProcessPipeline
 from shopwindow.retrieval.index.home import resolve_index
-from tests.cli.command_line import succeeds
+from tests.cli.command_line import fails, shopwindow, succeeds
 
 
 def test_evaluate_prints_the_figures_that_the_formulas_give(
@@ -48,12 +48,33 @@ def test_evaluate_prints_the_figures_that_the_formulas_give(
     assert float(figures[2]) == pytest.approx(sum(recalls) / 40, abs=6e-5)
 
 
+def test_evaluate_says_how_many_relevant_products_the_index_lacks(
+    repository: Path, index: Path, products: dict[int, dict[str, Any]], tmp_path: Path
+) -> None:
+    known, unknown = next(iter(products)), 10**12
+    pq.write_table(pa.table({"query_id": [1, 2], "text": ["red mug", "lamp"]}), tmp_path / "queries.parquet")
+    files = ("--queries", tmp_path / "queries.parquet", "--qrels", tmp_path / "qrels.parquet")
+    options = ("--repository", repository, "--index", index, "--out", tmp_path, *files)
+
+    def judge(*ids: int) -> None:
+        qrels = {"query_id": [1, 2], "product_id": ids, "relevance": [1, 1]}
+        pq.write_table(pa.table(qrels), tmp_path / "qrels.parquet")
+
+    judge(known, unknown)
+    done = shopwindow("evaluate", *options)
+    assert done.code == 0
+    said = f"qrels: 1 of 2 relevant products (50%), such as {unknown}, are not in the index"
+    assert [line for line in done.stderr.splitlines() if line.startswith(said)]
+    judge(unknown, unknown)
+    assert "none of the 1 relevant products, such as 1000000000000, is in the index" in fails("evaluate", *options)
+
+
 def test_index_lists_the_rows_it_skipped(repository: Path, products: dict[int, dict[str, Any]], tmp_path: Path) -> None:
     good = list(products.values())[:8]
     rows = [{name: product[name] for name in ("product_id", "title", "image", "colour")} for product in good]
     rows[2:2] = [
         {"product_id": None, "title": "no id", "image": None, "colour": "red"},
-        {"product_id": 7, "title": "a broken photo", "image": b"\xff\xd8 not a photo", "colour": "red"},
+        {"product_id": 7, "title": "", "image": b"\xff\xd8 not a photo", "colour": "red"},
         {"product_id": 8, "title": "", "image": b"", "colour": "red"},
     ]
     rows.append({**rows[0], "title": "seen before"})
@@ -71,6 +92,8 @@ def test_index_lists_the_rows_it_skipped(repository: Path, products: dict[int, d
         ["4", "8"],
         ["11", str(rows[0]["product_id"])],
     ]
-    for (_, _, reason), words in zip(listed[1:], ("from 0 to", "not a readable", "at least one", "twice"), strict=True):
+    for (_, _, reason), words in zip(
+        listed[1:], ("is missing", "not a readable", "at least one", "twice"), strict=True
+    ):
         assert words in reason
     np.testing.assert_array_equal(np.load(folder / "product_ids.npy"), [product["product_id"] for product in good])

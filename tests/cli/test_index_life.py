@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from shopwindow.cli.index.generations import await_served
-from shopwindow.cli.index.update import read_ids
 from shopwindow.cli.main import main
+from shopwindow.indexing.errors import CatalogError
+from shopwindow.indexing.update.removed import read_removed
 from shopwindow.indexing.update.run import update_index
 from shopwindow.retrieval import parse_parameters
 from shopwindow.retrieval.embedding.content_hash import content_hash
@@ -213,19 +214,21 @@ def test_an_index_in_milvus_says_where_to_update(home: Path, capsys: pytest.Capt
     assert f"then run 'shopwindow milvus --index THAT --out {home}'" in capsys.readouterr().err
 
 
-def test_ids_to_remove_come_from_a_list_or_a_file(tmp_path: Path) -> None:
-    assert read_ids("7, 9,11") == [7, 9, 11]
-    (tmp_path / "ids.csv").write_text("7\n9\n\n11\n")
-    assert read_ids(str(tmp_path / "ids.csv")) == [7, 9, 11]
+def test_ids_to_remove_come_from_a_list_or_a_file(home: Path, tmp_path: Path) -> None:
+    assert read_removed("7, SKU 9,11", home) == ["7", "SKU 9", "11"]
+    (tmp_path / "ids.txt").write_text("7\nSKU 9\n\n11\n")
+    assert read_removed(str(tmp_path / "ids.txt"), home) == ["7", "SKU 9", "11"]
+    (tmp_path / "ids.csv").write_text("product_id,other\n7,a\n8,b\n")
+    assert read_removed(str(tmp_path / "ids.csv"), home) == ["7", "8"]
     pq.write_table(pa.table({"product_id": [7, None, 9], "other": ["a"] * 3}), tmp_path / "ids.parquet")
-    assert read_ids(str(tmp_path / "ids.parquet")) == [7, 9]
+    assert read_removed(str(tmp_path / "ids.parquet"), home) == [7, 9]
     pq.write_table(pa.table({"id": [7]}), tmp_path / "ids.parquet")
-    with pytest.raises(ValueError, match=r"--remove: .*ids\.parquet is not parquet with a column 'product_id'"):
-        read_ids(str(tmp_path / "ids.parquet"))
-    with pytest.raises(
-        ValueError, match="--remove: must be product ids separated by commas, or a file of them, got 'x7'"
-    ):
-        read_ids("3,x7")
+    with pytest.raises(CatalogError, match=r"--remove: .*ids\.parquet needs a column 'product_id'; it has \['id'\]"):
+        read_removed(str(tmp_path / "ids.parquet"), home)
+    with pytest.raises(CatalogError, match="removed: the index has whole numbers as ids, got 'x7'"):
+        update_index(home, tmp_path, removed=read_removed("3,x7", home), progress=False)
+    with pytest.raises(CatalogError, match=r"--remove: there is no file .*nope\.txt; name a file of ids"):
+        read_removed(str(tmp_path / "nope.txt"), home)
 
 
 def test_impossible_changes_are_one_line_errors(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

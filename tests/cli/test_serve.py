@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import select
@@ -14,16 +15,19 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from shopwindow.retrieval import InProcessPipeline
 from shopwindow.retrieval.index.home import IndexHome
-from shopwindow_client import RetrievalClient
-from tests.cli.command_line import fails, shopwindow
+from shopwindow_client import Product, RetrievalClient
+from tests.cli.command_line import fails, shopwindow, succeeds
 from tests.cli.conftest import OTHER_TOWERS
+from tests.server.gateway.conftest import write_certificate
 from tests.whole_server.generations import publish, truncate
 
 ROOT = Path(__file__).parents[2]
@@ -97,6 +101,12 @@ def named_in_commands(text: str) -> list[int]:
     return found
 
 
+def triton_of(pid: int) -> int | None:
+    """Return the id of the tritonserver that a `shopwindow serve` started."""
+    servers = [child for child in named_in_commands("/tritonserver\0") if processes()[child][0] == pid]
+    return servers[0] if servers else None
+
+
 def end_in_time(pids: Sequence[int]) -> bool:
     """Wait for all these processes to end. Return False if one does not end in time."""
     deadline = time.monotonic() + TIMEOUT_S
@@ -165,12 +175,70 @@ def test_serve_prints_its_addresses_answers_and_stops_on_a_signal(
     assert "GRPCInferenceService" in log.read_text()
 
 
+def test_with_certificate_and_keys_every_command_gets_in_and_nobody_else(
+    repository: Path, index: Path, shop: Path, tmp_path: Path
+) -> None:
+    certificate, key = write_certificate(tmp_path, "server")
+    keys, mine = tmp_path / "keys.json", tmp_path / "mine"
+    mine.write_text("a-key-that-nobody-guesses\n")
+    keys.write_text('{"shop": {"key": "a-key-that-nobody-guesses"}}')
+    arguments = ("--tls-certificate", certificate, "--tls-key", key, "--keys", keys)
+    with serving("--repository", repository, "--index", index, *arguments, *ANY_PORTS) as process:
+        found = addresses(read_until(process, "Ctrl-C stops it."))
+        assert found["HTTP"].startswith("https://")
+        access = ("--url", found["gRPC"], "--tls-ca", certificate, "--key-file", mine)
+        assert "red" in succeeds("retrieve", "red dress", "--top-k", 3, *access)
+        assert succeeds("probe", *access) == ""
+        load = ("--users", 2, "--duration-s", 2, "--max-error-share", 0, "--out", tmp_path / "load")
+        load += ("--queries", shop / "queries.parquet")
+        # In a process of its own, because Locust changes the process that it runs in.
+        test = subprocess.run(
+            [sys.executable, "-m", "shopwindow.cli.main", "loadtest", *map(str, (*load, *access))],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+        )
+        assert test.returncode == 0, test.stdout + test.stderr
+        assert "refuses this caller" in fails("retrieve", "red dress", *access[:4])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("--no-gateway", "--keys", "keys.json"), "--keys: needs the gateway; leave out --no-gateway"),
+        (("--no-gateway", "--host", "::1"), "only a gateway binds it"),
+        (("--host", "no-such-host.invalid"), "'no-such-host.invalid' is no address and no known name"),
+        (("--tls-key", "server.key"), "key is given, certificate is not"),
+        (("--triton=--grpc-use-ssl=true",), "give --tls-certificate FILE --tls-key FILE"),
+    ],
+)
+def test_options_of_access_that_cannot_be_are_refused_at_once(
+    repository: Path, index: Path, arguments: tuple[str, ...], why: str
+) -> None:
+    assert why in fails("serve", "--repository", repository, "--index", index, *arguments)
+
+
+def test_a_request_in_flight_is_answered_before_the_server_stops(repository: Path, index: Path) -> None:
+    photo = io.BytesIO()
+    Image.new("RGB", (6000, 6000), (200, 30, 30)).save(photo, "PNG", compress_level=1)
+    with serving("--repository", repository, "--index", index, *ANY_PORTS) as process, ThreadPoolExecutor(1) as pool:
+        found = addresses(read_until(process, "Ctrl-C stops it."))
+        with RetrievalClient(found["gRPC"], timeout_s=30.0, retry=None) as client:
+            answer = pool.submit(client.embed_product, [Product(image=photo.getvalue())] * 4)
+            while not set(named_in_commands("photos.decoder")) & set(descendants(process.pid)):
+                assert not answer.done(), "the photos are too small to be decoded elsewhere"
+            process.terminate()
+            assert answer.result().embeddings.shape[0] == 4
+        process.communicate(timeout=TIMEOUT_S)
+        assert process.returncode == 0
+
+
 def test_a_server_stopped_while_it_starts_leaves_no_process(repository: Path, index: Path) -> None:
     with serving("--repository", repository, "--index", index, *ANY_PORTS) as process:
         read_until(process, "starting Triton")
-        while len(descendants(process.pid)) < 3:  # the server and some of its Python stubs
+        while not (triton := triton_of(process.pid)) or not descendants(triton):  # some of its Python stubs
             assert process.poll() is None, process.communicate()
-        [triton] = [pid for pid, (parent, _) in processes().items() if parent == process.pid]
         process.terminate()
         process.communicate(timeout=TIMEOUT_S)
         assert process.returncode == 0
@@ -194,8 +262,8 @@ def test_a_server_stopped_before_triton_is_up_leaves_nothing(repository: Path, i
 def test_without_a_watch_the_command_ends_when_triton_is_killed(repository: Path, index: Path) -> None:
     with serving("--repository", repository, "--index", index, "--no-watch", *ANY_PORTS) as process:
         read_until(process, "Ctrl-C stops it.")
-        family = descendants(process.pid)
-        [triton] = [pid for pid in family if processes()[pid][0] == process.pid]
+        family, triton = descendants(process.pid), triton_of(process.pid)
+        assert triton is not None
         os.kill(triton, signal.SIGKILL)
         printed, errors = process.communicate(timeout=TIMEOUT_S)
         assert process.returncode == 1, errors
@@ -243,6 +311,22 @@ def test_a_repository_of_an_older_version_is_refused_in_one_line(repository: Pat
     assert message in line
 
 
+@pytest.mark.parametrize(
+    ("folder", "model", "character"),
+    [
+        ("models", "my model", "'my model' has ' ' (SPACE)"),
+        ("mod\udce4les", "retrieve", "the byte 0xE4, which is not UTF-8"),
+    ],
+)
+def test_names_that_cannot_work_are_refused_with_the_character(
+    tmp_path: Path, folder: str, model: str, character: str
+) -> None:
+    (tmp_path / folder / model).mkdir(parents=True)
+    assert character in fails("serve", "--repository", tmp_path / folder, "--index", tmp_path, *ANY_PORTS)
+    done = shopwindow("validate", tmp_path / folder)
+    assert (done.code, character in done.stdout + done.stderr) == (1, True)
+
+
 def test_an_index_of_other_towers_is_refused_before_triton_starts(
     repository: Path, index_of_other_towers: Path, pipeline: InProcessPipeline, tmp_path: Path
 ) -> None:
@@ -259,7 +343,9 @@ def test_a_broken_generation_is_named_and_the_one_before_it_is_served(
     home = tmp_path / "home"
     good = publish(home, ["red mug", "blue dress", "green lamp"], 100, pipeline)
     bad = publish(home, ["red mug", "blue dress", "green lamp"], 200, pipeline, spoil=truncate("index.faiss"))
-    with serving("--repository", repository, "--index", home, "--log", tmp_path / "log", *ANY_PORTS) as process:
+    (IndexHome(home).folder(good) / "skipped.csv").write_text("changed, but nobody reads it")  # --verify off allows it
+    arguments = ["--repository", repository, "--index", home, "--log", tmp_path / "log", "--verify", "off"]
+    with serving(*arguments, *ANY_PORTS) as process:
         lines = read_until(process, "Ctrl-C stops it.")
         assert f"index generation {bad} is refused" in lines[0] and "index.faiss" in lines[0]
         assert f"index generation {good} is served instead" in lines[1]

@@ -51,6 +51,7 @@ class Scripted(InProcess):
         return {
             "product_ids": np.array([[row, row + 10, -1] for row in rows]),
             "scores": np.array([[0.9, 0.8, -np.inf]] * len(rows), np.float32),
+            "product_keys": np.empty((len(rows), 0), np.object_),
             "channels": np.array([[row % 3 + 1, 1, 0] for row in rows]),
         }
 
@@ -87,7 +88,7 @@ def test_the_client_asks_what_found_each_product_only_if_words_may_have(
     server = Scripted()
     with RetrievalClient(server) as client:
         found = client.retrieve("7", **options)
-    assert server.asked == [("retrieve", ["product_ids", "scores", *extra])]
+    assert server.asked == [("retrieve", ["product_ids", "scores", "product_keys", *extra])]
     assert (found.channels is not None) == bool(extra)
 
 
@@ -97,7 +98,7 @@ def test_the_client_leaves_it_to_models_without_words_to_refuse_channels() -> No
         client.retrieve_similar(title="7", channels=BOTH)
         client.retrieve_by_embedding([7.0], channels=BOTH)
         client.retrieve_composed([Part([7.0])], channels=BOTH)
-    assert [outputs for _, outputs in server.asked] == [["product_ids", "scores"]] * 3
+    assert [outputs for _, outputs in server.asked] == [["product_ids", "scores", "product_keys"]] * 3
 
 
 @pytest.mark.parametrize("refusal", ["Exceeds maximum queue size", "Request timeout expired"])

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from shopwindow.demo_shop import MIN_PRODUCTS, generate
+from shopwindow.demo_shop import MIN_PRODUCTS, chinese, generate
 from shopwindow.demo_shop.articles import ARTICLES
 from shopwindow.demo_shop.vocabulary import (
     BRANDS,
@@ -59,14 +59,27 @@ def vocabulary() -> dict[str, tuple[str, str]]:
         phrases[words] = ("pattern", name)
     for name, words in CATEGORY_WORDS.items():
         phrases[words] = ("category", name)
+    tables = (("article", chinese.ARTICLES), ("colour", chinese.COLOURS), ("pattern", chinese.PATTERNS))
+    for column, table in tables:
+        for name, several in table.items():
+            for word in several:
+                assert phrases.setdefault(word.lower(), (column, name)) == (column, name), f"{word} means two things"
+    for name, word in chinese.CATEGORIES.items():
+        assert phrases.setdefault(word, ("category", name)) == ("category", name), f"{word} means two things"
     for name in BRANDS:
         phrases[name.lower()] = ("brand", name)
     return phrases
 
 
 PHRASES = vocabulary()
+HAN = "\u4e00-\u9fff"
+LONGEST_FIRST = sorted(PHRASES, key=len, reverse=True)
+# Chinese has no spaces between words.
 PHRASE = re.compile(
-    r"(?<!\w)(?:" + "|".join(re.escape(words) for words in sorted(PHRASES, key=len, reverse=True)) + r")(?!\w)"
+    "|".join(
+        re.escape(words) if re.search(f"[{HAN}]", words) else rf"(?<![^\W{HAN}]){re.escape(words)}(?![^\W{HAN}])"
+        for words in LONGEST_FIRST
+    )
 )
 
 
@@ -92,7 +105,9 @@ def pixels(product: dict) -> np.ndarray:
 
 def names_colour(product: dict) -> bool:
     words = (product["colour"], *COLOUR_SYNONYMS[product["colour"]])
-    return any(re.search(rf"(?<!\w){words}(?!\w)", product["title"].lower()) for words in words)
+    return any(re.search(rf"(?<!\w){words}(?!\w)", product["title"].lower()) for words in words) or any(
+        word in product["title"] for word in chinese.COLOURS[product["colour"]]
+    )
 
 
 def test_same_seed_writes_the_same_bytes(shop: Path, tmp_path: Path) -> None:
@@ -151,7 +166,7 @@ def test_answers_are_exactly_the_products_that_fit(shop: Path, products: dict[in
         assert row["relevance"] == 1
         relevant[row["query_id"]].add(row["product_id"])
     queries = read(shop, "queries")
-    assert len(queries) == round(SIZE * 400 / 3600)
+    assert len(queries) == round(SIZE * 400 / 3600) + round(SIZE * 100 / 3600)
     assert relevant.keys() == {query["query_id"] for query in queries}
     for query in queries:
         wanted = parse(query["text"])
@@ -164,7 +179,9 @@ def test_kinds_of_query_are_what_they_say(shop: Path, products: dict[int, dict])
     kinds = defaultdict(list)
     for query in read(shop, "queries"):
         kinds[query["kind"]].append(query["text"])
-    assert set(kinds) == {"attribute", "synonym", "visual", "brand"}
+    assert set(kinds) == {"attribute", "synonym", "visual", "brand", "chinese"}
+    for kind, texts in kinds.items():
+        assert all((kind == "chinese") == bool(re.search(f"[{HAN}]", text)) for text in texts)
     for text in kinds["brand"]:
         assert "brand" in parse(text)
     for text in kinds["visual"]:
@@ -179,7 +196,7 @@ def test_kinds_of_query_are_what_they_say(shop: Path, products: dict[int, dict])
 def test_clicks_never_show_an_evaluation_query(shop: Path, products: dict[int, dict]) -> None:
     evaluated = {query["text"].lower() for query in read(shop, "queries")}
     clicks = read(shop, "clicks")
-    assert len(clicks) == round(SIZE * 40_000 / 3600)
+    assert len(clicks) == round(SIZE * 40_000 / 3600) + round(SIZE * 10_000 / 3600)
     assert len({(click["query"], click["product_id"]) for click in clicks}) == len(clicks)
     wrong = 0
     for click in clicks:
@@ -231,10 +248,29 @@ def test_some_titles_leave_colour_and_pattern_to_the_photo(products: dict[int, d
         product
         for product in patterned
         if not any(
-            words in product["title"].lower() for words in (product["pattern"], *PATTERN_SYNONYMS[product["pattern"]])
+            words in product["title"].lower()
+            for words in (
+                *(product["pattern"], *PATTERN_SYNONYMS[product["pattern"]]),
+                *chinese.PATTERNS[product["pattern"]],
+            )
         )
     ]
     assert 0.18 < len(unnamed) / len(patterned) < 0.42
+
+
+def test_the_products_of_some_suppliers_have_chinese_titles(shop: Path, products: dict[int, dict]) -> None:
+    in_chinese = {key for key, product in products.items() if re.search(f"[{HAN}]", product["title"])}
+    assert in_chinese == {key for key, product in products.items() if product["supplier"] in chinese.SUPPLIERS}
+    assert 0.15 < len(in_chinese) / SIZE < 0.25
+    for key in in_chinese:
+        product = products[key]
+        assert " " not in product["title"].replace(product["brand"], "")
+        assert any(word in product["title"] for word in chinese.ARTICLES[product["article"]])
+        named = [colour for colour, words in chinese.COLOURS.items() if any(word in product["title"] for word in words)]
+        assert not named or product["colour"] in named, product["title"]
+    chinese_queries = {row["query_id"] for row in read(shop, "queries") if row["kind"] == "chinese"}
+    answers = [row["product_id"] for row in read(shop, "qrels") if row["query_id"] in chinese_queries]
+    assert 0.1 < sum(key in in_chinese for key in answers) / len(answers) < 0.9, "they reach titles of both languages"
 
 
 def test_the_colour_drawn_is_the_colour_named(products: dict[int, dict]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -20,6 +21,8 @@ from deploy.tensorrt_version import find_library, show_version
 from shopwindow.cli.main import COMMANDS
 from shopwindow.retrieval.engines import EngineOptions, Where
 from shopwindow.retrieval.engines.options import GPUS_VARIABLE, SPREAD_VARIABLE, TEMP_VARIABLE, WHERE_VARIABLE
+from shopwindow.server import HealthServer
+from shopwindow.server.watch.health import Health
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
@@ -101,9 +104,21 @@ def test_no_stage_ends_as_root(stage: str) -> None:
     assert [rest for name, rest in stages()[stage] if name == "USER"][-1] == "shopwindow"
 
 
-def test_the_server_has_a_health_check_by_query_and_the_exporter_has_none() -> None:
+def test_the_ports_of_the_container_can_be_published() -> None:
+    [command] = [rest for name, rest in stages()["server"] if name == "CMD"]
+    assert '"--host", "0.0.0.0"' in command  # the default is the container's own loopback
+
+
+@pytest.mark.parametrize("ready", [True, False])
+def test_the_health_check_of_the_server_is_the_readiness_that_its_watch_sees(ready: bool) -> None:
     [check] = [rest for name, rest in stages()["server"] if name == "HEALTHCHECK"]
-    assert check.endswith('CMD ["python3", "-m", "shopwindow.cli.main", "probe"]')
+    [command] = [rest for name, rest in stages()["server"] if name == "CMD"]
+    assert '"--health-port", "8003"' in command
+    health = Health(live=True, ready=ready, reason="" if ready else "a model died")
+    with HealthServer("127.0.0.1", 0, lambda: health) as server:
+        words = json.loads(check.partition("CMD ")[2].replace("localhost:8003", server.address))
+        done = subprocess.run([sys.executable, *words[1:]], capture_output=True, check=False)
+    assert (done.returncode == 0) is ready
     assert ("HEALTHCHECK", "NONE") in stages()["exporter"]
 
 
@@ -124,15 +139,15 @@ def test_the_build_of_the_exporter_fails_if_it_cannot_load_tensorrt() -> None:
     [line] = [rest for name, rest in stages()["exporter"] if name == "RUN"]
     assert "load_toolkit('tensorrt')" in line.rpartition("&&")[2]
     quantise = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    listed = (DEPLOY / "requirements-exporter.txt").read_text().splitlines()
-    assert {*quantise["quantise"], *quantise["adapt"], "-r requirements-server.txt"} <= set(listed)
+    listed = (DEPLOY / "requirements-exporter.in").read_text().splitlines()
+    assert {*quantise["quantise"], *quantise["adapt"], "-r requirements-server.in"} <= set(listed)
 
 
 def test_pip_keeps_no_cache_and_numpy_stays_below_two() -> None:
     for name, rest in instructions():
         for command in rest.split("&&") if name == "RUN" else []:
             assert "pip install" not in command or "--no-cache-dir" in command
-    assert "numpy>=1.26,<2" in (DEPLOY / "requirements-server.txt").read_text().splitlines()
+    assert "numpy>=1.26,<2" in (DEPLOY / "requirements-server.in").read_text().splitlines()
 
 
 def exporting(tmp_path: Path, **environment: str) -> list[list[str]]:
@@ -223,7 +238,7 @@ def test_the_server_waits_for_the_export_and_has_shared_memory(compose: dict[str
     assert compose["services"]["prometheus"]["depends_on"]["server"]["condition"] == "service_healthy"
     for service in compose["services"].values():
         for port in service.get("ports", []):
-            assert port.startswith("127.0.0.1:")  # Triton has no authentication
+            assert port.startswith("127.0.0.1:")  # without keys everybody who reaches a port can search
 
 
 def test_export_and_server_get_the_same_gpus_and_settings(compose: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pyarrow as pa
 
 from shopwindow.retrieval.engines import FaissCpuEngine
 from shopwindow.retrieval.engines.recipes import choose_recipe
-from shopwindow.retrieval.index.folder import IndexFolder, Manifest
+from shopwindow.retrieval.index.folder import IndexFolder, Manifest, write_index
 
 DIM = 24
 TOWERS = "a" * 64
@@ -69,3 +70,23 @@ def make_index(kind: str, rows: int, **changes: Any) -> IndexFolder:
         attributes=pa.Table.from_pylist(attribute_rows(rows)),
         engine=FaissCpuEngine.build(vectors, recipe),
     )
+
+
+def write_folder(folder: Path, index: IndexFolder, **changes: Any) -> None:
+    """Write an index that was made in memory.
+
+    Args:
+        folder: the index folder to write.
+        index: the index. Its delta and its dead rows are not written.
+        **changes: other arguments of `write_index`, or other values for them.
+    """
+    parts: dict[str, Any] = {
+        "manifest": index.manifest,
+        "vectors": index.vectors,
+        "product_ids": index.product_ids,
+        "attributes": index.attributes,
+        "engine": index.engine,
+        "skipped": "row,product_id,reason\n",
+        "lexical": index.lexical,
+    }
+    write_index(folder, **{**parts, **changes})

@@ -17,6 +17,7 @@ from tokenizers import Tokenizer
 from shopwindow.retrieval import IndexUnfit, InProcessPipeline, InvalidRequest, SearchResult
 from shopwindow.retrieval.embedding.bundle import Bundle
 from shopwindow.retrieval.embedding.repository_layout import RepositoryLayout
+from shopwindow.retrieval.index.folder import read_manifest, write_manifest
 from shopwindow.retrieval.index.home import resolve_index
 from tests.ranking import TOLERANCE, assert_is_exact_search, assert_same_ranking
 
@@ -233,6 +234,7 @@ def test_an_index_without_a_lexical_channel_is_served_and_refuses_words_with_adv
 ) -> None:
     shutil.copytree(resolve_index(index), tmp_path / "older")
     shutil.rmtree(tmp_path / "older" / "lexical")
+    write_manifest(tmp_path / "older", read_manifest(tmp_path / "older"))
     older = InProcessPipeline(repository, tmp_path / "older")
     assert (older.retrieve(["mug"], top_k=5).product_ids >= 0).all()
     with pytest.raises(InvalidRequest, match=r"channels: .* no lexical channel, .* rebuild it with 'shopwindow index'"):

@@ -12,6 +12,7 @@ import numpy as np
 import tritonclient.grpc as grpcclient
 
 from shopwindow.server import ServerOptions, TritonServer
+from shopwindow.server.processes import all_processes
 
 # Multiplies by the factor in its configuration and reports its environment. It does not load while `hold` exists.
 MODEL = """
@@ -88,6 +89,11 @@ def processes_of(repository: Path) -> list[int]:
         except (FileNotFoundError, ProcessLookupError):
             continue
     return found
+
+
+def zombies(parent: int) -> list[int]:
+    """Return the ids of the children of a process that ended and that it has not reaped."""
+    return [pid for pid, status in all_processes() if status.parent == parent and status.state == "Z"]
 
 
 def shared_memory(owner: int) -> list[str]:

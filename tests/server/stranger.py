@@ -13,7 +13,7 @@ import numpy as np
 from tritonclient.grpc import InferenceServerClient, InferInput, InferRequestedOutput, service_pb2
 from tritonclient.utils import InferenceServerException, deserialize_bytes_tensor, serialize_byte_tensor
 
-DATATYPES = {"O": "BYTES", "f4": "FP32", "f8": "FP64", "i8": "INT64"}
+DATATYPES = {"O": "BYTES", "f4": "FP32", "f8": "FP64", "i4": "INT32", "i8": "INT64", "u1": "UINT8"}
 
 
 class Refused(Exception):
@@ -126,8 +126,9 @@ def get(server: Any, path: str) -> Any:
 
 
 def executions(server: Any, model: str) -> service_pb2.ModelStatistics:
-    """Return Triton's statistics for a model."""
-    return grpc_client(server.grpc_url).get_inference_statistics(model).model_stats[0]
+    """Return Triton's statistics for a model, which only its owner reads."""
+    client = grpc_client(server.grpc_url)
+    return client.get_inference_statistics(model, headers=server.owner_header).model_stats[0]
 
 
 _http = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # without a proxy from the environment

@@ -1,41 +1,31 @@
-"""The supervisor and its parts: pauses, health endpoints, canaries, the probe, and recovery of single models."""
+"""The supervisor and its parts on real models: pauses, health endpoints, canaries, the probe, recovery of one model."""
 
 from __future__ import annotations
 
-import io
 import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from pathlib import Path
-from types import SimpleNamespace
 
+import grpc
 import pytest
-from PIL import Image
-from tritonclient.grpc import InferenceServerClient
+from tritonclient.grpc import InferenceServerClient, service_pb2, service_pb2_grpc
 from tritonclient.utils import InferenceServerException
 
 from shopwindow.retrieval import InProcessPipeline
 from shopwindow.server import Health, HealthServer, PortInUse, ServerOptions, Supervisor, TritonServer
-from shopwindow.server.canary import Canary
-from shopwindow.server.processes import is_at_work, stubs
-from shopwindow.server.supervisor import Backoff
-from shopwindow_client import (
-    DeadlineExceeded,
-    InProcess,
-    Product,
-    RetrievalClient,
-    ServerDraining,
-    ShopwindowError,
-)
-
-ROOT = Path(__file__).parents[2]
+from shopwindow.server.processes import stubs
+from shopwindow.server.watch.backoff import Backoff
+from shopwindow.server.watch.canary import Canary
+from shopwindow.server.watch.health import ModelHealth
+from shopwindow.server.watch.models import answered, steps
+from shopwindow_client import InProcess, RetrievalClient, ServerDraining, Tls
+from tests.server.gateway.conftest import write_certificate
+from tests.server.watching import probe
 
 
 class Clock:
@@ -58,25 +48,11 @@ def server(repository: Path, index: Path) -> Iterator[TritonServer]:
         http_port=0,
         grpc_port=0,
         metrics_port=0,
-        stop_timeout_s=2.0,  # do not wait for the cancelled requests of the overload
         reloadable=True,
+        stop_timeout_s=2.0,  # do not wait for requests that a dead process had
     )
     with TritonServer(options) as server:
         yield server
-
-
-def probe(*arguments: str, timeout: float = 20.0) -> tuple[int, str]:
-    """Run `shopwindow probe` and return its exit status and standard error."""
-    done = subprocess.run(
-        [sys.executable, "-m", "shopwindow.cli.main", "probe", "--timeout", str(timeout), *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.stdout == ""
-    return done.returncode, done.stderr
 
 
 def ask(address: str, path: str, method: str = "GET") -> tuple[int, str]:
@@ -121,6 +97,14 @@ def test_health_endpoints_report_the_last_health() -> None:
         seen = Health(live=False, ready=False, reason="Triton did not start")
         assert ask(health.address, "/livez") == (503, "Triton did not start\n")
         assert ask(health.address, "/metrics")[0] == 404
+        models = {"retrieve": ModelHealth(ready=True, text="ok"), "embed_query": ModelHealth(ready=False, text="dead")}
+        seen = Health(live=True, ready=False, reason="embed_query: dead", models=models)
+        assert ask(health.address, "/readyz") == (503, "embed_query: dead\nretrieve: ok\nembed_query: dead\n")
+        assert ask(health.address, "/readyz/retrieve") == (200, "ok\n")
+        assert ask(health.address, "/readyz/embed_query?x") == (503, "dead\n")
+        assert ask(health.address, "/readyz/nonsense")[0] == 404
+        status, text = ask(health.address, "/livez", "G" * 5_000)
+        assert (status, "GG" in text) == (501, False)
         port = int(health.address.rpartition(":")[2])
         with pytest.raises(PortInUse, match=f"--health-port: port {port} "):
             HealthServer("127.0.0.1", port, lambda: seen)
@@ -151,7 +135,66 @@ def test_no_canary_is_answered_from_the_cache_of_embeddings(
             for _ in range(3):
                 assert set(canary.ask().values()) == {None}
     assert pipeline.cache is not None
-    assert (pipeline.cache.hits, pipeline.cache.misses) == (0, 12)  # retrieve and embed_query
+    # retrieve and embed_query, and one more query for the first request to the index
+    assert (pipeline.cache.hits, pipeline.cache.misses) == (0, 14)
+
+
+class Statistics(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]
+    """Triton's statistics and configurations, for a server with TLS that needs no Triton."""
+
+    def ModelStatistics(self, request: object, context: object) -> service_pb2.ModelStatisticsResponse:
+        reply = service_pb2.ModelStatisticsResponse()
+        reply.model_stats.add(name="retrieve").inference_stats.success.count = 7
+        return reply
+
+    def ModelConfig(self, request: object, context: object) -> service_pb2.ModelConfigResponse:
+        reply = service_pb2.ModelConfigResponse()
+        for step in ("query_tower", "product_index"):
+            reply.config.ensemble_scheduling.step.add(model_name=step)
+        return reply
+
+
+def test_what_tells_a_busy_model_is_read_over_tls_too(tmp_path: Path) -> None:
+    certificate, key = write_certificate(tmp_path, "server")
+    server = grpc.server(ThreadPoolExecutor(2))
+    service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(Statistics(), server)
+    port = server.add_secure_port(
+        "127.0.0.1:0", grpc.ssl_server_credentials([(key.read_bytes(), certificate.read_bytes())])
+    )
+    server.start()
+    url, tls = f"127.0.0.1:{port}", Tls(roots=certificate)
+    try:
+        assert answered(url, {}, tls) == {"retrieve": 7}
+        assert steps(url, "retrieve", {}, tls) == ["query_tower", "product_index"]
+        assert answered(url, {}) == {}
+    finally:
+        server.stop(None)
+
+
+class Late(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]
+    """A server that answers late and tells nothing of its models."""
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+
+    def ModelInfer(self, request: object, context: object) -> service_pb2.ModelInferResponse:
+        self.done.wait(60)
+        return service_pb2.ModelInferResponse()
+
+
+def test_a_late_model_is_called_late_where_statistics_are_closed() -> None:
+    server, late = grpc.server(ThreadPoolExecutor(4)), Late()
+    service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(late, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        status, errors = probe("--url", f"127.0.0.1:{port}", "--model", "retrieve", timeout=1.0)
+    finally:
+        late.done.set()
+        server.stop(None)
+    assert status == 1
+    assert errors.startswith("late: retrieve: ")
+    assert "it may only be busy: the server's statistics, which would tell, could not be asked for" in errors
 
 
 def test_strangers_cannot_load_or_unload_models(server: TritonServer) -> None:
@@ -165,107 +208,28 @@ def test_strangers_cannot_load_or_unload_models(server: TritonServer) -> None:
     connection.close()
 
 
-class Crowd:
-    """Patient callers that keep far more work waiting than a server can do within a canary's deadline."""
-
-    callers = 24
-    products = 64
-
-    def __init__(self, url: str, photo: bytes) -> None:
-        self._photo = photo
-        self._done = threading.Event()
-        self._client = RetrievalClient(url, timeout_s=300.0, retry=None, max_concurrent=self.callers)
-        self._threads = [threading.Thread(target=self._call) for _ in range(self.callers)]
-
-    def __enter__(self) -> Crowd:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._client.close()  # it cancels the waiting requests
-        for thread in self._threads:
-            thread.join()
-
-    def _call(self) -> None:
-        products = [Product(title="red dress", image=self._photo)] * self.products
-        with suppress(ShopwindowError):
-            while not self._done.is_set():
-                self._client.embed_product(products)
-
-
-def test_an_overloaded_server_is_ready_for_the_supervisor_and_the_probe(server: TritonServer) -> None:
-    before = stubs(server.pid)
-    lines: list[str] = []
-    supervisor = Supervisor(server, say=lines.append)
-    photo = io.BytesIO()
-    Image.new("RGB", (560, 560), "red").save(photo, "PNG")  # small to send, long to decode
-    with (
-        Crowd(server.grpc_url, photo.getvalue()),
-        RetrievalClient(server.grpc_url, timeout_s=2.0, retry=None) as client,
-    ):
-        while True:  # until so much work waits that a caller with a short deadline gets no answer
-            try:
-                client.embed_product(title="red dress")
-            except DeadlineExceeded:
-                break
-        for _ in range(4):
-            supervisor.look()
-            assert supervisor.health.ready, lines
-        with pytest.raises(DeadlineExceeded):  # the overload lasted all the time
-            client.embed_product(title="red dress")
-        assert probe("--url", server.grpc_url, timeout=2.0) == (0, "")
-    assert lines == []
-    assert stubs(server.pid) == before
-
-
 def test_a_hanging_model_does_not_count_as_busy_and_is_loaded_again(server: TritonServer) -> None:
     before = stubs(server.pid)
     [victim] = [stub.pid for stub in before if stub.model == "product_tower"]
     os.kill(victim, signal.SIGSTOP)
     status, errors = probe("--url", server.grpc_url, timeout=2.0)
     assert status == 1
-    assert "not ready: embed_product: " in errors
-    assert "not ready: embed_query" not in errors
+    # Late for whom Triton asks first. It answers others that the process is not healthy.
+    assert {line.split(": ")[1] for line in errors.splitlines()} == {"embed_product", "retrieve_similar"}
+    assert probe("--url", server.grpc_url, "--model", "embed_query", "--model", "product_index") == (0, "")
+    assert probe("--url", server.grpc_url, "--model", "query_tower")[0] != 0
 
     lines: list[str] = []
     supervisor = Supervisor(server, say=lines.append)
     supervisor.look()
     assert not supervisor.health.ready  # a busy model would be ready
+    assert supervisor.health.models["retrieve"].ready  # it uses the other tower
     while not supervisor.health.ready:
         supervisor.look()
     assert not any("starting Triton again" in line for line in lines), lines
     # The old process must not go on, because Triton 2.51 ends if a process answers that it has given up on.
     assert victim not in {stub.pid for stub in stubs(server.pid)}
     assert sorted(stub.model for stub in stubs(server.pid)) == sorted(stub.model for stub in before)
-
-
-def test_a_stopped_process_is_ended_before_the_pause(server: TritonServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    victim = next(stub.pid for stub in stubs(server.pid) if stub.model == "query_tower")
-    moments = iter(["watching", "pausing", "loaded"])
-
-    def sleep(_: float) -> None:
-        match next(moments):
-            case "watching":
-                os.kill(victim, signal.SIGSTOP)
-                while is_at_work(victim, server.pid):  # until the signal has arrived
-                    time.sleep(0.01)
-            case "pausing":  # Triton 2.51 might end if the process went on now
-                deadline = time.monotonic() + 10
-                while victim in {stub.pid for stub in stubs(server.pid)}:
-                    assert time.monotonic() < deadline, "the process can still go on"
-                    time.sleep(0.01)
-            case "loaded":
-                raise KeyboardInterrupt
-
-    lines: list[str] = []
-    with monkeypatch.context() as patch:
-        patch.setattr("shopwindow.server.supervisor.time", SimpleNamespace(sleep=sleep, monotonic=time.monotonic))
-        with pytest.raises(KeyboardInterrupt):
-            Supervisor(server, say=lines.append).run()
-    assert lines[0] == "query_tower: a process of it died; loading it again"
-    assert lines[1].startswith("query_tower: loaded in ")
 
 
 def test_a_dead_model_fails_the_probe_and_is_loaded_again(server: TritonServer) -> None:
@@ -289,9 +253,9 @@ def test_a_dead_model_fails_the_probe_and_is_loaded_again(server: TritonServer) 
 
     lines: list[str] = []
     supervisor = Supervisor(server, say=lines.append)
-    for _ in range(4):  # this supervisor never saw the process alive, so only the canaries show that it is dead
+    supervisor.look()  # this supervisor never saw the process alive, so only the canaries show that it is dead
+    while not supervisor.health.ready:
         supervisor.look()
-    assert supervisor.health.ready, lines
     assert lines[0].startswith("not ready: retrieve: ")
     assert lines[1].startswith("query_tower: 3 canaries failed")
     assert lines[-1].startswith("ready again")

@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 
 from shopwindow.base.machine import usable_cores
-from shopwindow.server.processes import Stub, child, stubs
+from shopwindow.server.processes import Stub, started_by, stubs
 from shopwindow_client import DeadlineExceeded, RetrievalClient, ShopwindowError
+from tests.server.launching import zombies
 
 ROOT = Path(__file__).parents[2]
 PROMISED_S = 10.0  # on an otherwise idle machine
@@ -56,16 +57,21 @@ class Serve:
     @property
     def triton(self) -> int:
         """Process id of the tritonserver; 0 if there is none."""
-        return child(self.process.pid)
+        return started_by(self.process.pid, "tritonserver")
+
+    @property
+    def gateway(self) -> int:
+        """Process id of the gateway; 0 if there is none."""
+        return started_by(self.process.pid, "envoy")
 
     @property
     def stubs(self) -> list[Stub]:
         return stubs(self.triton)
 
-    def readiness(self) -> tuple[int, str]:
+    def readiness(self, model: str = "") -> tuple[int, str]:
         host, _, path = self.addresses["health"].removeprefix("http://").partition("/")
         connection = HTTPConnection(host, timeout=10)
-        connection.request("GET", f"/{path}")
+        connection.request("GET", f"/{path}/{model}".rstrip("/"))
         reply = connection.getresponse()
         try:
             return reply.status, reply.read().decode()
@@ -77,7 +83,7 @@ class Serve:
         try:
             self.process.wait(60)
         finally:
-            family = [stub.pid for stub in self.stubs] + [self.triton]
+            family = [stub.pid for stub in self.stubs] + [self.triton, self.gateway]
             self.process.kill()
             for pid in filter(None, family):
                 with suppress(ProcessLookupError):
@@ -151,6 +157,34 @@ def test_a_killed_model_recovers_in_time(serve: Serve, model: str) -> None:
     assert took <= allowed_s()
     until(lambda: len(serve.stubs) == len(before), 30)  # the processes of the old model end a little later
     assert sorted(stub.model for stub in serve.stubs) == sorted(stub.model for stub in before)
+    assert {stub.pid for stub in before} - {stub.pid for stub in serve.stubs} == {victim}  # no other was touched
+    until(lambda: zombies(serve.triton) == [], 30)
+
+
+def test_readiness_is_told_for_each_model(serve: Serve) -> None:
+    until(lambda: serve.readiness()[0] == 200, PROMISED_S * SLACK)
+    models = ["retrieve", "retrieve_similar", "embed_query", "embed_product", "product_index"]
+    assert serve.readiness()[1].splitlines() == ["ok", *(f"{model}: ok" for model in models)]
+    assert serve.readiness("no_such_model")[0] == 404
+    os.kill(next(stub.pid for stub in serve.stubs if stub.model == "embed_product"), signal.SIGKILL)
+    until(lambda: serve.readiness("embed_product")[0] == 503, PROMISED_S * SLACK)
+    assert serve.readiness()[0] == 503
+    assert "embed_product: a process of it died; loading it again" in serve.readiness("embed_product")[1]
+    assert all(serve.readiness(model) == (200, "ok\n") for model in models if model != "embed_product")
+    until(lambda: serve.readiness("embed_product")[0] == 200, PROMISED_S * SLACK)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_gateway_that_died_or_froze_is_started_again(serve: Serve, number: signal.Signals) -> None:
+    until(lambda: serve.readiness()[0] == 200, PROMISED_S * SLACK)
+    gateway = serve.gateway
+    os.kill(gateway, number)
+    until(lambda: serve.readiness()[0] == 503, PROMISED_S * SLACK)
+    assert "the gateway ended by itself or was frozen" in serve.readiness()[1]
+    until(lambda: serve.readiness()[0] == 200, PROMISED_S * SLACK)
+    assert serve.gateway not in (gateway, 0)
+    with RetrievalClient(serve.addresses["gRPC"], timeout_s=20.0, retry=None) as client:
+        assert len(client.retrieve("red dress", top_k=3)[0]) == 3
 
 
 def test_a_stopped_model_is_treated_as_dead(serve: Serve) -> None:

@@ -16,6 +16,7 @@ import tritonclient.http as httpclient
 
 from shopwindow.server import PortInUse, ServerFailedToStart, ServingError, TritonServer
 from shopwindow.server.ports import choose_ports
+from shopwindow.server.runtime_folder import RuntimeFolder
 from tests.server.launching import ask, eventually, options, ports_of, processes_of, shared_memory, write_model
 
 ROOT = Path(__file__).parents[2]
@@ -121,20 +122,27 @@ def test_a_server_that_hangs_is_killed_with_its_stubs(tmp_path: Path) -> None:
     assert shared_memory(os.getpid()) == before
 
 
-def test_a_start_removes_shared_memory_of_dead_processes_and_keeps_that_of_living_ones(running: TritonServer) -> None:
-    with subprocess.Popen(["true"]) as dead:
-        dead.wait()
-    stale, living = (Path(f"/dev/shm/shopwindow-{pid}-x") for pid in (dead.pid, os.getpid()))
+def test_a_start_removes_what_killed_servers_left_and_keeps_what_living_ones_use(running: TritonServer) -> None:
+    leave = "import os; from shopwindow.server.runtime_folder import RuntimeFolder; print(RuntimeFolder().regions)"
+    regions = subprocess.run([sys.executable, "-c", leave], capture_output=True, text=True, check=True).stdout.strip()
+    # Its process id is in use again, as it soon is in a PID namespace.
+    left = Path("/dev/shm") / regions.rpartition("-")[0]
+    stale = [left, left.with_name(f"{regions}_triton_python_backend_shm_region_1")]
+    living = RuntimeFolder()
+    region = living.path.with_name(f"{living.regions}_triton_python_backend_shm_region_1")
     try:
-        stale.touch()
-        living.touch()
+        for path in (stale[1], region):
+            path.touch()
+        before = shared_memory(os.getpid())
         with pytest.raises(PortInUse):
             TritonServer(options(running.options.repository, **ports_of(running))).start()
-        assert not stale.exists()
-        assert living.exists()
+        assert not any(path.exists() for path in stale)
+        assert shared_memory(os.getpid()) == before
     finally:
-        stale.unlink(missing_ok=True)
-        living.unlink(missing_ok=True)
+        living.close()
+        stale[1].unlink(missing_ok=True)
+    assert not region.exists()
+    assert not living.path.exists()
 
 
 def test_another_server_on_the_same_ports_does_not_count_as_ready(tmp_path: Path) -> None:
@@ -168,7 +176,9 @@ def test_a_server_outlives_the_thread_that_started_it(tmp_path: Path) -> None:
         server.stop()
 
 
-def test_a_killed_parent_leaves_nothing_running(tmp_path: Path) -> None:
+def test_a_killed_parent_leaves_nothing_running_and_its_ports_to_the_next(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_model(tmp_path / "models")
     code = (
         "import sys; from pathlib import Path; from shopwindow.server import ServerOptions, TritonServer\n"
@@ -185,6 +195,18 @@ def test_a_killed_parent_leaves_nothing_running(tmp_path: Path) -> None:
         server = int(parent.stdout.readline())  # printed once it is ready
         assert server in processes_of(tmp_path)
         assert shared_memory(parent.pid)
+        inherited = _ports_of_process(server)
+        os.kill(server, signal.SIGSTOP)  # it cannot end together with its parent
         parent.kill()
+    with TritonServer(options(tmp_path / "models", **inherited)) as next_one:  # it waits until they are free
+        assert ask(next_one)[0] == 63.0
+    assert "waiting until a killed server gives up port" in capsys.readouterr().out
     eventually(lambda: processes_of(tmp_path) == [], "server and stubs ended")
     eventually(lambda: shared_memory(parent.pid) == [], "their shared memory was removed")
+
+
+def _ports_of_process(pid: int) -> dict[str, int]:
+    """Return the ports in a server's command line by the names of their options."""
+    arguments = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    found = dict(argument.removeprefix("--").split("=", 1) for argument in arguments if "-port=" in argument)
+    return {name.replace("-", "_"): int(port) for name, port in found.items()}

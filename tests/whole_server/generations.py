@@ -12,7 +12,7 @@ from shopwindow.retrieval import InProcessPipeline
 from shopwindow.retrieval.embedding.bundle import carry_towers
 from shopwindow.retrieval.engines import FaissCpuEngine
 from shopwindow.retrieval.engines.recipes import choose_recipe
-from shopwindow.retrieval.index.folder import Manifest, write_index
+from shopwindow.retrieval.index.folder import Manifest, read_manifest, write_index, write_manifest
 from shopwindow.retrieval.index.home import IndexHome
 
 Spoil = Callable[[Path], object]
@@ -66,6 +66,7 @@ def publish(
         )
         if carried is not None:
             carry_towers(carried, index.building)
+            write_manifest(index.building, read_manifest(index.building))
         spoil(index.building)
         index.publish(index.building, generation)
     return generation
@@ -81,13 +82,25 @@ def truncate(name: str) -> Spoil:
     return spoil
 
 
+def flip(name: str) -> Spoil:
+    """Return a function that flips the last bit of a file of the folder. A second call flips it back."""
+
+    def spoil(folder: Path) -> None:
+        data = (folder / name).read_bytes()
+        (folder / name).write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+
+    return spoil
+
+
 def not_numbers(folder: Path) -> None:
-    """Make one of the stored vectors NaN."""
+    """Make one of the stored vectors NaN, as a faulty build would."""
     vectors = np.load(folder / "vectors.npy")
     vectors[3] = np.nan
     np.save(folder / "vectors.npy", vectors)
+    write_manifest(folder, read_manifest(folder))
 
 
 def shuffled(folder: Path) -> None:
-    """Store the vectors in another order than the FAISS index."""
+    """Store the vectors in another order than the FAISS index, as a faulty build would."""
     np.save(folder / "vectors.npy", np.load(folder / "vectors.npy")[::-1])
+    write_manifest(folder, read_manifest(folder))

@@ -250,7 +250,8 @@ BAD_IMAGES: dict[str, tuple[Callable[[Image.Image], bytes], tuple[str, ...]]] = 
         lambda photo: png_header_of(10_000, 10_000),
         ("image[0]", "50000000 in all", "10000 x 10000"),
     ),
-    "a gigapixel bomb": (lambda photo: png_header_of(60_000, 60_000), ("image[0]", "50000000 in all", "3600000000")),
+    "a gigapixel bomb": (lambda photo: png_header_of(60_000, 60_000), ("image[0]", "50000000 in all", "60000 x 60000")),
+    "fill bytes": (lambda photo: b"\xff\xd8" + b"\xff" * 2**20, ("image[0]", "JPEG, PNG, WEBP", "no marker at byte 2")),
     "21 MB": (lambda photo: b"\xff\xd8\xff" + bytes(21 * 2**20), ("image[0]", "20971520 bytes", "got 22020099")),
 }
 
@@ -364,6 +365,7 @@ WRONG_TENSORS = {
         ("embedding", f"[-1,{DIM}]", "[1,100]"),
     ),
     "NaN": ("product_index", {"embedding": np.full((2, DIM), np.nan, np.float32)}, ("embedding", "finite")),
+    "no embedding": ("product_index", {"query": texts("mug")}, ("embedding", "must be given")),
     "infinity": ("product_index", {"embedding": np.full((1, DIM), np.inf, np.float32)}, ("embedding", "finite")),
 }
 

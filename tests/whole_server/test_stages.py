@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import secrets
 import threading
 import time
@@ -240,14 +241,16 @@ def test_a_trace_leads_from_the_caller_to_the_search(server: TritonServer) -> No
     assert times == sorted(times)
 
 
-def test_a_search_that_fails_fails_alone(server: TritonServer) -> None:
+def test_a_search_that_fails_fails_alone_and_only_the_log_says_why(server: TritonServer) -> None:
+    numbers: list[str] = []
+
     def ask_for(number: int) -> np.ndarray | None:
         try:
             top_k = BROKEN_TOP_K if number % 8 == 3 else 5
             return retrieve(server, f"plate {number}", parameters={"top_k": top_k})["product_ids"]
         except Refused as refused:
-            assert "LookupError: broken" in refused.message
             assert refused.status == "StatusCode.INTERNAL"
+            numbers.append(re.fullmatch(r"internal error (\w{8}): the server's log .*", refused.message)[1])
             return None
 
     with ThreadPoolExecutor(25) as threads:
@@ -257,6 +260,8 @@ def test_a_search_that_fails_fails_alone(server: TritonServer) -> None:
         found = list(threads.map(ask_for, range(24)))
         slow.result()
     assert [ids is None for ids in found] == [number % 8 == 3 for number in range(24)]
+    reasons = re.findall(r"internal error (\w{8}): (?:.*\n)*?.*LookupError: broken", server.log_tail(10_000))
+    assert sorted(reasons) == sorted(numbers)
     for number, ids in enumerate(found):
         if ids is not None:
             again = retrieve(server, f"plate {number}", parameters={"top_k": 5})["product_ids"]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,8 +26,9 @@ from shopwindow.retrieval.live.awaiting_servers import wait_until_served
 from shopwindow.server import ServerOptions, TritonServer
 from shopwindow_client import RetrievalClient, ServerNotReady
 from tests.ranking import assert_same_ranking
+from tests.retrieval.live.eventually import eventually
 from tests.server.stranger import Refused, ask, texts
-from tests.whole_server.generations import Spoil, publish, truncate
+from tests.whole_server.generations import Spoil, flip, publish, truncate
 from tests.whole_server.other_towers import swapped_towers
 
 TITLES = [
@@ -69,15 +73,15 @@ class Load:
     def __enter__(self) -> Load:
         self._done = threading.Event()
         models = ("retrieve", "retrieve", "retrieve_similar")
-        self._threads = [threading.Thread(target=self._call, args=(model,)) for model in models]
-        for thread in self._threads:
-            thread.start()
+        self._pool = ThreadPoolExecutor(len(models))
+        self._callers = [self._pool.submit(self._call, model) for model in models]
         return self
 
     def __exit__(self, *_: object) -> None:
         self._done.set()
-        for thread in self._threads:
-            thread.join()
+        self._pool.shutdown()
+        for caller in self._callers:
+            caller.result()  # a failed assertion fails the test
 
     def _call(self, model: str) -> None:
         inputs = {"query": texts(*QUERIES)}
@@ -133,13 +137,25 @@ def test_swaps_and_rollbacks_under_load(
     assert {process.generation for process in served_by(home)} == {IndexHome(home).pointer.generation}  # type: ignore[union-attr]
 
 
-BROKEN: list[tuple[Spoil, str | None, str]] = [
-    (truncate("index.faiss"), None, "index.faiss"),
-    (lambda folder: None, "beef" * 16, "was filled by towers beefbeefbeef"),
+def refusals(server: TritonServer) -> set[tuple[str, str]]:
+    """Return which models refuse a generation, by the metrics, and why."""
+    with urllib.request.urlopen(server.metrics_url) as page:
+        text = page.read().decode()
+    found = re.findall(r"^shopwindow_index_refused\{(.*)\} 1", text, re.MULTILINE)
+    labels = [dict(re.findall(r'(\w+)="([^"]*)"', each)) for each in found]
+    return {(each["model"], each["reason"]) for each in labels}
+
+
+BROKEN: list[tuple[Spoil, str | None, str, str]] = [
+    (truncate("index.faiss"), None, "index.faiss", "incomplete"),
+    (flip("product_ids.npy"), None, "product_ids.npy: is not what was written", "changed"),
+    (lambda folder: None, "beef" * 16, "was filled by towers beefbeefbeef", "towers"),
 ]
 
 
-@pytest.mark.parametrize(("spoil", "tower_hash", "reason"), BROKEN, ids=["truncated", "other towers"])
+@pytest.mark.parametrize(
+    ("spoil", "tower_hash", "reason", "kind"), BROKEN, ids=["truncated", "changed", "other towers"]
+)
 def test_a_broken_generation_is_refused_with_a_reason_and_the_old_one_answers(
     home: Path,
     server: TritonServer,
@@ -148,6 +164,7 @@ def test_a_broken_generation_is_refused_with_a_reason_and_the_old_one_answers(
     spoil: Spoil,
     tower_hash: str | None,
     reason: str,
+    kind: str,
 ) -> None:
     served = IndexHome(home).pointer
     assert served is not None
@@ -156,7 +173,11 @@ def test_a_broken_generation_is_refused_with_a_reason_and_the_old_one_answers(
         bad = publish(home, TITLES, 500, towers, spoil=spoil, tower_hash=tower_hash)
         with pytest.raises(NotServed, match=f"(?s)refused by .*serves generation {served.generation}: .*{reason}"):
             wait_until_served(home, bad, WAIT_S)
+        assert eventually(
+            lambda: refusals(server) == {("product_index", kind), ("retrieve", kind), ("retrieve_similar", kind)}
+        )
         assert wait_until_served(home, rolled_back(home), WAIT_S) == PROCESSES
+        assert eventually(lambda: refusals(server) == set())
     load.check(expected)
     assert "is refused" in server.log_tail(200)
 
@@ -210,7 +231,7 @@ def test_embeddings_of_other_towers_than_the_served_index_has_are_refused(
     embedding, name = embedded()
     assert name == towers.bundle.tower_hash
     assert search(embedding, name).shape == (1, TOP_K)
-    bad = publish(home, TITLES, 50_000, theirs, carried=others, spoil=truncate("index.faiss"))
+    bad = publish(home, TITLES, 50_000, theirs, carried=others, spoil=flip("index.faiss"))
     with pytest.raises(NotServed, match="refused by"):
         wait_until_served(home, bad, WAIT_S)
     deadline = time.monotonic() + WAIT_S

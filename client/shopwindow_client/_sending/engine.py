@@ -12,7 +12,6 @@ import grpc
 from tritonclient.grpc import service_pb2
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-from .._values import requests as _requests
 from .._values.errors import (
     ClientClosed,
     DeadlineExceeded,
@@ -25,11 +24,12 @@ from .._values.errors import (
 )
 from .._values.options import Call
 from .._values.requests import ModelRequest, Reply
+from . import replies as _replies
 from . import wire as _wire
 from .latencies import Latencies
 from .retries import Budget, Hedge, Retry
 from .throttling import Throttle, Throttling
-from .transport import Transport
+from .transport import T, Transport
 
 _FAILURES = (grpc.RpcError, grpc.FutureCancelledError)
 
@@ -82,7 +82,7 @@ class Engine:
                 request_id = f"{call.request_id}-{len(jobs)}"
                 jobs.append(partial(self._infer, request=piece, call=call, request_id=request_id))
         replies = iter(await self._transport.gather(jobs))
-        return [_requests.join([next(replies) for _ in pieces]) for pieces in parts]
+        return [_replies.join([next(replies) for _ in pieces], pieces[0].model) for pieces in parts]
 
     async def ask(self, method: str, message: Any, call: Call, *, about: str = "server") -> Any:
         """Return the reply to any message except an inference.
@@ -96,9 +96,10 @@ class Engine:
     async def ask_once(self, method: str, message: Any, call: Call, *, about: str = "server") -> Any:
         """Do the same as `ask`, without retries."""
         try:
-            return await self._transport.call(method, message, call.deadline.left_s(), call.metadata)
+            answer = await self._transport.call(method, message, call.deadline.left_s(), call.metadata)
         except _FAILURES as error:
-            raise self._translate(error, about, call) from error
+            raise self._translate(error, about, call) from error.__cause__
+        return _replies.read_message(method, answer, about)
 
     async def config(self, model: str, call: Call) -> ModelConfig:
         """Return a model's configuration."""
@@ -126,22 +127,22 @@ class Engine:
         # At first several calls may ask. They all store the same number.
         if request.model not in self._max_rows:
             self._max_rows[request.model] = (await self.config(request.model, call)).max_batch_size
-        limit = self._max_rows[request.model] or request.rows
+        accepted, fitting = self._max_rows[request.model], _replies.most_rows(request)
+        limit = fitting if accepted < 1 else min(accepted, fitting)
         return [request] if request.rows <= limit else request.split(limit)
 
     async def _infer(self, transport: Transport, request: ModelRequest, call: Call, request_id: str) -> Reply:
         message = _wire.to_message(request, request_id)
         infer_once = partial(self._infer_once, transport, message, request, call)
         try:
-            response = await self._until_answered(transport, call, request_id, infer_once)
+            return await self._until_answered(transport, call, request_id, infer_once)
         except InvalidRequest:
             self._max_rows.pop(request.model, None)  # another server with other limits may have taken its place
             raise
-        return _wire.from_message(response, request)
 
     async def _until_answered(
-        self, transport: Transport, call: Call, request_id: str, send: Callable[[], Awaitable[Any]]
-    ) -> Any:
+        self, transport: Transport, call: Call, request_id: str, send: Callable[[], Awaitable[T]]
+    ) -> T:
         """Send, and send again as the retry rule says."""
         attempt = 0
         while True:
@@ -167,7 +168,7 @@ class Engine:
         await transport.sleep(pause_s)
         return True
 
-    async def _infer_once(self, transport: Transport, message: Any, request: ModelRequest, call: Call) -> Any:
+    async def _infer_once(self, transport: Transport, message: Any, request: ModelRequest, call: Call) -> Reply:
         # Other failures (lost, late, cancelled, not ready) do not say whether the server would have accepted.
         try:
             answer = await self._send(transport, message, request, call)
@@ -178,9 +179,9 @@ class Engine:
             self._note_outcome(request.model, accepted=True)
             raise
         self._note_outcome(request.model, accepted=True)
-        return answer
+        return _replies.read_reply(answer, request)
 
-    async def _send(self, transport: Transport, message: Any, request: ModelRequest, call: Call) -> Any:
+    async def _send(self, transport: Transport, message: Any, request: ModelRequest, call: Call) -> bytes:
         left_s = call.deadline.left_s()
         _wire.limit_queueing(message, left_s)
         if self._clocks_synchronised:
@@ -190,11 +191,11 @@ class Engine:
         try:
             return await transport.call("ModelInfer", message, left_s, call.metadata)
         except _FAILURES as error:
-            raise self._translate(error, request.model, call, request.positions) from error
+            raise self._translate(error, request.model, call, request) from error.__cause__
 
     async def _hedged_and_timed(
         self, hedge: Hedge, transport: Transport, message: Any, request: ModelRequest, call: Call
-    ) -> Any:
+    ) -> bytes:
         # The time counts from the first request's start, whichever answers. Otherwise hedged calls would look fast, and
         # the client would hedge more and more.
         began = monotonic()
@@ -207,7 +208,9 @@ class Engine:
         self._note_latency(request, monotonic() - began)
         return answer
 
-    async def _hedged(self, hedge: Hedge, transport: Transport, message: Any, request: ModelRequest, call: Call) -> Any:
+    async def _hedged(
+        self, hedge: Hedge, transport: Transport, message: Any, request: ModelRequest, call: Call
+    ) -> bytes:
         running = [transport.start("ModelInfer", message, call.deadline.left_s(), call.metadata)]
         failures: list[ShopwindowError] = []
         more = hedge.extra
@@ -224,9 +227,10 @@ class Engine:
                 for attempt in done:
                     running.remove(attempt)
                     try:
-                        return attempt.result()
+                        reply: bytes = attempt.result()
+                        return reply
                     except _FAILURES as error:
-                        failures.append(self._translate(error, request.model, call, request.positions))
+                        failures.append(self._translate(error, request.model, call, request))
                     # A refusal of the request itself is an answer. After any other failure the others may succeed.
                     if not running or isinstance(failures[-1], InvalidRequest):
                         # An error that forbids a retry wins: the server may have carried out the request.
@@ -243,7 +247,9 @@ class Engine:
         measured = None if self._latencies is None else self._latencies.slow_s(request.model, request.rows)
         return min((seconds for seconds in (hedge.after_s, measured) if seconds is not None), default=None)
 
-    def _translate(self, error: Any, model: str, call: Call, positions: Sequence[int] | None = None) -> ShopwindowError:
+    def _translate(self, error: Any, model: str, call: Call, request: ModelRequest | None = None) -> ShopwindowError:
+        # Callers raise these errors from the cause of gRPC's error, not from that itself: its text has the control
+        # characters that the server sent.
         if self._transport.closed:
             return ClientClosed(f"the client of {self._transport.url} was closed during the call.")
         is_status = isinstance(error, grpc.RpcError)
@@ -253,5 +259,6 @@ class Engine:
             url=self._transport.url,
             model=model,
             timeout_s=call.deadline.timeout_s,
-            positions=positions,
+            positions=None if request is None else request.positions,
+            most_bytes=None if request is None else _replies.most_bytes(request),
         )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 from dataclasses import dataclass
 
+from .._values.deadline import MAX_TIMEOUT_S
 from .._values.errors import (
     ConnectionLost,
     InvalidRequest,
@@ -15,7 +17,9 @@ from .._values.errors import (
     ServerUnreachable,
     ShopwindowError,
 )
+from .._values.numbers import is_finite, is_whole
 
+_DOUBLINGS = 60  # of the pause; a float has no room for a thousand
 _RETRIED = (QueueTimeout, ServerDraining, ServerOverloaded, ServerUnreachable)
 
 
@@ -46,11 +50,14 @@ class Retry:
     lost: bool = False
 
     def __post_init__(self) -> None:
-        if self.attempts < 1:
-            raise InvalidRequest(f"attempts must be at least 1, got {self.attempts!r}; retry=None turns retries off")
+        if not is_whole(self.attempts) or self.attempts < 1:
+            raise InvalidRequest(
+                f"attempts must be a whole number of at least 1, got {self.attempts!r}; retry=None turns retries off"
+            )
         for name in ("first_pause_s", "max_pause_s", "budget", "budget_ratio"):
-            if not getattr(self, name) >= 0:
-                raise InvalidRequest(f"{name} must be at least 0, got {getattr(self, name)!r}")
+            value = getattr(self, name)
+            if not (is_finite(value) or value == math.inf) or value < 0:
+                raise InvalidRequest(f"{name} must be a number of at least 0, got {value!r}")
 
     def covers(self, error: ShopwindowError) -> bool:
         """Return whether another attempt after this error makes sense."""
@@ -60,7 +67,7 @@ class Retry:
 
     def pause_s(self, attempt: int) -> float:
         """Return the seconds to wait after a failed attempt, counted from 1."""
-        longest: float = min(self.max_pause_s, self.first_pause_s * 2.0 ** (attempt - 1))
+        longest: float = min(self.max_pause_s, self.first_pause_s * 2.0 ** min(attempt - 1, _DOUBLINGS))
         return random.uniform(0.0, longest)
 
 
@@ -92,12 +99,16 @@ class Hedge:
     def __post_init__(self) -> None:
         if self.after_s is None and self.percentile is None:
             raise InvalidRequest("give after_s, percentile or both; hedge=None turns hedges off")
-        if self.after_s is not None and not self.after_s > 0:
-            raise InvalidRequest(f"after_s must be above 0 seconds, got {self.after_s!r}")
-        if self.percentile is not None and not 50 <= self.percentile <= 99:
+        if self.after_s is not None and not (is_finite(self.after_s) and 0 < self.after_s <= MAX_TIMEOUT_S):
+            raise InvalidRequest(
+                f"after_s must be above 0 and at most {MAX_TIMEOUT_S:,.0f} seconds, got {self.after_s!r}"
+            )
+        if self.percentile is not None and not (is_finite(self.percentile) and 50 <= self.percentile <= 99):
             raise InvalidRequest(f"percentile must be from 50 to 99, got {self.percentile!r}")
-        if self.extra < 1:
-            raise InvalidRequest(f"extra must be at least 1, got {self.extra!r}; hedge=None turns hedges off")
+        if not is_whole(self.extra) or self.extra < 1:
+            raise InvalidRequest(
+                f"extra must be a whole number of at least 1, got {self.extra!r}; hedge=None turns hedges off"
+            )
 
 
 class Budget:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from time import monotonic
 
 from .._values.errors import InvalidRequest
+from .._values.numbers import is_finite
 
 _SPARE = 5  # requests per window that count as accepted on top of the accepted ones
 _PARTS = 10  # of a window; the oldest part is forgotten as a whole
@@ -45,9 +46,11 @@ class Throttle:
     window_s: float = 10.0
 
     def __post_init__(self) -> None:
-        if not self.ratio > 1:
-            raise InvalidRequest(f"ratio must be above 1, got {self.ratio!r}; throttle=None turns throttling off")
-        if not 0 < self.window_s < float("inf"):
+        if not is_finite(self.ratio) or self.ratio <= 1:
+            raise InvalidRequest(
+                f"ratio must be a finite number above 1, got {self.ratio!r}; throttle=None turns throttling off"
+            )
+        if not is_finite(self.window_s) or self.window_s <= 0:
             raise InvalidRequest(f"window_s must be a number of seconds above 0, got {self.window_s!r}")
 
 

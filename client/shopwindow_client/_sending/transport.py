@@ -13,12 +13,14 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from typing import Any, Protocol, TypeVar
 
 import grpc
-from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
+from tritonclient.grpc import service_pb2
 
 from .._values.errors import ClientClosed
 from .._values.options import Metadata
 
 T = TypeVar("T")
+
+_METHODS = ("ModelInfer", "ModelConfig", "ModelReady", "ServerLive", "ServerMetadata", "ServerReady")
 
 
 class Source(Protocol):
@@ -36,12 +38,12 @@ class Transport(Protocol):
     url: str
     closed: bool
 
-    async def call(self, method: str, message: Any, timeout_s: float, metadata: Metadata) -> Any:
-        """Send one message and return the reply.
+    async def call(self, method: str, message: Any, timeout_s: float, metadata: Metadata) -> bytes:
+        """Send one message and return the reply, unread.
 
         Raises:
             grpc.RpcError: No reply came.
-            ClientClosed: The client was closed before or during the call.
+            ClientClosed: The client was closed before or during the call, or belongs to another event loop.
         """
 
     def start(self, method: str, message: Any, timeout_s: float, metadata: Metadata) -> Any:
@@ -79,13 +81,14 @@ class BlockingTransport:
         self.closed = False
         self._closing = threading.Event()
         self._channel = source.channel(grpc)
-        self._stub = GRPCInferenceServiceStub(self._channel)
+        self._methods = _methods(self._channel)
         self._pool = ThreadPoolExecutor(max_concurrent, thread_name_prefix="shopwindow-client")
 
-    async def call(self, method: str, message: Any, timeout_s: float, metadata: Metadata) -> Any:
+    async def call(self, method: str, message: Any, timeout_s: float, metadata: Metadata) -> bytes:
         check_open(self)
         try:
-            return getattr(self._stub, method)(message, timeout=timeout_s, metadata=metadata)
+            reply: bytes = self._methods[method](message, timeout=timeout_s, metadata=metadata)
+            return reply
         except ValueError as error:  # how grpc reports a closed channel
             check_open(self, error)
             raise
@@ -93,7 +96,7 @@ class BlockingTransport:
     def start(self, method: str, message: Any, timeout_s: float, metadata: Metadata) -> Any:
         check_open(self)
         try:
-            return getattr(self._stub, method).future(message, timeout=timeout_s, metadata=metadata)
+            return self._methods[method].future(message, timeout=timeout_s, metadata=metadata)
         except ValueError as error:
             check_open(self, error)
             raise
@@ -156,8 +159,9 @@ class _Scope:
         self._lock = threading.Lock()
         self._attempts: set[Any] = set()
 
-    async def call(self, method: str, message: Any, timeout_s: float, metadata: Metadata) -> Any:
-        return self.start(method, message, timeout_s, metadata).result()
+    async def call(self, method: str, message: Any, timeout_s: float, metadata: Metadata) -> bytes:
+        reply: bytes = self.start(method, message, timeout_s, metadata).result()
+        return reply
 
     def start(self, method: str, message: Any, timeout_s: float, metadata: Metadata) -> Any:
         attempt = self._parent.start(method, message, timeout_s, metadata)
@@ -198,13 +202,14 @@ class AsyncioTransport:
         self._source = source
         self._max_concurrent = max_concurrent
         self._channel: Any = None
-        self._closing: asyncio.Event | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
-    async def call(self, method: str, message: Any, timeout_s: float, metadata: Metadata) -> Any:
+    async def call(self, method: str, message: Any, timeout_s: float, metadata: Metadata) -> bytes:
         check_open(self)
         self._open()
         try:
-            return await getattr(self._stub, method)(message, timeout=timeout_s, metadata=metadata)
+            reply: bytes = await self._methods[method](message, timeout=timeout_s, metadata=metadata)
+            return reply
         except (grpc.aio.UsageError, asyncio.CancelledError) as error:
             check_open(self, error)  # a closing channel cancels its calls, as if someone cancelled the task
             raise
@@ -224,7 +229,7 @@ class AsyncioTransport:
     async def sleep(self, seconds: float) -> None:
         self._open()
         with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._closing.wait(), seconds)  # type: ignore[union-attr]
+            await asyncio.wait_for(self._closing.wait(), seconds)
 
     async def gather(self, jobs: Sequence[Callable[[Any], Coroutine[Any, Any, T]]]) -> list[T]:
         self._open()
@@ -240,19 +245,48 @@ class AsyncioTransport:
             await self.cancel([task for task in tasks if not task.done()])
 
     async def close(self) -> None:
-        """Close the channel and end all calls."""
-        self.closed = True
-        if self._channel is not None:
-            self._closing.set()  # type: ignore[union-attr]
+        """Close the channel and end all calls.
+
+        Raises:
+            ClientClosed: The client belongs to another event loop.
+        """
+        if self._channel is not None and not self.closed:
+            self._check_loop()
+            self.closed = True
+            self._closing.set()
             await self._channel.close()
+        self.closed = True
 
     def _open(self) -> None:
         # All of these belong to an event loop, and there may be none yet when the client is made.
         if self._channel is None:
+            self._loop = asyncio.get_running_loop()
             self._closing = asyncio.Event()
             self._slots = asyncio.Semaphore(self._max_concurrent)
             self._channel = self._source.channel(grpc.aio)
-            self._stub = GRPCInferenceServiceStub(self._channel)
+            self._methods = _methods(self._channel)
+        self._check_loop()
+
+    def _check_loop(self) -> None:
+        # Elsewhere, gRPC would wait for ever or fail with an error of asyncio.
+        if asyncio.get_running_loop() is not self._loop:
+            raise ClientClosed(
+                f"the client of {self.url} belongs to the event loop of its first call"
+                f"{', which has ended' if self._loop is None or self._loop.is_closed() else ''}. Make a client in each "
+                "event loop, and close it there."
+            )
+
+
+def _methods(channel: Any) -> dict[str, Any]:
+    """Return the methods of Triton's protocol that the client uses, by name. They return replies unread."""
+    return {
+        name: channel.unary_unary(
+            f"/inference.GRPCInferenceService/{name}",
+            request_serializer=getattr(service_pb2, f"{name}Request").SerializeToString,
+            response_deserializer=None,
+        )
+        for name in _METHODS
+    }
 
 
 def finish(work: Coroutine[Any, Any, T]) -> T:

@@ -1,22 +1,36 @@
-"""Turns model requests into messages of Triton's protocol, and replies back. Pure functions, no connection."""
+"""Turns model requests into messages of Triton's protocol. Pure functions, no connection."""
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 
 import numpy as np
 from tritonclient.grpc.model_config_pb2 import ModelConfig
-from tritonclient.grpc.service_pb2 import ModelInferRequest, ModelInferResponse
-from tritonclient.utils import deserialize_bytes_tensor, serialize_byte_tensor, triton_to_np_dtype
+from tritonclient.grpc.service_pb2 import ModelInferRequest
+from tritonclient.utils import serialize_byte_tensor
 
-from .._values.errors import ServerFault
-from .._values.requests import Array, ModelRequest, Reply
+from .._values.errors import MessageTooLarge
+from .._values.printable import printable
+from .._values.requests import MAX_EMBEDDING_DIM, Array, ModelRequest
 from .._values.results import ServerInfo
+
+_MAX_MESSAGE_BYTES = 2**31 - 1 - 2**20  # protobuf cannot write 2 GiB; a mebibyte for all but the tensors
 
 
 def to_message(request: ModelRequest, request_id: str) -> ModelInferRequest:
-    """Return the request as a message of Triton's protocol."""
+    """Return the request as a message of Triton's protocol.
+
+    Raises:
+        MessageTooLarge: No message can hold it.
+    """
+    size = sum(map(_size, request.inputs.values()))
+    if size > _MAX_MESSAGE_BYTES:
+        raise MessageTooLarge(
+            f"{request.model}: {request.rows} rows of {size:,} bytes; a message has at most {_MAX_MESSAGE_BYTES:,}. "
+            "Send fewer rows per call or smaller photos."
+        )
     message = ModelInferRequest(model_name=request.model, id=request_id)
     for name, array in request.inputs.items():
         is_text = array.dtype == np.object_
@@ -47,37 +61,6 @@ def name_deadline(message: ModelInferRequest, left_s: float) -> None:
     message.parameters["deadline_unix_ms"].int64_param = int((time.time() + left_s) * 1e3)
 
 
-def from_message(response: ModelInferResponse, request: ModelRequest) -> Reply:
-    """Return the outputs that `request` asked for.
-
-    Raises:
-        ServerFault: An output is missing or has another number of rows than the request.
-    """
-    arrays = decode(response)
-    for name in request.outputs:
-        array = arrays.get(name)
-        # A Python backend whose numpy does not fit its stub answers with empty outputs and no error.
-        if array is None or array.ndim != 2 or len(array) != request.rows:
-            got = "nothing" if array is None else f"shape {array.shape}"
-            raise ServerFault(
-                f"{request.model} answered {request.rows} rows with {got} in {name}. Check that the server and this "
-                "client have the same version. The server's log may say more."
-            )
-    return {name: arrays[name] for name in request.outputs}
-
-
-def decode(response: ModelInferResponse) -> dict[str, Array]:
-    """Return the outputs of a response by name."""
-    arrays = {}
-    for output, content in zip(response.outputs, response.raw_output_contents):
-        shape, kind = tuple(output.shape), np.dtype(triton_to_np_dtype(output.datatype))
-        if output.datatype == "BYTES":
-            arrays[output.name] = deserialize_bytes_tensor(content).reshape(shape)
-        elif len(content) == kind.itemsize * int(np.prod(shape)):
-            arrays[output.name] = np.frombuffer(content, kind).reshape(shape)
-    return arrays
-
-
 def server_info(
     name: str,
     version: str,
@@ -93,15 +76,17 @@ def server_info(
     parameters: dict[str, str] = {}
     for config in (index, retrieve):  # if both state a limit, that of `retrieve` counts
         if config is not None:
-            parameters.update({key: value.string_value for key, value in config.parameters.items()})
+            parameters.update(
+                {printable(key): printable(value.string_value) for key, value in config.parameters.items()}
+            )
     return ServerInfo(
-        name=name,
-        version=version,
-        max_batch_size=None if retrieve is None else retrieve.max_batch_size or None,
+        name=printable(name),
+        version=printable(version),
+        max_batch_size=None if retrieve is None or retrieve.max_batch_size < 1 else retrieve.max_batch_size,
         max_top_k=_number(parameters, "max_top_k"),
         default_top_k=_number(parameters, "default_top_k"),
         embedding_dim=embedding_dim(index) or _number(parameters, "embedding_dim"),
-        tower_hash=towers or parameters.get("tower_hash"),
+        tower_hash=printable(towers) if towers else parameters.get("tower_hash"),
         generation=generation,
         parameters=parameters,
     )
@@ -109,10 +94,14 @@ def server_info(
 
 def embedding_dim(index: ModelConfig | None) -> int | None:
     """Return the width of the embeddings that `product_index` takes. None: its configuration does not say."""
-    widths = [] if index is None else [tensor.dims[-1] for tensor in index.input if tensor.name == "embedding"]
-    return next((width for width in widths if width > 0), None)
+    given = [] if index is None else [tensor.dims for tensor in index.input if tensor.name == "embedding"]
+    return next((dims[-1] for dims in given if dims and 0 < dims[-1] <= MAX_EMBEDDING_DIM), None)
 
 
 def _number(parameters: Mapping[str, str], key: str) -> int | None:
     text = parameters.get(key, "")
-    return int(text) if text.isdecimal() else None
+    return int(text) if re.fullmatch("[0-9]{1,18}", text) else None
+
+
+def _size(array: Array) -> int:
+    return sum(4 + len(value) for value in array[:, 0]) if array.dtype == np.object_ else array.nbytes

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import math
 import time
 
 from .errors import DeadlineExceeded, InvalidRequest
+from .numbers import is_finite
+
+MAX_TIMEOUT_S = 1e6  # Python and gRPC can wait no more than some years, and Triton counts microseconds
 
 
 def check_timeout(timeout_s: int | float) -> float:
-    """Return `timeout_s`, or raise InvalidRequest unless it is a finite, positive number of seconds."""
-    is_number = isinstance(timeout_s, (int, float)) and not isinstance(timeout_s, bool)
-    if not is_number or not math.isfinite(timeout_s) or timeout_s <= 0:
-        raise InvalidRequest(f"timeout_s must be a finite number of seconds above 0, got {timeout_s!r}")
+    """Return `timeout_s`, or raise InvalidRequest unless it is a number of seconds above 0, at most `MAX_TIMEOUT_S`."""
+    if not is_finite(timeout_s) or not 0 < timeout_s <= MAX_TIMEOUT_S:
+        raise InvalidRequest(
+            f"timeout_s must be a finite number of seconds above 0 and at most {MAX_TIMEOUT_S:,.0f}, got {timeout_s!r}"
+        )
     return float(timeout_s)
 
 

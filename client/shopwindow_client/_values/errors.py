@@ -14,8 +14,8 @@ ShopwindowError
 │   └── ServerDraining     the server shuts down, or loads, unloads or lost the model (retryable)
 ├── VersionMismatch        client and server do not speak the same contract
 ├── NotAuthorised          the server, or a proxy before it, refuses this caller
-├── ServerFault            the server failed while working on the request
-└── ClientClosed           this client was closed before the call
+├── ServerFault            the server failed while working on the request, or sent a reply that it should not
+└── ClientClosed           this client was closed before the call, or belongs to another event loop
 """
 
 from __future__ import annotations
@@ -24,9 +24,13 @@ import re
 from collections.abc import Sequence
 from typing import ClassVar
 
+from .printable import short
+
 
 class ShopwindowError(Exception):
     """Base of every error that the client raises on purpose.
+
+    Its text has at most 2,000 characters, without control characters, whatever a server said.
 
     Attributes:
         retryable: True if the server did not carry out the request, and sending it again after a pause may succeed.
@@ -37,6 +41,9 @@ class ShopwindowError(Exception):
     retryable: ClassVar[bool] = False
     request_id: str | None = None
     attempts: int = 0
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(short(message))
 
 
 class InvalidRequest(ShopwindowError, ValueError):
@@ -122,7 +129,7 @@ class ServerFault(ShopwindowError):
 
 
 class ClientClosed(ShopwindowError):
-    """Raised when you use a closed client."""
+    """Raised when you use a closed client, or an asyncio client outside the event loop of its first call."""
 
 
 # UNAVAILABLE means several things. Triton has few sentences for it, and they rarely change. gRPC's change with its
@@ -131,15 +138,28 @@ class ClientClosed(ShopwindowError):
 _DRAINING = ("server is stopping", "shutting down", "no available versions")
 _DIED = re.compile(r"stub process .* is not healthy")
 _NOT_READY = ("unknown model", "not ready")
-_NEVER_SENT = (
-    "failed to connect",
-    "backends failing",
-    "dns resolution failed",
-    "name resolution",
-    "empty address list",
-    "resolver transient failure",
+_NEVER_SENT = re.compile(
+    r"failed to connect|backends failing|empty address list|connection refused"
+    # Envoy, such as the gateway of `shopwindow serve` while Triton is started again.
+    r"|remote connection failure|delayed connect error|no healthy upstream"
+    # Resolvers: gRPC's own, its older ones, c-ares and the system's.
+    r"|errors? resolving|resolution (failed|error)|name resolution|(could not|cannot|unable to|failed to) resolve"
+    r"|resolver|getaddrinfo|lookup (failed|error)|no such host|domain name not found|name or service not known"
+    r"|no address associated|c-ares"
 )
-_TLS = ("ssl handshake", "ssl_error", "ssl routines", "tls handshake", "certificate", "peer name", "hostname verif")
+_TLS = (
+    "security handshake",
+    "ssl handshake",
+    "ssl_error",
+    "ssl routines",
+    "tls handshake",
+    "certificate",
+    "peer name",
+    "hostname verif",
+)
+# gRPC checks the sizes of messages and of metadata. "Client:" is this side, so these are about what a server sent.
+_LARGE_REPLY = re.compile(r"client: received message larger than max \((\d+)")
+_LARGE_METADATA = "metadata size exceeds"
 _TOO_LARGE = ("larger than max", "message too large", "exceeds maximum size")
 _MISMATCH = re.compile(
     r"unexpected inference (in|out)put|expected \d+ inputs but got|unexpected datatype|unknown request parameter"
@@ -149,7 +169,14 @@ _POSITION = re.compile(r"\b(query|title|image|embedding)\[(\d+)\]")
 
 
 def from_status(
-    status: str, said: str, *, url: str, model: str, timeout_s: float, positions: Sequence[int] | None = None
+    status: str,
+    said: str,
+    *,
+    url: str,
+    model: str,
+    timeout_s: float,
+    positions: Sequence[int] | None = None,
+    most_bytes: int | None = None,
 ) -> ShopwindowError:
     """Return the error for a gRPC status. Its message says what to do next.
 
@@ -160,10 +187,12 @@ def from_status(
         model: The called model, for the message.
         timeout_s: The deadline of the whole call in seconds, for the message.
         positions: The position in the caller's list of each row of the request. None: the request holds the whole list.
+        most_bytes: The size of the largest reply to the request. None: unknown.
     """
     said = said or "no message"
-    lowered = said.lower()
-    if status == "UNAVAILABLE":
+    lowered = said.lower().replace(url.rpartition("/")[2].lower(), "")  # a host may be called "certificates"
+    # gRPC passes off some failures of its resolver as internal errors.
+    if status == "UNAVAILABLE" or (status == "INTERNAL" and "from resolver" in lowered):
         return _unavailable(said, lowered, url=url, model=model, timeout_s=timeout_s)
     if status == "INVALID_ARGUMENT":
         return _invalid(said, lowered, url=url, model=model, positions=positions)
@@ -174,6 +203,9 @@ def from_status(
         )
     if status == "NOT_FOUND":
         return _not_ready(said, lowered, url=url, model=model)
+    large = _LARGE_REPLY.search(lowered)
+    if _LARGE_METADATA in lowered or (large is not None and most_bytes is not None and int(large[1]) > most_bytes):
+        return ServerFault(f"{model} at {url} sent more than was asked for ({said}). The server's log may say more.")
     if status in ("RESOURCE_EXHAUSTED", "OUT_OF_RANGE") and any(mark in lowered for mark in _TOO_LARGE):
         return MessageTooLarge(
             f"{model} at {url}: the message is too large ({said}). Send fewer rows per call or smaller photos, ask for "
@@ -185,7 +217,8 @@ def from_status(
         return NotAuthorised(f"{url} refuses this caller ({said}). Check the client's token, headers and certificate.")
     if status == "UNIMPLEMENTED":
         return VersionMismatch(
-            f"{url} speaks gRPC but not Triton's protocol ({said}). Check that the address is Shopwindow's."
+            f"{url} does not do what this client asks ({said}). It may speak gRPC but not Triton's protocol: check "
+            "that the address is Shopwindow's, and that the server and this client have the same version."
         )
     if status == "INTERNAL" and _DIED.search(lowered):
         return ServerDraining(
@@ -210,7 +243,7 @@ def _unavailable(said: str, lowered: str, *, url: str, model: str, timeout_s: fl
             f"no trusted connection to {url} ({said}). Check that the server speaks TLS, that Tls(roots=...) signed "
             "its certificate, and that the certificate names this host and has not expired."
         )
-    if any(mark in lowered for mark in _NEVER_SENT):
+    if _NEVER_SENT.search(lowered):
         return ServerUnreachable(
             f"cannot reach {url} ({said}). Check the address, that the port is gRPC's (8001 by default, not HTTP's "
             "8000), and that the server runs."

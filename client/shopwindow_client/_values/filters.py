@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import date
 from typing import Any, NoReturn, Union
 
 from .errors import InvalidRequest
 
-Scalar = Union[str, int, float, bool]
+Scalar = Union[str, int, float, bool, date]
+
+Comparable = Union[str, float, date]
 
 _WORDS = ("and", "or", "not")
 
@@ -72,6 +75,9 @@ class Filter(_Operand):
 class Field(_Operand):
     """A column of the catalogue, to compare with values. `field` makes it.
 
+    Columns of dates and timestamps are compared with `date` and `datetime`, or with their text as ISO 8601 writes it. A
+    product with a list of values passes a comparison if one of its values does.
+
     A product without a value fails `==`, `<`, `<=`, `>`, `>=` and `isin`. It passes `!=`, `not_in` and `~` of these:
     `field("colour") != "red"` also finds products without a colour. Add `& field("colour").exists()` to leave them out.
     """
@@ -87,16 +93,16 @@ class Field(_Operand):
     def __ne__(self, value: object) -> Filter:  # type: ignore[override]
         return self._is("ne", value)
 
-    def __lt__(self, value: float) -> Filter:
+    def __lt__(self, value: Comparable) -> Filter:
         return self._is("lt", value)
 
-    def __le__(self, value: float) -> Filter:
+    def __le__(self, value: Comparable) -> Filter:
         return self._is("lte", value)
 
-    def __gt__(self, value: float) -> Filter:
+    def __gt__(self, value: Comparable) -> Filter:
         return self._is("gt", value)
 
-    def __ge__(self, value: float) -> Filter:
+    def __ge__(self, value: Comparable) -> Filter:
         return self._is("gte", value)
 
     def __invert__(self) -> NoReturn:
@@ -114,6 +120,10 @@ class Field(_Operand):
         """Find products whose value is none of these, and products without a value."""
         return Filter({self.name: {"not_in": self._all("not_in", values)}})
 
+    def contains_all(self, values: Iterable[Scalar]) -> Filter:
+        """Find products whose list of values has all of these."""
+        return Filter({self.name: {"contains_all": self._all("contains_all", values)}})
+
     def exists(self, wanted: bool = True) -> Filter:
         """Find products with a value, or those without one if `wanted` is False."""
         return Filter({self.name: {"exists": bool(wanted)}})
@@ -124,7 +134,7 @@ class Field(_Operand):
     def _is(self, operator: str, value: object) -> Filter:
         return Filter({self.name: {operator: self._scalar(operator, value)}})
 
-    def _all(self, operator: str, values: Iterable[Scalar]) -> list[Scalar]:
+    def _all(self, operator: str, values: Iterable[Scalar]) -> list[str | int | float | bool]:
         if isinstance(values, str) or not isinstance(values, Iterable):
             raise InvalidRequest(f"{self!r}.{operator} needs a list of values, got {values!r}")
         found = [self._scalar(operator, value) for value in values]
@@ -132,13 +142,15 @@ class Field(_Operand):
             raise InvalidRequest(f"{self!r}.{operator} needs at least one value, got none")
         return found
 
-    def _scalar(self, operator: str, value: Any) -> Scalar:
+    def _scalar(self, operator: str, value: Any) -> str | int | float | bool:
         if hasattr(value, "item") and getattr(value, "ndim", None) == 0:  # a number of numpy's
             value = value.item()
         if value is None:
             raise InvalidRequest(f"{self!r} {operator} None: use exists() to ask whether there is a value")
+        if isinstance(value, date):  # a datetime, too
+            return value.isoformat()
         if not isinstance(value, (str, int, float, bool)):
-            raise InvalidRequest(f"{self!r} {operator} needs a text, a number or True/False, got {value!r}")
+            raise InvalidRequest(f"{self!r} {operator} needs a text, a number, a date or True/False, got {value!r}")
         return value
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ import numpy.typing as npt
 
 from .errors import InvalidRequest
 from .filters import Filter
+from .numbers import is_finite, is_whole
 
 RETRIEVE = "retrieve"
 RETRIEVE_SIMILAR = "retrieve_similar"
@@ -26,6 +26,9 @@ MODELS = (RETRIEVE, RETRIEVE_SIMILAR, EMBED_QUERY, EMBED_PRODUCT, PRODUCT_INDEX)
 
 RESULT_OUTPUTS = ("product_ids", "scores")
 CHANNELS_OUTPUT = "channels"
+KEYS_OUTPUT = "product_keys"
+MAX_EMBEDDING_DIM = 2**14
+_NO_PNG = ("CMYK", "YCbCr")  # modes of a JPEG that a PNG does not have
 
 Array = npt.NDArray[Any]
 Parameters = dict[str, Union[str, int, float]]
@@ -37,7 +40,17 @@ FilterLike = Union[Filter, Mapping[str, Any], str]
 class SavableImage(Protocol):
     """The part of a PIL image that the client uses."""
 
-    def save(self, fp: io.BytesIO, format: str) -> None: ...
+    @property
+    def mode(self) -> str: ...
+
+    @property
+    def info(self) -> Mapping[Any, Any]: ...
+
+    def load(self) -> Any: ...
+
+    def convert(self, mode: str) -> SavableImage: ...
+
+    def save(self, fp: io.BytesIO, format: str, **options: Any) -> None: ...
 
 
 ImageSource = Union[bytes, str, "os.PathLike[str]", SavableImage]
@@ -49,7 +62,8 @@ class Product:
 
     Attributes:
         title: The title in words, or None.
-        image: An encoded JPEG, PNG or WebP as bytes, the path of such a file, or a PIL image (sent as PNG).
+        image: An encoded JPEG, PNG or WebP as bytes, the path of such a file, or a PIL image (sent as PNG, with its
+            EXIF data). The server turns all of them as their EXIF data say.
     """
 
     title: str | None = None
@@ -140,7 +154,7 @@ def encode_embeddings(embeddings: npt.ArrayLike) -> dict[str, Array]:
     """
     try:
         array = np.atleast_2d(np.asarray(embeddings, dtype=np.float32))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InvalidRequest(f"embeddings must be numbers of shape (n, d) or (d,): {error}") from error
     if array.ndim != 2 or array.size == 0:
         raise InvalidRequest(f"embeddings must have shape (n, d) or (d,) and not be empty, got {array.shape}")
@@ -170,7 +184,7 @@ def encode_parameters(
     parameters: Parameters = {}
     for name, value in (("top_k", top_k), ("effort", effort)):
         if value is not None:
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+            if not is_whole(value):
                 raise InvalidRequest(f"{name} must be a whole number, got {value!r}")
             if abs(value) >= 2**63:
                 raise InvalidRequest(f"{name} must fit into 64 bits, got {value!r}")
@@ -178,8 +192,7 @@ def encode_parameters(
     if filter is not None:
         parameters["filter"] = _filter_json(filter)
     if min_score is not None:
-        is_number = isinstance(min_score, (int, float, np.number)) and not isinstance(min_score, bool)
-        if not is_number or not math.isfinite(min_score):
+        if not is_finite(min_score):
             raise InvalidRequest(f"min_score must be a finite number, got {min_score!r}")
         parameters["min_score"] = float(min_score)
     if not isinstance(allow_lower_effort, bool):
@@ -188,9 +201,7 @@ def encode_parameters(
         parameters["allow_lower_effort"] = True
     for name, text in (("channels", channels), ("fusion", fusion), ("towers", towers)):
         if text is not None:
-            if not isinstance(text, str):
-                raise InvalidRequest(f"{name} must be a string, got {text!r}")
-            parameters[name] = text
+            parameters[name] = check_text(name, text)
     return parameters
 
 
@@ -199,9 +210,12 @@ def wants_words(parameters: Parameters) -> bool:
     return str(parameters.get("channels", "embedding")).strip() != "embedding" or "fusion" in parameters
 
 
-def join(replies: Sequence[Reply]) -> Reply:
-    """Join the replies to the parts of one request."""
-    return {name: np.concatenate([reply[name] for reply in replies]) for name in replies[0]}
+def check_text(name: str, text: str) -> str:
+    """Return `text`, or raise InvalidRequest unless it is a string that UTF-8 can hold."""
+    if not isinstance(text, str):
+        raise InvalidRequest(f"{name} must be a string, got {text!r}")
+    _utf8(name, text, None)
+    return text
 
 
 def _listed(field: str, values: Any, wanted: str) -> list[Any]:
@@ -220,7 +234,7 @@ def _bytes_column(values: Sequence[bytes]) -> Array:
     return column
 
 
-def _utf8(field: str, text: str, row: int) -> bytes:
+def _utf8(field: str, text: str, row: int | None) -> bytes:
     try:
         return text.encode("utf-8")
     except UnicodeEncodeError as error:
@@ -238,13 +252,11 @@ def _image_bytes(field: str, image: ImageSource, row: int) -> bytes:
             message = f"{field}: cannot read {os.fspath(image)!r}: {error.strerror}"
             raise InvalidRequest(message, position=row) from error
     elif isinstance(image, SavableImage):
-        buffer = io.BytesIO()
         try:
-            image.save(buffer, format="PNG")  # lossless: the server sees the caller's pixels
+            encoded = _png(image)
         except (OSError, ValueError) as error:
             message = f"{field} cannot be saved as PNG ({error}). Convert it to RGB first."
             raise InvalidRequest(message, position=row) from error
-        encoded = buffer.getvalue()
     else:
         message = f"{field} must be bytes, a path or a PIL image, got {type(image).__name__}"
         raise InvalidRequest(message, position=row)
@@ -254,9 +266,20 @@ def _image_bytes(field: str, image: ImageSource, row: int) -> bytes:
     return encoded
 
 
+def _png(image: SavableImage) -> bytes:
+    """Return the image as PNG. That is lossless: the server sees the caller's pixels."""
+    image.load()  # the EXIF data of a PNG may stand behind its pixels
+    exif = image.info.get("exif")  # by which the server turns it, as it turns a file
+    if image.mode in _NO_PNG:
+        image = image.convert("RGB")
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", **({"exif": exif} if exif else {}))
+    return buffer.getvalue()
+
+
 def _filter_json(filter: FilterLike) -> str:
     if isinstance(filter, str):
-        return filter
+        return check_text("filter", filter)
     tree = filter.tree if isinstance(filter, Filter) else filter
     if isinstance(tree, bool):  # what Python makes of condition == False
         raise InvalidRequest(f"filter must be a condition, got {tree}. Compare columns, not conditions; ~ negates one.")
@@ -266,3 +289,5 @@ def _filter_json(filter: FilterLike) -> str:
         return json.dumps(dict(tree), allow_nan=False)
     except (TypeError, ValueError) as error:
         raise InvalidRequest(f"filter cannot be written as JSON ({error}), got {tree!r}") from error
+    except RecursionError:
+        raise InvalidRequest("filter cannot be written as JSON: it holds itself, or too many levels") from None

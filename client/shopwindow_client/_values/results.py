@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import InvalidRequest
+from .numbers import is_finite
 from .timings import Timings
 
 PADDING_ID = -1
@@ -23,24 +24,33 @@ _SHOWN_PRODUCTS = 3
 class Row:
     """The products found for one query, best first, without padding.
 
-    Iterating gives a pair per product, its id as an int and its score as a float. Rows are equal when they hold the
-    same ids, scores and channels.
+    Iterating gives a pair per product, its id as the shop has it (an int, or a str if the index has text ids) and its
+    score as a float. Rows are equal when they hold the same ids, scores and channels.
 
     Attributes:
-        ids: (count,) int64.
+        ids: (count,) int64; of text ids, their numbers in the index.
         scores: (count,) float32.
         channels: (count,) int64, as in `Results.channels`, or None.
+        keys: (count,) str objects, the text ids, or None.
     """
 
     ids: npt.NDArray[np.int64]
     scores: npt.NDArray[np.float32]
     channels: npt.NDArray[np.int64] | None = None
+    keys: npt.NDArray[np.object_] | None = None
+
+    @property
+    def products(self) -> list[Any]:
+        """The ids as the shop has them: ints, or strs if the index has text ids."""
+        found: list[Any] = (self.ids if self.keys is None else self.keys).tolist()
+        return found
 
     def to_list(self) -> list[dict[str, Any]]:
         """Return plain data, fit for JSON.
 
         Returns:
-            A dictionary per product: "product_id", an int; "score", a float; with `channels` also "channels", an int.
+            A dictionary per product: "product_id", an int, or a str if the index has text ids; "score", a float; with
+            `channels` also "channels", an int.
         """
         products: list[dict[str, Any]] = [{"product_id": product, "score": score} for product, score in self]
         if self.channels is not None:
@@ -51,8 +61,8 @@ class Row:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def __iter__(self) -> Iterator[tuple[int, float]]:
-        return zip(self.ids.tolist(), self.scores.tolist())
+    def __iter__(self) -> Iterator[tuple[Any, float]]:
+        return zip(self.products, self.scores.tolist())
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Row):
@@ -71,17 +81,21 @@ class Results:
     not count.
 
     Attributes:
-        ids: (n, k) int64. A row with fewer than k products ends in -1.
+        ids: (n, k) int64. A row with fewer than k products ends in -1. If the index has text ids, these are their
+            numbers, and `keys` has the texts.
         scores: (n, k) float32. -inf where the id is -1.
         timings: How the server searched for each row. None unless you asked for it with `timings=True`.
         channels: (n, k) int64, what found each product: 1 the embedding, 2 the words, 3 both; 0 where the id is -1.
             None unless the search's `channels` named more than the embedding.
+        keys: (n, k) str objects, the text ids; empty where the id is -1. None if the ids of the index are whole
+            numbers.
     """
 
     ids: npt.NDArray[np.int64]
     scores: npt.NDArray[np.float32]
     timings: Timings | None = None
     channels: npt.NDArray[np.int64] | None = None
+    keys: npt.NDArray[np.object_] | None = None
 
     @property
     def counts(self) -> npt.NDArray[np.int64]:
@@ -89,19 +103,23 @@ class Results:
         counts: npt.NDArray[np.int64] = (self.ids != PADDING_ID).sum(axis=1, dtype=np.int64)
         return counts
 
-    def without(self, products: int | Sequence[int]) -> Results:
+    def without(self, products: int | str | Sequence[int] | Sequence[str]) -> Results:
         """Return the results without one product per row: the one you searched with, which is most like itself.
 
         Args:
-            products: The id of that product. For several rows, one id for each. The product took one place of `top_k`.
+            products: The id of that product as the shop has it. For several rows, one id for each. The product took one
+                place of `top_k`.
 
         Raises:
             InvalidRequest: These are not ids, or not one for each row.
         """
         own = np.atleast_1d(np.asarray(products))
-        if own.shape != (len(self),) or not np.issubdtype(own.dtype, np.integer):
-            raise InvalidRequest(f"products must be one id for each of the {len(self)} rows, got {products!r}")
-        return self._keep((self.ids != PADDING_ID) & (self.ids != own[:, None]))
+        kind = np.integer if self.keys is None else np.str_
+        if own.shape != (len(self),) or not np.issubdtype(own.dtype, kind):
+            text = "" if self.keys is None else "text "
+            raise InvalidRequest(f"products must be one {text}id for each of the {len(self)} rows, got {products!r}")
+        held = self.ids if self.keys is None else self.keys
+        return self._keep((self.ids != PADDING_ID) & (held != own.astype(held.dtype)[:, None]))
 
     def split(self, same_threshold: float) -> SimilarProducts:
         """Split what `retrieve_similar` found into the same product and merely similar ones.
@@ -116,8 +134,7 @@ class Results:
         Raises:
             InvalidRequest: The threshold is not a finite number.
         """
-        is_number = isinstance(same_threshold, (int, float, np.number)) and not isinstance(same_threshold, bool)
-        if not is_number or not np.isfinite(same_threshold):
+        if not is_finite(same_threshold):
             raise InvalidRequest(f"same_threshold must be a finite number, got {same_threshold!r}")
         found, same = self.ids != PADDING_ID, self.scores >= same_threshold
         return SimilarProducts(self._keep(found & same), self._keep(found & ~same))
@@ -131,7 +148,10 @@ class Results:
         channels = self.channels
         if channels is not None:
             channels = np.where(kept, np.take_along_axis(channels, order, axis=1), np.int64(0))
-        return Results(ids, scores, self.timings, channels)
+        keys = self.keys
+        if keys is not None:
+            keys = np.where(kept, np.take_along_axis(keys, order, axis=1), "")
+        return Results(ids, scores, self.timings, channels, keys)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -140,7 +160,8 @@ class Results:
         row = operator.index(row)  # a slice would run several rows into one
         found = self.ids[row] != PADDING_ID
         channels = None if self.channels is None else self.channels[row][found]
-        return Row(self.ids[row][found], self.scores[row][found], channels)
+        keys = None if self.keys is None else self.keys[row][found]
+        return Row(self.ids[row][found], self.scores[row][found], channels, keys)
 
     def __iter__(self) -> Iterator[Row]:
         return (self[row] for row in range(len(self)))
@@ -234,7 +255,9 @@ class Health:
 
 
 def _found_the_same(one: Row | Results, other: Row | Results) -> bool:
-    pairs: list[tuple[Any, Any]] = [(one.ids, other.ids), (one.scores, other.scores), (one.channels, other.channels)]
+    pairs: list[tuple[Any, Any]] = [
+        (getattr(one, name), getattr(other, name)) for name in ("ids", "scores", "channels", "keys")
+    ]
     return all(np.array_equal(array, another) for array, another in pairs)  # two Nones are equal, too
 
 
@@ -245,6 +268,6 @@ def _count(things: Sized, name: str) -> str:
 def _best(row: Row) -> str:
     if not len(row):
         return "-"
-    shown = zip(row.ids[:_SHOWN_PRODUCTS], row.scores[:_SHOWN_PRODUCTS])
+    shown = zip(row.products[:_SHOWN_PRODUCTS], row.scores[:_SHOWN_PRODUCTS])
     more = ", ..." if len(row) > _SHOWN_PRODUCTS else ""
     return ", ".join(f"{product}: {score:.4f}" for product, score in shown) + more

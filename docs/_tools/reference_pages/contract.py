@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import re
 
-from google.protobuf import text_format  # type: ignore[import-untyped]
+from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig
 
 from reference_pages.markdown import code, table
-from shopwindow.retrieval.embedding.images import MAX_BYTES, MAX_PIXELS, MAX_SIDE
+from shopwindow.base.photos.header import MAX_BYTES, MAX_PIXELS, MAX_SIDE
+from shopwindow.retrieval.embedding.product_inputs import MAX_REQUEST_BYTES, MAX_REQUEST_PIXELS
 from shopwindow.retrieval.embedding.text import MAX_CHARACTERS
 from shopwindow_export.repository.rendering import ENSEMBLES, MODELS
 
 # Numbers that a rendered repository has in these places, and how the page shows them.
 _SIZES = {"embedding_dim": (10_007, "d"), "image_size": (10_009, "s"), "title_max_tokens": (10_037, "t")}
 _SIZES |= {"query_max_tokens": (10_039, "t")}
-_K = ("product_ids", "scores", "channels")
+_K = ("product_ids", "scores", "product_keys", "channels")
 _PUBLIC = {
     "retrieve": "Words in, products out.",
     "retrieve_similar": "A title, a photo or both in, products out. With a photo and words, it finds products like "
@@ -33,6 +34,8 @@ _TENSORS = {
     "towers": "hash of the towers that made the embedding",
     "product_ids": "ids of the products, the best first; -1 is padding",
     "scores": "score of each product; -inf is padding",
+    "product_keys": "text ids of the products, UTF-8; empty is padding. No columns, [0], if the ids of the index are "
+    "whole numbers",
     "channels": "what found each product: 1 the embedding, 2 the words (lexical), 3 both; 0 is padding",
     "generation": "generation of the index that answered",
     "effort": "effort that was searched with",
@@ -55,7 +58,13 @@ for texts and files. [Request parameters](parameters.md) say what else a request
 
 A row is padded with id -1 and score -inf if fewer than `k` products qualify. A wrong request gets INVALID_ARGUMENT
 (HTTP 400). A query or a title has at most {MAX_CHARACTERS:,} characters. A photo has at most
-{MAX_BYTES // 2**20} MiB, {MAX_SIDE:,} pixels a side and {MAX_PIXELS // 10**6} million pixels.
+{MAX_BYTES // 2**20} MiB, {MAX_SIDE:,} pixels a side and {MAX_PIXELS // 10**6} million pixels. The photos of a request
+have at most {MAX_REQUEST_BYTES // 2**20} MiB and {MAX_REQUEST_PIXELS // 10**6} million pixels in all.
+
+Queries and titles are folded before towers and BM25 read them, so that different ways to write the same words give
+the same answer: full-width and half-width letters, ligatures, composed accents, hyphens, apostrophes and spaces
+become usual ones. Invisible characters are dropped, such as soft hyphens and zero-width spaces. HTML entities become
+their characters, and HTML tags are dropped; `size < 5 > 3` has none.
 
 Each model below says how many rows a request has at most. Triton itself refuses a request with more rows. Its message
 names the limit and the model.

@@ -13,6 +13,8 @@ _LABELS = {
     "stage": "`tokenise` or `decode`, `tower`, `search`, `execute` (all of them), `queue` (the wait before, at most)",
     "instance": "process of the model, such as `retrieve_0_1`",
     "event": "`refused` in an overload, `expired` before the search, `effort_lowered` to answer in time",
+    "reason": "`incomplete` (files are missing, or being copied), `changed` (not what was written), `unreadable`, "
+    "`memory`, `towers`, `recall`, `other`",
 }
 _TRITON = [
     ("nv_inference_request_success", "counter", "model, version", "requests that were answered"),

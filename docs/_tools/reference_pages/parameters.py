@@ -51,6 +51,7 @@ _OPERATORS = {
     "ne": ('{"colour": {"ne": "red"}}', "does not equal the value"),
     "in": ('{"brand": {"in": ["Nordvale", "Kesto"]}}', "is one of the values"),
     "not_in": ('{"brand": {"not_in": ["Nordvale", "Kesto"]}}', "is none of the values"),
+    "contains_all": ('{"sizes": {"contains_all": ["S", "M"]}}', "is a list that has all the values"),
     "lt": ('{"price": {"lt": 50}}', "is below"),
     "lte": ('{"price": {"lte": 50}}', "is below or equal"),
     "gt": ('{"price": {"gt": 10}}', "is above"),
@@ -101,6 +102,8 @@ def page() -> str:
             table(("parameter given", "message"), [_wrong(given) for given in _WRONG]),
             _FILTERS,
             table(("operator", "example", "holds for products whose value"), operators),
+            "A product with a list of values passes a test if one of its values does. `ne` and `not_in` ask that none\n"
+            "does. Dates are written as in ISO 8601, see [filter](../how-to/filter.md#dates).\n",
             '`{"and": [...]}`, `{"or": [...]}` and `{"not": {...}}` combine filters.\n',
             "A product without a value fails `eq`, `in` and the ranges. It passes `ne`, `not_in` and `not` of these.\n"
             "To leave such products out as well, write\n"
@@ -110,7 +113,7 @@ def page() -> str:
                 [
                     ("length of the JSON text", f"{filter_reading.MAX_FILTER_BYTES:,} bytes"),
                     ("different conditions", f"{filter_reading.MAX_CONDITIONS}"),
-                    ("values of `in` and `not_in`", f"{filter_reading.MAX_IN_VALUES:,}"),
+                    ("values of `in`, `not_in` and `contains_all`", f"{filter_reading.MAX_IN_VALUES:,}"),
                     ("depth of `and`, `or` and `not`", f"{filter_reading.MAX_DEPTH}"),
                 ],
             ),

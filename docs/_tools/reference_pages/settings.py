@@ -11,6 +11,7 @@ from reference_pages.markdown import code, table
 from shopwindow.retrieval.embedding import embedding_cache
 from shopwindow.retrieval.engines import options
 from shopwindow.retrieval.engines.options import EngineOptions, MilvusOptions, Spread, Where
+from shopwindow.retrieval.index import checksums
 from shopwindow.retrieval.search import result_cache
 
 
@@ -28,6 +29,13 @@ SERVER = [
         "SHOPWINDOW_INDEX",
         "`index` beside the repository",
         "the index folder that the models serve; `shopwindow serve --index` sets it",
+    ),
+    Setting(
+        checksums.VARIABLE,
+        checksums.Verify.FULL.value,
+        "how thoroughly the files of an index are compared with their checksums before it is served or changed: `full` "
+        "reads all, `fast` compares sizes and the first and last 64 MiB of each, `off` nothing; `shopwindow serve "
+        "--verify` sets it",
     ),
     Setting(
         "SHOPWINDOW_QUEUE_LIMIT_MS",
@@ -49,6 +57,11 @@ SERVER = [
         "SHOPWINDOW_HTTP",
         "localhost:8000",
         "host and port where the models read Triton's statistics; `shopwindow serve` sets it",
+    ),
+    Setting(
+        "SHOPWINDOW_OWNER_FILE",
+        "none",
+        "file with the secret that opens these statistics to the models; `shopwindow serve` sets it",
     ),
     Setting(
         "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
@@ -93,6 +106,7 @@ ENGINE = [
 ]
 COMMANDS = [
     Setting("SHOPWINDOW_DEBUG", "not set", "if it is set, an expected error shows its traceback instead of one line"),
+    Setting("XDG_CACHE_HOME", "`~/.cache`", "the user's cache folder; `shopwindow/photos` in it keeps fetched photos"),
 ]
 CONTAINERS = [
     Setting("SHOPWINDOW_CHECKPOINT", "/data/checkpoint", "folder of the checkpoint that `export` reads"),

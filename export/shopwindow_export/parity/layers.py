@@ -10,6 +10,8 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
+from shopwindow.retrieval.embedding.onnx_towers import session_options
+
 SHOWN = 10  # layers at most
 
 
@@ -72,6 +74,6 @@ def _outputs(graph: Path, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndar
                     layers[layer.replace(".inner.", ".")] = node.output[0]
     made = {value.name for value in model.graph.output}
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in layers.values() if name not in made)
-    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(model.SerializeToString(), session_options(), providers=["CPUExecutionProvider"])
     values = session.run(list(layers.values()), dict(inputs))
     return {layer: value.astype(np.float64) for layer, value in zip(layers, values, strict=True)}

@@ -6,16 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from shopwindow.base.progress_bar import progress_bar
 from shopwindow.base.skipped_rows import Skipped
-from shopwindow.indexing.catalogue.columns import TITLE
+from shopwindow.indexing.catalogue.options import TITLE, CatalogOptions
 from shopwindow.indexing.catalogue.reading import Catalog
 from shopwindow.indexing.errors import CatalogError
 from shopwindow.retrieval.embedding.product_inputs import ProductBatch, ProductPreprocessor, concatenate
 from shopwindow.retrieval.embedding.text import clean_text
-from shopwindow.towers.judging.judgements import read_judgements
+from shopwindow.towers.judging.judgements import read_judgements, read_query_texts
 from shopwindow_export.parity.budgets import RANKED
 
 SAMPLE_PRODUCTS = 300
@@ -51,6 +50,7 @@ def read_sample(
     preprocess: ProductPreprocessor,
     size: int | None = SAMPLE_PRODUCTS,
     *,
+    reading: CatalogOptions | None = None,
     queries: Path | None = None,
     qrels: Path | None = None,
 ) -> ParitySample:
@@ -60,16 +60,17 @@ def read_sample(
         catalog: see `shopwindow.indexing.catalogue.reading.Catalog`.
         preprocess: prepares products for the checkpoint's towers.
         size: products at most, rounded up to whole reads; None takes all of them.
+        reading: how the catalogue's files are read; None for the defaults.
         queries: parquet with query_id, text.
         qrels: parquet with query_id, product_id, relevance. If given, queries without judgements are left out.
 
     Raises:
         CatalogError: the catalogue is unreadable, or has fewer than RANKED usable products or titles.
-        ValueError: qrels without queries, or no query has a relevant product.
+        ValueError: qrels without queries, no query has a relevant product, or one of these files is wrong.
     """
     if qrels is not None and queries is None:
         raise ValueError(f"qrels: {qrels} judges the queries of a file that was not given; name it with --queries")
-    source = Catalog(catalog)
+    source = Catalog(catalog, reading)
     target = source.rows if size is None else min(size, source.rows)
     batches: list[ProductBatch] = []
     ids: list[np.ndarray] = []
@@ -96,7 +97,7 @@ def read_sample(
         judged = read_judgements(queries, qrels)
         query_texts, relevant = judged.queries, judged.relevant
     elif queries is not None:
-        query_texts = pq.read_table(queries, columns=["text"])["text"].to_pylist()
+        query_texts = read_query_texts(queries)
     return ParitySample(
         product_ids=np.concatenate(ids),
         products=concatenate(batches),

@@ -13,6 +13,7 @@ from typing import Any
 from shopwindow.base.machine import usable_cores
 from shopwindow.base.progress_bar import progress_bar
 from shopwindow.base.whole_folders import replacing
+from shopwindow.indexing.catalogue.options import CatalogOptions
 from shopwindow.retrieval.embedding.bundle import FILE as BUNDLE
 from shopwindow.retrieval.embedding.bundle import Bundle
 from shopwindow.retrieval.embedding.product_inputs import ProductPreprocessor
@@ -48,6 +49,7 @@ def export_repository(
     queries: Path | None = None,
     qrels: Path | None = None,
     sample_size: int | None = SAMPLE_PRODUCTS,
+    reading: CatalogOptions | None = None,
     report_folder: Path | None = None,
     gpu: GpuOptions | None = None,
 ) -> ParityReport | None:
@@ -66,6 +68,7 @@ def export_repository(
         queries: parquet with query_id, text. Default: the second halves of the sample's titles.
         qrels: parquet with query_id, product_id, relevance. If given, recall is compared, too.
         sample_size: at most this many products of the sample; None takes all of them.
+        reading: how the files of the sample are read; None for the defaults.
         report_folder: receives parity.json and parity.html, also if parity fails. Default: `parity` beside the
             repository, which keeps a copy of parity.json.
         gpu: options of the GPU profiles.
@@ -95,6 +98,7 @@ def export_repository(
             title_max_tokens=config.title_max_tokens,
             image_size=config.image_size,
             precision=precision,
+            photos_per_product=config.photos_per_product,
         )
         render_models(target, bundle, cpu_instances=cpu_instances or math.ceil(usable_cores() / 2), gpu=gpu)
         layout = RepositoryLayout(target)
@@ -104,7 +108,7 @@ def export_repository(
         bar.set_postfix_str("sample")
         titles = TextEncoder.read(layout.title_tokenizer, config.title_max_tokens)
         preprocess = ProductPreprocessor(titles, config.image_size)
-        inputs = read_sample(sample, preprocess, sample_size, queries=queries, qrels=qrels)
+        inputs = read_sample(sample, preprocess, sample_size, reading=reading, queries=queries, qrels=qrels)
         bar.update()
         bar.set_postfix_str("query tower")
         quantised = precision in QUANTISED

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tritonclient.grpc.model_config_pb2 import DataType, ModelInstanceGroup, ModelQueuePolicy
 
+from shopwindow.base.triton_names import odd_name
 from shopwindow_export.validation.loading import check_loading
 from shopwindow_export.validation.parsing import Model, on_cpu
 from shopwindow_export.validation.report import Problem
@@ -43,6 +44,7 @@ def check_model(model: Model, profile: str, max_version: tuple[int, int] | None)
         max_version: the config may use nothing newer than this Triton; None for no limit.
     """
     yield from _identity(model)
+    yield from _names(model)
     yield from check_version(model, max_version)
     yield from _versions(model, profile)
     yield from _tensors(model)
@@ -80,6 +82,16 @@ def _identity(model: Model) -> Iterator[Problem]:
             yield model.error(
                 f"platform: must be {platform!r} with backend {config.backend!r}, got {config.platform!r}; drop one"
             )
+
+
+def _names(model: Model) -> Iterator[Problem]:
+    """Check the names in the config that reach a shell. `check_folder_names` checks the folder's."""
+    for field, name in (
+        ("default_model_filename", model.config.default_model_filename),
+        *(("instance_group.name", group.name) for group in model.config.instance_group),
+    ):
+        if model.config.backend == "python" and (odd := odd_name(name)):
+            yield model.error(f"{field}: {odd}")
 
 
 def _versions(model: Model, profile: str) -> Iterator[Problem]:

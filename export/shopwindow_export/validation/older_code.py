@@ -1,4 +1,4 @@
-"""Find repositories that an older version exported. Their models import modules that no longer exist."""
+"""Find repositories that an older version exported. Their models import or call what no longer exists."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from pathlib import Path
 
 from shopwindow_export.validation.report import Problem
 
-_OLDER = re.compile(r"^\s*(?:import|from) (?:stub|retrieval)\b", re.MULTILINE)
+_OLDER = re.compile(
+    r"^\s*(?:import|from) (?:stub|retrieval)\b|\bgeneration=(?:generation|index\.manifest\.generation)\b", re.MULTILINE
+)
 
 
 def check_code(repository: Path) -> list[Problem]:

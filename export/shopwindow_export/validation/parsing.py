@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from google.protobuf import text_format  # type: ignore[import-untyped]
+from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import DESCRIPTOR, ModelConfig
 
+from shopwindow.base.triton_names import model_folders, odd_name
 from shopwindow_export.validation.report import Problem
 
 GRAPH = "model.onnx"  # the plan beside it was built from this
@@ -82,7 +83,7 @@ def read_repository(repository: Path, profile: str) -> tuple[dict[str, Model | N
     """
     models: dict[str, Model | None] = {}
     problems: list[Problem] = []
-    for folder in sorted(path for path in repository.iterdir() if path.is_dir()):
+    for folder in model_folders(repository):
         files = [*folder.glob("config.pbtxt"), *sorted(folder.glob("configs/*.pbtxt"))]
         if not files:
             problems.append(
@@ -90,7 +91,7 @@ def read_repository(repository: Path, profile: str) -> tuple[dict[str, Model | N
                     "error",
                     folder.name,
                     folder.name,
-                    "folder has no config.pbtxt, and Triton takes every folder of a repository for a model: "
+                    "folder has no config.pbtxt, and every folder of a repository that is not hidden is a model: "
                     "move it out, or write its config",
                 )
             )
@@ -117,6 +118,12 @@ def read_repository(repository: Path, profile: str) -> tuple[dict[str, Model | N
                     folder=folder, file=relative, text=text, config=config, versions=frozenset(_versions(folder))
                 )
     return models, problems
+
+
+def check_folder_names(repository: Path) -> list[Problem]:
+    """Find model folders that Triton 2.51 cannot take, because it passes their names to a shell without quotes."""
+    names = (folder.name for folder in model_folders(repository))
+    return [Problem("error", name, name, f"folder name: {odd}") for name in names if (odd := odd_name(name))]
 
 
 def _served_file(folder: Path, profile: str) -> Path:

@@ -12,7 +12,7 @@ from shopwindow_export.plans.machine import Server
 from shopwindow_export.validation.checks import check_model
 from shopwindow_export.validation.ensembles import check_ensembles
 from shopwindow_export.validation.older_code import check_code
-from shopwindow_export.validation.parsing import PLAIN_PROFILE, Model, on_cpu, read_repository
+from shopwindow_export.validation.parsing import PLAIN_PROFILE, Model, check_folder_names, on_cpu, read_repository
 from shopwindow_export.validation.plans import check_model_plans
 from shopwindow_export.validation.report import Problem, format_json, format_report
 from shopwindow_export.validation.versions import PINNED_SERVER
@@ -59,6 +59,7 @@ def validate_repository(
                 problems += check_model_plans(model, profile, server or Server())
     problems += check_ensembles(models)
     problems += check_code(repository)
+    problems += check_folder_names(repository)
     problems += _check_shared_files(repository, profile)
     return sorted(problems, key=lambda problem: problem.model)
 

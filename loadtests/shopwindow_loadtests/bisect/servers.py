@@ -43,7 +43,7 @@ class MeasuredServer:
 
     def __init__(self, server: TritonServer, name: str) -> None:
         self.target = Target(name=name, protocol="grpc", url=server.grpc_url, pid=server.pid)
-        self._model = PROFILES[server.options.profile]
+        self._model, self._headers = PROFILES[server.options.profile], server.owner_header
 
     def measure(self, load: Load, *, queries: Path, seconds: float, seed: int = 0) -> Reading:
         """Measure as `drive` does, and add the batch size and the time in the queue from Triton's statistics."""
@@ -58,7 +58,7 @@ class MeasuredServer:
 
     def _counts(self) -> _Counts:
         with InferenceServerClient(self.target.url, channel_args=DIRECT) as client:
-            [found] = client.get_inference_statistics(self._model).model_stats
+            [found] = client.get_inference_statistics(self._model, headers=self._headers).model_stats
         queue = found.inference_stats.queue
         return _Counts(found.inference_count, found.execution_count, queue.count, queue.ns)
 

@@ -44,7 +44,7 @@ def prepare(out: Path, requirements: Sequence[str], *, python: str) -> list[Path
     with tempfile.TemporaryDirectory() as folder:
         platforms = [f"--platform=manylinux_2_{minor}_x86_64" for minor in _GLIBC]
         platforms += ["--platform=manylinux1_x86_64", "--platform=manylinux2014_x86_64"]
-        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--dest", folder]
+        command = [sys.executable, "-P", "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--dest", folder]
         command += ["--implementation=cp", f"--python-version={python}", *platforms, *requirements]
         subprocess.run(command, check=True)
         return split(sorted(Path(folder).iterdir()), out)

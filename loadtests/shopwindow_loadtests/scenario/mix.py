@@ -88,7 +88,7 @@ class Mix:
         kinds = {request.kind for request in self.requests}
         for name, users in (("queries", {"text", "composed"}), ("products", {"similar", "composed"})):
             path = getattr(self, name)
-            if kinds & users and not isinstance(path, tuple) and (path is None or not path.is_file()):
+            if kinds & users and not isinstance(path, tuple) and (path is None or not path.exists()):
                 raise ValueError(f"{name} must be a file for {' and '.join(sorted(kinds & users))}, got {path}")
         names = [request.name for request in self.requests]
         twice = sorted({name for name in names if names.count(name) > 1})

@@ -8,6 +8,8 @@ import random
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
+from shopwindow_client import RetrievalClient
+from shopwindow_client._values.option_files import client_options
 from shopwindow_loadtests.scenario.shapes import Shape
 
 _SEEDS = 10**6  # short enough to type again
@@ -19,6 +21,11 @@ class LoadTestOptions:
 
     Attributes:
         url: `host:port` of the server's gRPC service.
+        tls: Encrypt the connection. Each of the next three encrypts it too.
+        tls_ca: Authorities that sign the server's certificate, PEM; None: the system's.
+        tls_certificate: The caller's own certificate, PEM.
+        tls_key: Its private key, PEM.
+        key_file: File with the caller's key and nothing else.
         users: Closed loop: the number of users. Each sends its next request when it has the answer to the last one.
             Some shapes take more than one number.
         rate: Open loop: requests per second, sent whether or not earlier ones were answered. Give users or rate, not
@@ -62,6 +69,11 @@ class LoadTestOptions:
     """
 
     url: str = "localhost:8001"
+    tls: bool = False
+    tls_ca: Path | None = None
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    key_file: Path | None = None
     users: tuple[float, ...] = ()
     rate: tuple[float, ...] = ()
     shape: str = "soak"
@@ -115,7 +127,7 @@ class LoadTestOptions:
             raise ValueError(f"arrivals must be poisson or constant, got {self.arrivals!r}")
         if (self.mix is None) == (self.queries is None):
             raise ValueError(f"give mix or queries, got mix {self.mix} and queries {self.queries}")
-        for name in ("mix", "queries", "slo", "baseline"):
+        for name in ("mix", "queries", "slo", "baseline", "tls_ca", "tls_certificate", "tls_key", "key_file"):
             path = getattr(self, name)
             if path is not None and not path.exists():
                 raise ValueError(f"{name} must be a file, and there is none at {path}")
@@ -135,6 +147,14 @@ class LoadTestOptions:
     def load(self) -> Shape:
         """Users, or requests per second, over time."""
         return Shape(kind=self.shape, levels=self.rate or self.users, duration_s=self.duration_s)
+
+    def client(self) -> RetrievalClient:
+        """Return a new client of the server. It never retries: that would hide failures, and count its own pauses.
+
+        Raises:
+            ValueError: A certificate or the key cannot be used.
+        """
+        return RetrievalClient(self.url, timeout_s=self.timeout_s, retry=None, **client_options(self))
 
     @property
     def samples_file(self) -> Path:

@@ -20,21 +20,27 @@ BUILT_IN_QUERIES = (
 )
 _WIDENING_SEED = 0
 _PARQUET = b"PAR1"  # the first bytes of every parquet file
+_EITHER = "a UTF-8 text file with one query per line, or a parquet file with a column 'text'"
+# Separators of a CSV file, each with the number of lines that may all have equally many by chance.
+_SEPARATORS = {"\t": 0, ";": 1, "|": 1, ",": 2}
+_HEADINGS = {"text", "query", "query_id", "queries", "search_term", "search_query", "keyword"}
 
 
 def read_queries(path: Path) -> list[str]:
-    """Read the distinct queries of a file, in the order in which they first appear.
+    """Read the distinct queries of a file, in the order in which they first appear. Empty ones are left out.
 
     Args:
         path: A parquet file with a column `text`, or a UTF-8 text file with one query per line.
 
     Raises:
-        ValueError: The file is of neither kind, lacks the column, or holds no query.
+        ValueError: The file is of neither kind, such as a CSV file; lacks the column; or holds no query.
     """
-    lines = _parquet_column(path, "text") if _is_parquet(path) else _text_lines(path)
+    if path.is_dir():
+        raise ValueError(f"queries: {path} is a folder; give one file")
+    lines = _texts(path) if _is_parquet(path) else _text_lines(path)
     queries = list(dict.fromkeys(line.strip() for line in lines if line and line.strip()))
     if not queries:
-        raise ValueError(f"{path} holds no query")
+        raise ValueError(f"queries: {path} holds no query")
     return queries
 
 
@@ -86,28 +92,44 @@ def _is_parquet(path: Path) -> bool:
         return file.read(len(_PARQUET)) == _PARQUET
 
 
-def _parquet_column(path: Path, name: str) -> list[str | None]:
-    import pyarrow as pa  # only parquet files need it
-    import pyarrow.parquet as pq
+def _texts(path: Path) -> list[str | None]:
+    from shopwindow.base.checked_table import TEXT, Column, read_checked  # only parquet files need pyarrow
 
-    try:
-        schema = pq.read_schema(path)
-        if name not in schema.names:
-            raise ValueError(f"{path} must have a column '{name}', it has {', '.join(schema.names)}")
-        kind = schema.field(name).type
-        values = kind.value_type if pa.types.is_dictionary(kind) else kind
-        if not pa.types.is_string(values) and not pa.types.is_large_string(values):
-            raise ValueError(f"{path}: the column '{name}' must hold strings, it holds {kind}")
-        lines: list[str | None] = pq.read_table(path, columns=[name])[name].to_pylist()
-        return lines
-    except pa.ArrowException as error:
-        raise ValueError(f"{path} must be a parquet file: {str(error).splitlines()[0]}") from error
+    return read_checked("queries", path, [Column("text", TEXT, gaps=True)])["text"]
 
 
 def _text_lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{path} must be a UTF-8 text file with one query per line, or a parquet file with a column 'text': {error}"
-        ) from error
+        raise ValueError(f"queries: {path} must be {_EITHER}: {error}") from error
+    for row, line in enumerate(lines, 1):
+        if "\0" in line:
+            raise ValueError(f"queries: {path} must be {_EITHER}: line {row} has a NUL")
+    if looks := _looks_like(path, [line for line in lines if line.strip()]):
+        raise ValueError(f"queries: {path} looks like {looks}, and its lines would be sent as queries; give {_EITHER}")
+    return lines
+
+
+def _looks_like(path: Path, lines: Sequence[str]) -> str | None:
+    """Return the format that lines seem to be of, and why; None if they may be queries.
+
+    Args:
+        path: Their file.
+        lines: Those that are not empty.
+    """
+    if not lines:
+        return None
+    first = lines[0].strip()
+    if first[0] in "{[" and first[-1] in "}],{[":
+        return f"JSON (it begins with {first[:40]!r})"
+    for separator, chance in _SEPARATORS.items():
+        names = {name.strip().strip("'\"").casefold() for name in first.split(separator)}
+        if names & _HEADINGS:
+            return f"CSV (its first line is {first[:40]!r})"
+        counts = [line.count(separator) for line in lines]
+        if len(lines) > chance and min(counts) == max(counts) > 0:
+            return f"CSV (all {len(lines)} lines have {counts[0]} {separator!r})"
+        if path.suffix.lower() in (".csv", ".tsv") and any(counts):
+            return f"CSV (by its name, and lines have {separator!r})"
+    return None

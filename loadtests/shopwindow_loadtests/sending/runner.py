@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from shopwindow_client import RetrievalClient, ShopwindowError
+from shopwindow_client import ShopwindowError
 from shopwindow_loadtests.judging.baseline import Difference, compare
 from shopwindow_loadtests.judging.conditions import Conditions, machine_name
 from shopwindow_loadtests.judging.samples import HARNESS, NOT_SENT, Samples, read_generator_cpu
@@ -66,7 +66,7 @@ def run(options: LoadTestOptions) -> int:
         An `ExitCode`: OK, SLO_MISSED, TOO_FEW_SAMPLES or HARNESS_FAILURE.
 
     Raises:
-        ValueError: The mix, its files, the limits, the baseline or the index are not fit for use.
+        ValueError: The mix, the limits, the baseline or the index are not fit for use.
     """
     before = Samples.read(options.baseline) if options.baseline else None
     began, seen = datetime.now().astimezone(), _Seen()
@@ -157,8 +157,8 @@ def measure(options: LoadTestOptions) -> Outcome | None:
 def _measure(options: LoadTestOptions, seen: _Seen) -> Outcome | None:
     mix = read_mix(options)
     slo = read_slo(options, [request.name for request in mix.requests])
-    Traffic(mix, options.seed)  # a wrong file ends the test here, not in the processes that send
     try:
+        _check_files(options, mix)
         seen.generation = _check_server(options, mix)
     except HarnessFailure:
         _remove_old_samples(options)
@@ -247,9 +247,17 @@ def _ramp(options: LoadTestOptions, failed_s: float | None, notes: list[str]) ->
     return Verdict(code=ExitCode.OK)
 
 
+def _check_files(options: LoadTestOptions, mix: Mix) -> None:
+    """Read the queries and products, so that a wrong file ends the test here and not in the processes that send."""
+    try:
+        Traffic(mix, options.seed)
+    except (ValueError, OSError) as error:
+        raise HarnessFailure(f"no load was sent: {error}") from error
+
+
 def _check_server(options: LoadTestOptions, mix: Mix) -> int | None:
     """Check that the server is ready, and return the generation of its index; None if it does not say."""
-    with RetrievalClient(options.url, timeout_s=options.timeout_s, retry=None) as client:
+    with options.client() as client:
         try:
             health = client.health()
         except ShopwindowError as error:

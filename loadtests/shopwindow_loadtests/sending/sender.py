@@ -78,11 +78,16 @@ def read_products(path: Path) -> list[Product]:
     """Return the first products of a parquet file with the columns title and image.
 
     Raises:
-        ValueError: The file is no parquet file, has neither column, or has no product with a title or an image.
+        ValueError: The file is no parquet file, has neither column, has photos that are not bytes, or has no product
+            with a title or an image.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from shopwindow.towers.data.training_data import photo_of
+
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; give one parquet file")
     try:
         names = pq.read_schema(path).names
         columns = [name for name in ("title", "image") if name in names]
@@ -92,7 +97,8 @@ def read_products(path: Path) -> list[Product]:
         rows = [row for batch in itertools.islice(batches, 1) for row in batch.to_pylist()]
     except pa.ArrowException as error:
         raise ValueError(f"{path} must be a parquet file: {str(error).splitlines()[0]}") from error
-    products = [Product(row.get("title"), row.get("image")) for row in rows if row.get("title") or row.get("image")]
+    found = [(row.get("title"), photo_of(row.get("image"))) for row in rows]
+    products = [Product(title, image) for title, image in found if title or image]
     if not products:
         raise ValueError(f"{path} holds no product with a title or an image")
     return products

@@ -9,7 +9,6 @@ from collections.abc import Callable
 import gevent
 from gevent.pool import Pool
 
-from shopwindow_client import RetrievalClient
 from shopwindow_loadtests.judging.samples import NOT_SENT, Sample
 from shopwindow_loadtests.scenario.mix import Mix
 from shopwindow_loadtests.scenario.options import LoadTestOptions
@@ -60,8 +59,7 @@ class Session:
         self.finished = False  # whether to stop sending
         self._options, self._mix, self._deliver = options, mix, deliver
         self._answers = ExactAnswers.read(options.answers_file) if options.recall_share else None
-        # Retries would hide failures, and their pauses would count as time of the server.
-        self._client = RetrievalClient(options.url, timeout_s=options.timeout_s, retry=None)
+        self._client = options.client()
         self._samples: list[Sample] = []
         self._in_flight = 0
         self._worker, self._started = 0, float("inf")

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import threading
 import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
+from PIL import Image
 from tritonclient.grpc import InferenceServerClient, InferInput
 from tritonclient.utils import InferenceServerException
 
-from shopwindow_client import ShopwindowError
+from shopwindow_client import Product, RetrievalClient, ShopwindowError
 
 # The client's replies lack the generation, but its errors are needed.
 from shopwindow_client._values.errors import from_status
@@ -20,6 +24,7 @@ from shopwindow_loadtests.soak.timeline import Timeline
 CLIENTS = 8
 TOP_K = 20
 _TIMEOUT_S = 30.0
+_PAUSE_S = 0.2  # between two requests with large photos
 # Send a little faster than the rate. Otherwise the last request, which is not due yet, would pull the result below it.
 _AHEAD = 1.01
 
@@ -53,6 +58,9 @@ class Load:
         mixed: Number of replies that mix generations.
         gone: Number of replies with a product that was removed before they were asked for.
         shown: The products of the newest reply.
+
+    Raises:
+        Exception: At the end of the `with` statement, what ended a caller.
     """
 
     url: str
@@ -69,15 +77,15 @@ class Load:
         self._done = threading.Event()
         self._lock = threading.Lock()
         self._began = time.monotonic()
-        self._threads = [threading.Thread(target=self._call, args=(number,)) for number in range(CLIENTS)]
-        for thread in self._threads:
-            thread.start()
+        self._pool = ThreadPoolExecutor(CLIENTS)
+        self._callers = [self._pool.submit(self._call, number) for number in range(CLIENTS)]
         return self
 
     def __exit__(self, *_: object) -> None:
         self._done.set()
-        for thread in self._threads:
-            thread.join()
+        self._pool.shutdown()
+        for caller in self._callers:
+            caller.result()  # raises what ended the caller
 
     @property
     def reached(self) -> float:
@@ -112,3 +120,43 @@ class Load:
             self.mixed += mixed
             self.gone += gone
             self.shown = ids
+
+
+class LargePhotos:
+    """A caller that sends requests with two photos of 49 megapixels each, one after the other.
+
+    Args:
+        url: `host:port` of the server's gRPC endpoint.
+
+    Attributes:
+        answered: Number of replies.
+        refused: Errors by their kinds. A server that is restarted, for example, answers none.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.answered = 0
+        self.refused: Counter[str] = Counter()
+        photo = io.BytesIO()
+        Image.new("RGB", (7_000, 7_000), (200, 30, 60)).save(photo, "PNG")  # 143 KB to send, 147 MB to decode
+        self._products = [Product(image=photo.getvalue())] * 2
+        self._client = RetrievalClient(url, timeout_s=_TIMEOUT_S, retry=None)
+        self._done = threading.Event()
+        self._pool = ThreadPoolExecutor(1)
+
+    def __enter__(self) -> LargePhotos:
+        self._caller = self._pool.submit(self._call)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._pool.shutdown()
+        self._client.close()
+        self._caller.result()  # raises what ended the caller
+
+    def _call(self) -> None:
+        while not self._done.wait(_PAUSE_S):
+            try:
+                self._client.retrieve_similar(self._products, top_k=TOP_K)
+                self.answered += 1
+            except ShopwindowError as error:
+                self.refused[type(error).__name__] += 1

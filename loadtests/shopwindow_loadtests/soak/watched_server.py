@@ -9,23 +9,26 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 from shopwindow.base.default_places import python_path
-from shopwindow.server.processes import Stub, child, kill, members, stubs
+from shopwindow.server.processes import Stub, kill, members, started_by, stubs
 from shopwindow_client import RetrievalClient, ShopwindowError
 from shopwindow_loadtests.generator.server_cpu import private_bytes
 from shopwindow_loadtests.soak.callers import Failure
 
 TOLD_WITHIN_S = 2.0  # the watch looks once a second
+# A request that a dead process had, or was given after its death, may fail up to this much later.
+AFTERMATH_S = 3.0
 _LOOK_S = 0.05
 _GIVE_UP_S = 60.0
 _START_S = 240.0
 
+TRITON, GATEWAY = "Triton", "the gateway"  # the processes that all models need
 # For each Python model of the profile `cpu`, a call that passes through it. No pipeline of this profile uses the models
 # of single steps, but the watch covers them too.
 CALLS: dict[str, Callable[[RetrievalClient], object]] = {
@@ -38,22 +41,33 @@ CALLS: dict[str, Callable[[RetrievalClient], object]] = {
     "product_preprocessor": lambda client: client.embed_product(title="red dress"),
     "product_tower": lambda client: client.embed_product(title="red dress"),
     "product_index": lambda client: client.retrieve_by_embedding(client.embed_query("red dress"), top_k=1),
+    TRITON: lambda client: client.retrieve("red dress", top_k=1),
+    GATEWAY: lambda client: client.retrieve("red dress", top_k=1),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recovery:
-    """How a killed model recovered.
+    """How the server recovered after a process was killed or frozen.
 
     Attributes:
-        model: Its name.
-        seconds: From the kill until health endpoint and model were well again; infinite if that did not happen.
+        victim: The model whose process it was, TRITON or GATEWAY.
+        how: The signal that it got.
+        began: When it got it, in seconds of `time.monotonic`.
+        seconds: From then until health endpoint and model were well again; infinite if that did not happen, or if
+            there was no such process.
         failures: Failed calls to this model in that time.
     """
 
-    model: str
+    victim: str
+    how: str = "SIGKILL"
+    began: float = 0.0
     seconds: float
     failures: list[Failure]
+
+    def explains(self, moment: float) -> bool:
+        """Whether a request that failed at this time may have failed for this reason."""
+        return self.began <= moment <= self.began + self.seconds + AFTERMATH_S
 
 
 class WatchedServer:
@@ -63,18 +77,20 @@ class WatchedServer:
         repository: The model repository.
         index: The index home.
         log: File for Triton's log.
+        settings: Environment variables to add.
 
     Attributes:
         url: `host:port` of the gRPC endpoint.
+        addresses: `host:port` of each endpoint: `gRPC`, `HTTP`, `metrics` and `health`.
         lines: The output of the command.
     """
 
-    def __init__(self, repository: Path, index: Path, log: Path) -> None:
+    def __init__(self, repository: Path, index: Path, log: Path, settings: Mapping[str, str] | None = None) -> None:
         ports = [part for name in ("http", "grpc", "metrics", "health") for part in (f"--{name}-port", "0")]
         command = [sys.executable, "-P", "-m", "shopwindow.cli.main", "serve", "--host", "127.0.0.1", *ports]
         command += ["--repository", str(repository), "--index", str(index), "--log", str(log)]
         self.lines: list[str] = []
-        environment = {**os.environ, "PYTHONPATH": python_path()}
+        environment = {**os.environ, "PYTHONPATH": python_path(), **(settings or {})}
         self._process = subprocess.Popen(
             command, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True
         )
@@ -88,9 +104,9 @@ class WatchedServer:
                 self._process.kill()
                 raise RuntimeError("\n".join(["shopwindow serve did not start:", *self.lines]))
             time.sleep(_LOOK_S)
-        addresses = dict(line.split() for line in self.lines if line.startswith("  ") and len(line.split()) == 2)
-        self.url = addresses["gRPC"]
-        self._health = addresses["health"].removeprefix("http://").partition("/")[0]
+        told = dict(line.split() for line in self.lines if line.startswith("  ") and len(line.split()) == 2)
+        self.addresses = {name: url.rpartition("://")[2].partition("/")[0] for name, url in told.items()}
+        self.url = self.addresses["gRPC"]
         self._watcher = threading.Thread(target=self._watch)
 
     def __enter__(self) -> WatchedServer:
@@ -103,7 +119,7 @@ class WatchedServer:
     def __exit__(self, *_: object) -> None:
         self._done.set()
         self._watcher.join()
-        family = [self.triton, *self._stub_ids()]
+        family = [self.triton, self.gateway, *self._stub_ids()]
         self._process.send_signal(signal.SIGTERM)
         try:
             self._process.wait(60)
@@ -115,7 +131,12 @@ class WatchedServer:
     @property
     def triton(self) -> int:
         """Process id of Triton; 0 while there is none."""
-        return child(self._process.pid)
+        return started_by(self._process.pid, "tritonserver")
+
+    @property
+    def gateway(self) -> int:
+        """Process id of the gateway; 0 while there is none."""
+        return started_by(self._process.pid, "envoy")
 
     @property
     def stubs(self) -> list[Stub]:
@@ -144,23 +165,31 @@ class WatchedServer:
         return len(seen), sum(not ready for _, ready in seen)
 
     def was_told(self, moment: float) -> bool:
-        """Whether the health endpoint said, at a time or soon after, that the server was not ready."""
+        """Whether the health endpoint said, when a request failed or near that time, that the server was not ready."""
         seen = list(self._seen)
-        last = max(0, bisect.bisect(seen, (moment, True)) - 1)
+        last = max(0, bisect.bisect(seen, (moment - AFTERMATH_S, True)) - 1)
         return any(not ready for when, ready in seen[last:] if when <= moment + TOLD_WITHIN_S)
 
-    def kill_and_wait(self, model: str) -> Recovery:
-        """Kill a process of a model with SIGKILL and call the model until all is well again."""
+    def harm_and_wait(self, victim: str, number: signal.Signals) -> Recovery:
+        """Send a signal to a process and call its model until all is well again.
+
+        Args:
+            victim: A model, of which one process gets the signal, or TRITON or GATEWAY.
+            number: SIGKILL or SIGSTOP.
+        """
         before = sorted(stub.model for stub in self.stubs)
-        victim = next(stub.pid for stub in self.stubs if stub.model == model)
+        stub = next((stub.pid for stub in self.stubs if stub.model == victim), 0)
+        pid = {TRITON: self.triton, GATEWAY: self.gateway}.get(victim, stub)
+        if pid == 0:  # the last victim has not recovered; and a signal to 0 would hit the soak itself
+            return Recovery(victim=victim, how=number.name, began=time.monotonic(), seconds=float("inf"), failures=[])
         failures: list[Failure] = []
         noticed = answered = False
         with RetrievalClient(self.url, timeout_s=_GIVE_UP_S, retry=None) as client:
             began = time.monotonic()
-            kill(victim)
+            os.kill(pid, number)
             while not (noticed and answered and self.is_ready) and time.monotonic() < began + _GIVE_UP_S:
                 try:
-                    CALLS[model](client)
+                    CALLS[victim](client)
                     answered = True
                 except ShopwindowError as error:
                     failures.append(Failure(time.monotonic(), error))
@@ -168,9 +197,10 @@ class WatchedServer:
                 noticed = any(not ready for when, ready in list(self._seen) if when >= began)
                 time.sleep(_LOOK_S)
             took = time.monotonic() - began
-        complete = sorted(stub.model for stub in self.stubs if stub.pid != victim) == before
+        complete = sorted(stub.model for stub in self.stubs if stub.pid != pid) == before
         well = noticed and answered and self.is_ready and complete
-        return Recovery(model=model, seconds=took if well else float("inf"), failures=failures)
+        seconds = took if well else float("inf")
+        return Recovery(victim=victim, how=number.name, began=began, seconds=seconds, failures=failures)
 
     def _stub_ids(self) -> list[int]:
         return [stub.pid for stub in self.stubs]
@@ -183,7 +213,7 @@ class WatchedServer:
     def _watch(self) -> None:
         while not self._done.wait(_LOOK_S):
             moment, ready = time.monotonic(), False
-            connection = HTTPConnection(self._health, timeout=5)
+            connection = HTTPConnection(self.addresses["health"], timeout=5)
             with suppress(OSError, HTTPException):
                 connection.request("GET", "/readyz")
                 ready = connection.getresponse().status == 200

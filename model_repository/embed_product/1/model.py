@@ -8,6 +8,7 @@ from shopwindow.retrieval.live.loading import towers_loader
 from shopwindow.triton_models import batch_io
 from shopwindow.triton_models.admission import Admission
 from shopwindow.triton_models.context import Context
+from shopwindow.triton_models.photo_desk import PhotoDesk
 
 # Callers embed whole catalogues in large batches, and for them a wait is better than a refusal.
 BULK_LIMIT_MS = 5000
@@ -19,19 +20,23 @@ class TritonPythonModel:
         self.live = context.live(
             towers_loader(context.repository, lambda towers: towers.embed_product(["warm up"], [b""]))
         )
+        self.desk = PhotoDesk(context)
         self.admission = Admission(context, self._answer, limit_ms=BULK_LIMIT_MS)
 
     def finalize(self):
+        self.desk.close()
         self.live.close()
 
     def execute(self, requests):
-        return self.admission.answer(requests)
+        with self.desk.executing():
+            return self.admission.answer(requests)
 
     def _answer(self, requests):
         towers = self.live.current  # read only once, so that no batch mixes towers
 
         def prepare(request):
-            return towers.prepare_products(batch_io.texts(request, "title"), batch_io.texts(request, "image"))
+            titles, images = batch_io.texts(request, "title"), batch_io.texts(request, "image")
+            return towers.preprocessor.check_request(titles, images)
 
         def embed(batches):
             embeddings, weights = towers.embed_prepared(concatenate(batches))
@@ -42,4 +47,4 @@ class TritonPythonModel:
                 made_by = batch_io.towers_output(towers.bundle, len(embedding))
                 yield {"embedding": embedding, "modality_weights": weight, "towers": made_by}
 
-        return batch_io.answer(requests, prepare, embed)
+        return batch_io.answer(requests, prepare, embed, self.desk)

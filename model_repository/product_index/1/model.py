@@ -27,7 +27,7 @@ class TritonPythonModel:
             context, (None, None), generation=lambda: self.live.current.manifest.generation
         )
         pb_utils.Logger.log_info(f"product_index: {self.live.current.engine_description}")
-        self.admission = Admission(context, self._answer, refused=self.searching.refused)
+        self.admission = Admission(context, self._answer, count=self.searching.count)
 
     def finalize(self):
         self.live.close()
@@ -58,6 +58,6 @@ class TritonPythonModel:
             prepare,
             embed,
             search,
-            generation=index.manifest.generation,
+            index=index,
             costs=lambda content: [1] * len(content[0]),
         )

@@ -4,6 +4,7 @@ import numpy as np
 
 from shopwindow.retrieval.embedding.onnx_towers import OnnxProductTower
 from shopwindow.retrieval.embedding.product_inputs import ProductBatch, concatenate
+from shopwindow.retrieval.embedding.text import TextEncoder, check_values
 from shopwindow.triton_models import batch_io
 from shopwindow.triton_models.context import Context
 
@@ -11,7 +12,8 @@ from shopwindow.triton_models.context import Context
 class TritonPythonModel:
     def initialize(self, args):
         context = Context(args)
-        context.bundle.check(context.repository, context.layout.product_tower)
+        context.bundle.check(context.repository, context.layout.product_tower, context.layout.title_tokenizer)
+        self.encoder = TextEncoder.read(context.layout.title_tokenizer, context.bundle.title_max_tokens)
         self.tower = OnnxProductTower(context.layout.product_tower)
         size = context.bundle.image_size
         token = np.zeros((1, 1), np.int32)  # the first call allocates memory; do not let a caller wait for it
@@ -29,7 +31,12 @@ class TritonPythonModel:
 
     def _prepare(self, request):
         names = ("title_ids", "title_mask", "pixels", "modality_mask")
-        return ProductBatch(**{name: batch_io.array(request, name) for name in names})
+        batch = ProductBatch(**{name: batch_io.array(request, name) for name in names})
+        self.encoder.check(batch.title_ids, batch.title_mask, ids_field="title_ids", mask_field="title_mask")
+        mask = batch.modality_mask
+        check_values("modality_mask", mask, (mask == 0) | (mask == 1), "0 or 1")
+        check_values("modality_mask", mask.max(axis=1), mask.any(axis=1), "of which at least one is 1")
+        return batch
 
     def _encode(self, batches):
         embeddings, weights = self.tower(concatenate(batches))

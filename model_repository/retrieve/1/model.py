@@ -30,7 +30,7 @@ class TritonPythonModel:
             caches=lambda: {"embedding": self.live.current.cache, "result": self.live.current.index.cache},
             threads=context.threads,
         )
-        self.admission = Admission(context, self._answer, refused=self.searching.refused)
+        self.admission = Admission(context, self._answer, count=self.searching.count)
 
     def finalize(self):
         self.live.close()
@@ -55,7 +55,6 @@ class TritonPythonModel:
             requests = [(item.embeddings, item.content, item.parameters) for item in items]
             return search_channels(pipeline.index, requests)
 
-        generation = pipeline.index.manifest.generation
         return self.searching.answer(
-            requests, prepare, embed, search, generation=generation, costs=pipeline.costs_of_queries
+            requests, prepare, embed, search, index=pipeline.index, costs=pipeline.costs_of_queries
         )

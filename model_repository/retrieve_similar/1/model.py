@@ -7,6 +7,7 @@ from shopwindow.retrieval.live.loading import pipeline_loader
 from shopwindow.triton_models import batch_io
 from shopwindow.triton_models.admission import Admission
 from shopwindow.triton_models.context import Context
+from shopwindow.triton_models.photo_desk import PhotoDesk
 from shopwindow.triton_models.searching import Searching
 
 
@@ -23,21 +24,25 @@ class TritonPythonModel:
             reading="decode",
             threads=context.threads,
         )
-        self.admission = Admission(context, self._answer, refused=self.searching.refused)
+        self.desk = PhotoDesk(context, count=self.searching.count)
+        self.admission = Admission(context, self._answer, count=self.searching.count)
 
     def finalize(self):
+        self.desk.close()
         self.live.close()
         self.searching.close()
 
     def execute(self, requests):
-        return self.admission.answer(requests)
+        with self.desk.executing():
+            return self.admission.answer(requests)
 
     def _answer(self, requests):
         pipeline = self.live.current  # read only once, so that no batch mixes generations
 
         def prepare(request):
-            batch = pipeline.prepare_products(batch_io.texts(request, "title"), batch_io.texts(request, "image"))
-            return batch, pipeline.prepare_parameters(batch_io.parameters(request))
+            titles, images = batch_io.texts(request, "title"), batch_io.texts(request, "image")
+            products = pipeline.preprocessor.check_request(titles, images)
+            return products, pipeline.prepare_parameters(batch_io.parameters(request))
 
         def embed(items, watch):
             embeddings = pipeline.embed_batches([item.content for item in items])
@@ -47,7 +52,12 @@ class TritonPythonModel:
         def search(items):
             return pipeline.index.search_batch([(item.embeddings, item.parameters) for item in items])
 
-        generation = pipeline.index.manifest.generation
         return self.searching.answer(
-            requests, prepare, embed, search, generation=generation, costs=lambda batch: [1] * len(batch.pixels)
+            requests,
+            prepare,
+            embed,
+            search,
+            index=pipeline.index,
+            costs=lambda batch: [1] * len(batch.pixels),
+            desk=self.desk,
         )

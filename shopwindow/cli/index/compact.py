@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from shopwindow.cli.common import add_repository
-from shopwindow.cli.index.generations import add_home, await_served
+from shopwindow.cli.index.generations import add_force, add_home, await_served
 from shopwindow.cli.index.index import RECIPES
 
 
@@ -14,6 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_home(parser)
     add_repository(parser)
     parser.add_argument("--recipe", choices=RECIPES, help="default: the recipe of the index")
+    add_force(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -22,7 +23,7 @@ def run(options: argparse.Namespace) -> int:
     from shopwindow.retrieval.embedding.repository_layout import default_index
 
     home = options.index or default_index(options.repository)
-    manifest = compact(home, recipe=options.recipe)
+    manifest = compact(home, recipe=options.recipe, force=options.force)
     print(
         f"compacted {home} to {manifest.count} products, recipe {manifest.recipe.factory}, "
         f"recall@100 {manifest.recall_at_100:.4f}, generation {manifest.generation}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from shopwindow.base.default_places import INDEX
@@ -64,6 +65,8 @@ def run(options: argparse.Namespace) -> int:
     seconds = time.perf_counter() - started
     agreement = None
     if labelled is not None:
+        if note := labelled.note_unknown(folder.product_ids, "the index"):
+            print(f"pairs: {note}", file=sys.stderr)
         agreement = compare_pairs(labelled, groups, folder.product_ids, suppliers, across=options.across)
     report = Report(
         folder=folder,

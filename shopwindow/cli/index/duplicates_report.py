@@ -16,6 +16,7 @@ from shopwindow.cli.server.show import look_up, page, section
 from shopwindow.retrieval.duplicates.groups import EXACT_PRODUCTS, NEIGHBOURS, Groups
 from shopwindow.retrieval.duplicates.labelled_pairs import Agreement
 from shopwindow.retrieval.index.folder import IndexFolder
+from shopwindow.retrieval.index.product_keys import keys_of
 from shopwindow_client import Results
 
 SHOWN_GROUPS = 50
@@ -119,7 +120,7 @@ def write_report(out: Path, report: Report, index: Path) -> list[Path]:
     groups = report.groups
     columns = {
         "group": pa.array(groups.numbers),
-        "product_id": pa.array(report.folder.product_ids[groups.rows]),
+        "product_id": _shop_ids(report.folder, groups.rows),
         "score": pa.array(groups.scores),
     }
     if report.column:
@@ -134,12 +135,15 @@ def _to_html(report: Report, index: Path) -> str:
     """Return a page with the figures and with the photos of the largest groups."""
     slices = report.groups.slices[:SHOWN_GROUPS]
     ids = np.full((len(slices), SHOWN_PRODUCTS), -1, np.int64)
-    scores = np.full(ids.shape, -np.inf, np.float32)
+    rows, scores = ids.copy(), np.full(ids.shape, -np.inf, np.float32)
     for row, where in enumerate(slices):
         some = slice(where.start, min(where.stop, where.start + SHOWN_PRODUCTS))
+        rows[row, : some.stop - some.start] = report.groups.rows[some]
         ids[row, : some.stop - some.start] = report.folder.product_ids[report.groups.rows[some]]
         scores[row, : some.stop - some.start] = report.groups.scores[some]
-    products = look_up(index, True, set(ids[ids >= 0].tolist()), images=True)
+    keys = None if report.folder.product_keys is None else _texts(report.folder.product_keys, rows)
+    results = Results(ids, scores, keys=keys)
+    products = look_up(index, True, {product for row in results for product in row.products}, images=True)
     sizes = report.groups.sizes
     names = [
         f"Group {row}" + (f", the first {SHOWN_PRODUCTS} of {sizes[row]}" if sizes[row] > SHOWN_PRODUCTS else "")
@@ -152,7 +156,19 @@ def _to_html(report: Report, index: Path) -> str:
         f"<h1>{title}</h1><p>{lines}<br>Two products are linked if their cosine is at least {report.threshold}. A "
         f"score is the cosine with the first product of the group.</p>{which}"
     )
-    return page([intro, section(names, Results(ids, scores), products)])
+    return page([intro, section(names, results, products)])
+
+
+def _shop_ids(folder: IndexFolder, rows: np.ndarray) -> pa.Array:
+    """Return the ids of rows as the shop has them."""
+    keys = folder.product_keys
+    return pa.array(folder.product_ids[rows]) if keys is None else keys.take(pa.array(rows))
+
+
+def _texts(keys: pa.Array, rows: np.ndarray) -> np.ndarray:
+    """Return the text ids of rows of any shape, as strs; empty where the row is -1."""
+    texts = [key.decode() for key in keys_of(keys, rows).ravel()]
+    return np.array([*texts, None], np.object_)[:-1].reshape(rows.shape)
 
 
 def _share(value: float | None) -> str:

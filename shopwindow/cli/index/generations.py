@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from shopwindow.retrieval.index.home import Pointer
 
 
 def add_home(parser: argparse.ArgumentParser) -> None:
@@ -36,12 +40,31 @@ def add_waiting(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def await_served(home: Path, generation: int, timeout_s: float, expected: int = 0) -> None:
+def add_force(parser: argparse.ArgumentParser) -> None:
+    """Add --force, for the commands that build an index and measure its recall."""
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="publish a rebuilt index even if it finds less than 0.97 of what exact search finds",
+    )
+
+
+def await_served(
+    home: Path, generation: int, timeout_s: float, expected: int = 0, *, before: Pointer | None = None
+) -> None:
     """Wait until every process that serves the home uses a generation, and print how many do.
 
     If a process refuses the generation, CURRENT goes back to the one that the process still serves. So the next server
     does not load the refused one. The refused generation stays on disk until the next one is published, so that it can
     be tried again.
+
+    Args:
+        home: the index home.
+        generation: the generation that CURRENT names.
+        timeout_s: longest wait in seconds.
+        expected: number of processes to wait for at least.
+        before: what CURRENT said before a rollback; it does so again if the generation is refused. None if the
+            generation was published.
 
     Raises:
         NotServed: a process refused it or is late, or fewer processes than expected were found.
@@ -53,7 +76,7 @@ def await_served(home: Path, generation: int, timeout_s: float, expected: int = 
     try:
         processes = wait_until_served(home, generation, timeout_s, expected=expected)
     except GenerationRefused as error:
-        pointer = IndexHome(home).withdraw(generation, error.served)
+        pointer = IndexHome(home).withdraw(generation, error.served, before=before)
         if pointer is None:
             raise
         raise GenerationRefused(

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from shopwindow.base.default_places import SHOP
 from shopwindow.cli.common import add_repository
-from shopwindow.cli.index.generations import add_waiting, await_served
+from shopwindow.cli.index.generations import add_force, add_waiting, await_served
+from shopwindow.cli.index.reading_options import add_reading, reading_of
 
 # As `shopwindow.retrieval.engines.recipes.KINDS`, whose import would load FAISS for --help.
 RECIPES = ("flat", "hnsw", "ivf", "ivf-sq8", "ivf-pq32")
@@ -23,9 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[SHOP / "products.parquet"],
         metavar="PATH",
-        help="parquet with product_id, title, image and attribute columns: files, folders and patterns such as "
-        "'shop/*.parquet' (default: the demo shop)",
+        help="parquet, CSV, TSV or JSON lines with product_id, title, image and attribute columns: files, folders and "
+        "patterns such as 'shop/*.parquet' (default: the demo shop)",
     )
+    add_reading(parser)
     add_repository(parser)
     parser.add_argument("--out", type=Path, metavar="DIR", help="index home (default: `index` beside the repository)")
     parser.add_argument("--recipe", choices=RECIPES, help="default: chosen by the number of products and the memory")
@@ -43,11 +45,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "both at once",
     )
     parser.add_argument(
+        "--stop-words",
+        type=Path,
+        metavar="FILE",
+        help="text file of words that the lexical channel does not compare, such as 'for' (default: the English and "
+        "Chinese ones); an empty file keeps all words",
+    )
+    parser.add_argument(
         "--if-changed",
         action="store_true",
         help="build nothing if the current index was built from the same catalogue (path, size and date of its files) "
-        "and towers, with the same --recipe and --with-towers; updates made since then stay",
+        "and towers, with the same options for reading, --recipe, --with-towers and --stop-words; updates made since "
+        "then stay",
     )
+    add_force(parser)
     add_waiting(parser)
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
@@ -73,8 +84,14 @@ def run(options: argparse.Namespace) -> int:
         print(recipe_table(_dimension(options.repository)))
         return 0
     out = options.out or default_index(options.repository)
+    reading = reading_of(options)
     if options.if_changed:
-        settings = {"recipe": options.recipe, "with_towers": options.with_towers}
+        settings = {
+            "reading": reading,
+            "recipe": options.recipe,
+            "with_towers": options.with_towers,
+            "stop_words": options.stop_words,
+        }
         if kept := built_already(options.catalog, options.repository, out, **settings):
             print(f"kept {out}, generation {kept.generation}: it was built from this catalogue with these towers")
             # The run that published it may have ended before servers used it.
@@ -84,28 +101,35 @@ def run(options: argparse.Namespace) -> int:
         options.catalog,
         options.repository,
         out,
+        reading=reading,
         recipe=options.recipe,
         memory=options.memory,
         server=options.server,
         ray=options.ray,
         with_towers=options.with_towers,
+        stop_words=options.stop_words,
+        force=options.force,
         say=print,
     )
     recipe = manifest.recipe
     breadth = f", breadth {recipe.search_breadth} of {recipe.max_breadth}" if recipe.max_breadth else ""
+    rate = f", {manifest.count / manifest.build_seconds:.0f} products/s" if manifest.build_seconds else ""
     print(
         f"indexed {manifest.count} products ({manifest.dim} dimensions, recipe {recipe.factory}{breadth}) "
-        f"in {manifest.build_seconds:.1f} s, {manifest.count / max(manifest.build_seconds, 1e-9):.0f} products/s\n"
+        f"in {manifest.build_seconds:.1f} s{rate}\n"
         f"recall@100 against exact search: {manifest.recall_at_100:.4f}\n"
         f"memory: {recipe.bytes_per_vector(manifest.dim):.0f} bytes a vector, towers {manifest.tower_hash[:12]}\n"
         f"wrote {out}, generation {manifest.generation}"
     )
     if manifest.recall_at_100 < PROMISED_RECALL:
-        print(f"warning: recall@100 is below {PROMISED_RECALL}; try --recipe flat (exact) or another recipe")
-    if manifest.unfilterable:
-        print(f"not filterable because of their types: {', '.join(manifest.unfilterable)}")
+        print(f"warning: recall@100 is below {PROMISED_RECALL}, and --force published it all the same")
     if manifest.skipped:
         print(f"skipped {manifest.skipped} rows, listed with reasons in {resolve_index(out) / 'skipped.csv'}")
+    if manifest.unread_photos:
+        print(
+            f"products with photos that cannot be read: {manifest.unread_photos}; they are indexed without these, and "
+            f"listed with reasons in {resolve_index(out) / 'unread_photos.csv'}"
+        )
     await_served(out, manifest.generation, options.timeout, options.expect_processes)
     return 0
 

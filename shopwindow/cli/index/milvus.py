@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from shopwindow.base.default_places import INDEX
+from shopwindow.cli.index.generations import add_force
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="a collection's name is NAME and the generation's number (default: %(default)s)",
     )
+    add_force(parser)
     parser.add_argument(
         "--timeout",
         type=float,
@@ -50,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
     milvus = MilvusOptions.from_environment()
     if options.milvus_uri:
         milvus = replace(milvus, uri=options.milvus_uri)
-    manifest = load_into_milvus(options.index, options.out, milvus, prefix=options.collection)
+    manifest = load_into_milvus(options.index, options.out, milvus, prefix=options.collection, force=options.force)
     rate = manifest.count / max(manifest.build_seconds, 1e-9)
     print(
         f"{manifest.count} products ({manifest.dim} dimensions, {manifest.recipe.factory}) are in {milvus.uri} after "

@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the plans. Return 1 if none keeps the p99."""
-    from shopwindow.retrieval.index.capacity import GIB, TITLE_BYTES, Demand, make_plan, make_plans
+    from shopwindow.retrieval.index.capacity import CHINESE_TITLE_BYTES, GIB, TITLE_BYTES, Demand, make_plan, make_plans
 
     demand = Demand(
         count=options.count,
@@ -84,7 +84,10 @@ def run(options: argparse.Namespace) -> int:
     )
     _table(plans)
     print("\nmemory is for two generations, because a swap loads the new one beside the old; * misses the p99")
-    print(f"a build needs {_size(demand.count * TITLE_BYTES)} of memory for titles of six words, with any recipe")
+    print(
+        f"a build needs {_size(demand.count * TITLE_BYTES)} of memory for titles of six words, or "
+        f"{_size(demand.count * CHINESE_TITLE_BYTES)} for Chinese ones of 30 characters, with any recipe"
+    )
     best = min((plan for plan in plans if plan.fits), key=lambda plan: (plan.machines, plan.index_bytes), default=None)
     if best is None:
         print("no recipe keeps the p99: lower --breadth or raise --p99-ms")

@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 
 from shopwindow.cli.common import add_repository
-from shopwindow.cli.index.generations import add_home, await_served
+from shopwindow.cli.index.generations import add_force, add_home, await_served
+from shopwindow.cli.index.reading_options import add_reading, reading_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,21 +18,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--changes",
         type=Path,
         metavar="FILE",
-        help="parquet with product_id and any of the catalogue's columns; absent columns keep their values",
+        help="file like a catalogue, with product_id and any of its columns; absent columns keep their values",
     )
+    add_reading(parser, "Options that are not given are those that the index was built with.")
     parser.add_argument(
         "--remove",
         metavar="FILE|IDS",
-        help="products to remove: ids separated by commas, or a file: parquet with product_id, or text, one id a line",
+        help="products to remove: ids separated by commas, or a file: text with an id a line, or any format of a "
+        "catalogue with product_id",
     )
     parser.add_argument(
         "--compact", action="store_true", help="compact the index afterwards, as 'shopwindow compact' does"
     )
+    add_force(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Apply the changes, print the counts, and wait until servers use them."""
+    from shopwindow.indexing.errors import RecallTooLow
     from shopwindow.indexing.update.compaction import compact
+    from shopwindow.indexing.update.removed import read_removed
     from shopwindow.indexing.update.run import update_index
     from shopwindow.retrieval.embedding.repository_layout import default_index
 
@@ -40,8 +46,10 @@ def run(options: argparse.Namespace) -> int:
     home = options.index or default_index(options.repository)
     generation = None
     if options.changes is not None or options.remove is not None:
-        removed = read_ids(options.remove) if options.remove is not None else []
-        update = update_index(home, options.repository, changes=options.changes, removed=removed)
+        removed = read_removed(options.remove, home) if options.remove is not None else []
+        update = update_index(
+            home, options.repository, changes=options.changes, reading=reading_of(options), removed=removed
+        )
         generation = update.generation
         print(
             f"added {update.added}, embedded again {update.embedded_again}, attributes only {update.attributes_only}, "
@@ -59,46 +67,27 @@ def run(options: argparse.Namespace) -> int:
 
             listed = resolve_index(home) / "skipped.csv"
             print(f"skipped {update.skipped} rows, listed with reasons in {listed}")
+        if update.unread_photos and update.published:
+            from shopwindow.retrieval.index.home import resolve_index
+
+            print(
+                f"products with photos that cannot be read: {update.unread_photos}; they are indexed without these, "
+                f"and listed with reasons in {resolve_index(home) / 'unread_photos.csv'}"
+            )
         if update.compaction_pays and not options.compact:
             print(
                 f"{update.manifest.delta} added rows and {update.manifest.dead} removed ones of {update.manifest.rows} "
                 "slow searches down: run 'shopwindow compact', or update with --compact"
             )
     if options.compact:
-        manifest = compact(home)
+        try:
+            manifest = compact(home, force=options.force)
+        except RecallTooLow:
+            if generation is not None:  # the update itself was published
+                await_served(home, generation, options.timeout, options.expect_processes)
+            raise
         generation = manifest.generation
         print(f"compacted to {manifest.count} products, recipe {manifest.recipe.factory}, generation {generation}")
     if generation is not None:
         await_served(home, generation, options.timeout, options.expect_processes)
     return 0
-
-
-def read_ids(text: str) -> list[int]:
-    """Return the product ids that `--remove` names.
-
-    Args:
-        text: ids separated by commas, or a file.
-
-    Raises:
-        ValueError: something in it is not an id.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    file = Path(text)
-    if file.suffix == ".parquet":
-        try:
-            column = pq.read_table(file, columns=["product_id"])["product_id"]
-        except (pa.ArrowException, LookupError) as error:
-            raise ValueError(f"--remove: {file} is not parquet with a column 'product_id': {error}") from error
-        if not pa.types.is_integer(column.type):
-            raise ValueError(f"--remove: product_id of {file} must be whole numbers, got {column.type}")
-        return [value for value in column.to_pylist() if value is not None]
-    parts = file.read_text().split() if file.is_file() else text.split(",")
-    try:
-        return [int(part) for part in parts if part.strip()]
-    except ValueError:
-        wrong = next(part for part in parts if part.strip() and not part.strip().lstrip("-").isdecimal())
-        raise ValueError(
-            f"--remove: must be product ids separated by commas, or a file of them, got {wrong!r}"
-        ) from None

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from shopwindow.base.default_places import CHECKPOINT, SHOP
 from shopwindow.cli.common import add_repository, triton_version
+from shopwindow.cli.index.reading_options import add_reading, reading_of
 from shopwindow_export.graphs.precisions import PRECISIONS
 
 SAMPLE_PRODUCTS = 300
@@ -64,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="processes that run retrieve on a CPU and share its cores (default: one for every two cores)",
     )
+    add_reading(parser, "These are for the sample.")
     gpu = parser.add_argument_group("GPU profiles")
     gpu.add_argument(
         "--triton",
@@ -113,6 +115,7 @@ def run(options: argparse.Namespace) -> int:
             queries=options.queries,
             qrels=options.qrels,
             sample_size=size or None,
+            reading=reading_of(options),
             report_folder=report_folder,
             gpu=gpu,
         )

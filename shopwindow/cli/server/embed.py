@@ -24,11 +24,12 @@ def run(options: argparse.Namespace) -> int:
     import numpy as np
 
     from shopwindow_client import RetrievalClient
+    from shopwindow_client._values.option_files import client_options
 
     product = options.image is not None or options.title is not None
     if product == bool(options.query):
         raise ValueError("embed: give either queries, or --image and/or --title")
-    with RetrievalClient(options.url, timeout_s=options.timeout) as client:
+    with RetrievalClient(options.url, timeout_s=options.timeout, **client_options(options)) as client:
         if product:
             embedded = client.embed_product(title=options.title, image=options.image)
             vectors = embedded.embeddings

@@ -8,7 +8,8 @@ import sys
 import traceback
 from pathlib import Path
 
-from shopwindow.base.default_places import GRPC_URL, INDEX, REPOSITORY, SHOP
+from shopwindow.base.default_places import INDEX, REPOSITORY, SHOP
+from shopwindow.cli.connection import add_connection
 
 _SEARCH = ("command", "find_rate", "tolerance", "highest_rate")  # not fields of LoadTestOptions
 # The same as `shopwindow_loadtests.scenario.shapes.KINDS`. Importing that would load numpy for --help.
@@ -19,7 +20,7 @@ _HARNESS_FAILURE = 4  # the same as `shopwindow_loadtests.ExitCode`, whose impor
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options. Except for those of --find-rate, their names are the fields of `LoadTestOptions`."""
     parser.epilog = "exit codes: 0 limits kept, 1 SLO missed, 2 bad usage, 3 too few samples, 4 harness failure"
-    parser.add_argument("--url", default=GRPC_URL, help="host:port of the server's gRPC (default: %(default)s)")
+    add_connection(parser)
 
     load = parser.add_argument_group("load").add_mutually_exclusive_group()
     load.add_argument(
@@ -182,6 +183,7 @@ def _run(options: argparse.Namespace) -> int:
         given["users"] = (8.0,)
     if given["mix"] is None and given["queries"] is None:
         given["queries"] = SHOP / "queries.parquet"
+        print(f"queries: the demo shop's, {given['queries']}; --queries takes those of another shop", file=sys.stderr)
     try:
         test = LoadTestOptions(**given)
         if options.find_rate:

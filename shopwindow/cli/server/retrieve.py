@@ -26,8 +26,9 @@ def run(options: argparse.Namespace) -> int:
     """Retrieve, print, and write the page."""
     from shopwindow.cli.server.show import is_served, show_results
     from shopwindow_client import RetrievalClient
+    from shopwindow_client._values.option_files import client_options
 
-    with RetrievalClient(options.url, timeout_s=options.timeout) as client:
+    with RetrievalClient(options.url, timeout_s=options.timeout, **client_options(options)) as client:
         results = client.retrieve(
             options.query,
             top_k=options.top_k,
@@ -38,7 +39,6 @@ def run(options: argparse.Namespace) -> int:
             fusion=options.fusion,
         )
         served = is_served(options.index, client)
-    show_results(
-        [f"“{query}”" for query in options.query], results, index=options.index, served=served, page_file=options.html
-    )
+    asked = [f"“{query}”" for query in options.query]
+    show_results(asked, results, index=options.index, served=served, page_file=options.html, beside=options.show)
     return 0

@@ -8,18 +8,24 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pyarrow.compute as pc
+import pyarrow as pa
 import pyarrow.parquet as pq
 
-from shopwindow.indexing.catalogue.columns import ID, IMAGE, values
+from shopwindow.base.product_keys import number_of
 from shopwindow.indexing.catalogue.files import catalog_files
+from shopwindow.indexing.catalogue.options import CatalogOptions
+from shopwindow.indexing.catalogue.reading import Catalog
 from shopwindow.indexing.errors import CatalogError
+from shopwindow.retrieval.embedding.folding import without_markup
 from shopwindow.retrieval.errors import IndexUnfit
-from shopwindow.retrieval.index.folder import read_manifest
+from shopwindow.retrieval.index.folder import Manifest, read_manifest
 from shopwindow.retrieval.index.home import resolve_index
+from shopwindow.retrieval.index.product_keys import read_keys
 from shopwindow_client import InvalidRequest, Results, RetrievalClient, ServerNotReady, VersionMismatch
+from shopwindow_client._values.printable import printable
 
 _STYLE = """
 body { font: 15px/1.4 system-ui, sans-serif; color: #222; background: #fafafa;
@@ -34,14 +40,28 @@ h2 { margin: 2rem 0 .6rem; font-weight: 600 } h2 small { color: #777; font-weigh
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """A product as it is displayed. Unknown fields are empty."""
+    """A product as it is displayed. Unknown fields are empty. `beside` holds attributes to print beside the title."""
 
     title: str
     details: str
     image: bytes
+    beside: str = ""
+
+    @property
+    def line(self) -> str:
+        """The title and what is beside it."""
+        return self.title + self.beside
 
 
-def show_results(asked: Sequence[str], results: Results, *, index: Path, served: bool, page_file: Path | None) -> None:
+def show_results(
+    asked: Sequence[str],
+    results: Results,
+    *,
+    index: Path,
+    served: bool,
+    page_file: Path | None,
+    beside: Sequence[str] = (),
+) -> None:
     """Print results, and write the page if `page_file` names one.
 
     Args:
@@ -50,9 +70,13 @@ def show_results(asked: Sequence[str], results: Results, *, index: Path, served:
         index: index folder to look titles up in; may be missing.
         served: result of `is_served`; if False, nothing is looked up.
         page_file: HTML page to write, or None.
+        beside: attributes to print beside the titles.
+
+    Raises:
+        ValueError: the index has no such attribute.
     """
     found = {product_id for row in results for product_id, _ in row}
-    products = look_up(index, served, found, images=page_file is not None)
+    products = look_up(index, served, found, images=page_file is not None, beside=beside)
     print(table(asked, results, products))
     if page_file is not None:
         page_file.parent.mkdir(parents=True, exist_ok=True)
@@ -74,11 +98,16 @@ def is_served(index: Path, client: RetrievalClient) -> bool:
     return True
 
 
-def look_up(index: Path, served: bool, product_ids: set[int], *, images: bool) -> dict[int, Shown]:
+def look_up(
+    index: Path, served: bool, product_ids: set[Any], *, images: bool, beside: Sequence[str] = ()
+) -> dict[Any, Shown]:
     """Return titles, attributes and photos of products, from an index and its catalogue.
 
-    The result is empty without an index, or if it is not `served`, because its titles would belong to other products.
-    Without the catalogue there are no photos.
+    Products are named as the shop names them, by whole numbers or texts. The result is empty without an index, or if it
+    is not `served`, because its titles would belong to other products. Without the catalogue there are no photos.
+
+    Raises:
+        ValueError: the index lacks an attribute of `beside`.
     """
     folder = resolve_index(index)
     try:
@@ -88,42 +117,51 @@ def look_up(index: Path, served: bool, product_ids: set[int], *, images: bool) -
     if not served:
         print(f"no titles: {index} is not the index that the server searches; name its folder with --index")
         return {}
-    photos = _photos(manifest.catalog, product_ids) if images else {}
+    photos = _photos(manifest, product_ids) if images else {}
     ids = np.load(folder / "product_ids.npy")
-    rows = np.flatnonzero(np.isin(ids, list(product_ids)))
-    attributes = pq.read_table(folder / "attributes.parquet").take(rows).to_pylist()
+    rows = np.flatnonzero(np.isin(ids, [number_of(product) for product in product_ids]))
+    keys = read_keys(folder)
+    names = ids[rows].tolist() if keys is None else keys.take(pa.array(rows)).to_pylist()
+    table = pq.read_table(folder / "attributes.parquet")
+    columns, attributes = table.column_names, table.take(rows).to_pylist()
+    if absent := [name for name in beside if name not in columns]:
+        raise ValueError(f"--show: the index has no attribute {absent[0]!r}; it has {', '.join(columns)}")
     found = {}
-    for product_id, about in zip(ids[rows], attributes, strict=True):
-        title = about.pop("title", None) or ""
-        details = ", ".join(f"{name} {value}" for name, value in about.items() if value is not None)
-        found[int(product_id)] = Shown(title=title, details=details, image=photos.get(int(product_id)) or b"")
+    for product_id, about in zip(names, attributes, strict=True):
+        told = "".join(f"  {n} {_written(about[n])}" for n in beside if about[n] not in (None, []))
+        title = without_markup(about.pop("title", None) or "")
+        details = ", ".join(f"{name} {_written(value)}" for name, value in about.items() if value not in (None, []))
+        image = photos.get(product_id) or b""
+        found[product_id] = Shown(title=title, details=details, image=image, beside=told)
     return found
 
 
-def _photos(catalog: str, product_ids: set[int]) -> dict[int, bytes]:
-    """Return product -> photo, from the files of the catalogue that still exist. `catalog` is as in the manifest."""
+def _written(value: Any) -> str:
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _photos(manifest: Manifest, product_ids: set[Any]) -> dict[Any, bytes]:
+    """Return product -> photo, from the files of the catalogue that still exist."""
+    # One path may hold a colon, too. `Path.exists` would fail on a list that is longer than a path may be.
+    catalog = manifest.catalog
+    inputs = [catalog] if os.path.exists(catalog) else catalog.split(os.pathsep)  # noqa: PTH110
     try:
-        files = catalog_files([Path(part) for part in catalog.split(os.pathsep)])
+        files = [file for file in catalog_files([Path(one) for one in inputs]) if file.exists()]
+        return Catalog(files, CatalogOptions.from_json(manifest.reading)).photos_of(product_ids)
     except CatalogError:
         return {}
-    found: dict[int, bytes] = {}
-    for file in files:
-        if file.exists() and IMAGE in pq.read_schema(file).names:
-            wanted = pc.field(ID).isin(list(product_ids))
-            for records in pq.read_table(file, columns=[ID, IMAGE], filters=wanted).to_batches():
-                for product, photo in zip(values(records, ID, -1), values(records, IMAGE, b""), strict=True):
-                    found.setdefault(product, photo)  # if an id is repeated, its first row is indexed
-    return found
 
 
-def table(asked: Sequence[str], results: Results, products: dict[int, Shown]) -> str:
-    """Return the results as text: rank, id, score, title."""
+def table(asked: Sequence[str], results: Results, products: dict[Any, Shown]) -> str:
+    """Return the results as text: rank, id, score, title, and what is beside it. Nothing in them steers a terminal."""
     lines = []
     for name, row in zip(asked, results, strict=True):
-        lines.append(name)
+        lines.append(printable(name))
         for rank, (product_id, score) in enumerate(row, 1):
-            shown = products.get(product_id)
-            lines.append(f"  {rank:>3}  {product_id:>10}  {score:6.3f}  {shown.title if shown else ''}".rstrip())
+            title = printable(products[product_id].line) if product_id in products else ""
+            lines.append(f"  {rank:>3}  {printable(str(product_id)):>10}  {score:6.3f}  {title}".rstrip())
         if not row:
             lines.append("  nothing qualifies")
     return "\n".join(lines)
@@ -135,7 +173,7 @@ def page(sections: Sequence[str]) -> str:
     return "\n".join([head, *sections]) + "\n"
 
 
-def section(asked: Sequence[str], results: Results, products: dict[int, Shown]) -> str:
+def section(asked: Sequence[str], results: Results, products: dict[Any, Shown]) -> str:
     """Return the results as HTML: a heading and a row of cards for each row."""
     parts = []
     for name, row in zip(asked, results, strict=True):
@@ -146,7 +184,7 @@ def section(asked: Sequence[str], results: Results, products: dict[int, Shown]) 
             picture = f'<img alt="" src="data:image;base64,{photo}">' if photo else "<div class=blank></div>"
             parts.append(
                 f'<div class=card title="{html.escape(shown.details)}">{picture}'
-                f"<b>{html.escape(shown.title)}</b><span>{score:.3f} · {product_id}</span></div>"
+                f"<b>{html.escape(shown.line)}</b><span>{score:.3f} · {html.escape(str(product_id))}</span></div>"
             )
         parts.append("</div>")
     return "\n".join(parts)

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--supplier-column", default="supplier_id", metavar="NAME", help="column of --supplier (default: %(default)s)"
     )
     parser.add_argument(
-        "--without", type=int, metavar="ID", help="leave out the product with this id, usually the one you ask about"
+        "--without", metavar="ID", help="leave out the product with this id, usually the one you ask about"
     )
 
 
@@ -40,8 +40,9 @@ def run(options: argparse.Namespace) -> int:
     """Retrieve, print, and write the page."""
     from shopwindow.cli.server.show import is_served, show_results
     from shopwindow_client import RetrievalClient
+    from shopwindow_client._values.option_files import client_options
 
-    with RetrievalClient(options.url, timeout_s=options.timeout) as client:
+    with RetrievalClient(options.url, timeout_s=options.timeout, **client_options(options)) as client:
         results = client.retrieve_similar(
             title=options.title,
             image=options.image,
@@ -56,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
         part for part in (options.image and options.image.name, options.title and f"“{options.title}”") if part
     )
     names, results = _lists(asked, results, options)
-    show_results(names, results, index=options.index, served=served, page_file=options.html)
+    show_results(names, results, index=options.index, served=served, page_file=options.html, beside=options.show)
     return 0
 
 
@@ -77,6 +78,16 @@ def _filter(options: argparse.Namespace) -> Any:
         raise ValueError(f"filter: not valid JSON ({error}): {options.filter!r}") from None
 
 
+def _shop_id(given: str, results: Results) -> int | str:
+    """Return an id as the results have it: a text, or a whole number."""
+    if results.keys is not None:
+        return given
+    try:
+        return int(given)
+    except ValueError:
+        raise ValueError(f"--without: the ids of the index are whole numbers, got {given!r}") from None
+
+
 def _lists(asked: str, results: Results, options: argparse.Namespace) -> tuple[list[str], Results]:
     """Return the names of the lists to show, and the lists."""
     import numpy as np
@@ -84,10 +95,15 @@ def _lists(asked: str, results: Results, options: argparse.Namespace) -> tuple[l
     from shopwindow_client import Results
 
     if options.without is not None:
-        kept = results.without(options.without)
-        results = Results(kept.ids[:, : options.top_k], kept.scores[:, : options.top_k])
+        kept = results.without(_shop_id(options.without, results))
+        best = slice(options.top_k)
+        keys = None if kept.keys is None else kept.keys[:, best]
+        results = Results(kept.ids[:, best], kept.scores[:, best], keys=keys)
     if options.same is None:
         return [asked], results
     lists = results.split(options.same)
-    both = Results(np.concatenate([part.ids for part in lists]), np.concatenate([part.scores for part in lists]))
+    keys = None if results.keys is None else np.concatenate([part.keys for part in lists])
+    both = Results(
+        np.concatenate([part.ids for part in lists]), np.concatenate([part.scores for part in lists]), keys=keys
+    )
     return [f"{asked}: the same product", f"{asked}: similar products"], both

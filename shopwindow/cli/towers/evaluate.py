@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from shopwindow.base.default_places import SHOP
 from shopwindow.cli.common import add_data, add_index, add_repository
 
 
@@ -45,20 +46,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Evaluate in process, print the headline, and write the report."""
     from shopwindow.retrieval import InProcessPipeline
+    from shopwindow.retrieval.duplicates.labelled_pairs import read_pairs
     from shopwindow.retrieval.embedding.repository_layout import default_index
     from shopwindow.retrieval.index.home import resolve_index
     from shopwindow.towers.data.holdout import held_out
-    from shopwindow.towers.evaluation.retrieval_quality import NDCG, RECALL, score_pipeline
+    from shopwindow.towers.evaluation.retrieval_quality import NDCG, RECALL, by_script, score_pipeline
     from shopwindow.towers.evaluation.sections import Inputs, make_sections
-    from shopwindow.towers.judging.judgements import read_judgements
+    from shopwindow.towers.judging.judgements import note_unknown, read_judgements
     from shopwindow.towers.judging.report import write_report
 
+    # First, so that a wrong file fails at once.
+    judgements = read_judgements(options.queries, options.qrels)
+    same_style = options.same_style or options.catalog.parent / "same_style.parquet"
+    # A file that the user named must exist.
+    pairs = read_pairs(same_style, "same-style") if options.same_style or same_style.exists() else None
     index = resolve_index(options.index or default_index(options.repository))
     pipeline = InProcessPipeline(options.repository, index)
     alive = pipeline.index.mask(())
     product_ids = pipeline.index.product_ids if alive is None else pipeline.index.product_ids[alive.rows]
     unseen = None if options.unseen is None else held_out(product_ids, options.unseen)
-    judgements = read_judgements(options.queries, options.qrels)
+    folder = pipeline.index.folder
+    text_ids = None if folder is None else folder.product_keys is not None
+    unknown = note_unknown(judgements, product_ids, f"the index {index}", text_ids=text_ids)
+    notes = [note for note in (*judgements.notes, unknown, _other_shop(options)) if note is not None]
+    for note in notes:
+        print(note, file=sys.stderr)
     scores = score_pipeline(pipeline, judgements)
     headline = {
         "judged queries": len(judgements.queries),
@@ -71,9 +83,14 @@ def run(options: argparse.Namespace) -> int:
         f"{NDCG} {headline[NDCG]:.4f}, {RECALL} {headline[RECALL]:.4f}",
         flush=True,
     )
+    for label, mask in list(by_script(judgements).items())[1:]:
+        headline |= {f"{metric}, {label}": float(scores[metric][mask].mean()) for metric in (NDCG, RECALL)}
+        shown = ", ".join(f"{metric} {scores[metric][mask].mean():.4f}" for metric in (NDCG, RECALL))
+        print(f"{label}: {mask.sum()} queries: {shown}", flush=True)
     inputs = Inputs(
         catalog=options.catalog,
-        same_style=options.same_style or options.catalog.parent / "same_style.parquet",
+        same_style_file=same_style,
+        same_style=pairs,
         product_ids=product_ids,
         category=options.category_column,
         colour=options.colour_column,
@@ -81,9 +98,30 @@ def run(options: argparse.Namespace) -> int:
         seed=options.seed,
     )
     tables, left_out = make_sections(pipeline, judgements, scores, inputs)
-    files = write_report(options.out, headline, tables, left_out)
+    measured = {
+        "queries": str(options.queries),
+        "qrels": str(options.qrels),
+        "catalog": str(options.catalog),
+        "index": str(index),
+        "generation": pipeline.index.manifest.generation,
+        "towers": pipeline.bundle.tower_hash,
+        "unseen": options.unseen,
+        "seed": options.seed,
+        "notes": notes,
+    }
+    files = write_report(options.out, headline, tables, left_out, measured=measured)
     # On standard error, so that standard output holds the headline alone.
-    for name, reason in left_out.items():
-        print(f"left out: {name}: {reason}", file=sys.stderr)
+    for reason in dict.fromkeys(left_out.values()):
+        names = ", ".join(name for name, its_reason in left_out.items() if its_reason == reason)
+        print(f"left out: {names}: {reason}", file=sys.stderr)
     print(f"wrote {', '.join(map(str, files))}", file=sys.stderr)
     return 0
+
+
+def _other_shop(options: argparse.Namespace) -> str | None:
+    """Say which files are the demo shop's, if others are not. Ids of two shops may be equal by chance."""
+    files = {name: getattr(options, name).absolute() for name in ("queries", "qrels", "catalog")}
+    demo = [name for name, file in files.items() if file.parent == SHOP.absolute()]
+    if not 0 < len(demo) < len(files):
+        return None
+    return f"{' and '.join(demo)}: the demo shop's, but other files are not; give all of one shop"

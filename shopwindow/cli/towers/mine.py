@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from shopwindow.cli.common import add_data
@@ -76,6 +77,8 @@ def run(options: argparse.Namespace) -> int:
     )
     catalog = load_mining_catalog(options.catalog, options.category_column)
     clicks = load_clicks(options.clicks, catalog)
+    for note in clicks.notes:
+        print(note, file=sys.stderr)
     pairs = mine_pairs(catalog, clicks, rules)
     # Compared before writing, so that a wrong --labels leaves no file behind.
     agreement = compare(pairs, catalog, options.labels) if options.labels else None

@@ -1,162 +1,165 @@
-"""The columns of a catalogue: which are needed, which types they may have, and how to read their values."""
+"""The columns of several files together, and the values of the columns that every catalogue has."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import accumulate, pairwise
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from shopwindow.indexing.catalogue.catalog_file import CatalogFile
+from shopwindow.indexing.catalogue.derived.number_texts import decide_mark, decide_unit
+from shopwindow.indexing.catalogue.options import ID, IMAGE, CatalogOptions, near
+from shopwindow.indexing.catalogue.plain_types import MIXED, TEXT, type_name
+from shopwindow.indexing.catalogue.possible_types import FLAG, LIST, NUMBER, PossibleTypes, choose_type
+from shopwindow.indexing.catalogue.product_ids import read_ids, wrong_id
 from shopwindow.indexing.errors import CatalogError
 from shopwindow.retrieval.request.attribute_columns import filterable
 
-ID, TITLE, IMAGE = "product_id", "title", "image"
-_READ_BUFFER = 2**20  # bytes of a column read at a time; without it memory would hold a row group's whole column
 
-
-def check_columns(file: Path, option: str = "catalog", *, complete: bool = True) -> tuple[int, pa.Schema]:
-    """Check that a file is a catalogue, or changes to one.
-
-    Args:
-        file: the parquet file.
-        option: name of the option that gave the file; errors begin with it.
-        complete: whether the file must have a column of titles or photos.
-
-    Returns:
-        The number of rows, and the schema.
+def check_named(options: CatalogOptions, files: Sequence[CatalogFile], option: str = "catalog") -> None:
+    """Check that every column that the options name is in one of the files.
 
     Raises:
-        CatalogError: the file is unreadable, or a needed column is missing or of the wrong type.
+        CatalogError: one is not.
     """
-    try:
-        with pq.ParquetFile(file) as parquet:
-            rows, schema = parquet.metadata.num_rows, parquet.schema_arrow
-    except (OSError, pa.ArrowException) as error:
-        raise CatalogError(f"{option}: cannot read {file} as parquet: {error}") from error
-    names = set(schema.names)
-    if ID not in names or not pa.types.is_integer(schema.field(ID).type):
-        raise CatalogError(f"{option}: {file} needs an integer column {ID!r}; it has {sorted(names)}")
-    if complete and not names & {TITLE, IMAGE}:
-        raise CatalogError(f"{option}: {file} needs a column {TITLE!r} or {IMAGE!r}; it has {sorted(names)}")
-    if TITLE in names and not _holds_text(schema.field(TITLE).type):
-        raise CatalogError(f"{option}: column {TITLE!r} of {file} must be text, got {schema.field(TITLE).type}")
-    if IMAGE in names and not _holds_files(schema.field(IMAGE).type):
+    given = dict.fromkeys(name for file in files for name in file.given)
+    for name, said in options.named.items():
+        if name not in given:
+            where = str(files[0].path) if len(files) == 1 else f"any of the {len(files)} files"
+            raise CatalogError(
+                f"{option}: {said}: there is no column {name!r} in {where}{near(name, given)}; there are "
+                f"{sorted(given)}"
+            )
+
+
+def decide_marks(options: CatalogOptions, files: Sequence[CatalogFile], option: str = "catalog") -> CatalogOptions:
+    """Decide how numbers in texts are read, tell the files, and return the options with what was decided.
+
+    Raises:
+        CatalogError: see `decide_mark` and `decide_unit`.
+    """
+    held = {name: [file.numbers[name] for file in files if name in file.numbers] for name in options.numbers}
+    units = {name: decide_unit(name, some, option, options.units.get(name, "")) for name, some in held.items()}
+    marks = {name: decide_mark(name, some, option, options.numbers[name]) for name, some in held.items()}
+    for file in files:
+        file.use_marks(marks)
+    return replace(options, numbers=marks, units={name: unit for name, unit in units.items() if unit})
+
+
+def unify_columns(files: Sequence[CatalogFile]) -> dict[str, pa.DataType]:
+    """Return name -> type, of titles and attributes in all files together.
+
+    A column that a file lacks is empty there. If a file does not say a column's type, the other files decide, else the
+    values in all files. A column without any value has the type null.
+
+    Raises:
+        CatalogError: two files give a column different types, or a value does not fit the type that it should have.
+    """
+    names = dict.fromkeys(name for file in files for name in file.columns if name not in (ID, IMAGE))
+    return {name: _type_of(name, files) for name in names}
+
+
+def _type_of(name: str, files: Sequence[CatalogFile]) -> pa.DataType:
+    kinds = [(file.path, file.columns[name]) for file in files if name in file.columns]
+    said = [(p, k) for p, k in kinds if isinstance(k, pa.DataType) and not pa.types.is_null(k)]
+    undecided = {path: kind for path, kind in kinds if isinstance(kind, PossibleTypes)}
+    for path, kind in said[1:] if any(filterable(kind) for _, kind in said) else []:
+        if kind != said[0][1]:
+            raise CatalogError(
+                f"catalog: column {name!r} is {type_name(said[0][1])} in {said[0][0]} and {type_name(kind)} in {path}: "
+                "write both with one type"
+            )
+    if said:
+        for path, possible in undecided.items():
+            check_fits(name, possible, said[0][1], path, "catalog", f"in {said[0][0]}")
+        return said[0][1]
+    chosen = choose_type(undecided.values())
+    if chosen == MIXED and not any(possible.nested for possible in undecided.values()):
+        values = _clash(undecided)
+        raise CatalogError(f"catalog: column {name!r} has no single type: {values}; write all its values alike")
+    return chosen
+
+
+def check_fits(name: str, possible: PossibleTypes, kind: pa.DataType, path: Path, option: str, where: str) -> None:
+    """Check that all values of a column of undecided type can have a type.
+
+    Raises:
+        CatalogError: one cannot; names file, column, row and value.
+    """
+    against = possible.against(kind)
+    if against is not None:
         raise CatalogError(
-            f"{option}: column {IMAGE!r} of {file} must hold encoded photos (binary, or a struct with a binary "
-            f"field 'bytes'), got {schema.field(IMAGE).type}"
+            f"{option}: column {name!r} is {type_name(kind)} {where}, and row {against[0]} of {path} has "
+            f"{str(against[1])[:60]!r}: write both with one type"
         )
-    return rows, schema
 
 
-def unify_columns(files: Sequence[Path], schemas: Sequence[pa.Schema]) -> pa.Schema:
-    """Return the columns of all files together. A column that a file lacks is empty there.
-
-    Raises:
-        CatalogError: two files give a column different types.
-    """
-    schema = pa.schema([f for f in schemas[0] if f.name not in (ID, IMAGE)])
-    for file, other in zip(files[1:], schemas[1:], strict=True):
-        for field in other:
-            if field.name in (ID, IMAGE):
-                continue
-            place = schema.get_field_index(field.name)
-            if place < 0:
-                schema = schema.append(field)
-            elif pa.types.is_null(schema.field(place).type):
-                schema = schema.set(place, field)
-            elif schema.field(place).type != field.type and not pa.types.is_null(field.type):
-                raise CatalogError(
-                    f"catalog: column {field.name!r} is {schema.field(place).type} in {files[0]} and {field.type} in "
-                    f"{file}: write both with one type"
-                )
-    return schema
-
-
-def decoded_field(field: pa.Field) -> pa.Field:
-    """Return the field of a column after `decode_dictionaries`."""
-    return pa.field(field.name, field.type.value_type if pa.types.is_dictionary(field.type) else field.type)
+def _clash(undecided: Mapping[Path, PossibleTypes]) -> str:
+    """Return where the first two values of different types are."""
+    held = {path: possible for path, possible in undecided.items() if not possible.empty}
+    if all(possible.against(LIST) is None for possible in held.values()):
+        return _clash({path: possible.items for path, possible in held.items() if possible.items})
+    found = {}
+    for kind in (TEXT, NUMBER, FLAG, LIST):
+        for path, possible in undecided.items():
+            if against := possible.against(kind):
+                found[path, against[0]] = f"row {against[0]} of {path} has {str(against[1])[:60]!r}"
+                break
+    return ", ".join(list(found.values())[:2])
 
 
 def align_columns(records: pa.RecordBatch, schema: pa.Schema) -> pa.Table:
     """Return records with the columns of a schema. A column that the records lack is empty."""
     columns = [
-        records.column(field.name).cast(field.type)
-        if field.name in records.schema.names and not pa.types.is_null(records.column(field.name).type)
-        else pa.nulls(records.num_rows, field.type)
+        records.column(field.name) if field.name in records.schema.names else pa.nulls(records.num_rows, field.type)
         for field in schema
     ]
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def _holds_text(kind: pa.DataType) -> bool:
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind))
+def refused_rows(records: pa.RecordBatch) -> dict[int, str]:
+    """Return position -> reason of the rows that cannot be indexed: a bad id, or broken text."""
+    refused = _broken_text(records)
+    for position, product_id in enumerate(read_ids(records)):
+        if position not in refused and (reason := wrong_id(product_id)) is not None:
+            refused[position] = reason
+    return refused
 
 
-def _holds_files(kind: pa.DataType) -> bool:
-    if pa.types.is_struct(kind):
-        return kind.get_field_index("bytes") >= 0 and _holds_files(kind.field("bytes").type)
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_null(kind))
-
-
-def decode_dictionaries(records: pa.RecordBatch) -> pa.RecordBatch:
-    """Return records with decoded dictionary columns.
-
-    Otherwise one broken entry of a dictionary would make every row look broken.
-    """
-    columns = [c.dictionary_decode() if pa.types.is_dictionary(c.type) else c for c in records.columns]
-    return pa.RecordBatch.from_arrays(columns, names=records.schema.names)
-
-
-def broken_text(records: pa.RecordBatch) -> dict[int, str]:
+def _broken_text(records: pa.RecordBatch) -> dict[int, str]:
     """Return position -> reason of the rows whose text is not UTF-8. Parquet does not check that."""
-    try:
-        records.validate(full=True)
+    if _is_sound(records):
         return {}
+    broken: dict[int, str] = {}
+    for name, column in zip(records.schema.names, records.columns, strict=True):
+        for position in () if _is_sound(column) else range(records.num_rows):
+            # Not slice: its validation would still read the neighbours' bytes.
+            if not _is_sound(column.take(pa.array([position]))):
+                broken.setdefault(position, f"{name}: text that is not UTF-8; write the file as UTF-8")
+    return broken
+
+
+def _is_sound(data: pa.Array | pa.RecordBatch) -> bool:
+    try:
+        data.validate(full=True)
     except pa.ArrowInvalid:
-        broken = {}
-        for position in range(records.num_rows):
-            try:
-                # Not slice: its validation would still read the neighbours' bytes.
-                records.take([position]).validate(full=True)
-            except pa.ArrowInvalid as error:
-                broken[position] = f"text that is not UTF-8: {error}".splitlines()[0]
-        return broken
+        return False
+    return True
 
 
 def values(records: pa.RecordBatch, name: str, missing: Any) -> list[Any]:
-    """Return a column's values; of photos, their bytes. `missing` stands for an absent value."""
+    """Return a column's values. `missing` stands for an absent value."""
     if name not in records.schema.names:
         return [missing] * records.num_rows
-    column = records.column(name)
-    # The Hugging Face layout of an image: a struct of bytes and path.
-    if pa.types.is_struct(column.type):
-        column = column.field("bytes")
-    found = []
-    for entry in column:
-        try:
-            value = entry.as_py()
-        except UnicodeDecodeError:
-            value = None  # `broken_text` refuses this row
-        found.append(missing if value is None else value)
-    return found
+    found = map(_value, records.column(name))
+    return [missing if value is None else value for value in found]
 
 
-def read_records(file: Path, size: int, start: int, stop: int) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Yield a file's rows from `start` up to, but without, `stop`: the number of a batch's first row, and the batch."""
-    with pq.ParquetFile(file, buffer_size=_READ_BUFFER) as parquet:
-        schema = parquet.schema_arrow
-        columns = [f.name for f in schema if f.name in (ID, TITLE, IMAGE) or filterable(f.type)]
-        rows = [parquet.metadata.row_group(group).num_rows for group in range(parquet.num_row_groups)]
-        ranges = list(pairwise(accumulate(rows, initial=0)))
-        groups = [group for group, (first, after) in enumerate(ranges) if start < after and first < stop]
-        at = ranges[groups[0]][0] if groups else 0
-        for records in parquet.iter_batches(batch_size=size, row_groups=groups, columns=columns):
-            skip, end = max(0, start - at), min(records.num_rows, stop - at)
-            if skip < end:
-                yield at + skip, records.slice(skip, end - skip)
-            at += records.num_rows
+def _value(entry: pa.Scalar) -> Any:
+    try:
+        return entry.as_py()
+    except UnicodeDecodeError:
+        return None  # `refused_rows` names this row

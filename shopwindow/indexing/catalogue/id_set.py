@@ -1,8 +1,12 @@
-"""A set of product ids that takes little memory."""
+"""Sets of product ids that take little memory."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
+
+from shopwindow.base.product_keys import second_numbers
 
 
 class IdSet:
@@ -33,3 +37,28 @@ class IdSet:
             places = np.minimum(np.searchsorted(run, ids), len(run) - 1)
             known |= run[places] == ids
         return known
+
+
+class ProductSet:
+    """The products indexed so far, by the numbers of their ids, and by second numbers of text ids.
+
+    Args:
+        numbers: of the first products, (rows,) int64.
+        keys: their text ids; none if ids are whole numbers.
+    """
+
+    def __init__(self, numbers: np.ndarray | None = None, keys: Iterable[str] = ()) -> None:
+        self._numbers, self._second = IdSet(numbers), IdSet(second_numbers(keys))
+
+    def add(self, numbers: np.ndarray, keys: Iterable[str]) -> None:
+        """Add products."""
+        self._numbers.add(numbers)
+        self._second.add(second_numbers(keys))
+
+    def known(self, numbers: np.ndarray) -> np.ndarray:
+        """Return which of the numbers, (rows,) int64, are in the set: (rows,) bool."""
+        return self._numbers.known(numbers)
+
+    def knows(self, key: str) -> bool:
+        """Return whether a text id is in the set. Ask only if its number is, which may be another text's."""
+        return bool(self._second.known(second_numbers([key]))[0])

@@ -2,8 +2,9 @@
 
 progress.json       what the build is made from, and how far it has come; replaced after every part
 began.npz           what was served when the build began, see `shopwindow.indexing.full_build.removed_meanwhile`
-attributes/         attribute rows, one parquet file per part
-index/              vectors.npy, product_ids.npy, content.npy, skipped.csv; every part is appended to them
+attributes/         attribute rows, one parquet file per part, and another for text ids
+index/              vectors.npy, product_ids.npy, content.npy, skipped.csv, unread_photos.csv; every part is appended
+                    to them
 """
 
 from __future__ import annotations
@@ -23,11 +24,13 @@ import pyarrow.parquet as pq
 
 from shopwindow.base.skipped_rows import Skipped
 from shopwindow.base.whole_folders import sync
-from shopwindow.indexing.catalogue.columns import TITLE
+from shopwindow.indexing.catalogue.options import TITLE
 from shopwindow.indexing.full_build.growing_array import GrowingArray
 from shopwindow.retrieval.request.attribute_columns import AttributeTable
 
 _PROGRESS = "progress.json"
+SKIPPED, UNREAD = "skipped.csv", "unread_photos.csv"
+_KEYS = "product_keys"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +44,8 @@ class Progress:
         parts: parts written.
         skipped: catalogue rows left out.
         skipped_bytes: length of skipped.csv.
+        unread: products embedded without some of their photos, because these cannot be read.
+        unread_bytes: length of the list of these products.
         seconds: wall time of embedding, over all runs.
         published: generation and options of the finished index, noted just before it is published; None until then.
     """
@@ -51,6 +56,8 @@ class Progress:
     parts: int = 0
     skipped: int = 0
     skipped_bytes: int = 0
+    unread: int = 0
+    unread_bytes: int = 0
     seconds: float = 0.0
     published: dict[str, Any] | None = None
 
@@ -93,22 +100,23 @@ class Building:
         self._vectors = GrowingArray(self.index / "vectors.npy", rows, np.float32, (self._dim,))
         self._ids = GrowingArray(self.index / "product_ids.npy", rows, np.int64)
         self._content = GrowingArray(self.index / "content.npy", rows, np.uint64)
-        if progress.skipped_bytes:
-            os.truncate(self.index / "skipped.csv", progress.skipped_bytes)
-            self.progress = progress
-        else:
-            (self.index / "skipped.csv").write_text(Skipped().to_csv())
-            self._save(replace(progress, skipped_bytes=(self.index / "skipped.csv").stat().st_size))
+        lengths = {
+            SKIPPED: self._cut_list(SKIPPED, progress.skipped_bytes),
+            UNREAD: self._cut_list(UNREAD, progress.unread_bytes),  # 0 if an earlier version began the build
+        }
+        self._save(replace(progress, skipped_bytes=lengths[SKIPPED], unread_bytes=lengths[UNREAD]))
 
     def append(
         self,
         *,
         rows: int,
         product_ids: np.ndarray,
+        product_keys: list[str] | None,
         vectors: np.ndarray,
         content: np.ndarray,
         attributes: pa.Table,
         skipped: Skipped,
+        unread: Skipped,
         seconds: float,
     ) -> None:
         """Add a part. On return it is on disk and counted.
@@ -116,10 +124,12 @@ class Building:
         Args:
             rows: catalogue rows read for the part.
             product_ids: (products,) int64.
+            product_keys: the text ids; None if ids are whole numbers.
             vectors: (products, dim) float32.
             content: (products,) uint64.
             attributes: one row per product.
             skipped: rows left out.
+            unread: products embedded without some of their photos.
             seconds: wall time that the part took.
         """
         AttributeTable(attributes)  # raises if the table could not be served
@@ -129,11 +139,11 @@ class Building:
         self._content.append(content)
         pq.write_table(attributes, self._part(now.parts + 1))
         sync(self._part(now.parts + 1))
-        with (self.index / "skipped.csv").open("a") as file:
-            file.write(skipped.to_csv().partition("\n")[2])
-            file.flush()
-            os.fsync(file.fileno())
-            length = file.tell()
+        if product_keys is not None:
+            keys = pa.table({_KEYS: pa.array(product_keys, pa.large_string())})
+            pq.write_table(keys, self._part(now.parts + 1, _KEYS))
+            sync(self._part(now.parts + 1, _KEYS))
+        lengths = {name: self._list(name, rows) for name, rows in ((SKIPPED, skipped), (UNREAD, unread))}
         self._save(
             replace(
                 now,
@@ -141,10 +151,28 @@ class Building:
                 products=now.products + len(product_ids),
                 parts=now.parts + 1,
                 skipped=now.skipped + len(skipped.rows),
-                skipped_bytes=length,
+                skipped_bytes=lengths[SKIPPED],
+                unread=now.unread + len(unread.rows),
+                unread_bytes=lengths[UNREAD],
                 seconds=now.seconds + seconds,
             )
         )
+
+    def _cut_list(self, name: str, length: int) -> int:
+        """Cut a list to a length, or begin it if that is 0. Return its length."""
+        if length:
+            os.truncate(self.index / name, length)
+        else:
+            (self.index / name).write_text(Skipped().to_csv())
+        return (self.index / name).stat().st_size
+
+    def _list(self, name: str, rows: Skipped) -> int:
+        """Add rows to a list, and return its length."""
+        with (self.index / name).open("a") as file:
+            file.write(rows.to_csv().partition("\n")[2])
+            file.flush()
+            os.fsync(file.fileno())
+            return file.tell()
 
     def publishing(self, how: dict[str, Any]) -> None:
         """Note that the index folder is complete and about to be published. A kill may interrupt the publishing."""
@@ -170,6 +198,13 @@ class Building:
         for part in range(1, self.progress.parts + 1):
             yield pq.read_table(self._part(part), columns=columns)
 
+    def product_keys(self) -> pa.Array | None:
+        """Return the text ids, (products,) large_string; None if ids are whole numbers."""
+        files = [self._part(part, _KEYS) for part in range(1, self.progress.parts + 1)]
+        if not files or not files[0].exists():
+            return None
+        return pa.concat_arrays([chunk for file in files for chunk in pq.read_table(file)[_KEYS].chunks])
+
     def remove(self) -> None:
         """Remove all files of the build."""
         clear(self.folder)
@@ -183,8 +218,8 @@ class Building:
         for array in (self._vectors, self._ids, self._content):
             array.close()
 
-    def _part(self, number: int) -> Path:
-        return self.folder / "attributes" / f"attributes-{number:05d}.parquet"
+    def _part(self, number: int, name: str = "attributes") -> Path:
+        return self.folder / "attributes" / f"{name}-{number:05d}.parquet"
 
     def _save(self, progress: Progress) -> None:
         new = self.folder / f".{_PROGRESS}.new"

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from shopwindow.base.progress_bar import progress_bar
 from shopwindow.base.skipped_rows import Skipped
-from shopwindow.indexing.catalogue.id_set import IdSet
+from shopwindow.indexing.catalogue.id_set import ProductSet
 from shopwindow.indexing.catalogue.reading import keep
 from shopwindow.indexing.full_build.embedded_parts import Building
 from shopwindow.indexing.full_build.embedders import EmbeddedRows
@@ -18,6 +18,10 @@ from shopwindow.indexing.full_build.embedders import EmbeddedRows
 # A kill loses the rows embedded since the last part: at most this many rows, or the work of this many seconds.
 PART_ROWS = 4_096
 PART_SECONDS = 10.0
+PART_BYTES = 64 * 2**20  # of attributes, which memory holds until the part is written
+
+_Kept = tuple[EmbeddedRows, list[int], np.ndarray, list[str] | None]
+"""Rows, and of those that are indexed the positions, the numbers of their ids, and the text ids."""
 
 
 def embed_catalog(
@@ -30,7 +34,7 @@ def embed_catalog(
 ) -> float:
     """Write embedded rows to a build, part by part.
 
-    Memory holds one part, and 8 bytes for each product's id.
+    Memory holds one part, and 8 bytes for each product's id, 16 if it is a text.
 
     Args:
         building: receives the parts.
@@ -42,40 +46,48 @@ def embed_catalog(
     Returns:
         Products embedded per second, in this run.
     """
-    seen = IdSet(building.product_ids)
+    keys = building.product_keys()
+    seen = ProductSet(building.product_ids, () if keys is None else (key.as_py() for key in keys))
+    del keys
     before = building.progress
     started = last = time.perf_counter()
-    part: list[tuple[EmbeddedRows, list[int], np.ndarray]] = []
-    skipped = Skipped()
+    part: list[_Kept] = []
+    skipped, unread = Skipped(), Skipped()
+    rows = size = 0  # of the part
     with progress_bar(total=total, initial=before.rows, desc="embedding", unit="product", enabled=progress) as bar:
         for some in embedded:
-            positions, ids = keep(some.rows, some.refused, seen, skipped)
-            part.append((some, positions, ids))
+            positions, ids, texts = keep(some.rows, some.refused, seen, skipped)
+            part.append((some, positions, ids, texts))
+            for position in sorted(some.unread.keys() & set(positions)):
+                reason = some.rows.located(position, some.unread[position])
+                unread.add(some.rows.start + position, some.rows.shop_id(position), reason)
             bar.update(len(some.rows.ids))
+            rows, size = rows + len(some.rows.ids), size + some.rows.attributes.nbytes
             now = time.perf_counter()
-            if sum(len(each.rows.ids) for each, _, _ in part) >= PART_ROWS or now - last >= PART_SECONDS:
+            if rows >= PART_ROWS or size >= PART_BYTES or now - last >= PART_SECONDS:
                 check()
-                _append(building, part, skipped, now - last)
-                part, skipped, last = [], Skipped(), now
+                _append(building, part, skipped, unread, now - last)
+                part, skipped, unread, last, rows, size = [], Skipped(), Skipped(), now, 0, 0
                 bar.set_postfix(skipped=building.progress.skipped, refresh=False)
         if part:
             check()
-            _append(building, part, skipped, time.perf_counter() - last)
+            _append(building, part, skipped, unread, time.perf_counter() - last)
     return (building.progress.products - before.products) / max(time.perf_counter() - started, 1e-9)
 
 
-def _append(
-    building: Building, part: list[tuple[EmbeddedRows, list[int], np.ndarray]], skipped: Skipped, seconds: float
-) -> None:
-    chosen = [np.isin(some.positions, positions) for some, positions, _ in part]
+def _append(building: Building, part: list[_Kept], skipped: Skipped, unread: Skipped, seconds: float) -> None:
+    chosen = [(some, np.isin(some.positions, positions)) for some, positions, _, _ in part]
+    text = part[0][3] is not None
     building.append(
-        rows=sum(len(some.rows.ids) for some, _, _ in part),
-        product_ids=np.concatenate([ids for _, _, ids in part]),
-        vectors=np.concatenate([some.vectors[rows] for (some, _, _), rows in zip(part, chosen, strict=True)]),
-        content=np.concatenate([some.content[rows] for (some, _, _), rows in zip(part, chosen, strict=True)]),
+        rows=sum(len(some.rows.ids) for some, _, _, _ in part),
+        product_ids=np.concatenate([ids for _, _, ids, _ in part]),
+        product_keys=[key for _, _, _, keys in part for key in keys or ()] if text else None,
+        vectors=np.concatenate([some.vectors[rows] for some, rows in chosen]),
+        content=np.concatenate([some.content[rows] for some, rows in chosen]),
         attributes=pa.concat_tables(
-            [some.rows.attributes.take(pa.array(positions, pa.int64())) for some, positions, _ in part]
+            [some.rows.attributes.take(pa.array(positions, pa.int64())) for some, positions, _, _ in part]
         ),
         skipped=skipped,
+        unread=unread,
         seconds=seconds,
     )

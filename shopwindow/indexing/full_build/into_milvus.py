@@ -9,22 +9,31 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from shopwindow.base.product_keys import LONGEST
 from shopwindow.base.progress_bar import progress_bar
+from shopwindow.indexing.errors import RecallTooLow
+from shopwindow.indexing.full_build.search_breadth import RECALL_TARGET, check_recall, recall_of
 from shopwindow.retrieval.embedding.bundle import CARRIED, carry_towers
+from shopwindow.retrieval.engines.equal_rows import distinct_sample
 from shopwindow.retrieval.engines.options import MilvusOptions
 from shopwindow.retrieval.engines.stored_vectors import JoinedVectors, Vectors
 from shopwindow.retrieval.errors import IndexUnfit
+from shopwindow.retrieval.index.checksums import check_folder
 from shopwindow.retrieval.index.folder import Manifest, read_manifest, write_manifest
 from shopwindow.retrieval.index.home import IndexHome, resolve_index
+from shopwindow.retrieval.index.product_keys import FILE as PRODUCT_KEYS
+from shopwindow.retrieval.index.product_keys import read_keys
 from shopwindow.retrieval.index.serving_processes import served_by
 from shopwindow.retrieval.milvus.collection import (
     ID,
+    KEY,
     VECTOR,
     MilvusCollection,
     connect,
@@ -33,19 +42,25 @@ from shopwindow.retrieval.milvus.collection import (
 )
 from shopwindow.retrieval.milvus.filter_expressions import Field, fields_of
 from shopwindow.retrieval.milvus.index import FILE
-from shopwindow.retrieval.request.attribute_columns import AttributeTable, TextColumn
+from shopwindow.retrieval.request.attribute_columns import AttributeTable, ListColumn, TextColumn
 from shopwindow.retrieval.request.parameters import DEFAULT_EFFORT
 from shopwindow.retrieval.search.exact import exact_search
 
 LONGEST_TEXT = 65_535  # bytes, of a VARCHAR
 BATCH_BYTES = 8 * 2**20
+_READ = frozenset({"vectors.npy", "delta.npy", "product_ids.npy", PRODUCT_KEYS, "alive.npy", "attributes.parquet"})
 SAMPLE, SAMPLE_K = 100, 100
 LOADING_S = 120.0  # generous: nobody waits for a search yet
-RECALL_TARGET = 0.98
 
 
 def load_into_milvus(
-    index: Path, out: Path, options: MilvusOptions, *, prefix: str = "shopwindow", progress: bool = True
+    index: Path,
+    out: Path,
+    options: MilvusOptions,
+    *,
+    prefix: str = "shopwindow",
+    force: bool = False,
+    progress: bool = True,
 ) -> Manifest:
     """Fill a new collection, and publish an index folder that names it.
 
@@ -57,6 +72,7 @@ def load_into_milvus(
         out: an index home; it takes a few kilobytes.
         options: where Milvus is.
         prefix: a collection's name is this and the number of the generation, such as `shopwindow_000007`.
+        force: publish the generation even if it finds too little of what exact search finds.
         progress: show a bar.
 
     Returns:
@@ -66,11 +82,13 @@ def load_into_milvus(
         IndexUnfit: the index is unreadable, holds values that Milvus cannot, or another process writes into `out`.
         EngineUnfit: pymilvus is not installed, Milvus does not answer, or the filled collection lacks products.
         FileExistsError: `out` holds other things.
+        RecallTooLow: the recall is below PROMISED_RECALL. The collection is dropped.
     """
     started = time.perf_counter()
     folder = resolve_index(index)
     manifest = read_manifest(folder)
     vectors, ids, live = _stored(folder, manifest)
+    keys = read_keys(folder)
     schema = pq.read_schema(folder / "attributes.parquet")
     no_rows = pa.Table.from_batches([], schema)
     fields = fields_of(AttributeTable(no_rows))
@@ -87,14 +105,19 @@ def load_into_milvus(
             recipe=milvus_recipe(manifest.recipe),
             timeout_s=max(options.timeout_s, LOADING_S),
         )
-        _create(collection, client, fields)
+        _create(collection, client, fields, text_ids=keys is not None)
         with progress_bar(total=manifest.count, desc=name, unit="product", enabled=progress) as bar:
-            for rows in _rows(folder, fields, vectors, ids, live):
+            for rows in _rows(folder, fields, vectors, ids, live, keys):
                 client.insert(name, rows)
                 bar.update(len(rows))
         client.flush(name)
         collection.check()
         recall = _calibrate(collection, vectors, live)
+        try:
+            check_recall(recall, collection.recipe, force=force)
+        except RecallTooLow:
+            client.drop_collection(name)
+            raise
         new = replace(
             manifest,
             generation=generation,
@@ -108,7 +131,8 @@ def load_into_milvus(
         shutil.rmtree(home.building, ignore_errors=True)
         home.building.mkdir()
         pq.write_table(no_rows, home.building / "attributes.parquet")
-        (home.building / FILE).write_text(json.dumps({"collection": name}) + "\n")
+        about = {"collection": name, **({"text_ids": True} if keys is not None else {})}
+        (home.building / FILE).write_text(json.dumps(about) + "\n")
         if (folder / CARRIED).is_dir():
             carry_towers(folder / CARRIED, home.building)
         write_manifest(home.building, new)
@@ -126,19 +150,21 @@ def _name(prefix: str, generation: int) -> str:
     return f"{prefix}_{generation:06d}"
 
 
-def _create(collection: MilvusCollection, client: Any, fields: dict[str, Field]) -> None:
+def _create(collection: MilvusCollection, client: Any, fields: dict[str, Field], *, text_ids: bool) -> None:
     """Create an empty collection, and drop first what an interrupted load left."""
     from pymilvus import DataType
 
-    kinds = {"text": DataType.VARCHAR, "whole": DataType.INT64, "float32": DataType.DOUBLE, "float64": DataType.DOUBLE}
+    kinds = {"text": DataType.VARCHAR, "whole": DataType.INT64, "days": DataType.INT64, "moments": DataType.INT64}
     if client.has_collection(collection.name):
         client.drop_collection(collection.name)
     schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
     schema.add_field(ID, DataType.INT64, is_primary=True)
     schema.add_field(VECTOR, DataType.FLOAT_VECTOR, dim=collection.dim)
+    if text_ids:
+        schema.add_field(KEY, DataType.VARCHAR, max_length=LONGEST)
     for column, field in fields.items():
         longest = {"max_length": LONGEST_TEXT} if field.kind == "text" else {}
-        schema.add_field(field.name, kinds[field.kind], description=column, **longest)
+        schema.add_field(field.name, kinds.get(field.kind, DataType.DOUBLE), description=column, **longest)
         schema.add_field(field.flag, DataType.BOOL)
     index_params = client.prepare_index_params()
     index_params.add_index(VECTOR, **index_parameters(collection.recipe))
@@ -147,6 +173,7 @@ def _create(collection: MilvusCollection, client: Any, fields: dict[str, Field])
 
 def _stored(folder: Path, manifest: Manifest) -> tuple[Vectors, np.ndarray, np.ndarray]:
     """Return vectors, product ids and the numbers of the live rows. The engine is not loaded."""
+    check_folder(folder, only=_READ)
     try:
         vectors: Vectors = np.load(folder / "vectors.npy", mmap_mode="r")
         if manifest.delta:
@@ -164,7 +191,12 @@ def _stored(folder: Path, manifest: Manifest) -> tuple[Vectors, np.ndarray, np.n
 
 
 def _rows(
-    folder: Path, fields: dict[str, Field], vectors: Vectors, ids: np.ndarray, live: np.ndarray
+    folder: Path,
+    fields: dict[str, Field],
+    vectors: Vectors,
+    ids: np.ndarray,
+    live: np.ndarray,
+    keys: pa.Array | None,
 ) -> Iterator[list[dict[str, Any]]]:
     """Yield products in Milvus's form, in batches of some megabytes."""
     size = max(1, BATCH_BYTES // (4 * vectors.shape[1] + 64 * len(fields) + 8))
@@ -176,6 +208,8 @@ def _rows(
         if not len(within):
             continue
         columns = {ID: ids[within].tolist(), VECTOR: list(vectors[within]), **_columns(table, fields)}
+        if keys is not None:
+            columns[KEY] = keys.take(pa.array(within)).to_pylist()
         yield [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
@@ -185,7 +219,7 @@ def _columns(table: pa.Table, fields: dict[str, Field]) -> dict[str, list[Any]]:
     held = AttributeTable(table)
     for column, field in fields.items():
         numbers = held.get(column)
-        assert numbers is not None  # `fields` comes from the same schema
+        assert not isinstance(numbers, (ListColumn, NoneType))  # `fields` comes from the same schema, without lists
         if isinstance(numbers, TextColumn):
             texts = table[column].to_pylist()
             if any(len(text.encode()) > LONGEST_TEXT for text in texts if text is not None):
@@ -193,6 +227,8 @@ def _columns(table: pa.Table, fields: dict[str, Field]) -> dict[str, list[Any]]:
             columns[field.name] = [text or "" for text in texts]
             columns[field.flag] = [text is not None for text in texts]
             continue
+        if field.kind == "whole" and numbers.numbers.dtype in (np.uint64, np.float64):
+            raise IndexUnfit(f"{column}: Milvus takes whole numbers of at most 2^63 - 1, and one is larger; write text")
         if not np.isfinite(numbers.numbers[numbers.present]).all():
             raise IndexUnfit(f"{column}: holds infinite numbers, which Milvus does not take; leave them empty")
         columns[field.name] = (np.where(numbers.present, numbers.numbers, 0) + 0).tolist()  # -0.0 becomes 0.0
@@ -209,7 +245,7 @@ def _calibrate(collection: MilvusCollection, vectors: Vectors, live: np.ndarray)
     Returns:
         The recall reached, 0 to 1.
     """
-    products = vectors[np.sort(np.random.default_rng(0).permutation(live)[:SAMPLE])]
+    products = vectors[distinct_sample(vectors, SAMPLE, live)]
     k = min(SAMPLE_K, len(live))
     _, near = exact_search(products, vectors, live, k)
     queries = products + vectors[near[:, -1]]
@@ -217,7 +253,7 @@ def _calibrate(collection: MilvusCollection, vectors: Vectors, live: np.ndarray)
     best, _ = exact_search(queries, vectors, live, k)
     while True:
         scores, ids = collection.search(queries, k, DEFAULT_EFFORT, "", 1.0)
-        recall = float(np.mean((scores >= best[:, -1:] - 1e-6) & (ids >= 0)))
+        recall = recall_of(scores, ids, best)
         recipe = collection.recipe
         if recall >= RECALL_TARGET or recipe.search_breadth >= recipe.max_breadth:
             return recall

@@ -11,14 +11,23 @@ import numpy as np
 from shopwindow.indexing.errors import CatalogError
 from shopwindow.indexing.full_build.embedded_parts import Building, clear, read_progress
 from shopwindow.indexing.full_build.removed_meanwhile import ServedProducts
-from shopwindow.retrieval.index.folder import MANIFEST, Manifest, read_manifest, write_manifest
+from shopwindow.indexing.generation_report import write_report
+from shopwindow.retrieval.index.checksums import MANIFEST, folder_sums
+from shopwindow.retrieval.index.folder import Manifest, read_manifest, write_manifest
 from shopwindow.retrieval.index.home import IndexHome
 
 Say = Callable[[str], None]
 
 
 def publish_build(
-    home: IndexHome, building: Building, manifest: Manifest, began: ServedProducts, options: dict[str, Any], say: Say
+    home: IndexHome,
+    building: Building,
+    manifest: Manifest,
+    began: ServedProducts,
+    options: dict[str, Any],
+    say: Say,
+    *,
+    report: dict[str, Any],
 ) -> Manifest:
     """Publish a build as the next generation, without the products that were removed since it began.
 
@@ -31,6 +40,7 @@ def publish_build(
         began: what was served when the build began.
         options: options of the build beside its inputs.
         say: receives messages, a line at a time.
+        report: what report.json says beside the figures of the manifest.
 
     Returns:
         The published manifest.
@@ -38,6 +48,7 @@ def publish_build(
     Raises:
         CatalogError: every product was removed meanwhile.
     """
+    sums = folder_sums(building.index, {})  # without the lock, because it reads all files
     with home.writing(wait=True):
         now = ServedProducts.now(home)
         alive = ~np.isin(building.product_ids, now.removed_since(began))
@@ -54,7 +65,9 @@ def publish_build(
             )
         generation = home.next_generation
         published = replace(manifest, generation=generation, count=manifest.count - dead, dead=dead)
-        write_manifest(building.index, published)
+        figures = {"rows": building.progress.rows, "products": published.count, "removed_meanwhile": dead}
+        write_report(building.index, "index", published, {**figures, **report})
+        write_manifest(building.index, published, sums)
         building.publishing({"generation": generation, **options})
         home.publish(building.index, generation)
         building.remove()
@@ -89,7 +102,7 @@ def finish_interrupted(home: IndexHome, inputs: dict[str, Any], options: dict[st
     if not usable:
         say(
             f"starting over: the interrupted build had become generation {generation}, which was removed or is no "
-            "longer served, or was made with another --recipe or --with-towers"
+            "longer served, or was made with another --recipe, --with-towers or --stop-words"
         )
         return None
     say(f"the interrupted build was complete: it is served as generation {generation}")

@@ -17,6 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from shopwindow.base.progress_bar import progress_bar
+from shopwindow.indexing.catalogue.options import CatalogOptions
+from shopwindow.indexing.catalogue.product_ids import numbered
 from shopwindow.indexing.catalogue.reading import Catalog, CatalogRows
 from shopwindow.indexing.errors import IndexingError
 from shopwindow.indexing.full_build.embedders import EmbeddedRows, LocalEmbedder, embed_rows
@@ -82,7 +84,7 @@ def _run(
         )
         done = tasks.map_batches(
             _EmbedGroups,
-            fn_constructor_args=(catalog.files, repository.resolve(), folder.resolve()),
+            fn_constructor_args=(catalog.files, catalog.options, repository.resolve(), folder.resolve()),
             batch_size=1,
             compute=ray.data.ActorPoolStrategy(min_size=1, max_size=min(len(groups), max(1, cores))),
             num_cpus=1,
@@ -98,8 +100,8 @@ def _run(
 class _EmbedGroups:
     """Embeds row groups, on one core of some node."""
 
-    def __init__(self, files: list[Path], repository: Path, folder: Path) -> None:
-        self._catalog = Catalog(files)
+    def __init__(self, files: list[Path], reading: CatalogOptions, repository: Path, folder: Path) -> None:
+        self._catalog = Catalog(files, reading)
         self._embedder = LocalEmbedder(InProcessPipeline(repository))
         self._folder = folder
 
@@ -109,7 +111,7 @@ class _EmbedGroups:
             place = _file(self._folder, first, after)
             new = place.with_suffix(f".{os.uname().nodename}-{os.getpid()}")
             writer: Any = None
-            for rows in self._catalog.read(TOWER_ROWS, first, after):
+            for rows in self._catalog.read(TOWER_ROWS, first, after, photos=self._embedder.photos):
                 table = _to_table(embed_rows(rows, self._embedder))
                 writer = writer or pq.ParquetWriter(new, table.schema)
                 writer.write_table(table)
@@ -131,11 +133,12 @@ def _to_table(embedded: EmbeddedRows) -> pa.Table:
     vectors = [embedded.vectors[place[i]] if i in place else None for i in every]
     columns = {
         # As text, because a refused id may be too large for 64 bits.
-        "product_id": pa.array([None if i is None else str(i) for i in rows.ids], pa.string()),
+        "product_id": pa.array([None if i is None else str(i) for i in map(rows.shop_id, every)], pa.string()),
         # Not a list of fixed length, because Arrow cannot read missing ones back.
         "vector": pa.array(vectors, pa.list_(pa.float32())),
         "content": pa.array([int(embedded.content[place[i]]) if i in place else None for i in every], pa.uint64()),
         "reason": pa.array([reasons.get(i) for i in every], pa.string()),
+        "unread": pa.array([embedded.unread.get(i) for i in every], pa.string()),
         "at_reading": pa.array([i in rows.refused for i in every], pa.bool_()),
     }
     columns |= {_ATTRIBUTE + name: rows.attributes[name] for name in rows.attributes.column_names}
@@ -143,7 +146,10 @@ def _to_table(embedded: EmbeddedRows) -> pa.Table:
 
 
 def _from_table(catalog: Catalog, start: int, records: pa.RecordBatch, dim: int) -> EmbeddedRows:
-    ids = [None if text is None else int(text) for text in records.column("product_id").to_pylist()]
+    given = records.column("product_id").to_pylist()
+    ids, keys = numbered(
+        given if catalog.text_ids else [None if text is None else int(text) for text in given], text=catalog.text_ids
+    )
     reasons = {i: reason for i, reason in enumerate(records.column("reason").to_pylist()) if reason is not None}
     early = records.column("at_reading").to_pylist()
     embedded = records.filter(records.column("vector").is_valid())
@@ -151,8 +157,9 @@ def _from_table(catalog: Catalog, start: int, records: pa.RecordBatch, dim: int)
     rows = CatalogRows(
         start=start,
         ids=ids,
+        keys=keys,
         titles=[],
-        images=[],
+        photos=[],
         refused={i: reason for i, reason in reasons.items() if early[i]},
         attributes=pa.table({name: records.column(_ATTRIBUTE + name) for name in catalog.schema.names}),
         source=catalog.source(start),
@@ -160,6 +167,7 @@ def _from_table(catalog: Catalog, start: int, records: pa.RecordBatch, dim: int)
     return EmbeddedRows(
         rows=rows,
         refused={i: reason for i, reason in reasons.items() if not early[i]},
+        unread={i: reason for i, reason in enumerate(records.column("unread").to_pylist()) if reason is not None},
         positions=np.array([i for i in range(len(ids)) if i not in reasons], dtype=np.int64),
         vectors=vectors.reshape(-1, dim),
         content=embedded.column("content").to_numpy(zero_copy_only=False),

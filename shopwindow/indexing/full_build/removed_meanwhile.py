@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from shopwindow.retrieval.errors import IndexUnfit
+from shopwindow.retrieval.index.checksums import check_folder
 from shopwindow.retrieval.index.folder import read_manifest
 from shopwindow.retrieval.index.home import IndexHome
 
@@ -34,6 +35,7 @@ class ServedProducts:
             return cls(generation=0, product_ids=nothing)
         folder = home.folder(pointer.generation)
         try:
+            check_folder(folder, only={"product_ids.npy", "alive.npy"})
             ids: np.ndarray = np.load(folder / "product_ids.npy")
             if read_manifest(folder).dead:
                 ids = ids[np.load(folder / "alive.npy")]

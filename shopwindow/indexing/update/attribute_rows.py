@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from shopwindow.indexing.catalogue.columns import TITLE
+from shopwindow.indexing.catalogue.options import TITLE
 
 
 class Merge:

@@ -13,22 +13,27 @@ import pyarrow.parquet as pq
 
 from shopwindow.base.progress_bar import progress_bar
 from shopwindow.indexing.full_build.growing_array import GrowingArray
-from shopwindow.indexing.full_build.search_breadth import RECALL_QUERIES, calibrate
+from shopwindow.indexing.full_build.search_breadth import RECALL_QUERIES, calibrate, check_recall
+from shopwindow.indexing.generation_report import write_report
 from shopwindow.indexing.update.next_generation import Generation, changing, link_files
 from shopwindow.indexing.update.run import write_lexical
 from shopwindow.retrieval.engines import FaissCpuEngine
+from shopwindow.retrieval.engines.equal_rows import distinct_sample
 from shopwindow.retrieval.engines.recipes import choose_recipe
+from shopwindow.retrieval.index.checksums import check_folder
 from shopwindow.retrieval.index.folder import Manifest, write_manifest
+from shopwindow.retrieval.index.product_keys import write_keys
 
 _BLOCK = 65_536  # vectors copied at a time
 
 
-def compact(home: Path, *, recipe: str | None = None, progress: bool = True) -> Manifest:
+def compact(home: Path, *, recipe: str | None = None, force: bool = False, progress: bool = True) -> Manifest:
     """Publish a generation that holds only the products that can be found. Nothing is embedded.
 
     Args:
         home: an index home.
         recipe: one of `shopwindow.retrieval.engines.recipes.KINDS`; None keeps the index's recipe.
+        force: publish the generation even if it finds too little of what exact search finds.
         progress: show a bar.
 
     Returns:
@@ -36,6 +41,7 @@ def compact(home: Path, *, recipe: str | None = None, progress: bool = True) -> 
 
     Raises:
         IndexUnfit: there is no index, another process writes there, or the served generation is broken or was refused.
+        RecallTooLow: the recall is below PROMISED_RECALL. The served generation stays.
         ValueError: unknown recipe.
     """
     started = time.perf_counter()
@@ -44,23 +50,27 @@ def compact(home: Path, *, recipe: str | None = None, progress: bool = True) -> 
         chosen = choose_recipe(before.count, recipe or before.recipe.kind)
         if not before.delta and not before.dead and chosen.kind == before.recipe.kind:
             return before
+        check_folder(served.folder, only={"vectors.npy"})  # `Generation.read` has checked the others
         live = np.flatnonzero(served.alive)
         vectors = _copy_vectors(served, live, folder / "vectors.npy", progress)
         np.save(folder / "product_ids.npy", served.product_ids[live])
+        if served.product_keys is not None:
+            write_keys(folder, served.product_keys.take(pa.array(live)))
         np.save(folder / "content.npy", served.content[live])
         attributes = served.attributes.take(pa.array(live))
         pq.write_table(attributes, folder / "attributes.parquet")
-        write_lexical(folder, attributes, np.ones(len(live), bool))
+        write_lexical(served, folder, attributes, np.ones(len(live), bool))
         if chosen.kind == before.recipe.kind:
             # Calibration below searches by products, which find themselves more easily than shoppers' words find them.
             # So it may widen the search, but must not narrow it.
             chosen = chosen.with_breadth(max(chosen.search_breadth, before.recipe.search_breadth))
-        sample = vectors[np.sort(np.random.default_rng(0).permutation(len(live))[:RECALL_QUERIES])]
-        engine, recall = calibrate(FaissCpuEngine.build(vectors, chosen), vectors, np.asarray(sample))
+        sample = np.asarray(vectors[distinct_sample(vectors, RECALL_QUERIES)])
+        engine, recall = calibrate(FaissCpuEngine.build(vectors, chosen), vectors, sample)
+        check_recall(recall, engine.recipe, force=force)
         if engine.recipe.kind != "flat":
             engine.write(folder / "index.faiss")
-        kept = {"bundle", "skipped.csv"}
-        link_files(served.folder, folder, {entry.name for entry in served.folder.iterdir()} - kept)
+        kept = {"bundle", "skipped.csv", "unread_photos.csv"}
+        linked = link_files(served.folder, folder, {entry.name for entry in served.folder.iterdir()} - kept)
         number = place.next_generation
         manifest = replace(
             before,
@@ -73,7 +83,8 @@ def compact(home: Path, *, recipe: str | None = None, progress: bool = True) -> 
             build_seconds=round(time.perf_counter() - started, 1),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )
-        write_manifest(folder, manifest)
+        write_report(folder, "compact", manifest, {"products": manifest.count, "compacted": before.generation})
+        write_manifest(folder, manifest, linked)
         place.publish(folder, number, onto=served.number)
         return manifest
 

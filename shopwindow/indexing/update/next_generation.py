@@ -13,13 +13,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from shopwindow.indexing.catalogue.plain_types import plain_table
 from shopwindow.retrieval.engines.stored_vectors import JoinedVectors, Vectors
 from shopwindow.retrieval.errors import IndexUnfit
+from shopwindow.retrieval.index.checksums import Checksums, check_arrived, check_folder, files_in, read_sealed
 from shopwindow.retrieval.index.folder import Manifest, read_manifest
 from shopwindow.retrieval.index.home import IndexHome
+from shopwindow.retrieval.index.product_keys import FILE as PRODUCT_KEYS
+from shopwindow.retrieval.index.product_keys import read_keys
 from shopwindow.retrieval.index.serving_processes import served_by
 
-_NEXT = ".update"  # in the home; the next process removes what a killed one left there
+_READ = frozenset({"delta.npy", "product_ids.npy", PRODUCT_KEYS, "content.npy", "alive.npy", "attributes.parquet"})
 _MILVUS = "milvus.json"  # the same as `shopwindow.retrieval.milvus.index.FILE`, which is slow to import
 
 
@@ -35,7 +39,8 @@ class Generation:
         product_ids: (rows,) int64.
         content: (rows,) uint64, see `shopwindow.retrieval.embedding.content_hash`.
         alive: (rows,) bool.
-        attributes: title and attribute columns, one row for each row of the index.
+        attributes: title and attribute columns in plain types, one row for each row of the index.
+        product_keys: the text ids, (rows,) large_string, memory-mapped; None if ids are whole numbers.
     """
 
     folder: Path
@@ -46,13 +51,15 @@ class Generation:
     content: np.ndarray
     alive: np.ndarray
     attributes: pa.Table
+    product_keys: pa.Array | None
 
     @classmethod
     def read(cls, home: IndexHome) -> Generation:
         """Read the served generation. Hold `home.writing` meanwhile, or another process may remove it.
 
         Raises:
-            IndexUnfit: nothing was published there, a file is missing or unreadable, or the products are in Milvus.
+            IndexUnfit: nothing was published there, a file is missing, changed or unreadable, or the products are in
+                Milvus.
         """
         folder = home.folder(_pointer(home))
         manifest = read_manifest(folder)
@@ -61,6 +68,9 @@ class Generation:
                 f"{folder}: its products are in Milvus, and an index in Milvus cannot be updated: update the index "
                 f"that it was loaded from, then run 'shopwindow milvus --index THAT --out {home.path}'"
             )
+        check_arrived(folder)  # or the next generation would lack the same files
+        # What is read here is written again, with new checksums. A fault must not be written with it.
+        check_folder(folder, only=_READ)
         try:
             vectors = np.load(folder / "vectors.npy", mmap_mode="r")
             found = cls(
@@ -71,7 +81,8 @@ class Generation:
                 product_ids=np.load(folder / "product_ids.npy"),
                 content=np.load(folder / "content.npy"),
                 alive=np.load(folder / "alive.npy") if manifest.dead else np.ones(manifest.rows, bool),
-                attributes=pq.read_table(folder / "attributes.parquet"),
+                attributes=plain_table(pq.read_table(folder / "attributes.parquet")),
+                product_keys=read_keys(folder),
             )
         except (OSError, EOFError, ValueError, pa.ArrowException) as error:
             raise IndexUnfit(f"{folder}: {error}; build the index again with 'shopwindow index'") from error
@@ -83,6 +94,8 @@ class Generation:
             "alive.npy": len(found.alive),
             "attributes.parquet": found.attributes.num_rows,
         }
+        if found.product_keys is not None:
+            rows[PRODUCT_KEYS] = len(found.product_keys)
         if len(set(rows.values())) != 1:
             raise IndexUnfit(
                 f"{folder}: parts disagree about the number of rows: {rows}; build the index again with "
@@ -130,8 +143,8 @@ def changing(path: Path) -> Iterator[tuple[IndexHome, Generation, Path]]:
     _pointer(home)  # before `writing`, which would turn any folder into a home
     with home.writing():
         _check_not_refused(home)
-        folder = path / _NEXT
-        shutil.rmtree(folder, ignore_errors=True)
+        folder = home.updating
+        shutil.rmtree(folder, ignore_errors=True)  # left by a process that was killed
         folder.mkdir()
         try:
             yield home, Generation.read(home), folder
@@ -154,24 +167,27 @@ def _check_not_refused(home: IndexHome) -> None:
             )
 
 
-def link_files(source: Path, target: Path, leave_out: Collection[str]) -> None:
-    """Put the files of one folder into another, as hard links if the file system has them, else as copies.
+def link_files(source: Path, target: Path, leave_out: Collection[str]) -> Checksums:
+    """Put the files of one index folder into another, as hard links if the file system has them, else as copies.
 
     Published files are never written to again, so both folders may share them.
 
     Args:
-        source: a folder, with all folders in it.
-        target: made if missing.
+        source: an index folder. Files that are not in its manifest are left out; if an earlier version wrote it, none.
+        target: the folder to fill.
         leave_out: names of entries of `source` to leave out.
+
+    Returns:
+        The checksums of the files, as they were when they were written. They are not read here.
     """
-    target.mkdir(exist_ok=True)
-    for entry in source.iterdir():
-        if entry.name in leave_out:
-            continue
-        if entry.is_dir():
-            link_files(entry, target / entry.name, ())
-            continue
+    sums = read_sealed(source)[1]
+    names = [
+        name for name in files_in(source) if name.partition("/")[0] not in leave_out and (sums is None or name in sums)
+    ]
+    for name in names:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
         try:
-            os.link(entry, target / entry.name)
+            os.link(source / name, target / name)
         except OSError:
-            shutil.copy2(entry, target / entry.name)
+            shutil.copy2(source / name, target / name)
+    return {} if sums is None else {name: sums[name] for name in names}

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,19 +16,26 @@ import pyarrow.parquet as pq
 from shopwindow.base.machine import usable_cores
 from shopwindow.base.progress_bar import progress_bar
 from shopwindow.base.skipped_rows import Skipped
-from shopwindow.indexing.catalogue.columns import ID, TITLE
-from shopwindow.indexing.catalogue.reading import CatalogRows, prepare
+from shopwindow.indexing.catalogue.options import ID, TITLE, CatalogOptions
+from shopwindow.indexing.catalogue.product_ids import Id, numbered, of_this_kind, same_number
 from shopwindow.indexing.errors import CatalogError
+from shopwindow.indexing.full_build.embedded_parts import SKIPPED, UNREAD
+from shopwindow.indexing.full_build.embedders import LocalEmbedder
+from shopwindow.indexing.full_build.several_photos import embed_products
+from shopwindow.indexing.generation_report import FILE as REPORT
+from shopwindow.indexing.generation_report import write_report
 from shopwindow.indexing.update.attribute_rows import Merge, merge_attributes
-from shopwindow.indexing.update.changes import Change, ChangedRows, ChangeFile, LiveProducts
+from shopwindow.indexing.update.changes import Change, ChangedRows, ChangeFile, Content, LiveProducts
 from shopwindow.indexing.update.next_generation import Generation, changing, link_files
 from shopwindow.retrieval.embedding.bundle import Bundle, towers_of
-from shopwindow.retrieval.embedding.content_hash import content_hash
-from shopwindow.retrieval.embedding.product_inputs import ProductBatch
 from shopwindow.retrieval.engines.recipes import FLAT_ROWS
 from shopwindow.retrieval.errors import IndexUnfit
-from shopwindow.retrieval.index.folder import MANIFEST, Manifest, write_manifest
+from shopwindow.retrieval.index.checksums import Checksums, check_folder
+from shopwindow.retrieval.index.folder import Manifest, write_manifest
 from shopwindow.retrieval.index.lexical import LexicalIndex
+from shopwindow.retrieval.index.lexical_words import WORDS_FILE, WordSplitter
+from shopwindow.retrieval.index.product_keys import FILE as PRODUCT_KEYS
+from shopwindow.retrieval.index.product_keys import write_keys
 from shopwindow.retrieval.pipeline import InProcessPipeline
 from shopwindow.retrieval.request.attribute_columns import AttributeTable
 
@@ -45,8 +53,9 @@ class Update:
         embedded_again: products whose title or photo changed.
         attributes_only: products that had only attributes given or changed.
         removed: products that can no longer be found.
-        unknown: ids to remove that the index does not have.
+        unknown: ids to remove that the index does not have, as the shop has them.
         skipped: rows of the change file that were left out.
+        unread_photos: rows that were taken without some of their photos, because these cannot be read.
         reasons: for the first five skipped rows. If a generation was published, its skipped.csv has all.
         manifest: the generation's manifest.
     """
@@ -56,8 +65,9 @@ class Update:
     embedded_again: int
     attributes_only: int
     removed: int
-    unknown: tuple[int, ...]
+    unknown: tuple[Id, ...]
     skipped: int
+    unread_photos: int
     reasons: tuple[str, ...]
     manifest: Manifest
 
@@ -74,7 +84,13 @@ class Update:
 
 
 def update_index(
-    home: Path, repository: Path, *, changes: Path | None = None, removed: Sequence[int] = (), progress: bool = True
+    home: Path,
+    repository: Path,
+    *,
+    changes: Path | None = None,
+    reading: CatalogOptions | None = None,
+    removed: Sequence[Id] = (),
+    progress: bool = True,
 ) -> Update:
     """Publish a new generation: the served one with some products added, changed or removed.
 
@@ -87,11 +103,13 @@ def update_index(
         repository: its product tower embeds; it is read only if there is something to embed. If the generation carries
             its towers, those are used instead.
         changes: see `shopwindow.indexing.update.changes`.
-        removed: ids of products to remove; a row of `changes` for one of them is skipped.
+        reading: how to read the changes. Options that are not given are as when the index was built.
+        removed: ids of products to remove, as the shop has them; a row of `changes` for one of them is skipped. In an
+            index whose ids are whole numbers, they may be written as text.
         progress: show a bar.
 
     Raises:
-        CatalogError: the change file does not fit the index, or no product would be left.
+        CatalogError: the change file or an id to remove does not fit the index, or no product would be left.
         IndexUnfit: there is no index, another process writes there, or the repository has other towers than the index.
         ValueError: neither changes nor products to remove were given.
     """
@@ -101,14 +119,16 @@ def update_index(
     with changing(home) as (place, served, folder):
         delta = _Delta(served, repository, removed)
         if changes is not None:
-            file = ChangeFile(changes, delta.products)
+            file = ChangeFile(
+                changes, delta.products, reading or CatalogOptions(), towers_of(served.folder, repository)
+            )
             with progress_bar(total=file.rows, desc="updating", unit="product", enabled=progress) as bar:
                 for rows in file.read():
                     delta.apply(rows)
                     bar.update(len(rows.ids))
         if not delta.changed:  # an equal generation would push out an older one that a rollback may need
             return delta.result(served.manifest)
-        delta.write(folder)
+        linked = delta.write(folder)
         number = place.next_generation
         manifest = replace(
             served.manifest,
@@ -117,6 +137,7 @@ def update_index(
             delta=served.manifest.delta + delta.merge.new_rows,
             dead=int((~delta.alive).sum()),
             skipped=len(delta.skipped.rows),
+            unread_photos=len(delta.unread.rows),
             build_seconds=round(time.perf_counter() - started, 1),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )
@@ -124,9 +145,22 @@ def update_index(
             raise CatalogError(
                 f"removed: none of the index's {served.manifest.count} products would be left; remove fewer"
             )
-        write_manifest(folder, manifest)
+        update = delta.result(manifest)
+        write_report(folder, "update", manifest, _told(update, changes))
+        write_manifest(folder, manifest, linked)
         place.publish(folder, number, onto=served.number)
-        return delta.result(manifest)
+        return update
+
+
+def _told(update: Update, changes: Path | None) -> dict[str, Any]:
+    """Return what report.json says about an update."""
+    counts = {name: getattr(update, name) for name in ("added", "embedded_again", "attributes_only", "removed")}
+    return {
+        "changes": None if changes is None else str(changes.resolve()),
+        "products": update.manifest.count,
+        **counts,
+        "not_in_the_index": len(update.unknown),
+    }
 
 
 class _Delta:
@@ -136,22 +170,29 @@ class _Delta:
         served: the generation to change.
         repository: the repository with the towers.
         removed: ids of products to remove.
+
+    Raises:
+        CatalogError: an id to remove is of another kind than those of the index.
     """
 
-    def __init__(self, served: Generation, repository: Path, removed: Sequence[int]) -> None:
+    def __init__(self, served: Generation, repository: Path, removed: Sequence[Id]) -> None:
         self.products = LiveProducts(served)
-        self.skipped = Skipped()
+        self.skipped, self.unread = Skipped(), Skipped()
         self.merge = Merge(len(served.product_ids))
         self._served, self._repository = served, repository
-        self._pipeline: InProcessPipeline | None = None
+        self._embedder: LocalEmbedder | None = None
         self._vectors: list[np.ndarray] = []
         self._ids: list[int] = []
+        self._keys: list[str] = []
         self._content: list[int] = []
-        self._seen: set[int] = set()
-        self._removed = dict.fromkeys(removed)
-        possible = [product if 0 <= product < 2**63 else -1 for product in self._removed]
+        self._seen: dict[int, str | None] = {}
+        named = list(dict.fromkeys(of_this_kind(removed, text=self.products.text_ids)))
+        numbers, keys = numbered(named, text=self.products.text_ids)
+        possible = [-1 if number is None or not 0 <= number < 2**63 else number for number in numbers]
         rows = self.products.find(np.array(possible, np.int64))
-        self.unknown = tuple(product for product, row in zip(self._removed, rows.tolist(), strict=True) if row < 0)
+        rows[self.products.unlike(rows, None if keys is None else [key or "" for key in keys])] = -1
+        self._removed = {number for number in possible if number >= 0}
+        self.unknown = tuple(product for product, row in zip(named, rows.tolist(), strict=True) if row < 0)
         self._dead = rows[rows >= 0]
         self.removed = len(self._dead)
 
@@ -171,58 +212,65 @@ class _Delta:
     def apply(self, rows: ChangedRows) -> None:
         """Add rows of the change file, and embed those that need it."""
         to_embed = {
-            position: change
+            position: change.content
             for position, change in rows.changes.items()
             if change.content is not None and change.product_id not in self._removed
         }
-        batch, unfit = self._prepare(to_embed)
+        embedded, unfit, unread = self._embed(to_embed, rows.photo_needed)
         refused, kept = dict(rows.refused), {}
         for position, change in rows.changes.items():
             if change.product_id in self._removed:
                 refused[position] = f"{ID}: this update also removes it"
             elif change.product_id in self._seen:
-                refused[position] = f"{ID}: appears twice"
+                same = self._seen[change.product_id] == change.key
+                refused[position] = f"{ID}: appears twice" if same else same_number(change.key or "")
             elif position in unfit:
                 refused[position] = unfit[position]
             else:
-                kept[position] = change
-                self._seen.add(change.product_id)
-        if batch is not None:
-            self._embed(batch, [kept.get(position) for position in to_embed if position not in unfit])
+                kept[position] = self._keep(change, embedded.get(position))
+                self._seen[change.product_id] = change.key
         self.merge.add(rows.attributes, {position: (c.row, c.content is not None) for position, c in kept.items()})
         for position in sorted(refused):
             self.skipped.add(rows.start + position, rows.ids[position], refused[position])
+        for position in sorted(unread.keys() & kept.keys()):
+            self.unread.add(rows.start + position, rows.ids[position], unread[position])
 
-    def _prepare(self, changes: dict[int, Change]) -> tuple[ProductBatch | None, dict[int, str]]:
-        """Return the tower's inputs, and position -> reason of the rows that cannot be embedded."""
-        if not changes:
-            return None, {}
-        self._pipeline = self._pipeline or self._open_towers()
-        contents = [change.content or ("", b"") for change in changes.values()]
-        rows = CatalogRows(
-            start=0,
-            ids=[change.product_id for change in changes.values()],
-            titles=[title for title, _ in contents],
-            images=[image for _, image in contents],
-            refused={},
-            attributes=pa.table({}),
+    def _embed(
+        self, contents: dict[int, Content], photo_needed: bool
+    ) -> tuple[dict[int, tuple[np.ndarray, int]], dict[int, str], dict[int, str]]:
+        """Return position -> vector and content hash, of what was embedded, and two of position -> reason.
+
+        The reasons are those of the rows that cannot be embedded, and of those that lack photos.
+        """
+        if not contents:
+            return {}, {}, {}
+        self._embedder = self._embedder or LocalEmbedder(self._open_towers())
+        positions = list(contents)
+        found = embed_products(
+            [title for title, _ in contents.values()],
+            [photos for _, photos in contents.values()],
+            self._embedder,
+            photo_needed=photo_needed,
         )
-        batch, unfit = prepare(rows, self._pipeline.preprocessor)
-        positions = list(changes)
-        return batch, {positions[place]: reason for place, reason in unfit.items()}
+        at = [positions[place] for place in found.places]
+        return (
+            dict(zip(at, zip(found.vectors, found.content.tolist(), strict=True), strict=True)),
+            {positions[place]: reason for place, reason in found.refused.items()},
+            {positions[place]: reason for place, reason in found.unread.items()},
+        )
 
-    def _embed(self, batch: ProductBatch, changes: list[Change | None]) -> None:
-        """Embed the kept rows of a batch. `changes` has None for a row that is not kept."""
-        assert self._pipeline is not None  # it prepared the batch
-        kept = [(place, change) for place, change in enumerate(changes) if change is not None]
-        if not kept:
-            return
-        places = [place for place, _ in kept]
-        chosen = ProductBatch(**{name: array[places] for name, array in batch.tensors().items()})
-        self._vectors.append(self._pipeline.embed_prepared(chosen)[0])
-        for _, change in kept:
-            self._ids.append(change.product_id)
-            self._content.append(content_hash(*(change.content or ("", b""))))
+    def _keep(self, change: Change, embedded: tuple[np.ndarray, int] | None) -> Change:
+        """Take what was embedded, and return the change."""
+        if embedded is None:
+            return change
+        vector, content = embedded
+        if change.row >= 0 and content == int(self._served.content[change.row]):
+            return replace(change, content=None)  # the product lacked the photos that cannot be read before, too
+        self._vectors.append(vector[None])
+        self._ids.append(change.product_id)
+        self._keys += [] if change.key is None else [change.key]
+        self._content.append(content)
+        return change
 
     def _open_towers(self) -> InProcessPipeline:
         towers = towers_of(self._served.folder, self._repository)
@@ -234,13 +282,13 @@ class _Delta:
             )
         return InProcessPipeline(towers, threads=usable_cores())
 
-    def write(self, folder: Path) -> None:
-        """Write all files except the manifest."""
+    def write(self, folder: Path) -> Checksums:
+        """Write all files except the manifest, and return the checksums of those that the served generation shares."""
         served, alive = self._served, self.alive
-        written = {MANIFEST, "skipped.csv"}
-        (folder / "skipped.csv").write_text(self.skipped.to_csv())
+        written = {SKIPPED, UNREAD, REPORT, "alive.npy"}
+        (folder / SKIPPED).write_text(self.skipped.to_csv())
+        (folder / UNREAD).write_text(self.unread.to_csv())
         if not alive.all():
-            written.add("alive.npy")
             np.save(folder / "alive.npy", alive)
         if self.merge.rows:
             written.add("attributes.parquet")
@@ -251,9 +299,12 @@ class _Delta:
             written |= {"delta.npy", "product_ids.npy", "content.npy", "lexical"}
             np.save(folder / "delta.npy", np.concatenate([served.delta, *self._vectors]))
             np.save(folder / "product_ids.npy", np.concatenate([served.product_ids, np.array(self._ids, np.int64)]))
+            if served.product_keys is not None:
+                written.add(PRODUCT_KEYS)
+                write_keys(folder, pa.concat_arrays([served.product_keys, pa.array(self._keys, pa.large_string())]))
             np.save(folder / "content.npy", np.concatenate([served.content, np.array(self._content, np.uint64)]))
-            write_lexical(folder, attributes, alive)
-        link_files(served.folder, folder, written)
+            write_lexical(served, folder, attributes, alive)
+        return link_files(served.folder, folder, written)
 
     def result(self, manifest: Manifest) -> Update:
         """Return what the update did. `manifest` belongs to the generation now served."""
@@ -266,14 +317,22 @@ class _Delta:
             removed=self.removed,
             unknown=self.unknown,
             skipped=len(self.skipped.rows),
+            unread_photos=len(self.unread.rows),
             reasons=tuple(f"row {row}: {reason}" for row, _, reason in self.skipped.rows[:5]),
             manifest=manifest,
         )
 
 
-def write_lexical(folder: Path, attributes: pa.Table, alive: np.ndarray) -> None:
-    """Build and write the lexical channel of an index folder. Rows that are not alive count as having no title."""
+def write_lexical(served: Generation, folder: Path, attributes: pa.Table, alive: np.ndarray) -> None:
+    """Build and write the lexical channel of an index folder. Rows that are not alive count as having no title.
+
+    Titles are split into words as those of the served generation were.
+    """
+    check_folder(served.folder, only={f"lexical/{WORDS_FILE}"})  # a fault must not be written into the next generation
     titles = attributes[TITLE].to_pylist() if TITLE in attributes.column_names else []
-    lexical = LexicalIndex.build([title or "" if here else "" for title, here in zip(titles, alive, strict=False)])
+    lexical = LexicalIndex.build(
+        [title or "" if here else "" for title, here in zip(titles, alive, strict=False)],
+        WordSplitter.read(served.folder / "lexical"),
+    )
     if lexical is not None:
         lexical.write(folder / "lexical")

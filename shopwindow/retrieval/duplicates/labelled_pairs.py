@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 
+from shopwindow.base.checked_table import LABEL, PRODUCT, Column, read_checked
 from shopwindow.retrieval.duplicates.groups import Groups
 
 
@@ -18,12 +18,36 @@ class LabelledPairs:
 
     Attributes:
         one, other: (pairs,) int64, product ids.
-        labels: (pairs,) 1 for the same product, 0 for different ones.
+        labels: (pairs,) int64, 1 for the same product, 0 for different ones.
+        named: the pairs as the file names them, for messages.
     """
 
     one: np.ndarray
     other: np.ndarray
     labels: np.ndarray
+    named: Sequence[tuple[int, int]]
+
+    @property
+    def same(self) -> list[tuple[int, int]]:
+        """The pairs labelled as the same product, in the order of the file."""
+        rows = self.labels == 1
+        return list(zip(self.one[rows].tolist(), self.other[rows].tolist(), strict=True))
+
+    def note_unknown(self, product_ids: np.ndarray, place: str) -> str | None:
+        """Say how many pairs name a product that does not exist; None if there is no such pair.
+
+        Args:
+            product_ids: (products,) int64, the ids that exist.
+            place: where they exist, in words.
+        """
+        unknown = ~(np.isin(self.one, product_ids) & np.isin(self.other, product_ids))
+        if not unknown.any():
+            return None
+        one, other = self.named[int(np.flatnonzero(unknown)[0])]
+        return (
+            f"{unknown.sum()} of {len(unknown)} pairs, such as {one} and {other}, name a product that is not in "
+            f"{place}, and are left out"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,19 +78,29 @@ class Agreement:
         return self.right / self.labelled if self.labelled else None
 
 
-def read_pairs(file: Path) -> LabelledPairs:
+def read_pairs(file: Path, option: str = "pairs") -> LabelledPairs:
     """Read a parquet file with columns trigger_id, recall_id and optionally label. Without labels, all are "the same".
 
+    Args:
+        file: the file.
+        option: name of the option that gave it, for errors.
+
     Raises:
-        OSError: the file cannot be read.
-        ValueError: the file lacks a column.
+        ValueError: the file is wrong (see `shopwindow.base.checked_table`), or two rows label one pair differently.
     """
-    names = pq.read_schema(file).names
-    if missing := {"trigger_id", "recall_id"} - set(names):
-        raise ValueError(f"pairs: {file} needs columns trigger_id and recall_id, it lacks {', '.join(sorted(missing))}")
-    table = pq.read_table(file, columns=["trigger_id", "recall_id", *(["label"] if "label" in names else [])])
-    labels = np.ones(len(table), np.int64) if "label" not in names else table["label"].to_numpy()
-    return LabelledPairs(one=table["trigger_id"].to_numpy(), other=table["recall_id"].to_numpy(), labels=labels)
+    columns = [Column("trigger_id", PRODUCT), Column("recall_id", PRODUCT), Column("label", LABEL, needed=False)]
+    found = read_checked(option, file, columns, empty=True)
+    one, other = (np.array(found[name], np.int64) for name in ("trigger_id", "recall_id"))
+    named = list(zip(found["trigger_id"], found["recall_id"], strict=True))
+    labels = np.array(found.get("label", np.ones(len(one))), np.int64)
+    first: dict[tuple[int, int], int] = {}
+    for row, pair in enumerate(zip(np.minimum(one, other).tolist(), np.maximum(one, other).tolist(), strict=True)):
+        if labels[before := first.setdefault(pair, row)] != labels[row]:
+            raise ValueError(
+                f"{option}: {file}: column 'label' has {labels[before]} in row {before} and {labels[row]} in row {row} "
+                f"(from 0) for the products {min(named[row])} and {max(named[row])}; leave one of them"
+            )
+    return LabelledPairs(one=one, other=other, labels=labels, named=named)
 
 
 def compare_pairs(

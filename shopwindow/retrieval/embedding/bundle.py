@@ -14,6 +14,7 @@ from shopwindow.retrieval.errors import BundleUnfit
 
 FILE = "bundle.json"
 _PLANS = "build the plans again with 'shopwindow plans'"
+PHOTOS_PER_PRODUCT = 4  # of towers that do not say it
 CARRIED = "bundle"  # folder inside an index folder that holds its towers
 
 
@@ -29,6 +30,8 @@ class Bundle:
         image_size: side of the square photo in pixels.
         precision: precision of the graphs, "fp32", "fp16", "bf16", "int8" or "fp8". ONNX Runtime runs fp32, fp16 and
             int8 on a CPU; bf16 and fp8 need a GPU.
+        photos_per_product: how many photos of a product are read. Its vector is the normalised mean of those of its
+            title with each photo.
         files: path in the repository -> SHA-256, for the towers' graphs and the tokenizers.
     """
 
@@ -38,6 +41,7 @@ class Bundle:
     title_max_tokens: int
     image_size: int
     precision: str = "fp32"
+    photos_per_product: int = PHOTOS_PER_PRODUCT
     files: dict[str, str] = field(default_factory=dict)
 
     @classmethod

@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer
 
+from shopwindow.retrieval.embedding.folding import fold
 from shopwindow.retrieval.errors import InvalidRequest, show
 
 MAX_CHARACTERS = 1_000
 
 
 def clean_text(field: str, raw: bytes | str) -> str:
-    """Decode one text and strip it. A text of only spaces and invisible characters becomes empty.
+    """Decode, fold and strip one text. A text of only spaces, invisible characters and HTML tags becomes empty.
 
     Raises:
         InvalidRequest: not UTF-8, or longer than MAX_CHARACTERS.
@@ -27,6 +28,7 @@ def clean_text(field: str, raw: bytes | str) -> str:
         raise InvalidRequest(field, f"must be UTF-8; position {error.start} of {show(error.object)} is not") from None
     if len(text) > MAX_CHARACTERS:
         raise InvalidRequest(field, f"at most {MAX_CHARACTERS} characters, got {len(text)}")
+    text = fold(text)
     return text.strip() if any(c.isprintable() and not c.isspace() for c in text) else ""
 
 
@@ -50,6 +52,9 @@ class TextEncoder:
         tokenizer: it is copied, not changed. Padding is the token that its padding section names, else `[PAD]`.
         max_tokens: longer texts are cut here.
 
+    Attributes:
+        vocabulary: token ids are below this number.
+
     Raises:
         ValueError: the tokeniser has no padding section and no [PAD] token.
     """
@@ -64,6 +69,7 @@ class TextEncoder:
         self.max_tokens = max_tokens
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(max_tokens)
+        self.vocabulary = 1 + max(self._tokenizer.get_vocab(with_added_tokens=True).values())
         # The tokeniser looks for these in the raw text, before it normalises it.
         added = [re.escape(token.content) for token in self._tokenizer.get_added_tokens_decoder().values()]
         self._added = re.compile("|".join(added)) if added else None
@@ -102,3 +108,40 @@ class TextEncoder:
             ids[row, : len(tokens)] = tokens
             mask[row, : len(tokens)] = 1
         return ids, mask
+
+    def check(self, ids: np.ndarray, mask: np.ndarray, *, ids_field: str, mask_field: str) -> None:
+        """Check tokens that a caller made, as `encode` would make them.
+
+        Args:
+            ids: (batch, tokens) int32.
+            mask: (batch, tokens) int32.
+            ids_field: name of the ids for errors.
+            mask_field: name of the mask for errors.
+
+        Raises:
+            InvalidRequest: the shapes differ, there are no tokens or more than `max_tokens`, an id is not in the
+                vocabulary, or a mask is neither 0 nor 1; names field, limit and value.
+        """
+        if ids.shape != mask.shape:
+            raise InvalidRequest(mask_field, f"must have the shape of {ids_field}, {ids.shape}, got {mask.shape}")
+        if not 1 <= ids.shape[1] <= self.max_tokens:
+            raise InvalidRequest(ids_field, f"must have 1 to {self.max_tokens} tokens a row, got {ids.shape[1]}")
+        check_values(ids_field, ids, (ids >= 0) & (ids < self.vocabulary), f"from 0 to {self.vocabulary - 1}")
+        check_values(mask_field, mask, (mask == 0) | (mask == 1), "0 or 1")
+
+
+def check_values(field: str, values: np.ndarray, fits: np.ndarray, limit: str) -> None:
+    """Check the numbers of a tensor.
+
+    Args:
+        field: its name for errors.
+        values: (batch, ...) numbers.
+        fits: for each number whether it is within the limit.
+        limit: the limit in words.
+
+    Raises:
+        InvalidRequest: a number is not; names its row and the number.
+    """
+    if not fits.all():
+        place = tuple(np.argwhere(~fits)[0])
+        raise InvalidRequest(f"{field}[{place[0]}]", f"must hold numbers {limit}, got {values[place]}")

@@ -8,6 +8,7 @@ from pathlib import Path
 import faiss
 import numpy as np
 
+from shopwindow.retrieval.engines.equal_rows import EqualRows, remove_beside
 from shopwindow.retrieval.engines.recipes import Recipe
 from shopwindow.retrieval.engines.row_mask import RowMask
 
@@ -23,15 +24,17 @@ class FaissCpuEngine:
     Args:
         index: a trained and filled FAISS index with the inner-product metric.
         recipe: how the index was built. Its `search_breadth` is nprobe (IVF) or efSearch (HNSW) at effort 5.
+        equal: the rows of each vector, if the index holds equal vectors once; None if it holds a vector for each row.
     """
 
-    def __init__(self, index: faiss.Index, recipe: Recipe) -> None:
+    def __init__(self, index: faiss.Index, recipe: Recipe, equal: EqualRows | None = None) -> None:
         self._index = index
+        self._equal = equal
         self.recipe = recipe
 
     @classmethod
     def build(cls, vectors: np.ndarray, recipe: Recipe) -> FaissCpuEngine:
-        """Train and fill an index.
+        """Train and fill an index. A graph holds equal vectors once.
 
         Args:
             vectors: (rows, dim) float32, L2-normalised; may be memory-mapped.
@@ -53,23 +56,35 @@ class FaissCpuEngine:
                 chosen = np.random.default_rng(0).choice(len(vectors), recipe.training_rows, replace=False)
                 sample = vectors[np.sort(chosen)]
             index.train(np.ascontiguousarray(sample, dtype=np.float32))
-        for start in range(0, len(vectors), _BLOCK):  # memory-mapped vectors need not fit into memory
-            index.add(np.ascontiguousarray(vectors[start : start + _BLOCK], dtype=np.float32))
-        return cls(index, recipe)
+        equal = EqualRows.of(vectors) if recipe.kind == "hnsw" else None
+        count = len(vectors) if equal is None else len(equal.distinct)
+        for start in range(0, count, _BLOCK):  # memory-mapped vectors need not fit into memory
+            block = slice(start, start + _BLOCK)
+            index.add(np.ascontiguousarray(vectors[block if equal is None else equal.distinct[block]], np.float32))
+        return cls(index, recipe, equal)
 
     @classmethod
     def read(cls, file: Path, recipe: Recipe) -> FaissCpuEngine:
-        """Load an index written by `write`."""
-        return cls(faiss.read_index(str(file)), recipe)
+        """Load an index written by `write`.
+
+        Raises:
+            OSError, EOFError, RuntimeError: a file cannot be read.
+            ValueError: the file of equal rows does not belong to the index.
+        """
+        index = faiss.read_index(str(file))
+        return cls(index, recipe, EqualRows.read(file, index.ntotal))
 
     def write(self, file: Path) -> None:
-        """Write the FAISS index to `file`."""
+        """Write the FAISS index to `file`, and which rows are equal beside it."""
         faiss.write_index(self._index, str(file))
+        remove_beside(file)
+        if self._equal is not None:
+            self._equal.write(file)
 
     @property
     def rows(self) -> int:
-        """Number of indexed vectors."""
-        return int(self._index.ntotal)
+        """See `SearchEngine.rows`."""
+        return int(self._index.ntotal) if self._equal is None else len(self._equal.first)
 
     @property
     def dim(self) -> int:
@@ -84,7 +99,8 @@ class FaissCpuEngine:
     @property
     def description(self) -> str:
         """See `SearchEngine.description`."""
-        return f"FAISS on the CPU, {self.recipe.factory}, {self.rows} vectors of {self.dim} dimensions"
+        different = "" if self._equal is None else f" ({self._index.ntotal} different ones)"
+        return f"FAISS on the CPU, {self.recipe.factory}, {self.rows} vectors{different} of {self.dim} dimensions"
 
     def spare(self, k: int) -> int:
         """See `SearchEngine.spare`."""
@@ -92,15 +108,22 @@ class FaissCpuEngine:
 
     def search(self, queries: np.ndarray, k: int, effort: int, mask: RowMask | None) -> tuple[np.ndarray, np.ndarray]:
         """See `SearchEngine.search`."""
+        if self._equal is None:
+            return self._search(queries, k, effort, mask)
+        return self._equal.search(self._search, queries, k, effort, mask)
+
+    def _search(self, queries: np.ndarray, k: int, effort: int, mask: RowMask | None) -> tuple[np.ndarray, np.ndarray]:
+        """Search the FAISS index. Rows and the mask's rows are numbers of its vectors."""
+        held = int(self._index.ntotal)
         faiss.omp_set_num_threads(SEARCH_THREADS)
         selector = None if mask is None else faiss.IDSelectorBitmap(mask.bits)
         # A filter leaves fewer rows in each list or neighbourhood. If it leaves a tenth of them, search ten times as
         # widely. Otherwise recall would fall with the share of rows that the filter leaves.
         share = 1.0 if mask is None else mask.share
-        breadth = min(math.ceil(self.recipe.breadth_at(effort) / share), max(self.rows, 1))
+        breadth = min(math.ceil(self.recipe.breadth_at(effort) / share), max(held, 1))
         if self.recipe.inverted:
             # Search enough lists to hold 2 k rows. Otherwise a large top_k would return too few rows.
-            lists_for_k = math.ceil(2 * k * self._index.nlist / max(self.rows, 1) / share)
+            lists_for_k = math.ceil(2 * k * self._index.nlist / max(held, 1) / share)
             parameters = faiss.SearchParametersIVF(
                 sel=selector, nprobe=min(self._index.nlist, max(breadth, lists_for_k))
             )

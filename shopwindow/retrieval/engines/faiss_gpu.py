@@ -17,6 +17,7 @@ from typing import Any
 import faiss
 import numpy as np
 
+from shopwindow.retrieval.engines.equal_rows import EqualRows
 from shopwindow.retrieval.engines.faiss_cpu import FaissCpuEngine
 from shopwindow.retrieval.engines.gpu_devices import FaissGpus, Gpus, fill
 from shopwindow.retrieval.engines.gpu_filters import honours_selectors, keep_allowed, selector
@@ -44,8 +45,9 @@ class FaissGpuEngine:
         options: which GPUs.
         gpus: the GPUs of the machine.
         obeys_selectors: whether this index obeys FAISS's selectors. Classic GPU indexes ignore them silently.
-        cpu_engine: answers searches that need more rows than a GPU can select. None for flat indexes: then the caller
-            searches exactly.
+        cpu_engine: answers searches that need more rows than a GPU can select. It holds the same vectors as `index`.
+            None for flat indexes: then the caller searches exactly.
+        equal: the rows of each vector, if the index holds equal vectors once; None if it holds a vector for each row.
     """
 
     def __init__(
@@ -58,8 +60,10 @@ class FaissGpuEngine:
         *,
         obeys_selectors: bool,
         cpu_engine: FaissCpuEngine | None = None,
+        equal: EqualRows | None = None,
     ) -> None:
         self._index = index
+        self._equal = equal
         self._cpu_engine = cpu_engine
         self._plan = plan
         self._options = options
@@ -92,11 +96,14 @@ class FaissGpuEngine:
                 f"GPU {absent[0]}: FAISS sees {gpus.count} GPUs; install faiss-gpu instead of faiss-cpu (never both), "
                 "check nvidia-smi and SHOPWINDOW_GPUS, or search on the CPU (SHOPWINDOW_ENGINE=cpu)"
             )
+        built = None if recipe.kind == "flat" else faiss.read_index(str(file))
+        equal = None if built is None else EqualRows.read(file, built.ntotal)
+        if equal is not None:
+            vectors = vectors[equal.distinct]
         rows, dim = vectors.shape
         plan = make_plan(recipe, rows, dim, options, cuvs=gpus.cuvs)
         for device in options.devices:
             check_memory(plan, device, gpus.free_bytes(device))
-        built = None if recipe.kind == "flat" else faiss.read_index(str(file))
         source = built if recipe.inverted else faiss.IndexFlatIP(vectors.shape[1])
         try:
             obeys_selectors = honours_selectors(gpus, plan, options)
@@ -104,12 +111,14 @@ class FaissGpuEngine:
         except (RuntimeError, MemoryError) as error:
             raise EngineUnfit(f"GPU {options.devices}: FAISS could not put the index there: {error}") from error
         cpu_engine = None if built is None else FaissCpuEngine(built, recipe)
-        return cls(index, plan, recipe, options, gpus, obeys_selectors=obeys_selectors, cpu_engine=cpu_engine)
+        return cls(
+            index, plan, recipe, options, gpus, obeys_selectors=obeys_selectors, cpu_engine=cpu_engine, equal=equal
+        )
 
     @property
     def rows(self) -> int:
-        """Number of indexed vectors."""
-        return int(self._index.ntotal)
+        """See `SearchEngine.rows`."""
+        return int(self._index.ntotal) if self._equal is None else len(self._equal.first)
 
     @property
     def dim(self) -> int:
@@ -138,10 +147,17 @@ class FaissGpuEngine:
 
     def search(self, queries: np.ndarray, k: int, effort: int, mask: RowMask | None) -> tuple[np.ndarray, np.ndarray]:
         """See `SearchEngine.search`."""
+        if self._equal is None:
+            return self._search(queries, k, effort, mask)
+        return self._equal.search(self._search, queries, k, effort, mask)
+
+    def _search(self, queries: np.ndarray, k: int, effort: int, mask: RowMask | None) -> tuple[np.ndarray, np.ndarray]:
+        """Search the index on the GPUs. Rows and the mask's rows are numbers of its vectors."""
+        held = int(self._index.ntotal)
         share = 1.0 if mask is None else mask.share
         ignored = mask is not None and not self.obeys_selectors
         # If the index ignores the filter, only a share of the fetched rows is allowed, so fetch more.
-        fetch = min(math.ceil(OVERFETCH * k / share), self.rows, self._plan.largest_selection) if ignored else k
+        fetch = min(math.ceil(OVERFETCH * k / share), held, self._plan.largest_selection) if ignored else k
         # A graph search also visits rows that the filter forbids.
         reach = k / share if ignored or self._plan.form is Form.CAGRA else k
         breadth = self._breadth(effort, fetch, share)
@@ -149,7 +165,7 @@ class FaissGpuEngine:
             return self._search_without_gpu(queries, k, effort, mask)
         with self._lock:
             scores, rows = self._ask(np.ascontiguousarray(queries, np.float32), fetch, breadth, mask)
-        rows = np.where(rows < self.rows, rows, -1)  # cuVS marks places without a row by the largest number
+        rows = np.where(rows < held, rows, -1)  # cuVS marks places without a row by the largest number
         return (scores, rows) if mask is None else keep_allowed(scores, rows, mask, k)
 
     def _search_without_gpu(
@@ -182,6 +198,6 @@ class FaissGpuEngine:
         breadth = math.ceil(self.recipe.breadth_at(effort) / share)
         if self.recipe.inverted:
             kept = share if self.obeys_selectors else 1.0  # the share of the visited rows that counts
-            lists_for_fetch = math.ceil(2 * fetch * self._plan.lists / max(self.rows, 1) / kept)
+            lists_for_fetch = math.ceil(2 * fetch * self._plan.lists / max(int(self._index.ntotal), 1) / kept)
             return min(max(breadth, lists_for_fetch), self._plan.lists)
         return max(min(breadth, self._plan.largest_selection), fetch)

@@ -6,7 +6,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TypeVar
+
+from shopwindow.base.choice import choice
 
 WHERE_VARIABLE = "SHOPWINDOW_ENGINE"
 GPUS_VARIABLE = "SHOPWINDOW_GPUS"
@@ -17,8 +18,6 @@ TOKEN_VARIABLE = "SHOPWINDOW_MILVUS_TOKEN"
 
 MIB = 2**20
 CALL_S = 10.0
-
-Kind = TypeVar("Kind", bound=StrEnum)
 
 
 class Where(StrEnum):
@@ -115,7 +114,7 @@ class EngineOptions:
         """
         all_variables = os.environ if environment is None else environment
         variables = {name: text for name, text in all_variables.items() if text}
-        where = _choice(Where, WHERE_VARIABLE, variables.get(WHERE_VARIABLE, Where.AUTO))
+        where = choice(Where, WHERE_VARIABLE, variables.get(WHERE_VARIABLE, Where.AUTO))
         if where is Where.AUTO and instance_kind != "GPU":
             where = Where.CPU
         devices = listed_gpus(variables) or (device if instance_kind == "GPU" else 0,)
@@ -129,7 +128,7 @@ class EngineOptions:
         return cls(
             where=where,
             devices=devices,
-            spread=_choice(Spread, SPREAD_VARIABLE, variables.get(SPREAD_VARIABLE, Spread.SHARDS)),
+            spread=choice(Spread, SPREAD_VARIABLE, variables.get(SPREAD_VARIABLE, Spread.SHARDS)),
             temp_bytes=_numbers(TEMP_VARIABLE, variables.get(TEMP_VARIABLE, "256"))[0] * MIB,
         )
 
@@ -142,13 +141,6 @@ def listed_gpus(environment: Mapping[str, str]) -> tuple[int, ...]:
     """
     text = environment.get(GPUS_VARIABLE, "")
     return _numbers(GPUS_VARIABLE, text) if text else ()
-
-
-def _choice(kind: type[Kind], name: str, text: str) -> Kind:
-    try:
-        return kind(text.strip().lower())
-    except ValueError:
-        raise ValueError(f"{name}: must be one of {', '.join(kind)}, got {text!r}") from None
 
 
 def _numbers(name: str, text: str) -> tuple[int, ...]:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from shopwindow.retrieval.engines.equal_rows import EqualRows
 
 
 class RowMask:
@@ -18,6 +22,7 @@ class RowMask:
         rows.flags.writeable = False
         self.rows = rows
         self._parts: dict[int, tuple[RowMask, RowMask]] = {}
+        self._over: tuple[EqualRows, RowMask] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -47,3 +52,10 @@ class RowMask:
         if at not in self._parts:
             self._parts[at] = RowMask(self.rows[:at]), RowMask(self.rows[at:])
         return self._parts[at]
+
+    def over(self, equal: EqualRows) -> RowMask:
+        """Return the mask of the distinct vectors that have a row in this mask."""
+        kept = self._over
+        if kept is None or kept[0] is not equal:
+            kept = self._over = equal, RowMask(np.logical_or.reduceat(self.rows[equal.by_vector], equal.starts))
+        return kept[1]

@@ -30,9 +30,11 @@ READ_S = 80e-6
 FLOPS = 40e9
 KMEANS_ROUNDS = 10
 
-# Bytes of memory for each title of six words while the lexical channel is built, with all titles in memory at once.
-# tests/retrieval/index/test_capacity.py measures it. Every build needs this memory, whatever its recipe.
+# Bytes of memory for each title while the lexical channel is built, with all titles in memory at once: a title of six
+# words, and a Chinese title of 30 characters, which counts as 59 words (see `WordSplitter`).
+# tests/retrieval/index/test_capacity.py measures both. Every build needs this memory, whatever its recipe.
 TITLE_BYTES = 650
+CHINESE_TITLE_BYTES = 6_500
 
 HNSW_LINKS = 32  # as `choose_recipe` sets it
 MOST_SHARDS = 1_000
@@ -49,7 +51,8 @@ class Demand:
         p99_s: the time in seconds within which 99 % of the searches must end, including the wait for a core.
         breadth: nprobe or efSearch at effort 5, as in an index's manifest.json. It decides the cost of a search and
             depends on the data: calibrate it on a part of the catalogue.
-        columns_bytes: memory for a product's attribute columns, 1 to 9 bytes a column. Titles are not kept in memory.
+        columns_bytes: memory for a product's attribute columns, 1 to 9 bytes a column. A column of lists takes
+            1 to 8 bytes, and 1 to 9 for each value. Titles are not kept in memory.
         text_bytes: disk space for a product's title and attributes.
         machine_bytes: memory of one machine.
         machine_cores: cores of one machine.

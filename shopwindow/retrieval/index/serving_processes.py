@@ -18,15 +18,26 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
+from shopwindow.retrieval.errors import Unfit
+
 _FOLDER = "live"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Refusal:
-    """A generation that a process refused to serve, and the reason."""
+    """A generation that a process refused to serve.
 
-    generation: int
+    Attributes:
+        generation: its number; None if CURRENT could not be read.
+        reason: the reason, in words.
+        kind: the reason in one word, one of `Unfit`.
+        current: mark of the CURRENT that named it, see `IndexHome.mark`; None in reports of earlier versions.
+    """
+
+    generation: int | None
     reason: str
+    kind: str = Unfit.OTHER
+    current: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,12 +49,14 @@ class ServingProcess:
         generation: the generation that it serves; None while it starts.
         refused: the generation that CURRENT names, if the process refused it; else None.
         since: time of the report, UTC, ISO 8601.
+        unreadable: why the report of a living process cannot be read; empty if it can.
     """
 
     name: str
     generation: int | None = None
     refused: Refusal | None = None
     since: str = ""
+    unreadable: str = ""
 
 
 class LiveFile:
@@ -159,8 +172,30 @@ def _clear_away(file: Path) -> bool:
 
 def _read(file: Path) -> ServingProcess:
     try:
-        facts = json.loads(file.read_text())
-    except OSError:  # the process has not written the file yet, or this reader may not read it
+        facts = json.loads(file.read_text(encoding="utf-8"))
+        return ServingProcess(
+            name=file.stem,
+            generation=_number(facts["generation"]),
+            refused=_refusal(facts["refused"]) if facts["refused"] else None,
+            since=str(facts["since"]),
+        )
+    except FileNotFoundError:  # the process has not written it yet
         return ServingProcess(name=file.stem)
-    refused = Refusal(**facts.pop("refused")) if facts["refused"] else facts.pop("refused")
-    return ServingProcess(name=file.stem, refused=refused, **facts)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        return ServingProcess(name=file.stem, unreadable=f"its report {file} cannot be read ({error!r})")
+
+
+def _refusal(facts: dict[str, object]) -> Refusal:
+    current = facts.get("current")
+    return Refusal(
+        generation=_number(facts["generation"]),
+        reason=str(facts["reason"]),
+        kind=str(facts.get("kind", Unfit.OTHER)),
+        current=(int(current[0]), int(current[1])) if isinstance(current, list) else None,
+    )
+
+
+def _number(value: object) -> int | None:
+    if value is not None and type(value) is not int:
+        raise ValueError(f"a generation is a whole number, got {value!r}")
+    return value

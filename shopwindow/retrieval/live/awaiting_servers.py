@@ -7,7 +7,7 @@ from pathlib import Path
 
 from shopwindow.retrieval.errors import GenerationRefused, NotServed
 from shopwindow.retrieval.index.home import IndexHome
-from shopwindow.retrieval.index.serving_processes import served_by
+from shopwindow.retrieval.index.serving_processes import ServingProcess, served_by
 
 _POLL_S = 0.05
 
@@ -31,12 +31,15 @@ def wait_until_served(home: Path, generation: int, timeout_s: float = 60.0, *, e
     """
     deadline = time.monotonic() + timeout_s
     while True:
+        mark = IndexHome(home).mark
         processes = served_by(home)
         for process in processes:
-            if process.refused is not None and process.refused.generation == generation:
+            refused = process.refused
+            # A process may have refused the same generation before. Only its answer to this CURRENT counts.
+            if refused is not None and refused.generation == generation and refused.current in (None, mark):
                 raise GenerationRefused(
                     f"generation {generation} of {home} was refused by {process.name}, which still serves generation "
-                    f"{process.generation}: {process.refused.reason}",
+                    f"{process.generation}: {refused.reason}",
                     served=process.generation,
                 )
         late = [process for process in processes if process.generation != generation]
@@ -52,9 +55,17 @@ def wait_until_served(home: Path, generation: int, timeout_s: float = 60.0, *, e
                     f"generation {generation} of {home} is served by {len(processes)} processes, {expected} were "
                     f"expected, and no more appeared within {timeout_s:g} s; look into the logs of the others"
                 )
-            names = ", ".join(f"{process.name} (serves {process.generation})" for process in late)
+            names = ", ".join(f"{process.name} ({_state(process)})" for process in late)
             raise NotServed(
                 f"generation {generation} of {home} is not served after {timeout_s:g} s by {len(late)} of "
                 f"{len(processes)} processes: {names}; look into the server's log"
             )
         time.sleep(_POLL_S)
+
+
+def _state(process: ServingProcess) -> str:
+    if process.unreadable:
+        return f"{process.unreadable}; it writes a new one when it switches: restart that server"
+    if process.refused is not None:
+        return f"serves {process.generation}, last refused {process.refused.generation}: {process.refused.reason}"
+    return f"serves {process.generation}"

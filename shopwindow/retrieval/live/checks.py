@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 
 from shopwindow.base.machine import available_memory
 from shopwindow.retrieval.embedding.bundle import Bundle, towers_of
-from shopwindow.retrieval.errors import IndexUnfit
+from shopwindow.retrieval.errors import IndexUnfit, Unfit
 from shopwindow.retrieval.index.folder import IndexFolder, shared_parts
-from shopwindow.retrieval.index.home import CURRENT
+from shopwindow.retrieval.index.home import CURRENT, GENERATIONS
 from shopwindow.retrieval.request.parameters import DEFAULT_EFFORT, RequestParameters
 from shopwindow.retrieval.search.exact import SearchResult, exact_search
 from shopwindow.retrieval.search.product_index import ProductIndex
@@ -27,15 +27,16 @@ _MIB = 2**20
 _BLOCK = 8_192  # rows to check in one step; requests may wait for a step
 _REMEDY = "build it again with 'shopwindow index', or go back with 'shopwindow rollback'"
 # Files that are loaded into memory as a whole. _loaded_bytes adds the columns of attributes.parquet.
-_LOADED = ("product_ids.npy", "index.faiss", "delta.npy", "alive.npy")
+_LOADED = ("product_ids.npy", "index.faiss", "index.rows.npy", "delta.npy", "alive.npy")
 
 
 def check_published(path: Path) -> None:
     """Raise IndexUnfit if `path` is an index home in which nothing was published yet."""
-    if not (path / CURRENT).exists() and any((path / name).exists() for name in ("building", "generations", ".lock")):
+    if not (path / CURRENT).exists() and any((path / name).exists() for name in ("building", GENERATIONS, ".lock")):
         raise IndexUnfit(
             f"{path} is an index home, and nothing was published yet (it has no {CURRENT}): wait until 'shopwindow "
-            "index' ends, or run it again to resume"
+            "index' ends, or run it again to resume",
+            kind=Unfit.INCOMPLETE,
         )
 
 
@@ -54,7 +55,8 @@ def check_memory(index: Path, before: ProductIndex | None = None) -> None:
         raise IndexUnfit(
             f"{index} needs {needed / _MIB:.0f} MiB of memory beside the served index, {available / _MIB:.0f} MiB are "
             "free: give the server more memory, build with a smaller recipe (shopwindow index --recipe), or restart "
-            "the server, so that it holds only one index"
+            "the server, so that it holds only one index",
+            kind=Unfit.MEMORY,
         )
 
 
@@ -80,12 +82,14 @@ def towers_to_serve(index: Path, repository: Path, *, follow: bool) -> Path:
             return repository
         raise IndexUnfit(
             f"{both}; under this profile the towers are separate models, which cannot change together: start a new "
-            "server on the repository that these towers were exported to"
+            "server on the repository that these towers were exported to",
+            kind=Unfit.TOWERS,
         )
     if carried.embedding_dim != own.embedding_dim:
         raise IndexUnfit(
             f"{both}, with {carried.embedding_dim} and {own.embedding_dim} dimensions, which a running server cannot "
-            "change: start a new server on the repository that these towers were exported to"
+            "change: start a new server on the repository that these towers were exported to",
+            kind=Unfit.TOWERS,
         )
     carried.check(towers)
     return towers
@@ -110,19 +114,25 @@ def check_canaries(index: ProductIndex) -> None:
     if folder is None:
         direction = np.eye(1, index.manifest.dim, dtype=np.float32)
         if not np.isfinite(index.search_batch([(direction, parameters)])[0].scores).all():
-            raise IndexUnfit(f"generation {generation}: scores of canary queries are not finite numbers; {_REMEDY}")
+            raise IndexUnfit(
+                f"generation {generation}: scores of canary queries are not finite numbers; {_REMEDY}",
+                kind=Unfit.RECALL,
+            )
         return
     vectors = folder.all_vectors
     rows = _spread(folder.live_rows, JUDGED_ROWS)
     if not all(np.isfinite(vectors[rows[start : start + _BLOCK]]).all() for start in range(0, len(rows), _BLOCK)):
-        raise IndexUnfit(f"generation {generation}: not all stored vectors are finite numbers; {_REMEDY}")
+        raise IndexUnfit(
+            f"generation {generation}: not all stored vectors are finite numbers; {_REMEDY}", kind=Unfit.UNREADABLE
+        )
     queries = vectors[_spread(rows, CANARIES)]
     result = index.search_batch([(queries, parameters)])[0]
     recall = _recall(folder, rows, queries, result)
     if not recall >= CANARY_RECALL:
         raise IndexUnfit(
             f"generation {generation}: canary queries find {recall:.2f} of what exact search finds, which is less than "
-            f"{CANARY_RECALL}; {_REMEDY}"
+            f"{CANARY_RECALL}; {_REMEDY}",
+            kind=Unfit.RECALL,
         )
 
 
@@ -159,9 +169,14 @@ def _loaded_bytes(index: Path, before: IndexFolder | None) -> int:
     if not (index / "index.faiss").exists():
         names.add("vectors.npy")  # the flat recipe searches a copy of it in memory
     files = [index / name for name in names - shared_parts(index, before)]
-    return sum(
-        _column_bytes(file) if file.suffix == ".parquet" else file.stat().st_size for file in files if file.exists()
-    )
+    return sum(_memory_bytes(file) for file in files if file.exists())
+
+
+def _memory_bytes(file: Path) -> int:
+    if file.suffix == ".parquet":
+        return _column_bytes(file)
+    # Of index.rows.npy, `EqualRows` makes five arrays of the file's length at most.
+    return file.stat().st_size * (5 if file.name == "index.rows.npy" else 1)
 
 
 def _column_bytes(file: Path) -> int:

@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from shopwindow.base.machine import give_back_memory
-from shopwindow.retrieval.index.home import CURRENT, IndexHome, Pointer
+from shopwindow.base.whole_folders import FileMark, mark_of
+from shopwindow.retrieval.errors import BundleUnfit, IndexUnfit, Unfit
+from shopwindow.retrieval.index.home import IndexHome, Pointer
 from shopwindow.retrieval.index.serving_processes import LiveFile, Refusal, loading_turn
 
 POLL_S = 0.1
+_LOOK_S = 1.0  # how often the files of a refused generation are looked at
 _FREED_WITHIN_S = 10.0  # a request in flight keeps the old generation in memory until it ends
 
 Serving = TypeVar("Serving")
@@ -27,8 +30,13 @@ class LiveIndex(Generic[Serving]):
 
     Read `current` once for each batch and use only that object, so that no reply mixes generations. A thread watches
     CURRENT. If a new generation cannot be loaded, for whatever reason, the old one stays in service, and the log and
-    the live file give the reason. The next write of CURRENT triggers another try. The same holds at start-up: if the
-    generation that CURRENT names does not load, the newest earlier one that loads is served.
+    the live file give the reason. It is tried again when CURRENT is written again, and when its own files have changed
+    and then stayed the same for a second: a copy may be complete now. The same holds at start-up: if the generation
+    that CURRENT names does not load, the newest earlier one that loads is served.
+
+    Attributes:
+        generation: number of the served generation; None for a folder without CURRENT.
+        refused: the generation that CURRENT names, if it was refused; else None.
 
     Args:
         path: an index home, or an index folder, which is served until CURRENT appears in it.
@@ -59,10 +67,14 @@ class LiveIndex(Generic[Serving]):
         self._file: LiveFile | None = None
         self._file_failed = False
         self.generation: int | None = None
+        self.refused: Refusal | None = None
+        self._refused_files: FileMark | None = None  # the files of the refused generation as they were
+        self._looked_files: FileMark | None = None
+        self._look_at = 0.0
         # Announce this process before reading CURRENT, so that anyone who publishes from now on waits for it.
         self._announce()
         try:
-            self._seen = self._mark()
+            self._seen = self._home.mark
             self.current, refused = self._first(self._home.pointer)
         except BaseException:
             self._close_file()
@@ -87,6 +99,7 @@ class LiveIndex(Generic[Serving]):
         if pointer is None:
             return self._load(self._home.path, None), None
         failed: Exception | None = None
+        self._refused_files = self._files_of(pointer.generation)
         for generation in pointer.order:
             try:
                 found = self._load(self._home.folder(generation), None)
@@ -100,8 +113,8 @@ class LiveIndex(Generic[Serving]):
             if failed is None:
                 return found, None
             self._complain(f"{self._name}: index generation {generation} is served instead")
-            return found, Refusal(generation=pointer.generation, reason=str(failed))
-        mark = self._mark()
+            return found, self._refusal(pointer.generation, failed)
+        mark = self._home.mark
         if mark != self._seen:  # a publisher has changed CURRENT meanwhile and may have removed these generations
             self._seen = mark
             return self._first(self._home.pointer)
@@ -110,26 +123,38 @@ class LiveIndex(Generic[Serving]):
 
     def _watch(self) -> None:
         while not self._ended.wait(POLL_S):
-            mark = self._mark()
-            if mark is None or mark == self._seen:
+            mark = self._home.mark
+            if mark is None or (mark == self._seen and not self._files_changed()):
                 continue
             with loading_turn(self._home.path) as ours:
                 if ours:
                     self._seen = mark
                     self._follow()
 
-    def _mark(self) -> tuple[int, int] | None:
-        """Return a mark that changes whenever CURRENT is replaced (by a rename); None if there is no CURRENT."""
+    def _files_changed(self) -> bool:
+        """Return whether the files of the refused generation changed since, and no longer change."""
+        if self.refused is None or self.refused.generation is None or time.monotonic() < self._look_at:
+            return False
+        found, before = self._files_of(self.refused.generation), self._looked_files
+        self._look_at, self._looked_files = time.monotonic() + _LOOK_S, found
+        return found == before and found != self._refused_files
+
+    def _files_of(self, generation: int) -> FileMark | None:
         try:
-            found = (self._home.path / CURRENT).stat()
-        except OSError:
+            return mark_of(self._home.folder(generation))
+        except OSError:  # something removes or replaces files at this moment
             return None
-        return found.st_ino, found.st_mtime_ns
+
+    def _refusal(self, generation: int | None, error: Exception) -> Refusal:
+        kind = error.kind if isinstance(error, IndexUnfit) else Unfit.OTHER
+        if isinstance(error, BundleUnfit):
+            kind = Unfit.TOWERS
+        return Refusal(generation=generation, reason=str(error), kind=kind, current=self._seen)
 
     def _follow(self) -> None:
         """Switch to the generation that CURRENT names, or report why it was refused."""
         started = time.monotonic()
-        generation = None
+        generation, files = None, None
         try:
             pointer = self._home.pointer
             if pointer is None:
@@ -138,11 +163,16 @@ class LiveIndex(Generic[Serving]):
             if generation == self.generation:
                 self._tell(None)
                 return
+            files = self._files_of(generation)
             new = self._load(self._home.folder(generation), self.current)
         except Exception as error:  # whatever went wrong, the old generation must stay in service
-            what = f"index generation {generation} is refused, generation {self.generation} stays in service"
-            self._complain(f"{self._name}: {what}: {error}")
-            self._tell(Refusal(generation=generation, reason=str(error)) if generation is not None else None)
+            self._refused_files = files
+            refusal, last = self._refusal(generation, error), self.refused
+            if last is None or (last.generation, last.reason) != (generation, refusal.reason):  # else the log has it
+                what = "CURRENT" if generation is None else f"index generation {generation}"
+                stays = f"generation {self.generation} stays in service"
+                self._complain(f"{self._name}: {what} is refused, {stays}: {error}")
+            self._tell(refusal)
         else:
             before, old = self.generation, weakref.ref(self.current)
             self.current, self.generation = new, generation
@@ -161,13 +191,14 @@ class LiveIndex(Generic[Serving]):
 
     def _announce(self) -> None:
         """Create the live file, if the path is an index home."""
-        if self._mark() is not None:
+        if self._home.mark is not None:
             try:
                 self._file = LiveFile(self._home.path, self._name)
             except OSError as error:
                 self._without_file(error)
 
     def _tell(self, refused: Refusal | None) -> None:
+        self.refused = refused
         if self._file is None and not self._file_failed:
             self._announce()
         if self._file is not None:

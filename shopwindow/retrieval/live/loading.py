@@ -12,7 +12,9 @@ from shopwindow.base.machine import turn_to_load
 from shopwindow.retrieval.embedding.bundle import Bundle
 from shopwindow.retrieval.embedding.embedding_cache import entries_from_environment
 from shopwindow.retrieval.engines import EngineOptions
-from shopwindow.retrieval.errors import IndexUnfit
+from shopwindow.retrieval.errors import IndexUnfit, Unfit
+from shopwindow.retrieval.index.checksums import Verify, check_arrived
+from shopwindow.retrieval.index.home import GENERATIONS
 from shopwindow.retrieval.live.checks import check_canaries, check_memory, check_published, towers_to_serve
 from shopwindow.retrieval.live.live_index import Load
 from shopwindow.retrieval.opening import open_index
@@ -37,6 +39,7 @@ def pipeline_loader(repository: Path, warm_up: WarmUp, *, cache_bytes: int = 0) 
 
     def load(index: Path, before: InProcessPipeline | None) -> InProcessPipeline:
         check_published(index)
+        check_arrived(index)
         towers = towers_to_serve(index, repository, follow=True)
         same = before is not None and before.bundle == Bundle.read(towers)
         with turn_to_load(index):
@@ -63,6 +66,8 @@ def towers_loader(repository: Path, warm_up: WarmUp) -> Load[InProcessPipeline]:
     cached_queries = entries_from_environment()
 
     def load(index: Path, before: InProcessPipeline | None) -> InProcessPipeline:
+        if _is_generation(index):
+            check_arrived(index)  # or its towers would be overlooked
         towers = towers_to_serve(index, repository, follow=True)
         if before is not None and before.bundle == Bundle.read(towers):
             return before
@@ -73,24 +78,28 @@ def towers_loader(repository: Path, warm_up: WarmUp) -> Load[InProcessPipeline]:
     return load
 
 
-def index_loader(repository: Path, engine: EngineOptions, *, follow: bool) -> Load[ProductIndex]:
+def index_loader(
+    repository: Path, engine: EngineOptions, *, follow: bool, verify: Verify | None = None
+) -> Load[ProductIndex]:
     """Return a loader for the index alone.
 
     Args:
         repository: the model repository.
         engine: the engine to search with.
         follow: whether the index may carry other towers than the repository. Queries then need embeddings from those.
+        verify: how thoroughly files are compared with their checksums; None takes it from the environment.
     """
 
     def load(index: Path, before: ProductIndex | None) -> ProductIndex:
         check_published(index)
+        check_arrived(index, verify)
         towers = towers_to_serve(index, repository, follow=follow)
         bundle = Bundle.read(towers)
         if before is None:
             bundle.check(towers)
         with turn_to_load(index):
             check_memory(index, before)
-            found = open_index(index, tower_hash=bundle.tower_hash, engine=engine, before=before)
+            found = open_index(index, tower_hash=bundle.tower_hash, engine=engine, before=before, verify=verify)
         _check(index, found)
         return found
 
@@ -99,6 +108,13 @@ def index_loader(repository: Path, engine: EngineOptions, *, follow: bool) -> Lo
 
 def _check(folder: Path, index: ProductIndex) -> None:
     generation = index.manifest.generation
-    if folder.parent.name == "generations" and generation != int(folder.name):
-        raise IndexUnfit(f"{folder}: its manifest says generation {generation}; build it again with 'shopwindow index'")
+    if _is_generation(folder) and generation != int(folder.name):
+        raise IndexUnfit(
+            f"{folder}: its manifest says generation {generation}; build it again with 'shopwindow index'",
+            kind=Unfit.UNREADABLE,
+        )
     check_canaries(index)
+
+
+def _is_generation(folder: Path) -> bool:
+    return folder.parent.name == GENERATIONS

@@ -15,7 +15,7 @@ from shopwindow.retrieval.engines.options import CALL_S, URI_VARIABLE, MilvusOpt
 from shopwindow.retrieval.engines.recipes import Recipe
 from shopwindow.retrieval.errors import EngineUnfit
 
-ID, VECTOR = "product_id", "vector"
+ID, KEY, VECTOR = "product_id", "product_key", "vector"
 
 # Limits of Milvus: most rows of one search or query, and most candidates that one search keeps.
 SELECTION = 16_384
@@ -167,6 +167,15 @@ class MilvusCollection:
                 best = np.lexsort((found, -points))[:k]
                 scores[row, : len(best)], ids[row, : len(best)] = points[best], found[best]
         return scores, ids
+
+    def keys(self, ids: list[int]) -> dict[int, bytes]:
+        """Return product id -> text id in UTF-8, for a collection with text ids."""
+        found: dict[int, bytes] = {}
+        for start in range(0, len(ids), SELECTION):
+            some = ids[start : start + SELECTION]
+            rows = self._client.get(self.name, ids=some, output_fields=[ID, KEY], timeout=self._timeout_s)
+            found |= {row[ID]: row[KEY].encode() for row in rows}
+        return found
 
     def candidates(self, expression: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield all products that satisfy an expression, in parts: ids (n,) int64 and vectors (n, dim) float32."""

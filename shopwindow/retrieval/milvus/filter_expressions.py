@@ -15,9 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shopwindow.retrieval.request.attribute_columns import AttributeTable, TextColumn
+from shopwindow.retrieval.request.attribute_columns import AttributeTable, ListColumn, TextColumn, TimeColumn
 from shopwindow.retrieval.request.filter_conditions import Condition, Expression, Filter, Group, Scalar
 from shopwindow.retrieval.request.filter_rows import RANGES, WHOLE_LIMIT
+from shopwindow.retrieval.request.moments import read_moment
 
 _SIGNS = {"eq": "==", "lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"})
@@ -30,8 +31,8 @@ class Field:
 
     Attributes:
         name: name of the field. It is not the column's name, because Milvus does not take every name.
-        kind: "text" (VARCHAR), "whole" (INT64), "float32" or "float64" (both DOUBLE; a float32 19.99 is kept as
-            the double of the same value and compared with that double).
+        kind: "text" (VARCHAR), "whole", "days" or "moments" (all INT64), "float16", "float32" or "float64" (all DOUBLE;
+            a float32 19.99 is kept as the double of the same value and compared with that double).
     """
 
     name: str
@@ -44,13 +45,20 @@ class Field:
 
 
 def fields_of(table: AttributeTable) -> dict[str, Field]:
-    """Return column -> field. Only types matter, so an empty table of the same schema gives the same fields."""
+    """Return column -> field. Only types matter, so an empty table of the same schema gives the same fields.
+
+    Columns of lists have no field.
+    """
     fields = {}
     for number, column in enumerate(table.names):
         held = table.get(column)
         assert held is not None  # `names` are the table's columns
+        if isinstance(held, ListColumn):
+            continue
         if isinstance(held, TextColumn):
             kind = "text"
+        elif isinstance(held, TimeColumn):
+            kind = "days" if held.days else "moments"
         else:
             kind = str(held.numbers.dtype) if held.numbers.dtype.kind == "f" else "whole"
         fields[column] = Field(name=f"c{number}", kind=kind)
@@ -94,12 +102,23 @@ def _join(operator: str, parts: list[str | bool]) -> str | bool:
 
 def _test(condition: Condition, field: Field) -> str | bool:
     """Write a condition for products that have a value in the column."""
+    if field.kind in ("days", "moments"):
+        return _time_test(condition, field)
     if condition.operator in RANGES:
         return _range(condition, field)
     literals = [literal for value in condition.values if (literal := _literal(value, field)) is not None]
     if not literals:
         return False
     return f"{field.name} == {literals[0]}" if len(literals) == 1 else f"{field.name} in [{', '.join(literals)}]"
+
+
+def _time_test(condition: Condition, field: Field) -> str | bool:
+    moments = [read_moment(value) for value in condition.values if isinstance(value, str)]
+    days = field.kind == "days"
+    if condition.operator in RANGES:
+        return f"{field.name} {_SIGNS[condition.operator]} {moments[0].limit(condition.operator, days=days)}"
+    spans = [span for moment in moments if (span := moment.span(days=days))]
+    return _join("or", [f"({field.name} >= {first} and {field.name} <= {last})" for first, last in spans])
 
 
 def _range(condition: Condition, field: Field) -> str | bool:

@@ -4,7 +4,7 @@ Its folder holds only what a server must know before it asks Milvus. No product 
 
 manifest.json        as in any index folder, but the breadths of its recipe are those for Milvus
 attributes.parquet   the columns that filters may name, without rows
-milvus.json          {"collection": name}
+milvus.json          {"collection": name}, and "text_ids": true if the collection holds text ids
 """
 
 from __future__ import annotations
@@ -19,13 +19,15 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from shopwindow.retrieval.engines.options import EngineOptions, MilvusOptions
-from shopwindow.retrieval.errors import IndexUnfit
+from shopwindow.retrieval.errors import IndexUnfit, InvalidRequest
+from shopwindow.retrieval.index.checksums import Verify, check_folder
 from shopwindow.retrieval.index.folder import Manifest, read_manifest
 from shopwindow.retrieval.milvus.collection import SELECTION, MilvusCollection, connect
 from shopwindow.retrieval.milvus.filter_expressions import fields_of, milvus_expression
 from shopwindow.retrieval.request.attribute_columns import AttributeTable
 from shopwindow.retrieval.request.channel_choice import Channel
-from shopwindow.retrieval.request.filter_conditions import Filter
+from shopwindow.retrieval.request.filter_conditions import Filter, conditions_of
+from shopwindow.retrieval.request.parameters import RequestParameters
 from shopwindow.retrieval.search.exact import PAD_ID, PAD_SCORE, SearchResult, exact_search
 from shopwindow.retrieval.search.product_index import ProductIndex
 
@@ -53,10 +55,14 @@ class MilvusIndex(ProductIndex):
         manifest: manifest of the index folder.
         collection: the filled collection.
         table: the attribute columns, without rows.
+        text_ids: whether the collection holds text ids.
     """
 
-    def __init__(self, manifest: Manifest, collection: MilvusCollection, table: AttributeTable) -> None:
+    def __init__(
+        self, manifest: Manifest, collection: MilvusCollection, table: AttributeTable, *, text_ids: bool = False
+    ) -> None:
         self.manifest = manifest
+        self._text_ids = text_ids
         self._collection = collection
         self._table = table
         self._fields = fields_of(table)
@@ -72,6 +78,16 @@ class MilvusIndex(ProductIndex):
             f"Milvus, collection {self._collection.name}, {self.manifest.recipe.factory}, {self.manifest.count} "
             f"vectors of {self.manifest.dim} dimensions"
         )
+
+    def check_parameters(self, parameters: RequestParameters) -> None:
+        """As in `ProductIndex`. Filters on columns of lists are refused, because Milvus does not hold them."""
+        super().check_parameters(parameters)
+        for condition in conditions_of(parameters.filter):
+            if condition.column not in self._fields:
+                raise InvalidRequest(
+                    f"filter.{condition.column}"[:60],
+                    "the column holds lists, and an index in Milvus cannot filter on them",
+                )
 
     @property
     def folder(self) -> None:
@@ -112,11 +128,18 @@ class MilvusIndex(ProductIndex):
         keep = rows != PAD_ID
         if min_score is not None:
             keep &= scores >= min_score
-        return SearchResult(
-            np.where(keep, rows, PAD_ID),
-            np.where(keep, scores, np.float32(PAD_SCORE)),
-            np.where(keep, np.int64(Channel.EMBEDDING), np.int64(0)),
-        )
+        ids = np.where(keep, rows, PAD_ID)
+        channels = np.where(keep, np.int64(Channel.EMBEDDING), np.int64(0))
+        return SearchResult(ids, np.where(keep, scores, np.float32(PAD_SCORE)), channels, ids)
+
+    def product_keys(self, result: SearchResult) -> np.ndarray:
+        """See `ProductIndex.product_keys`."""
+        if not self._text_ids:
+            return np.empty((len(result.product_ids), 0), np.object_)
+        ids, places = np.unique(result.product_ids, return_inverse=True)
+        keys = self._collection.keys(ids[ids != PAD_ID].tolist())
+        found = np.array([*(keys.get(one, b"") for one in ids.tolist()), None], np.object_)[:-1]
+        return found[places].reshape(result.product_ids.shape)
 
     def _satisfying(self, conditions: Filter) -> _Allowed:
         with self._lock:
@@ -172,22 +195,25 @@ def lives_in_milvus(folder: Path) -> bool:
     return (folder / FILE).is_file()
 
 
-def open_in_milvus(folder: Path, options: EngineOptions | None = None) -> MilvusIndex:
+def open_in_milvus(folder: Path, options: EngineOptions | None = None, *, verify: Verify | None = None) -> MilvusIndex:
     """Open an index folder that names a collection.
 
     Args:
         folder: the index folder, not its home.
         options: where Milvus is; None reads it from the environment.
+        verify: how thoroughly files are compared with their checksums; None takes it from the environment.
 
     Raises:
-        IndexUnfit: a file is missing or unreadable.
+        IndexUnfit: a file is missing, changed or unreadable.
         EngineUnfit: Milvus does not answer, or the collection is missing or has another number of products.
     """
-    manifest = read_manifest(folder)
+    check_folder(folder, verify)
+    manifest = read_manifest(folder, verify)
     try:
-        name = json.loads((folder / FILE).read_text())["collection"]
+        about = json.loads((folder / FILE).read_text())
+        name, text_ids = about["collection"], about.get("text_ids", False)
         table = AttributeTable(pq.read_table(folder / "attributes.parquet"))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise IndexUnfit(f"{folder}: not an index in Milvus ({error!r})") from error
     milvus = (options and options.milvus) or MilvusOptions.from_environment()
     collection = MilvusCollection(
@@ -199,7 +225,7 @@ def open_in_milvus(folder: Path, options: EngineOptions | None = None) -> Milvus
         timeout_s=milvus.timeout_s,
     )
     collection.check()
-    return MilvusIndex(manifest, collection, table)
+    return MilvusIndex(manifest, collection, table, text_ids=bool(text_ids))
 
 
 def _short(ids: np.ndarray, k: int) -> np.ndarray:

@@ -14,8 +14,8 @@ class Condition:
 
     Attributes:
         column: name of the column.
-        operator: `eq`, `in`, `lt`, `lte`, `gt`, `gte` or `exists`.
-        values: one value; several for `in`, none for `exists`.
+        operator: `eq`, `in`, `contains_all`, `lt`, `lte`, `gt`, `gte` or `exists`.
+        values: one value; several for `in` and `contains_all`, none for `exists`.
         negated: True if the condition holds for exactly the products that fail the test.
     """
 

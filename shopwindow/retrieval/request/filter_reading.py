@@ -7,14 +7,18 @@ The keys of an object are columns, and all their conditions must hold. `and`, `o
     {"brand": {"in": ["Nordvale", "Kesto"]}}             one of; "not_in": none of
     {"price": {"gte": 10, "lt": 50}}                     range (lt, lte, gt, gte; any two sides): a price band
     {"stock": {"exists": true}}                          has a value; false: has none
+    {"sizes": "M"}                                       the list of sizes has M; all other tests hold if one value does
+    {"sizes": {"contains_all": ["S", "M"]}}              the list has S and M
+    {"made": {"gte": "2024-01-01", "lt": "2024-04-01"}}  dates and timestamps, see `moments`
     {"or": [{"stock": {"gt": 0}}, {"made_to_order": true}], "price": {"lt": 50}}
     {"not": {"brand": "Kesto", "colour": "red"}}         everything but red products of Kesto
     {"supplier_id": {"ne": 17}, "in_stock": true}        same-style search: other suppliers only, in stock
     {"supplier_id": 17}                                  duplicates: one supplier only
 
-**A product without a value fails `eq`, `in` and the ranges. It passes `ne`, `not_in` and `not` of these.** A product
-without a colour fails {"colour": "red"}, and passes {"colour": {"ne": "red"}} and {"not": {"colour": "red"}}. To leave
-such products out as well, write {"colour": {"ne": "red", "exists": true}}.
+**A product without a value fails `eq`, `in`, `contains_all` and the ranges. It passes `ne`, `not_in` and `not` of
+these.** A product without a colour fails {"colour": "red"}, and passes {"colour": {"ne": "red"}} and
+{"not": {"colour": "red"}}. To leave such products out as well, write {"colour": {"ne": "red", "exists": true}}. An
+empty list is no value.
 
 A column may be called `and`, `or` or `not`. These names combine only if their value cannot be a condition. So
 {"not": "x"} and {"not": {"lt": 5}} are conditions on a column called `not`, and {"not": {"lt": {"eq": 5}}} negates a
@@ -48,7 +52,8 @@ MAX_DEPTH = 8
 
 _COMBINATIONS = ("and", "or", "not")
 _COMPLEMENTS = {"ne": "eq", "not_in": "in"}
-_OPERATORS = ("eq", "in", *RANGES, *_COMPLEMENTS, "exists")
+_SEVERAL = ("in", "not_in", "contains_all")
+_OPERATORS = ("eq", "in", *RANGES, *_COMPLEMENTS, "contains_all", "exists")
 
 
 def parse_filter(text: str | Mapping[str, Any]) -> Filter:
@@ -144,7 +149,7 @@ def _condition(field: str, column: str, name: str, value: Any) -> Condition:
         if not isinstance(value, bool):
             raise InvalidRequest(field, f"must be true or false, got {show(value)}")
         return Condition(column, name, (), negated=not value)
-    if name not in ("in", "not_in"):
+    if name not in _SEVERAL:
         value = [value]
     elif not isinstance(value, list) or not 1 <= len(value) <= MAX_IN_VALUES:
         raise InvalidRequest(field, f"must be a list of 1 to {MAX_IN_VALUES} values, got {show(value)}")
@@ -158,6 +163,6 @@ def _scalar(field: str, value: Any) -> Scalar:
         raise InvalidRequest(field, f"must be a text, a number or true/false, got {show(value)}")
     if isinstance(value, float) and not math.isfinite(value):
         raise InvalidRequest(field, f"must be finite, got {value}")
-    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
         raise InvalidRequest(field, f"must fit 64 bits, got {show(value)}")
     return value

@@ -9,8 +9,16 @@ import operator
 import numpy as np
 
 from shopwindow.retrieval.errors import InvalidRequest, show
-from shopwindow.retrieval.request.attribute_columns import AttributeTable, NumberColumn, TextColumn
-from shopwindow.retrieval.request.filter_conditions import Condition, Expression, Filter, Group, conditions_of
+from shopwindow.retrieval.request.attribute_columns import (
+    AttributeTable,
+    Column,
+    ListColumn,
+    NumberColumn,
+    TextColumn,
+    TimeColumn,
+)
+from shopwindow.retrieval.request.filter_conditions import Condition, Expression, Filter, Group, Scalar, conditions_of
+from shopwindow.retrieval.request.moments import DAY, read_moment
 
 RANGES = {"lt": operator.lt, "lte": operator.le, "gt": operator.gt, "gte": operator.ge}
 
@@ -28,12 +36,31 @@ def check_filter(conditions: Filter, table: AttributeTable) -> None:
             hint = f" (did you mean {near[0]!r}?)" if near else ""
             known = ", ".join(table.names) or "none"
             raise InvalidRequest(field, f"no such attribute{hint}; this index has: {known}")
-        if isinstance(column, TextColumn) and condition.operator in RANGES:
-            raise InvalidRequest(field, f"{condition.operator} needs a number column; {condition.column} holds text")
-        for value in condition.values:
-            if isinstance(column, TextColumn) != isinstance(value, str):
-                kind = "text" if isinstance(column, TextColumn) else "numbers"
-                raise InvalidRequest(field, f"the column holds {kind}, got {show(value)}")
+        _check_condition(field, condition, column)
+
+
+def _check_condition(field: str, condition: Condition, column: Column) -> None:
+    if condition.operator == "contains_all" and not isinstance(column, ListColumn):
+        raise InvalidRequest(field, f"contains_all needs a column of lists; {condition.column} holds single values")
+    single = column.values if isinstance(column, ListColumn) else column
+    if isinstance(single, TextColumn) and condition.operator in RANGES:
+        raise InvalidRequest(field, f"{condition.operator} needs a number column; {condition.column} holds text")
+    for value in condition.values:
+        if isinstance(single, TimeColumn):
+            _check_moment(field, value)
+        elif isinstance(single, TextColumn) != isinstance(value, str):
+            kind = "text" if isinstance(single, TextColumn) else "numbers"
+            raise InvalidRequest(field, f"the column holds {kind}, got {show(value)}")
+
+
+def _check_moment(field: str, value: Scalar) -> None:
+    try:
+        read_moment(str(value) if isinstance(value, str) else "")
+    except ValueError:
+        raise InvalidRequest(
+            field,
+            f"the column holds dates; write one like 2024-01-31 or 2024-01-31T12:00:00Z, got {show(value)}",
+        ) from None
 
 
 def filter_mask(conditions: Filter, table: AttributeTable) -> np.ndarray:
@@ -58,12 +85,40 @@ def _mask(expression: Expression, table: AttributeTable) -> np.ndarray:
             join(mask, _mask(part, table), out=mask)
         return mask
     column = table.get(expression.column)
-    if isinstance(column, TextColumn):
-        mask = _text_mask(expression, column)
-    else:
-        assert column is not None, f"unchecked filter: no column {expression.column!r}"
-        mask = _number_mask(expression, column)
+    assert column is not None, f"unchecked filter: no column {expression.column!r}"
+    mask = _list_mask(expression, column) if isinstance(column, ListColumn) else _single_mask(expression, column)
     return np.logical_not(mask, out=mask) if expression.negated else mask
+
+
+def _list_mask(condition: Condition, column: ListColumn) -> np.ndarray:
+    if condition.operator != "contains_all":
+        return column.any(_single_mask(condition, column.values))
+    mask = np.ones(len(column.ends) - 1, bool)
+    for value in condition.values:
+        mask &= column.any(_single_mask(Condition(condition.column, "eq", (value,)), column.values))
+    return mask
+
+
+def _single_mask(condition: Condition, column: TextColumn | NumberColumn | TimeColumn) -> np.ndarray:
+    if isinstance(column, TextColumn):
+        return _text_mask(condition, column)
+    if condition.operator == "exists":
+        return column.present.copy()
+    mask = _time_mask(condition, column) if isinstance(column, TimeColumn) else _number_mask(condition, column)
+    mask &= column.present
+    return mask
+
+
+def _time_mask(condition: Condition, column: TimeColumn) -> np.ndarray:
+    moments = [read_moment(value) for value in condition.values if isinstance(value, str)]
+    numbers = column.numbers
+    if condition.operator in RANGES:
+        return _compared(condition.operator, numbers, moments[0].limit(condition.operator, days=column.days))
+    spans = [span for moment in moments if (span := moment.span(days=column.days))]
+    mask = np.isin(numbers, [first for first, last in spans if first == last])
+    if days := [first // DAY for first, last in spans if first < last]:
+        mask |= np.isin(numbers // DAY, days)
+    return mask
 
 
 def _text_mask(condition: Condition, column: TextColumn) -> np.ndarray:
@@ -78,16 +133,11 @@ def _text_mask(condition: Condition, column: TextColumn) -> np.ndarray:
 
 
 def _number_mask(condition: Condition, column: NumberColumn) -> np.ndarray:
-    if condition.operator == "exists":
-        return column.present.copy()
     numbers = column.numbers
     if condition.operator in RANGES:
-        mask = _range_mask(condition, numbers)
-    else:
-        values = _values_like(condition, numbers)
-        mask = np.asarray(numbers == values[0]) if len(values) == 1 else np.isin(numbers, values)
-    mask &= column.present
-    return mask
+        return _range_mask(condition, numbers)
+    values = _values_like(condition, numbers)
+    return np.asarray(numbers == values[0]) if len(values) == 1 else np.isin(numbers, values)
 
 
 def _range_mask(condition: Condition, numbers: np.ndarray) -> np.ndarray:
@@ -96,7 +146,12 @@ def _range_mask(condition: Condition, numbers: np.ndarray) -> np.ndarray:
     if numbers.dtype.kind == "f":
         with np.errstate(over="ignore"):  # for a limit beyond float32, infinity gives the same answer
             return np.asarray(compare(numbers, numbers.dtype.type(value)))
-    limit, bounds = WHOLE_LIMIT[condition.operator](value), np.iinfo(numbers.dtype)
+    return _compared(condition.operator, numbers, WHOLE_LIMIT[condition.operator](value))
+
+
+def _compared(operator: str, numbers: np.ndarray, limit: int) -> np.ndarray:
+    """Compare whole numbers, of any integer type, with a whole number of any size."""
+    compare, bounds = RANGES[operator], np.iinfo(numbers.dtype)
     if not bounds.min <= limit <= bounds.max:  # every number of the column is on the same side of the limit as 0
         return np.full(len(numbers), compare(0, limit))
     return np.asarray(compare(numbers, limit))

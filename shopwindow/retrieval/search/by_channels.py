@@ -88,23 +88,23 @@ def _add_lexical(
     index: ProductIndex, queries: Sequence[str], parameters: RequestParameters, by_embedding: SearchResult | None
 ) -> SearchResult:
     """Search the lexical channel and merge its result with that of the embedding channel, if there is one."""
-    ids = np.full((len(queries), parameters.top_k), PAD_ID, dtype=np.int64)
-    scores = np.full(ids.shape, PAD_SCORE, dtype=np.float32)
-    channels = np.zeros(ids.shape, dtype=np.int64)
-    for row, query in enumerate(queries):
+    rows = np.full((len(queries), parameters.top_k), -1, dtype=np.int64)
+    scores = np.full(rows.shape, PAD_SCORE, dtype=np.float32)
+    channels = np.zeros(rows.shape, dtype=np.int64)
+    for place, query in enumerate(queries):
         ranking = _search_lexical(index, query, parameters)
         if by_embedding is None:
             products, points = ranking
             tags = np.full(len(products), int(Channel.LEXICAL))
         else:
-            real = by_embedding.product_ids[row] != PAD_ID
-            other = by_embedding.product_ids[row][real], by_embedding.scores[row][real]
+            real = by_embedding.rows[place] >= 0
+            other = by_embedding.rows[place][real], by_embedding.scores[place][real]
             products, points, tags = fuse(other, ranking, weight=parameters.embedding_weight)
         kept = min(len(products), parameters.top_k)
         if parameters.min_score is not None:
             kept = int(np.count_nonzero(points[:kept].astype(np.float32) >= parameters.min_score))
-        ids[row, :kept], scores[row, :kept], channels[row, :kept] = products[:kept], points[:kept], tags[:kept]
-    return SearchResult(ids, scores, channels)
+        rows[place, :kept], scores[place, :kept], channels[place, :kept] = products[:kept], points[:kept], tags[:kept]
+    return SearchResult(np.where(rows >= 0, index.product_ids[rows], PAD_ID), scores, channels, rows)
 
 
 def _search_lexical(index: ProductIndex, query: str, parameters: RequestParameters) -> Ranking:
@@ -112,4 +112,4 @@ def _search_lexical(index: ProductIndex, query: str, parameters: RequestParamete
     k = max(parameters.top_k, FUSED_DEPTH) if parameters.channels == Channel.BOTH else parameters.top_k
     mask = index.mask(parameters.filter)
     scores, rows = index.lexical.search(query, k, None if mask is None else mask.rows)
-    return index.product_ids[rows], scores
+    return rows, scores

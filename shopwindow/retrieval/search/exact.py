@@ -21,11 +21,14 @@ class SearchResult:
         scores: (batch, top_k) float32 in falling order: cosine similarity, or as `search_channels` says; padded with
             -inf.
         channels: (batch, top_k) int64, bit mask of the `Channel`s that found each product; padded with 0.
+        rows: (batch, top_k) int64, the products' rows in the index; in Milvus, which has no rows, their ids. Padded
+            with -1.
     """
 
     product_ids: np.ndarray
     scores: np.ndarray
     channels: np.ndarray
+    rows: np.ndarray
 
 
 def exact_search(

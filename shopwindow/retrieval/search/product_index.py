@@ -15,6 +15,7 @@ from shopwindow.retrieval.engines.row_mask import RowMask
 from shopwindow.retrieval.errors import InvalidRequest, TowersDiffer
 from shopwindow.retrieval.index.folder import IndexFolder
 from shopwindow.retrieval.index.lexical import LexicalIndex
+from shopwindow.retrieval.index.product_keys import keys_of
 from shopwindow.retrieval.request.attribute_columns import AttributeTable
 from shopwindow.retrieval.request.channel_choice import Channel
 from shopwindow.retrieval.request.filter_conditions import Filter
@@ -68,6 +69,14 @@ class ProductIndex:
     def product_ids(self) -> np.ndarray:
         """(rows,) int64, in index order. Rows that `mask` leaves out may repeat ids."""
         return self._folder.product_ids
+
+    def product_keys(self, result: SearchResult) -> np.ndarray:
+        """Return the text ids of what was found, (batch, top_k) bytes objects in UTF-8; padded with empty ones.
+
+        If the ids of the index are whole numbers, the result is (batch, 0).
+        """
+        keys = self._folder.product_keys
+        return np.empty((len(result.rows), 0), np.object_) if keys is None else keys_of(keys, result.rows)
 
     @property
     def lexical(self) -> LexicalIndex | None:
@@ -127,7 +136,7 @@ class ProductIndex:
             for i in members:
                 part = slice(start, start + len(requests[i][0]))
                 if (min_score := requests[i][1].min_score) is None:
-                    results[i] = SearchResult(whole.product_ids[part], whole.scores[part], whole.channels[part])
+                    results[i] = SearchResult(**{name: array[part] for name, array in vars(whole).items()})
                 else:
                     results[i] = self._result(scores[part], rows[part], min_score)
                 start = part.stop
@@ -201,4 +210,4 @@ class ProductIndex:
             keep &= scores >= min_score
         ids = np.where(keep, self._folder.product_ids[rows], PAD_ID)
         channels = np.where(keep, np.int64(Channel.EMBEDDING), np.int64(0))
-        return SearchResult(ids, np.where(keep, scores, np.float32(PAD_SCORE)), channels)
+        return SearchResult(ids, np.where(keep, scores, np.float32(PAD_SCORE)), channels, np.where(keep, rows, -1))

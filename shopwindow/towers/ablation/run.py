@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -10,13 +11,15 @@ from pathlib import Path
 import numpy as np
 
 from shopwindow.base.progress_bar import progress_bar
+from shopwindow.retrieval.duplicates.labelled_pairs import read_pairs
 from shopwindow.towers.ablation.score import JudgingData, load_corpus, score_checkpoint
 from shopwindow.towers.ablation.spec import Variant
 from shopwindow.towers.ablation.train import CHECKPOINT, TrainingFiles, hash_files, once, train
 from shopwindow.towers.architecture.checkpoint import hash_checkpoint
 from shopwindow.towers.architecture.config import TowerConfig
-from shopwindow.towers.evaluation.same_style import read_same_style
-from shopwindow.towers.judging.judgements import read_judgements
+from shopwindow.towers.data.training_data import read_ids
+from shopwindow.towers.evaluation.same_style import same_style_of
+from shopwindow.towers.judging.judgements import note_unknown, read_judgements
 
 SCORES, SCORED = "scores.npz", "scored.json"
 
@@ -58,6 +61,13 @@ def run_ablation(
     training_hashes, judging_hashes = hash_files(vars(training)), hash_files(vars(judging))
     # Read before the first training, so that a fault in these files does not show hours later.
     judgements = read_judgements(judging.queries, judging.qrels)
+    same_style = None if judging.same_style is None else read_pairs(judging.same_style, "same-style")
+    ids = read_ids("catalog", training.catalog)
+    notes = [*judgements.notes, note_unknown(judgements, ids, "the catalogue")]
+    if same_style is not None and (note := same_style.note_unknown(ids, "the catalogue")):
+        notes.append(f"same-style: {note}")
+    for line in filter(None, notes):
+        print(line, file=sys.stderr)
 
     @cache  # decodes the photos once, not for every variant
     def load_judging_data(image_size: int) -> JudgingData:
@@ -66,7 +76,7 @@ def run_ablation(
             corpus=corpus,
             photos=photos,
             judgements=judgements,
-            same_style=read_same_style(judging.same_style, corpus.product_ids) if judging.same_style else {},
+            same_style={} if same_style is None else same_style_of(same_style, corpus.product_ids),
             seed=seed,
         )
 

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from shopwindow.retrieval.embedding.bundle import PHOTOS_PER_PRODUCT
+
 
 @dataclass(frozen=True, kw_only=True)
 class TowerConfig:
@@ -29,6 +31,9 @@ class TowerConfig:
             ablation.
         share_text_encoder: use one text encoder for queries and titles, as the blog does (see docs/models.md), for
             the ablation. By our reading MAKE has two.
+        photos_per_product: how many photos of a product an index is made from, at least 1. The papers say "several
+            display images", and not how they are joined. Our reading: the vector of a product is the normalised mean of
+            those of its title with each photo.
         image_mean, image_std: mean and standard deviation of each RGB channel, for pixel values scaled to 0..1.
     """
 
@@ -49,6 +54,7 @@ class TowerConfig:
     dropout: float = 0.1
     modal_adaptation: bool = True
     share_text_encoder: bool = False
+    photos_per_product: int = PHOTOS_PER_PRODUCT
     image_mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     image_std: tuple[float, float, float] = (0.5, 0.5, 0.5)
 
@@ -61,6 +67,8 @@ class TowerConfig:
             raise ValueError(f"patch_size: must be a power of two, at least 2, got {self.patch_size}")
         if self.patch_channels not in (1, 2, 4, 8) and (self.patch_channels < 1 or self.patch_channels % 16):
             raise ValueError(f"patch_channels: must be 1, 2, 4, 8 or a multiple of 16, got {self.patch_channels}")
+        if self.photos_per_product < 1:
+            raise ValueError(f"photos_per_product: must be at least 1, got {self.photos_per_product}")
         if self.share_text_encoder and self.query_layers != self.title_layers:
             raise ValueError(
                 f"share_text_encoder: query_layers and title_layers must be equal, "

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from shopwindow.retrieval.embedding.bundle import PHOTOS_PER_PRODUCT
 from shopwindow.towers.architecture.layers import unit
 
 MODEL_TYPE = "dual_encoder"
@@ -29,6 +30,7 @@ class DualEncoderConfig:
         title_weight: weight of the title in a product that also has a photo, above 0 and below 1.
         image_size: side of the square photo, in pixels.
         image_mean, image_std: mean and standard deviation of each RGB channel, for pixel values scaled to 0..1.
+        photos_per_product: how many photos of a product an index is made from, as in `config.TowerConfig`.
     """
 
     model: dict[str, Any]
@@ -40,6 +42,7 @@ class DualEncoderConfig:
     image_size: int
     image_mean: tuple[float, float, float]
     image_std: tuple[float, float, float]
+    photos_per_product: int = PHOTOS_PER_PRODUCT
 
     def __post_init__(self) -> None:
         if self.model.get("model_type") not in MODELS:
@@ -47,6 +50,8 @@ class DualEncoderConfig:
         if not 0 < self.title_weight < 1:
             # With 0 or 1, a product that has only the modality of weight 0 would have no embedding.
             raise ValueError(f"title_weight: must be above 0 and below 1, got {self.title_weight}")
+        if self.photos_per_product < 1:
+            raise ValueError(f"photos_per_product: must be at least 1, got {self.photos_per_product}")
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> DualEncoderConfig:
@@ -57,9 +62,10 @@ class DualEncoderConfig:
         """
         values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k != "model_type"}
         known = {field.name for field in fields(cls)}
-        if values.keys() != known:
+        needed = known - {"photos_per_product"}  # checkpoints of earlier versions lack it
+        if not needed <= values.keys() <= known:
             raise ValueError(
-                f"towers: unknown keys {sorted(values.keys() - known)}, missing keys {sorted(known - values.keys())}"
+                f"towers: unknown keys {sorted(values.keys() - known)}, missing keys {sorted(needed - values.keys())}"
             )
         return cls(**values)
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
+from shopwindow.towers.data.words import split_words
+
 
 def drop_words(title: str, rng: np.random.Generator, share: float) -> str:
     """Drop each word with probability `share`. If all would go, the first one stays."""
-    words = title.split()
+    words = split_words(title)
     kept = [word for word in words if rng.random() >= share]
     return " ".join(kept or words[:1])
 
 
 def some_words(query: str, rng: np.random.Generator) -> str:
     """Return a random non-empty subset of a query's words, in order."""
-    words = query.split()
+    words = split_words(query)
     kept = rng.random(len(words)) < 0.6
     kept[rng.integers(len(words))] = True
     return " ".join(word for word, keep in zip(words, kept, strict=True) if keep)

@@ -5,32 +5,34 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 
-COLOUR_WORDS = frozenset(
-    re.findall(
-        r"\w+",
-        """
-        beige black blue bronze brown burgundy charcoal chocolate cobalt coffee copper coral cream crimson emerald
-        fuchsia gold golden gray green grey indigo ivory khaki lavender lemon lilac lime magenta maroon mauve mint
-        multi multicolor multicolored multicolour multicoloured mustard navy olive orange peach pink purple red rose
-        rust sand scarlet silver tan tangerine teal turquoise violet white yellow
-        """,
-    )
-)
+from shopwindow.base.languages import COLOUR_WORDS, HAN
+
 SHORTEST = 3  # letters; values such as "NA" are not colours
+SHORTEST_IN_CHINESE = 2
+_CHINESE = re.compile(rf"[{HAN}]+")
+_LETTER = rf"[^\W{HAN}]"  # of a word that ends at a space or a Chinese character
 
 
 def colour_words(values: Collection[str | None] = ()) -> frozenset[str]:
     """Return the common colour words and every word in the values of a colour column, in lower case."""
     words = {word for value in values if value for word in re.findall(r"[^\W\d_]+", value.lower())}
-    return COLOUR_WORDS | {word for word in words if len(word) >= SHORTEST}
+    return COLOUR_WORDS | {word for word in words if len(word) >= _shortest(word)}
+
+
+def _shortest(word: str) -> int:
+    return SHORTEST_IN_CHINESE if _CHINESE.fullmatch(word) else SHORTEST
 
 
 def whole_words(words: Collection[str]) -> re.Pattern[str]:
-    """Return a pattern that matches these words as whole words, in any case."""
-    return re.compile(rf"\b(?:{'|'.join(map(re.escape, sorted(words)))})\b", re.IGNORECASE)
+    """Return a pattern that matches these words, in any case: Chinese ones anywhere, others only as whole words."""
+    longest_first = sorted(words, key=lambda word: (-len(word), word))  # 粉红色 ends in 红色
+    chinese = [re.escape(word) for word in longest_first if _CHINESE.fullmatch(word)]
+    others = [re.escape(word) for word in longest_first if not _CHINESE.fullmatch(word)]
+    kinds = [rf"(?<!{_LETTER})(?:{'|'.join(others)})(?!{_LETTER})"] if others else []
+    return re.compile("|".join([*kinds, *chinese]), re.IGNORECASE)
 
 
 def without_words(titles: Sequence[str], words: Collection[str]) -> list[str]:
-    """Return the titles without these words. Only whole words are removed, in any case."""
+    """Return the titles without these words, which `whole_words` finds."""
     pattern = whole_words(words)
     return [" ".join(pattern.sub(" ", title).split()) for title in titles]

@@ -2,6 +2,7 @@
 
 "blue mug" and "red mug" differ in one word. So a photo of a product clicked for "blue mug", together with the word
 "red", should find the products clicked for "red mug". This gives a composed query and its answer from clicks alone.
+A Chinese character counts as a word: 红色马克杯 and 蓝色马克杯 differ in one.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
+
+from shopwindow.towers.data.words import split_words
 
 _Frame = tuple[tuple[str, ...], tuple[str, ...]]
 
@@ -24,7 +27,7 @@ class QueryEdits:
     def __init__(self, queries: Sequence[str]) -> None:
         frames: defaultdict[_Frame, list[tuple[int, str]]] = defaultdict(list)
         for number, query in enumerate(queries):
-            words = query.lower().split()
+            words = split_words(query.lower())
             for place, word in enumerate(words if len(words) > 1 else []):
                 frames[tuple(words[:place]), tuple(words[place + 1 :])].append((number, word))
         self._frames: list[list[tuple[list[tuple[int, str]], str]]] = [[] for _ in queries]

@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 
 from shopwindow.base.progress_bar import progress_bar
 from shopwindow.towers.data.mining_rules import MiningRules
-from shopwindow.towers.data.training_data import Clicks, read_columns, titles_of
+from shopwindow.towers.data.training_data import Clicks, read_columns, read_shop_ids, titles_of
+from shopwindow.towers.data.words import split_words
 
 DIGITS = 6  # digits of a relevance, so that rounding errors do not push it below a threshold that it equals
 
@@ -29,15 +30,18 @@ class MiningCatalog:
 
     Attributes:
         product_ids: (products,) int64.
-        words: the distinct words of each title, in lower case; empty if there is no title.
+        words: the distinct words of each title, in lower case, with each Chinese character as a word; empty if there
+            is no title.
         category: (products,) int64, a number for each leaf category; -1 if a product has none.
         row_of: product id -> row.
+        product_keys: the text ids; None if ids are whole numbers.
     """
 
     product_ids: np.ndarray
     words: list[frozenset[str]]
     category: np.ndarray
     row_of: dict[int, int]
+    product_keys: list[str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,18 +72,27 @@ def load_mining_catalog(file: Path, category_column: str) -> MiningCatalog:
     """Read products.parquet (product_id, the category, and title if there is one).
 
     Raises:
-        ValueError: product_id or the category column is missing.
+        ValueError: product_id or the category column is missing, or a category is a list or an object.
     """
-    table = read_columns(file, "product_id", category_column, optional=("title",))
-    ids = np.asarray(table["product_id"], dtype=np.int64)
+    ids, keys = read_shop_ids("catalog", file)
+    table = read_columns(file, category_column, optional=("title",))
+    if pa.types.is_nested(kind := table.schema.field(category_column).type):
+        raise ValueError(f"catalog: {file}: column {category_column!r} must hold one category a row, got {kind}")
     codes: dict[object, int] = {}
-    category = [-1 if name in (None, "") else codes.setdefault(name, len(codes)) for name in table[1].to_pylist()]
+    category = [
+        -1 if name in (None, "") else codes.setdefault(name, len(codes)) for name in table[category_column].to_pylist()
+    ]
     return MiningCatalog(
         product_ids=ids,
-        words=[frozenset(re.findall(r"\w+", title.lower())) for title in titles_of(table)],
+        words=[frozenset(_words(title)) for title in titles_of(table)],
         category=np.array(category, dtype=np.int64),
         row_of={int(product): row for row, product in enumerate(ids)},
+        product_keys=keys,
     )
+
+
+def _words(title: str) -> list[str]:
+    return [word for part in re.findall(r"\w+", title.lower()) for word in split_words(part)]
 
 
 def mine_pairs(catalog: MiningCatalog, clicks: Clicks, rules: MiningRules) -> MinedPairs:
@@ -190,14 +203,14 @@ def _with_room(first: np.ndarray, second: np.ndarray, partners: int) -> np.ndarr
 
 def write_pairs(file: Path, catalog: MiningCatalog, pairs: MinedPairs) -> None:
     """Write pairs.parquet (trigger_id, recall_id, queries, relevance), each pair in both directions, by trigger."""
-    first, second = catalog.product_ids[pairs.first], catalog.product_ids[pairs.second]
-    trigger, recall = np.concatenate([first, second]), np.concatenate([second, first])
+    one, other = np.concatenate([pairs.first, pairs.second]), np.concatenate([pairs.second, pairs.first])
     relevance = np.tile(pairs.relevance, 2)
-    order = np.lexsort((recall, -relevance, trigger))
+    order = np.lexsort((catalog.product_ids[other], -relevance, catalog.product_ids[one]))
+    ids = pa.array(catalog.product_ids if catalog.product_keys is None else catalog.product_keys)
     table = pa.table(
         {
-            "trigger_id": trigger[order],
-            "recall_id": recall[order],
+            "trigger_id": ids.take(pa.array(one[order])),
+            "recall_id": ids.take(pa.array(other[order])),
             "queries": np.tile(pairs.queries, 2)[order],
             "relevance": relevance[order],
         }

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from shopwindow.retrieval.duplicates.labelled_pairs import read_pairs
 from shopwindow.towers.data.mining import MinedPairs, MiningCatalog
-from shopwindow.towers.data.training_data import Clicks, read_columns
+from shopwindow.towers.data.training_data import Clicks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,12 +22,14 @@ class Agreement:
         found: number of labelled pairs that were mined.
         mined: number of mined pairs.
         chance: share of labelled pairs among all pairs of one leaf category, which is the precision of guessing.
+        note: how many pairs of the file name unknown products; None if none does.
     """
 
     labelled: int
     found: int
     mined: int
     chance: float
+    note: str | None = None
 
     @property
     def precision(self) -> float:
@@ -41,7 +44,7 @@ class Agreement:
     def __str__(self) -> str:
         return (
             f"against {self.labelled} labelled pairs: precision {self.precision:.4f} (chance {self.chance:.6f}), "
-            f"recall {self.recall:.4f}"
+            f"recall {self.recall:.4f}" + (f"; {self.note}" if self.note else "")
         )
 
 
@@ -52,14 +55,15 @@ def compare(pairs: MinedPairs, catalog: MiningCatalog, labels: Path) -> Agreemen
         pairs: the mined pairs.
         catalog: the products that they were mined from.
         labels: parquet with trigger_id, recall_id. If it has a column label, only rows with label 1 count.
+
+    Raises:
+        ValueError: the file of labels is wrong, see `read_pairs`.
     """
-    table = read_columns(labels, "trigger_id", "recall_id", optional=("label",))
-    ones = table["label"].to_pylist() if "label" in table.column_names else [1] * table.num_rows
+    found = read_pairs(labels, "labels")
     labelled: set[tuple[int, int]] = set()
-    ids = zip(table["trigger_id"].to_pylist(), table["recall_id"].to_pylist(), ones, strict=True)
-    for trigger, recall, label in ids:
+    for trigger, recall in found.same:
         one, other = catalog.row_of.get(trigger), catalog.row_of.get(recall)
-        if label == 1 and one is not None and other is not None and one != other:
+        if one is not None and other is not None and one != other:
             labelled.add((min(one, other), max(one, other)))
     mined = set(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True))
     category = catalog.category
@@ -71,6 +75,7 @@ def compare(pairs: MinedPairs, catalog: MiningCatalog, labels: Path) -> Agreemen
         found=len(labelled & mined),
         mined=len(mined),
         chance=right / guesses if guesses else 0.0,
+        note=found.note_unknown(catalog.product_ids, "the catalogue"),
     )
 
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[MASK]"]
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
-    """Train a lower-casing, accent-stripping WordPiece tokeniser.
+    """Train a WordPiece tokeniser that ignores case, and the accents of Latin, Greek and Cyrillic letters.
+
+    Each Chinese character is a token of its own. Every character of the texts is in the vocabulary.
 
     Args:
         texts: titles and queries.
-        vocab_size: most tokens. Small catalogues give fewer.
+        vocab_size: most tokens. Small catalogues give fewer. Texts of more different characters give more, one each.
 
     Returns:
         A tokeniser with [PAD] = 0, [UNK] = 1, [MASK] = 2.
@@ -37,7 +39,15 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
 
 def _tokenizer(model: models.WordPiece) -> Tokenizer:
     tokenizer = Tokenizer(model)
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True, strip_accents=True)
+    tokenizer.normalizer = normalizers.Sequence(
+        [
+            normalizers.BertNormalizer(lowercase=True, strip_accents=False),
+            # BERT would strip marks of every script: が would become か, and words in Hindi would lose their vowels.
+            normalizers.NFD(),
+            normalizers.Replace(Regex(r"(?<=[\p{Latin}\p{Greek}\p{Cyrillic}])\p{Mn}+"), ""),
+            normalizers.NFC(),
+        ]
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
     return tokenizer

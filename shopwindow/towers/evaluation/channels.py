@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from shopwindow.retrieval.pipeline import InProcessPipeline
-from shopwindow.towers.evaluation.retrieval_quality import NDCG, PLACES, RECALL, score
+from shopwindow.towers.evaluation.retrieval_quality import NDCG, PLACES, RECALL, by_script, score
 from shopwindow.towers.judging.judgements import Judgements
 from shopwindow.towers.judging.metrics import difference, estimate, find_hits
 from shopwindow.towers.judging.table import Cell, Table
@@ -33,6 +33,8 @@ def found_alone(ours: np.ndarray, theirs: np.ndarray, judgements: Judgements) ->
 def channels_table(pipeline: InProcessPipeline, judgements: Judgements, seed: int) -> Table:
     """Answer the judged queries through each channel and through both, from the index as a server would.
 
+    The rows are for all queries and, if they are in several, for each kind of script.
+
     Args:
         pipeline: towers and an index with a lexical channel.
         judgements: the judged queries.
@@ -44,14 +46,18 @@ def channels_table(pipeline: InProcessPipeline, judgements: Judgements, seed: in
         for name, channels in parameters.items()
     }
     scores = {name: score(found, judgements) for name, found in ranked.items()}
+    alone = {
+        EMBEDDING: found_alone(ranked[EMBEDDING], ranked[LEXICAL], judgements),
+        LEXICAL: found_alone(ranked[LEXICAL], ranked[EMBEDDING], judgements),
+    }
     rows: list[dict[str, Cell]] = []
-    for name, other in ((EMBEDDING, LEXICAL), (LEXICAL, EMBEDDING), (FUSED, None)):
-        row: dict[str, Cell] = {"channel": name, "queries": len(judgements.queries)}
-        row |= {metric: estimate(scores[name][metric], seed=seed) for metric in (NDCG, RECALL)}
-        ahead = difference(scores[name][NDCG], scores[EMBEDDING][NDCG], seed=seed)
-        row[f"{NDCG} ahead of {EMBEDDING}"] = None if name == EMBEDDING else ahead
-        alone = found_alone(ranked[name], ranked[other], judgements) if other else None
-        rows.append(row | {INCREMENT: None if alone is None else estimate(alone, seed=seed)})
+    for label, mask in by_script(judgements).items():
+        for name in parameters:
+            row: dict[str, Cell] = {"slice": label, "channel": name, "queries": int(mask.sum())}
+            row |= {metric: estimate(scores[name][metric][mask], seed=seed) for metric in (NDCG, RECALL)}
+            ahead = difference(scores[name][NDCG][mask], scores[EMBEDDING][NDCG][mask], seed=seed)
+            row[f"{NDCG} ahead of {EMBEDDING}"] = None if name == EMBEDDING else ahead
+            rows.append(row | {INCREMENT: estimate(alone[name][mask], seed=seed) if name in alone else None})
     return Table(
         title="Channels",
         note=f'"{INCREMENT}" is the share of a query\'s relevant products that this channel has among its first '

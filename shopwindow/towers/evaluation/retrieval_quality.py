@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from shopwindow.retrieval.index.lexical_words import UNSPACED
 from shopwindow.retrieval.pipeline import InProcessPipeline
 from shopwindow.towers.judging.bm25 import rank_bm25
 from shopwindow.towers.judging.corpus import Corpus
@@ -17,6 +18,8 @@ from shopwindow.towers.judging.table import Cell, Table
 PLACES = 100
 NDCG = "nDCG@10"
 RECALL = "recall@100"
+UNSPACED_SCRIPTS = "script: Chinese, Japanese, Korean"
+OTHER_SCRIPTS = "script: others"
 
 Scores = Mapping[str, np.ndarray]
 """Metric -> its value for every query, (queries,) float64."""
@@ -32,7 +35,7 @@ def score(ranked: np.ndarray, judgements: Judgements) -> Scores:
     hits = find_hits(ranked, judgements.relevant)
     relevant = np.array([len(answers) for answers in judgements.relevant])
     return {
-        NDCG: ndcg(hits, relevant),
+        NDCG: ndcg(ranked, judgements.grades),
         "MRR": reciprocal_rank(hits),
         "recall@10": recall(hits, relevant, 10),
         RECALL: recall(hits, relevant, PLACES),
@@ -50,7 +53,7 @@ def score_bm25(corpus: Corpus, judgements: Judgements) -> Scores:
 
 
 def slices(judgements: Judgements, corpus: Corpus | None, category: str | None) -> dict[str, np.ndarray]:
-    """Return the slices of the queries as name -> (queries,) bool: all, by group, head and tail, by category.
+    """Return slices of the queries as name -> (queries,) bool: all, by script, by group, head and tail, by category.
 
     A query belongs to the category that most of its relevant products have.
 
@@ -61,7 +64,7 @@ def slices(judgements: Judgements, corpus: Corpus | None, category: str | None) 
     """
     counts = np.array([len(answers) for answers in judgements.relevant])
     middle = int(np.median(counts))
-    members = {"all": np.ones(len(counts), dtype=bool)}
+    members = by_script(judgements)
     for name, values in judgements.groups.items():
         members |= _by_value(name, values)
     members[f"head (more than {middle} relevant)"] = counts > middle
@@ -71,6 +74,15 @@ def slices(judgements: Judgements, corpus: Corpus | None, category: str | None) 
         counters = (Counter(filter(None, map(category_of.get, sorted(answers)))) for answers in judgements.relevant)
         members |= _by_value(category, [counter.most_common(1)[0][0] if counter else None for counter in counters])
     return {name: mask for name, mask in members.items() if mask.any()}
+
+
+def by_script(judgements: Judgements) -> dict[str, np.ndarray]:
+    """Return the slices all, UNSPACED_SCRIPTS and OTHER_SCRIPTS; only all if the queries are of one kind of script."""
+    unspaced = np.array([bool(UNSPACED.search(query)) for query in judgements.queries])
+    members = {"all": np.ones_like(unspaced)}
+    if unspaced.any() and not unspaced.all():
+        members |= {UNSPACED_SCRIPTS: unspaced, OTHER_SCRIPTS: ~unspaced}
+    return members
 
 
 def _by_value(name: str, values: list[str | None]) -> dict[str, np.ndarray]:

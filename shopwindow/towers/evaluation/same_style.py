@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 
+from shopwindow.retrieval.duplicates.labelled_pairs import LabelledPairs
 from shopwindow.towers.judging.corpus import Forms
 from shopwindow.towers.judging.metrics import estimate, find_hits, hit_rate, reciprocal_rank
 from shopwindow.towers.judging.ranking import rank
@@ -23,15 +22,15 @@ DEPTHS = (1, 5, 10, 20)
 PLACES = 100
 
 
-def read_same_style(file: Path, product_ids: np.ndarray) -> dict[int, set[int]]:
-    """Read a parquet with trigger_id, recall_id into trigger -> its same-style products.
+def same_style_of(pairs: LabelledPairs, product_ids: np.ndarray) -> dict[int, set[int]]:
+    """Return trigger -> its same-style products.
 
-    Pairs with a product that is not in `product_ids`, and pairs of a product with itself, are left out.
+    Pairs that are labelled as different, pairs with a product that is not in `product_ids`, and pairs of a product
+    with itself are left out.
     """
-    table = pq.read_table(file, columns=["trigger_id", "recall_id"])
     known = set(product_ids.tolist())
     same: defaultdict[int, set[int]] = defaultdict(set)
-    for trigger, other in zip(table["trigger_id"].to_pylist(), table["recall_id"].to_pylist(), strict=True):
+    for trigger, other in pairs.same:
         if trigger in known and other in known and trigger != other:
             same[trigger].add(other)
     return dict(same)

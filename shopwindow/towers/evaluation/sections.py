@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
+from shopwindow.retrieval.duplicates.labelled_pairs import LabelledPairs
 from shopwindow.retrieval.pipeline import InProcessPipeline
 from shopwindow.towers.data.colours import colour_words
 from shopwindow.towers.evaluation.channels import channels_table
 from shopwindow.towers.evaluation.composed import composed_table
 from shopwindow.towers.evaluation.gates import gates_table
 from shopwindow.towers.evaluation.retrieval_quality import Scores, quality_table, score_bm25, slices
-from shopwindow.towers.evaluation.same_style import read_same_style, same_style_table
+from shopwindow.towers.evaluation.same_style import same_style_of, same_style_table
 from shopwindow.towers.evaluation.same_style_threshold import threshold_table
 from shopwindow.towers.evaluation.unseen import unseen_table
 from shopwindow.towers.evaluation.visual import score_catalogues, visual_table
@@ -32,7 +33,8 @@ class Inputs:
 
     Attributes:
         catalog: the parquet file that the index was built from.
-        same_style: parquet with trigger_id, recall_id.
+        same_style_file: parquet with trigger_id, recall_id.
+        same_style: its pairs; None if it does not exist.
         product_ids: (products,) int64, the ids in the index, in its order.
         category: column of the catalogue. None takes the first of CATEGORY_COLUMNS that exists.
         colour: column of the catalogue. None takes the first of COLOUR_COLUMNS that exists.
@@ -41,7 +43,8 @@ class Inputs:
     """
 
     catalog: Path
-    same_style: Path
+    same_style_file: Path
+    same_style: LabelledPairs | None
     product_ids: np.ndarray
     category: str | None = None
     colour: str | None = None
@@ -110,13 +113,17 @@ def make_sections(
     catalogues = score_catalogues(pipeline, corpus, forms, judgements, words)
     tables["visual"] = visual_table(catalogues, corpus.titles, judgements, words, seed)
 
-    same = read_same_style(inputs.same_style, inputs.product_ids) if inputs.same_style.exists() else None
+    pairs = inputs.same_style
+    same = None if pairs is None else same_style_of(pairs, inputs.product_ids)
+    if pairs is not None and (note := pairs.note_unknown(inputs.product_ids, "the index")):
+        left_out["same-style pairs"] = note
     if same:
         tables["same_style"] = same_style_table(forms, inputs.product_ids, same, seed)
         tables["same_style_thresholds"] = threshold_table(forms.m, inputs.product_ids, same)
     else:
-        problem = "does not exist" if same is None else "has no pair of indexed products"
-        left_out["same_style"] = f"same-style: {inputs.same_style} {problem}"
+        left_out["same_style"] = f"same-style: {inputs.same_style_file} " + (
+            "does not exist" if same is None else "has no pair of indexed products"
+        )
 
     edits = composed_table(pipeline, corpus, forms, article, colour, seed) if article and colour else None
     if edits:

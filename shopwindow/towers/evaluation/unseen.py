@@ -25,7 +25,9 @@ def restrict(judgements: Judgements, product_ids: np.ndarray) -> Judgements:
     kept = np.flatnonzero(answerable(judgements, product_ids)).tolist()
     return Judgements(
         queries=[judgements.queries[row] for row in kept],
-        relevant=[judgements.relevant[row] & products for row in kept],
+        grades=[
+            {product: grade for product, grade in judgements.grades[row].items() if product in products} for row in kept
+        ],
     )
 
 

@@ -11,6 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from shopwindow.base.checked_table import is_text
+from shopwindow.base.product_keys import number_of
 from shopwindow.base.progress_bar import progress_bar
 from shopwindow.towers.data.training_data import photo_of
 
@@ -64,11 +66,6 @@ class Forms:
     weights: np.ndarray
 
 
-def is_text(kind: pa.DataType) -> bool:
-    """Return whether a column of this type holds strings."""
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
-
-
 def read_corpus(catalog: Path, product_ids: np.ndarray) -> Corpus:
     """Read the indexed products from their catalogue.
 
@@ -77,15 +74,19 @@ def read_corpus(catalog: Path, product_ids: np.ndarray) -> Corpus:
         product_ids: (products,) int64, the ids in the index.
 
     Raises:
-        ValueError: there is no column product_id, or the catalogue lacks indexed products, so the index was built
-            from another catalogue.
+        OSError: there is no such file.
+        ValueError: the file is no parquet file, there is no column product_id, or the catalogue lacks indexed products,
+            so the index was built from another catalogue.
     """
-    table = pq.read_table(catalog)
+    try:
+        table = pq.read_table(catalog)
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"catalog: {catalog} must be parquet with the column 'product_id': {error}") from error
     if "product_id" not in table.column_names:
         raise ValueError(f"catalog: {catalog} needs a column 'product_id'; it has {sorted(table.column_names)}")
     row_of: dict[int, int] = {}
     for row, product in enumerate(table["product_id"].to_pylist()):
-        row_of.setdefault(product, row)
+        row_of.setdefault(number_of(product), row)
     missing = [product for product in product_ids.tolist() if product not in row_of]
     if missing:
         raise ValueError(
@@ -104,7 +105,7 @@ def read_corpus(catalog: Path, product_ids: np.ndarray) -> Corpus:
         columns={
             field.name: table[field.name].to_pylist()
             for field in table.schema
-            if is_text(field.type) and field.name != "title"
+            if is_text(field.type) and field.name not in ("product_id", "title")
         },
     )
 

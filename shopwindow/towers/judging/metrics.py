@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,8 +33,39 @@ def find_hits(ranked: np.ndarray, relevant: Sequence[Collection[int]]) -> np.nda
     return np.array(rows, dtype=bool).reshape(ranked.shape)
 
 
-def ndcg(hits: np.ndarray, relevant: np.ndarray, k: int = 10) -> np.ndarray:
-    """Return the normalised discounted cumulative gain with binary relevance.
+def ndcg(ranked: np.ndarray, grades: Sequence[Mapping[int, float]], k: int = 10) -> np.ndarray:
+    """Return the normalised discounted cumulative gain (Jarvelin and Kekalainen, TOIS 2002).
+
+    The gain of a product is its grade, as in trec_eval's ndcg_cut, and not 2^grade - 1. If all grades of a query are
+    equal, they do not matter.
+
+    Args:
+        ranked: (queries, places) int64 product ids, the best first; -1 where nothing was found.
+        grades: (queries) product id -> grade above 0, at least one for each query.
+        k: number of places that count.
+
+    Returns:
+        (queries,) float64, 0 to 1.
+    """
+    discounts = 1.0 / np.log2(np.arange(2, k + 2))
+
+    def gain(found: Sequence[float]) -> float:
+        return float(np.array(found) @ discounts[: len(found)])
+
+    shares = []
+    for ids, answers in zip(ranked[:, :k].tolist(), grades, strict=True):
+        best = gain(sorted(answers.values(), reverse=True)[:k])
+        shares.append(gain([answers.get(product, 0.0) for product in ids]) / best)
+    return np.array(shares, dtype=np.float64)
+
+
+def reciprocal_rank(hits: np.ndarray) -> np.ndarray:
+    """Return one over the place of the first hit, 0 if there is none; (queries,) float64."""
+    return np.where(hits.any(axis=1), 1.0 / (hits.argmax(axis=1) + 1), 0.0)
+
+
+def recall(hits: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:
+    """Return the share of the relevant products that are among the first k.
 
     Args:
         hits: (queries, places) bool.
@@ -44,19 +75,6 @@ def ndcg(hits: np.ndarray, relevant: np.ndarray, k: int = 10) -> np.ndarray:
     Returns:
         (queries,) float64, 0 to 1.
     """
-    discounts = 1.0 / np.log2(np.arange(2, k + 2))
-    gains = hits[:, :k] @ discounts[: hits.shape[1]]
-    shares: np.ndarray = gains / discounts.cumsum()[np.minimum(relevant, k) - 1]
-    return shares
-
-
-def reciprocal_rank(hits: np.ndarray) -> np.ndarray:
-    """Return one over the place of the first hit, 0 if there is none; (queries,) float64."""
-    return np.where(hits.any(axis=1), 1.0 / (hits.argmax(axis=1) + 1), 0.0)
-
-
-def recall(hits: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:
-    """Return the share of the relevant products that are among the first k; arguments and result as `ndcg`."""
     shares: np.ndarray = hits[:, :k].sum(axis=1) / relevant
     return shares
 

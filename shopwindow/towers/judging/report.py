@@ -14,37 +14,53 @@ from matplotlib.figure import Figure
 from shopwindow.towers.judging.metrics import Estimate
 from shopwindow.towers.judging.table import Cell, Table
 
+_HOLDS = {
+    "report.json": "everything, for programs",
+    "report.md": "the same as Markdown",
+    "directions.png": "MRR by direction: trigger and catalogue by photo, by title, or both",
+    "gates.png": "weight of the photo beside the title, by category",
+}
+
 
 def write_report(
-    out: Path, headline: Mapping[str, Any], tables: Mapping[str, Table], left_out: Mapping[str, str]
+    out: Path,
+    headline: Mapping[str, Any],
+    tables: Mapping[str, Table],
+    left_out: Mapping[str, str],
+    *,
+    measured: Mapping[str, Any],
 ) -> list[Path]:
-    """Write the whole report.
+    """Write the whole report. report.json says what was measured and what each file holds.
 
     Args:
         out: folder for the report. It is made if missing, and files of the same names are replaced.
         headline: figures for the top of the report.
         tables: section -> its table.
         left_out: section -> the reason why it is missing.
+        measured: what was measured, such as the index and the files of queries; JSON must have its values.
 
     Returns:
         The files written.
     """
     out.mkdir(parents=True, exist_ok=True)
-    for plot in ("directions.png", "gates.png"):
+    plots = {"same_style": "directions.png", "gates": "gates.png"}
+    for plot in plots.values():
         (out / plot).unlink(missing_ok=True)  # a plot of an earlier run must not stay
+    written = ["report.json", "report.md", *(plot for section, plot in plots.items() if section in tables)]
     content = {
+        "measured": dict(measured),
+        "files": {name: _HOLDS[name] for name in written},
         "headline": dict(headline),
         "sections": {name: asdict(table) for name, table in tables.items()},
         "left_out": dict(left_out),
     }
-    files = [out / "report.json", out / "report.md"]
-    files[0].write_text(json.dumps(content, indent=1) + "\n")
-    files[1].write_text(to_markdown("Evaluation", headline, tables, left_out))
+    (out / "report.json").write_text(json.dumps(content, indent=1) + "\n")
+    (out / "report.md").write_text(to_markdown("Evaluation", headline, tables, left_out))
     if "same_style" in tables:
-        files.append(_plot_directions(tables["same_style"], out / "directions.png"))
+        _plot_directions(tables["same_style"], out / plots["same_style"])
     if "gates" in tables:
-        files.append(_plot_gates(tables["gates"], out / "gates.png"))
-    return files
+        _plot_gates(tables["gates"], out / plots["gates"])
+    return [out / name for name in written]
 
 
 def to_markdown(
@@ -76,7 +92,7 @@ def show_cell(cell: Cell) -> str:
     return str(cell).replace("|", "\\|")
 
 
-def _plot_directions(table: Table, file: Path) -> Path:
+def _plot_directions(table: Table, file: Path) -> None:
     names = [str(row["direction"]) for row in table.rows]
     estimates = [row["MRR"] for row in table.rows]
     means, lows, highs = zip(*((e.mean, e.low, e.high) for e in estimates if isinstance(e, Estimate)), strict=True)
@@ -86,10 +102,10 @@ def _plot_directions(table: Table, file: Path) -> Path:
     axes = figure.subplots()
     axes.bar(names, means, yerr=(below, above), capsize=4)
     axes.set(title=table.title, xlabel="trigger - catalogue", ylabel="MRR", ylim=(0, 1))
-    return save_figure(figure, file)
+    save_figure(figure, file)
 
 
-def _plot_gates(table: Table, file: Path) -> Path:
+def _plot_gates(table: Table, file: Path) -> None:
     names = [str(row["category"]) for row in table.rows]
     means = [row["photo"] for row in table.rows]
     spreads = [row["standard deviation"] for row in table.rows]
@@ -98,7 +114,7 @@ def _plot_gates(table: Table, file: Path) -> Path:
     axes.barh(names, means, xerr=spreads, capsize=3)  # type: ignore[arg-type]
     axes.invert_yaxis()
     axes.set(title=table.title, xlabel="weight of the photo", xlim=(0, 1))
-    return save_figure(figure, file)
+    save_figure(figure, file)
 
 
 def save_figure(figure: Figure, file: Path) -> Path:

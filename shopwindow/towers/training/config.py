@@ -64,8 +64,8 @@ class TrainingConfig:
         device: "auto" (a GPU if there is one), "cpu" or "cuda".
         compile: compile the transformer stacks with torch.compile. This takes minutes at the start and pays off in long
             runs on a GPU.
-        bf16: compute matrix products in bfloat16, ten times as fast on processors that support it. Losses stay in
-            float32.
+        bf16: compute matrix products in bfloat16 where that is faster: on GPUs from Ampere on and on CPUs with AVX-512.
+            Losses stay in float32.
         save_every: steps between two saved states from which a stopped training can go on. 0 saves none.
         seed: seed of everything random.
     """

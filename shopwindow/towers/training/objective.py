@@ -16,6 +16,7 @@ from shopwindow.towers.objectives.same_style import locality_consistency, produc
 from shopwindow.towers.training.batches import Batch
 from shopwindow.towers.training.config import TrainingConfig
 from shopwindow.towers.training.pairs import Products
+from shopwindow.towers.training.processes import computes_bf16
 
 _MASK_ID = SPECIAL_TOKENS.index("[MASK]")
 
@@ -126,8 +127,9 @@ class Objective(nn.Module):
         return (losses * rows).sum() * world_size() / sum_over_ranks(rows.sum()).clamp(min=1.0)
 
     def _autocast(self, like: Tensor) -> torch.autocast:
-        """Return a context that computes matrix products in bfloat16 on the device of `like`, if `bf16` is set."""
-        return torch.autocast(like.device.type, dtype=torch.bfloat16, enabled=self.training_config.bf16)
+        """Return a context that computes matrix products in bfloat16 if `bf16` is set and the device is fast at it."""
+        enabled = self.training_config.bf16 and computes_bf16(like.device)
+        return torch.autocast(like.device.type, dtype=torch.bfloat16, enabled=enabled)
 
     def same_style(self, trigger: Products, partner: Products) -> Tensor:
         """Return eSSPR's weighted losses over pairs, a scalar.

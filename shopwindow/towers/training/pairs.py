@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from shopwindow.retrieval.duplicates.labelled_pairs import read_pairs
 from shopwindow.retrieval.embedding.text import TextEncoder
 from shopwindow.towers.architecture.config import TowerConfig
 from shopwindow.towers.data.augment import jitter
@@ -36,17 +36,17 @@ class PairBatches:
         config: config of the towers.
         tokenizer: tokeniser of the product tower.
         catalog: the products.
-        file: parquet with trigger_id and recall_id. Pairs with unknown products are left out.
+        file: parquet with trigger_id, recall_id and optionally label. Pairs with unknown products, and those labelled
+            as different, are left out.
 
     Raises:
-        ValueError: no pair names two products of the catalogue.
+        ValueError: the file is wrong, or no pair names two products of the catalogue.
     """
 
     def __init__(self, config: TowerConfig, tokenizer: Tokenizer, catalog: TrainingCatalog, file: Path) -> None:
         self._titles = TextEncoder(tokenizer, config.title_max_tokens)
         self._catalog = catalog
-        table = pq.read_table(file, columns=["trigger_id", "recall_id"])
-        ids = zip(table["trigger_id"].to_pylist(), table["recall_id"].to_pylist(), strict=True)
+        ids = read_pairs(file).same
         rows = [(catalog.row_of.get(trigger), catalog.row_of.get(recall)) for trigger, recall in ids]
         pairs = [(trigger, recall) for trigger, recall in rows if trigger is not None and recall is not None]
         if not pairs:

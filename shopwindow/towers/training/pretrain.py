@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from shopwindow.towers.training.config import TrainingConfig
 from shopwindow.towers.training.curves import plot_log
 from shopwindow.towers.training.fit import LOG, STATE, fit
 from shopwindow.towers.training.pairs import PairBatches
-from shopwindow.towers.training.processes import join_processes, quiet
+from shopwindow.towers.training.processes import computes_bf16, join_processes, quiet
 from shopwindow.towers.training.validation import Validation, split_clicks
 
 CURVES = "loss.png"
@@ -63,6 +64,8 @@ def pretrain(
             whole_catalog = load_catalog(catalog_file, image_size)
         catalog = leave_out(whole_catalog, held_out(whole_catalog.product_ids, training.hold_out))
         clicks, validation_clicks = load_clicks(clicks_file, catalog), None
+        for note in clicks.notes if rank() == 0 else ():
+            print(note, file=sys.stderr)
         if training.validation_share:
             clicks, validation_clicks = split_clicks(clicks, training.validation_share, training.seed)
         tokenizer = train_tokenizer([*catalog.titles, *clicks.queries], settings["vocab_size"])
@@ -92,7 +95,9 @@ def pretrain(
                 f"held out: {len(whole_catalog.titles) - len(catalog.titles):,} products, "
                 f"{len(validation_clicks.query) if validation_clicks else 0:,} clicks to validate with; "
                 f"processes: {world_size()}; "
-                f"device: {device.type}; parameters: {sum(p.numel() for p in towers.parameters()):,}",
+                f"device: {device.type}; "
+                f"matrix products: {'bfloat16' if training.bf16 and computes_bf16(device) else 'float32'}; "
+                f"parameters: {sum(p.numel() for p in towers.parameters()):,}",
                 flush=True,
             )
         fit(

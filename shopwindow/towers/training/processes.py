@@ -57,6 +57,16 @@ def choose_device(device: str) -> torch.device:
     return torch.device("cuda", local_rank)
 
 
+def computes_bf16(device: torch.device) -> bool:
+    """Return whether matrix products in bfloat16 are faster than in float32 on the device.
+
+    PyTorch has fast ones for GPUs from Ampere on and for CPUs with AVX-512. Elsewhere they take several times as long.
+    """
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return torch.backends.cpu.get_cpu_capability() == "AVX512"
+
+
 def move(inputs: Inputs, device: torch.device) -> Inputs:
     """Return a dataclass with its tensors, and its tuples and lists of tensors, on another device."""
 

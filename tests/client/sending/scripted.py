@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import grpc
-from tritonclient.grpc.service_pb2 import ModelInferResponse
 
 from shopwindow_client import Hedge, Retry, Throttle
 from shopwindow_client._in_process import Refused
@@ -14,7 +13,7 @@ from shopwindow_client._sending.transport import finish
 from shopwindow_client._values.options import Call
 from shopwindow_client._values.requests import ModelRequest, encode_queries
 
-ANSWER = ModelInferResponse()
+ANSWER = b""  # a reply without outputs, which a request without outputs asks for
 FULL = Refused(grpc.StatusCode.UNAVAILABLE, "Exceeds maximum queue size")
 LOST = Refused(grpc.StatusCode.UNAVAILABLE, "Socket closed")
 LATE = Refused(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")

@@ -146,10 +146,10 @@ def test_each_hedge_tells_the_server_the_remaining_time() -> None:
     ("arguments", "named"),
     [
         ({}, "give after_s, percentile or both"),
-        ({"after_s": 0}, "after_s must be above 0 seconds, got 0"),
+        ({"after_s": 0}, "after_s must be above 0 and at most 1,000,000 seconds, got 0"),
         ({"percentile": 99.9}, "percentile must be from 50 to 99, got 99.9"),
         ({"percentile": 10, "after_s": 1}, "percentile must be from 50 to 99, got 10"),
-        ({"after_s": 0.1, "extra": 0}, "extra must be at least 1, got 0"),
+        ({"after_s": 0.1, "extra": 0}, "extra must be a whole number of at least 1, got 0"),
     ],
 )
 def test_wrong_settings_of_a_hedge_are_refused(arguments: dict[str, Any], named: str) -> None:

@@ -112,8 +112,8 @@ def test_the_client_sends_no_parameter_and_asks_for_no_output_that_was_not_reque
         client.retrieve("red dress", **wanted)  # type: ignore[arg-type]
     plain, same, more = (message for message, _, _ in relay.seen)
     outputs = [[output.name for output in message.outputs] for message in (plain, same, more)]
-    assert outputs[0] == outputs[1] == ["product_ids", "scores"]
-    assert outputs[2] == ["product_ids", "scores", "timings_us", "effort", "generation"]
+    assert outputs[0] == outputs[1] == ["product_ids", "scores", "product_keys"]
+    assert outputs[2] == ["product_ids", "scores", "product_keys", "timings_us", "effort", "generation"]
     assert set(plain.parameters) == set(same.parameters) == {"timeout"}
     assert set(more.parameters) == {"timeout", "allow_lower_effort"}
     assert more.parameters["allow_lower_effort"].bool_param is True
@@ -145,6 +145,9 @@ def test_a_message_too_large_for_a_proxy_is_an_error_and_not_sent_again(relay: R
         ({"traceparent": "4bf92f35"}, "traceparent must look like 00-.*got '4bf92f35'"),
         ({"headers": {"X-Shop": "blue"}}, "headers: a name may hold a-z.*got 'X-Shop'"),
         ({"headers": {"x-shop": "bläu"}}, r"headers\['x-shop'\] must be printable ASCII"),
+        ({"headers": {"x-shop": "b" * 8_000}}, "headers and token must have at most 8,000 bytes, got 8,038"),
+        ({"request_id": 7}, "request_id must be a string, got 7"),
+        ({"request_id": "\ud800"}, "request_id cannot be written as UTF-8"),
     ],
 )
 def test_an_option_that_cannot_be_sent_is_refused(options: dict[str, Any], named: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from contextlib import suppress
+from typing import Any
 
 import grpc
 import pytest
@@ -156,12 +157,15 @@ def test_refusals_of_one_model_do_not_throttle_another() -> None:
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ({"ratio": 1.0}, "ratio must be above 1, got 1.0; throttle=None turns throttling off"),
-        ({"ratio": float("nan")}, "ratio must be above 1, got nan"),
+        ({"ratio": 1.0}, "ratio must be a finite number above 1, got 1.0; throttle=None turns throttling off"),
+        ({"ratio": float("nan")}, "ratio must be a finite number above 1, got nan"),
+        ({"ratio": float("inf")}, "ratio must be a finite number above 1, got inf"),
+        ({"ratio": "2"}, "ratio must be a finite number above 1, got '2'"),
+        ({"window_s": None}, "window_s must be a number of seconds above 0, got None"),
         ({"window_s": 0.0}, "window_s must be a number of seconds above 0, got 0.0"),
         ({"window_s": float("inf")}, "window_s must be a number of seconds above 0, got inf"),
     ],
 )
-def test_wrong_settings_of_a_throttle_are_refused(wrong: dict[str, float], says: str) -> None:
+def test_wrong_settings_of_a_throttle_are_refused(wrong: dict[str, Any], says: str) -> None:
     with pytest.raises(InvalidRequest, match=says):
         Throttle(**wrong)

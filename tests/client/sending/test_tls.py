@@ -101,8 +101,19 @@ def test_plain_text_does_not_reach_a_server_with_tls(mutual: TritonServer, embed
 
 def test_wrong_tls_settings_are_refused_at_once(pems: Path) -> None:
     with pytest.raises(InvalidRequest, match="token would travel in plain text"):
-        RetrievalClient(token="secret")
+        RetrievalClient("shop.test:8001", token="secret")
     with pytest.raises(InvalidRequest, match="certificate and key belong together"):
         Tls(certificate=pems / "server.pem")
-    with pytest.raises(InvalidRequest, match=r"roots: cannot read '.*nothing\.pem'"):
-        RetrievalClient(tls=Tls(roots=pems / "nothing.pem"))
+    for client in (RetrievalClient, AsyncRetrievalClient):
+        with pytest.raises(InvalidRequest, match=r"roots: cannot read '.*nothing\.pem'"):
+            client(tls=Tls(roots=pems / "nothing.pem"))
+        with pytest.raises(InvalidRequest, match="roots must be a PEM text, got 0 bytes"):
+            client(tls=Tls(roots=b""))
+
+
+def test_a_certificate_that_is_none_is_a_failure_of_tls(mutual: TritonServer, embedding: np.ndarray) -> None:
+    with (
+        RetrievalClient(mutual.grpc_url, timeout_s=60.0, tls=Tls(roots=b"none")) as client,
+        pytest.raises(TlsFailed, match="no trusted connection"),
+    ):
+        client.retrieve_by_embedding(embedding)

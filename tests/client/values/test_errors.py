@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
 from shopwindow_client import (
@@ -79,3 +81,15 @@ def test_errors_are_also_python_s_own_kinds() -> None:
     assert issubclass(DeadlineExceeded, TimeoutError)
     assert issubclass(ServerUnreachable, ConnectionError)
     assert issubclass(ServerDraining, ServerNotReady)
+
+
+def test_an_error_of_any_length_keeps_its_beginning_and_what_to_do_next() -> None:
+    said = "first words " + "\x1b[31m" * 100_000 + " Do this next."
+    for kind in (ShopwindowError, InvalidRequest, DeadlineExceeded, ServerUnreachable, ServerFault):
+        error = kind(said)
+        text = str(pickle.loads(pickle.dumps(error)))
+        assert text == str(error)
+        assert len(text) <= 2_000
+        assert text.startswith(r"first words \x1b[31m")
+        assert text.endswith(" Do this next.")
+    assert str(ServerFault("größe\t38\r\n\u3000mug\ud800\x85")) == r"größe 38   mug\ud800 "

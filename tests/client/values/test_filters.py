@@ -59,7 +59,7 @@ def test_combining_filters_does_not_change_them() -> None:
         (lambda: field(""), "field must be a column's name"),
         (lambda: field("not"), "other than and, or, not"),
         (lambda: colour == None, "use exists"),  # noqa: E711
-        (lambda: colour == ["red"], "needs a text, a number or True/False"),
+        (lambda: colour == ["red"], "needs a text, a number, a date or True/False"),
         (lambda: maker.isin("abc"), "isin needs a list of values, got 'abc'"),
         (lambda: maker.isin([]), "isin needs at least one value"),
     ],

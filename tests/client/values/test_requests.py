@@ -9,30 +9,23 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 from tritonclient.grpc.model_config_pb2 import ModelConfig
-from tritonclient.grpc.service_pb2 import ModelInferResponse
 
-from shopwindow_client import InvalidRequest, Product, RetrievalClient, ServerFault
+from shopwindow_client import InvalidRequest, MessageTooLarge, Product, RetrievalClient
 from shopwindow_client._sending import wire as messages
 from shopwindow_client._values import requests as wire
+
+ENDLESS: dict[str, Any] = {}
+ENDLESS["and"] = [ENDLESS]
+DEEP: Any = {"price": 1}
+for _ in range(5_000):
+    DEEP = {"not": DEEP}
 
 
 def request(queries: list[str], **parameters: Any) -> wire.ModelRequest:
     inputs = wire.encode_queries(queries)
     return wire.ModelRequest("retrieve", inputs, wire.RESULT_OUTPUTS, wire.encode_parameters(**parameters))
-
-
-def reply(ids: Any, scores: Any) -> ModelInferResponse:
-    """Make a reply as a server sends it."""
-    message = ModelInferResponse()
-    for name, datatype, array in (
-        ("product_ids", "INT64", np.asarray(ids, np.int64)),
-        ("scores", "FP32", np.asarray(scores, np.float32)),
-    ):
-        message.outputs.add(name=name, datatype=datatype, shape=array.shape)
-        message.raw_output_contents.append(array.tobytes())
-    return message
 
 
 def test_queries_become_a_column_of_utf8() -> None:
@@ -76,6 +69,38 @@ def test_a_pil_image_keeps_its_pixels() -> None:
     assert Image.open(io.BytesIO(sent)).tobytes() == image.tobytes()
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_pil_image_is_turned_as_the_file_it_was_opened_from(kind: str, orientation: int, tmp_path: Path) -> None:
+    file = tmp_path / "sideways"
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.effect_noise((8, 6), 50).convert("RGB").save(file, kind, exif=exif)
+    image = Image.open(file)
+    sent = wire.encode_products(Product(image=image))["image"][0, 0]
+    with Image.open(io.BytesIO(sent)) as seen, Image.open(file) as photo:
+        assert ImageOps.exif_transpose(seen).tobytes() == ImageOps.exif_transpose(photo).convert("RGB").tobytes()
+    upright = ImageOps.exif_transpose(image)
+    sent = wire.encode_products(Product(image=upright))["image"][0, 0]
+    with Image.open(io.BytesIO(sent)) as seen:  # it is not turned again
+        assert ImageOps.exif_transpose(seen).tobytes() == upright.tobytes()
+
+
+def test_odd_exif_data_of_a_pil_image_reach_the_server_as_they_are() -> None:
+    image = Image.new("RGB", (4, 4), "red")
+    image.info["exif"] = b"garbage"  # what Pillow itself would not write
+    sent = wire.encode_products(Product(image=image))["image"][0, 0]
+    with Image.open(io.BytesIO(sent)) as seen:
+        assert seen.convert("RGB").getpixel((1, 1)) == (255, 0, 0)
+    assert b"eXIfgarbage" in sent
+
+
+def test_a_pil_image_from_a_cmyk_jpeg_is_sent_in_rgb() -> None:
+    sent = wire.encode_products(Product(image=Image.new("CMYK", (4, 4), (0, 255, 255, 0))))["image"][0, 0]
+    with Image.open(io.BytesIO(sent)) as seen:
+        assert seen.getpixel((1, 1)) == (255, 0, 0)
+
+
 @pytest.mark.parametrize(
     ("products", "named"),
     [
@@ -87,7 +112,7 @@ def test_a_pil_image_keeps_its_pixels() -> None:
         (Product(image=3.5), r"products\[0\]\.image must be .*got float"),  # type: ignore[arg-type]
         (Product(title=7), r"products\[0\]\.title must be a string, got int"),  # type: ignore[arg-type]
         (["mug"], r"products\[0\] must be a Product, got str"),
-        (Product(image=Image.new("CMYK", (2, 2))), r"products\[0\]\.image cannot be saved as PNG"),
+        (Product(image=Image.new("F", (2, 2))), r"products\[0\]\.image cannot be saved as PNG"),
     ],
 )
 def test_an_error_names_the_bad_product(products: Any, named: str) -> None:
@@ -102,7 +127,9 @@ def test_one_embedding_or_many_become_rows_of_float32() -> None:
     assert many.dtype == np.float32
 
 
-@pytest.mark.parametrize("embeddings", [[], np.zeros((0, 4)), np.zeros((2, 2, 2)), [1.0, np.nan], ["a"], [[1], [1, 2]]])
+@pytest.mark.parametrize(
+    "embeddings", [[], np.zeros((0, 4)), np.zeros((2, 2, 2)), [1.0, np.nan], ["a"], [[1], [1, 2]], [10**400]]
+)
 def test_bad_embeddings_are_refused(embeddings: Any) -> None:
     with pytest.raises(InvalidRequest, match="embeddings must"):
         wire.encode_embeddings(embeddings)
@@ -132,6 +159,11 @@ def test_only_given_parameters_are_sent() -> None:
         ({"filter": False}, "filter must be a condition, got False"),
         ({"filter": {"colour": {1, 2}}}, "filter cannot be written as JSON"),
         ({"filter": {"price": {"lt": float("inf")}}}, "filter cannot be written as JSON"),
+        ({"filter": ENDLESS}, "filter cannot be written as JSON"),
+        ({"filter": DEEP}, "filter cannot be written as JSON: it holds itself, or too many levels"),
+        ({"filter": "\ud800"}, "filter cannot be written as UTF-8"),
+        ({"towers": "\ud800"}, "towers cannot be written as UTF-8"),
+        ({"min_score": 10**400}, "min_score must be a finite number"),
     ],
 )
 def test_an_error_names_the_bad_parameter(parameters: dict[str, Any], named: str) -> None:
@@ -167,24 +199,12 @@ def test_tensors_hold_the_exact_bytes() -> None:
     assert (message.id, message.parameters["top_k"].int64_param) == ("abc", 3)
 
 
-def test_replies_are_joined_in_order() -> None:
-    first = messages.from_message(reply([[1, 2], [3, 4]], [[0.9, 0.8], [0.7, 0.6]]), request(["a", "b"]))
-    second = messages.from_message(reply([[5, -1]], [[0.5, -np.inf]]), request(["c"]))
-    joined = wire.join([first, second])
-    assert joined["product_ids"].tolist() == [[1, 2], [3, 4], [5, -1]]
-    assert joined["product_ids"].dtype == np.int64
-    assert joined["scores"].dtype == np.float32
-
-
-@pytest.mark.parametrize("ids", [np.zeros((0, 2)), np.zeros((1, 2)), np.zeros(2)])
-def test_a_reply_with_another_number_of_rows_than_the_request_is_a_fault(ids: Any) -> None:
-    with pytest.raises(ServerFault, match="retrieve answered 2 rows with shape"):
-        messages.from_message(reply(ids, np.zeros((2, 2))), request(["a", "b"]))
-
-
-def test_a_reply_without_an_output_is_a_fault() -> None:
-    with pytest.raises(ServerFault, match="with nothing in product_ids"):
-        messages.from_message(ModelInferResponse(), request(["a"]))
+def test_photos_that_no_message_can_hold_are_refused_before_they_are_copied() -> None:
+    photo = bytes(20 * 2**20)
+    with pytest.raises(MessageTooLarge, match=r"110 rows of 2,30\d,\d{3},\d{3} bytes.*Send fewer rows"):
+        messages.to_message(
+            wire.ModelRequest("embed_product", wire.encode_products([Product(image=photo)] * 110), (), {}), "abc"
+        )
 
 
 def test_info_reads_the_limits_and_accepts_missing_ones() -> None:
@@ -197,6 +217,9 @@ def test_info_reads_the_limits_and_accepts_missing_ones() -> None:
     assert (info.max_batch_size, info.max_top_k, info.embedding_dim, info.tower_hash) == (32, 10000, 128, "abc")
     assert info.default_top_k is None
     assert info.parameters["default_top_k"] == "${unrendered}"
+    for text in ("9" * 5_000, "٣", "-1"):
+        index.parameters["max_top_k"].string_value = text
+        assert messages.server_info("triton", "2.51.0", None, index).max_top_k is None
     bare = messages.server_info("triton", "2.51.0", None, None)
     assert (bare.max_batch_size, bare.max_top_k, bare.embedding_dim) == (None, None, None)
 
@@ -205,10 +228,20 @@ def test_info_reads_the_limits_and_accepts_missing_ones() -> None:
     ("arguments", "named"),
     [
         ({"url": "http://localhost:8000"}, "url must be host:port"),
-        ({"timeout_s": 0}, "timeout_s must be .* above 0, got 0"),
+        ({"timeout_s": 0}, "timeout_s must be .* above 0 and at most 1,000,000, got 0"),
         ({"timeout_s": float("inf")}, "timeout_s must be a finite number"),
         ({"timeout_s": None}, "timeout_s must be .*got None"),
-        ({"max_concurrent": 0}, "max_concurrent must be at least 1, got 0"),
+        ({"timeout_s": 10**400}, "timeout_s must be a finite number of seconds above 0 .*got 1000"),
+        ({"timeout_s": 1e13}, "at most 1,000,000, got 10000000000000.0"),
+        ({"max_concurrent": "4"}, "max_concurrent must be a whole number of at least 1, got '4'"),
+        ({"token": "secret\n"}, "token must be printable ASCII without spaces around it, got another str$"),
+        ({"token": 7}, "token must be printable ASCII"),
+        (
+            {"channel_options": {"grpc.keepalive_time_ms": 2**40}},
+            r"channel_options\['grpc.keepalive_time_ms'\] must fit",
+        ),
+        ({"channel_options": {"grpc.keepalive_time_ms": 1.5}}, "channel_options: must be strings with a number"),
+        ({"max_concurrent": 0}, "max_concurrent must be a whole number of at least 1, got 0"),
     ],
 )
 def test_wrong_settings_of_a_client_are_refused(arguments: dict[str, Any], named: str) -> None:

@@ -12,6 +12,7 @@ import pytest
 import torch
 from onnx import TensorProto
 
+from shopwindow.retrieval.embedding.onnx_towers import session_options
 from shopwindow.towers.architecture.both_towers import Towers
 from shopwindow_export.errors import ExportError
 from shopwindow_export.graphs.half import half_copy
@@ -143,9 +144,15 @@ def test_every_layer_multiplies_in_8_bits_with_constant_scales(graphs: Path, nam
     assert eight_bits == 4 * blocks
 
 
+def int8_session(graphs: Path, name: str) -> ort.InferenceSession:
+    return ort.InferenceSession(graphs / f"{name}-int8.onnx", session_options(), providers=["CPUExecutionProvider"])
+
+
 def test_an_int8_answer_does_not_depend_on_other_rows_of_the_batch(graphs: Path) -> None:
     for name, inputs in (("query", query_inputs(24, 6, seed=9)), ("product", product_inputs(24, 9, seed=9))):
-        session = ort.InferenceSession(graphs / f"{name}-int8.onnx", providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(
+            graphs / f"{name}-int8.onnx", session_options(), providers=["CPUExecutionProvider"]
+        )
         together = session.run(None, inputs)[0]
         for row in range(24):
             alone = session.run(None, {key: array[row : row + 1] for key, array in inputs.items()})[0]
@@ -154,7 +161,7 @@ def test_an_int8_answer_does_not_depend_on_other_rows_of_the_batch(graphs: Path)
 
 def test_int8_stays_near_pytorch(towers: Towers, graphs: Path) -> None:
     inputs = query_inputs(64, 6, seed=5)
-    session = ort.InferenceSession(graphs / "query-int8.onnx", providers=["CPUExecutionProvider"])
+    session = int8_session(graphs, "query")
     with torch.inference_mode():
         expected = towers.query(*map(torch.from_numpy, inputs.values())).numpy()
     cosines = (session.run(None, inputs)[0] * expected).sum(axis=1)

@@ -23,7 +23,6 @@ from shopwindow_export.repository.rendering import ENSEMBLES, GpuOptions, render
 from shopwindow_export.validation.run import validate_repository
 from tests.export.live import wait_until_live
 
-STRICT = "--disable-auto-complete-config"
 TOWERS = ("query_tower", "product_tower")
 NO_BACKEND = "unable to find backend library for backend '{}', try specifying runtime on the model configuration."
 BACKENDS = {"gpu": "tensorrt", "onnxruntime": "onnxruntime"}
@@ -39,7 +38,7 @@ def options(repository: Path, index: Path, profile: str, *arguments: str) -> Ser
         grpc_port=0,
         metrics_port=0,
         stop_timeout_s=2,
-        extra_args=(STRICT, *arguments),
+        extra_args=arguments,
     )
 
 

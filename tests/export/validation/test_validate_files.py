@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from shopwindow_export.validation.run import validate_repository
-from tests.export.validation.sound_repository import CONFIGS, INDEX, RETRIEVE, Breakage, cases, edit, expect_one, remove
+from tests.export.validation.sound_repository import (
+    CONFIGS,
+    INDEX,
+    RETRIEVE,
+    TOWER,
+    Breakage,
+    both,
+    cases,
+    edit,
+    expect_one,
+    remove,
+)
 
 GPU_TOWER, GPU_INDEX = "query_tower/config.pbtxt", "product_index/config.pbtxt"
 
@@ -83,8 +95,45 @@ IDENTITY_AND_FILES = {
         "product_index/2/model.py",
         ("missing",),
     ),
+    "file name for a shell": (
+        both(
+            edit(INDEX, ('backend: "python"', 'backend: "python" default_model_filename: "1.py&"')),
+            lambda root: (root / "product_index/1/model.py").rename(root / "product_index/1/1.py&"),
+        ),
+        INDEX,
+        ("default_model_filename", "'&' (AMPERSAND)"),
+    ),
+    "instance name for a shell": (
+        edit(TOWER, ("instance_group [ { ", 'instance_group [ { name: "a tower" ')),
+        TOWER,
+        ("instance_group.name", "' ' (SPACE)"),
+    ),
     "stray folder": (lambda root: (root / "notes").mkdir(), "notes", ("no config.pbtxt", "move it out")),
 }
+
+
+@pytest.mark.parametrize(
+    ("name", "character"),
+    [
+        ("my model", "' ' (SPACE)"),
+        ("$(id)", "'$' (DOLLAR SIGN)"),
+        ("modèle", "'è' (LATIN SMALL LETTER E WITH GRAVE)"),
+        ("new\nline", "'\\n' (U+000A)"),
+        ("b\udce4d", "the byte 0xE4, which is not UTF-8"),
+    ],
+)
+def test_a_model_folder_that_triton_cannot_take_is_named_with_the_character(
+    repository: Path, name: str, character: str
+) -> None:
+    shutil.copytree(repository / "query_tokenizer", repository / name)
+    edit(f"{name}/config.pbtxt", ('name: "query_tokenizer"', ""))(repository)
+    expect_one(repository, name, ("folder name", character))
+
+
+def test_hidden_folders_and_lost_files_are_no_models(repository: Path) -> None:
+    for name in (".git", ".ipynb_checkpoints", "lost+found"):
+        (repository / name).mkdir()
+    assert validate_repository(repository) == []
 
 
 @pytest.mark.parametrize("profile", ["cpu", "gpu"])

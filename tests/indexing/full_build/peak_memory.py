@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from shopwindow.indexing.catalogue.reading import Catalog, CatalogRows
+from shopwindow.indexing.catalogue.reading import Catalog
 from shopwindow.indexing.full_build.embedded_parts import Building
 from shopwindow.indexing.full_build.embedders import embed_in_order
 from shopwindow.indexing.full_build.embedding import embed_catalog
@@ -20,10 +21,10 @@ DIM = 128
 
 
 class RandomEmbedder:
-    workers = 2
+    workers, photos = 2, 1
 
-    def __call__(self, rows: CatalogRows) -> tuple[np.ndarray, dict[int, str]]:
-        return np.random.default_rng(len(rows.titles[0])).random((len(rows.usable), DIM), np.float32), {}
+    def __call__(self, titles: Sequence[str], images: Sequence[bytes]) -> tuple[np.ndarray, dict[int, str]]:
+        return np.random.default_rng(len(titles[0])).random((len(titles), DIM), np.float32), {}
 
 
 catalog = Catalog(Path(sys.argv[1]))

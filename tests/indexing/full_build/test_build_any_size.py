@@ -33,9 +33,10 @@ GIB = 2**30
 
 @pytest.fixture(scope="module")
 def rows(shop: Path) -> list[dict[str, Any]]:
-    """Thirty products of the shop, one with a broken photo, one twice."""
+    """Thirty products of the shop: one with a broken photo and no title, one with a broken photo, one twice."""
     rows = pq.read_table(shop / "products.parquet").slice(100, 29).to_pylist()
-    return [*rows[:7], {**rows[7], "image": b"broken"}, *rows[8:], rows[3]]
+    broken = {"image": b"broken"}
+    return [*rows[:7], {**rows[7], **broken, "title": None}, *rows[8:12], {**rows[12], **broken}, *rows[13:], rows[3]]
 
 
 def write(file: Path, rows: list[dict[str, Any]], **options: Any) -> Path:
@@ -44,8 +45,8 @@ def write(file: Path, rows: list[dict[str, Any]], **options: Any) -> Path:
     return file
 
 
-def skipped_rows(folder: Path) -> list[tuple[int, int]]:
-    with (folder / "skipped.csv").open(newline="") as file:
+def listed_rows(folder: Path, name: str) -> list[tuple[int, int]]:
+    with (folder / name).open(newline="") as file:
         return [(int(line["row"]), int(line["product_id"])) for line in csv.DictReader(file)]
 
 
@@ -69,7 +70,7 @@ def test_a_catalogue_may_be_files_folders_and_patterns(tmp_path: Path) -> None:
     assert found("b") == ["b/10.parquet", "b/2.parquet"]
     assert found("?.parquet", "a.parquet") == ["a.parquet", "c.parquet"]  # no file twice
     assert found("**/*0.parquet") == ["b/10.parquet"]
-    with pytest.raises(CatalogError, match=r"there is no parquet file in .*none-\*"):
+    with pytest.raises(CatalogError, match=r"none-\*\.parquet has no file whose name ends in \.parquet"):
         found("a.parquet", "none-*.parquet")
 
 
@@ -86,6 +87,8 @@ def test_several_files_are_indexed_as_one_would_be(
     assert one.attributes.equals(two.attributes)
     assert (manifest.count, manifest.skipped) == (one.manifest.count, one.manifest.skipped) == (28, 2)
     assert manifest.catalog == str((tmp_path / "parts").resolve())
+    (_, unread) = (resolve_index(tmp_path / "two") / "unread_photos.csv").read_text().splitlines()
+    assert unread.endswith('; indexed by its title (row 1 of 2.parquet)"')
     lines = (resolve_index(tmp_path / "two") / "skipped.csv").read_text().splitlines()
     assert lines[2].startswith("29,")
     assert lines[2].endswith("product_id: appears twice (row 18 of 2.parquet)")
@@ -168,9 +171,13 @@ def test_a_build_that_is_killed_again_and_again_ends_with_the_same_index(
     calm, killed = resolve_index(tmp_path / "calm"), resolve_index(home)
     assert (killed / "product_ids.npy").read_bytes() == (calm / "product_ids.npy").read_bytes()
     assert (killed / "content.npy").read_bytes() == (calm / "content.npy").read_bytes()
-    assert skipped_rows(killed) == skipped_rows(calm) == [(7, rows[7]["product_id"]), (29, rows[3]["product_id"])]
+    left_out = [(7, rows[7]["product_id"]), (29, rows[3]["product_id"])]
+    assert listed_rows(killed, "skipped.csv") == listed_rows(calm, "skipped.csv") == left_out
+    unread = [(12, rows[12]["product_id"])]
+    assert listed_rows(killed, "unread_photos.csv") == listed_rows(calm, "unread_photos.csv") == unread
     found = read_index(home)
     assert (found.manifest.count, found.manifest.skipped) == (expected.count, expected.skipped)
+    assert found.manifest.unread_photos == expected.unread_photos == 1
     assert np.abs(found.vectors - read_index(tmp_path / "calm").vectors).max() < 1e-5
     assert found.attributes.equals(read_index(tmp_path / "calm").attributes)
     assert not IndexHome(home).building.exists()
@@ -187,8 +194,8 @@ def test_a_build_with_other_inputs_starts_over_and_says_so(
     write(file, rows[5:20])
     said: list[str] = []
     build_index(file, repository, home, progress=False, say=said.append)
-    assert said[0] == "starting over: an interrupted build had other inputs (catalogue)"
-    kept = [row["product_id"] for row in rows[5:20] if row["image"] != b"broken"]
+    assert said[1] == "starting over: an interrupted build had other inputs (catalogue)"
+    kept = [row["product_id"] for row in rows[5:20] if row is not rows[7]]
     assert read_index(home).product_ids.tolist() == kept
 
 

@@ -28,9 +28,13 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, shop: Path, repository: Path) -> Path:
-    """A catalogue of two files with a few rows that cannot be indexed, and `here`, its index embedded in process."""
+    """A catalogue of two files with a few odd rows, and `here`, its index embedded in process.
+
+    Some rows cannot be indexed, some have photos that cannot be read, and some have several photos.
+    """
     folder = tmp_path_factory.mktemp("elsewhere")
     rows: list[dict[str, Any]] = pq.read_table(shop / "products.parquet").slice(0, 150).to_pylist()
+    rows[10] |= {"image": b"broken", "title": None}
     rows[20] |= {"image": b"broken"}
     rows[40] |= {"image": b"broken"}
     rows[60] |= {"product_id": None}
@@ -38,6 +42,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory, shop: Path, repository: Pat
     rows[80] |= {"image": None}
     rows[90] |= {"title": None}
     rows[100] |= {"product_id": rows[3]["product_id"]}
+    photos = [[row["image"]] if row["image"] else [] for row in rows]
+    for row in (5, 20, 30, 49, 120):
+        photos[row] += [rows[row + 1]["image"], b"broken"][: 1 + row % 2]
+    rows = [{**row, "image": some} for row, some in zip(rows, photos, strict=True)]
     (folder / "shop").mkdir()
     pq.write_table(pa.Table.from_pylist(rows[:110]), folder / "shop" / "1.parquet", row_group_size=50)
     pq.write_table(pa.Table.from_pylist(rows[110:]), folder / "shop" / "2.parquet")
@@ -48,15 +56,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory, shop: Path, repository: Pat
 def assert_equal(index: Path, here: Path) -> None:
     """Check that both hold the same products with the same vectors, and leave out the same rows."""
     found, expected = read_index(index), read_index(here)
-    assert found.manifest.count == 145
+    assert found.manifest.count == 146
     assert found.product_ids.tolist() == expected.product_ids.tolist()
     assert np.abs(found.vectors - expected.vectors).max() < 1e-5
     assert found.attributes.equals(expected.attributes)
     contents = [np.load(resolve_index(path) / "content.npy").tolist() for path in (index, here)]
     assert contents[0] == contents[1]
-    lines = [(resolve_index(path) / "skipped.csv").read_text().splitlines() for path in (index, here)]
-    assert [line.split(",")[:2] for line in lines[0]] == [line.split(",")[:2] for line in lines[1]]
-    assert len(lines[0]) == 6
+    for name, count in (("skipped.csv", 4), ("unread_photos.csv", 4)):
+        lines = [(resolve_index(path) / name).read_text().splitlines() for path in (index, here)]
+        assert [line.split(",")[:2] for line in lines[0]] == [line.split(",")[:2] for line in lines[1]]
+        assert len(lines[0]) == 1 + count, name
 
 
 def test_a_running_server_embeds_as_this_process_does(folder: Path, repository: Path, served: TritonServer) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from dataclasses import replace
-from datetime import date
+from datetime import time
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from shopwindow.cli.main import main
+from shopwindow.indexing.catalogue.options import CatalogOptions
+from shopwindow.indexing.catalogue.photos.options import PhotoOptions, Unreadable
 from shopwindow.indexing.errors import CatalogError
 from shopwindow.indexing.full_build.run import build_index
 from shopwindow.indexing.full_build.search_breadth import RECALL_TARGET, calibrate
+from shopwindow.indexing.update.compaction import compact
 from shopwindow.indexing.update.run import update_index
 from shopwindow.retrieval import InProcessPipeline
 from shopwindow.retrieval.embedding.bundle import Bundle
@@ -100,7 +103,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_the_index_holds_every_product_in_catalogue_order(
     tmp_path: Path, repository: Path, rows: list[dict[str, Any]]
 ) -> None:
-    rows = [*rows[:5], {**rows[5], "image": b"broken"}, *rows[6:], rows[0]]
+    rows = [*rows[:5], {**rows[5], "title": None, "image": b"broken"}, *rows[6:], rows[0]]
     file = write(tmp_path, rows)
     manifest = build_index(file, repository, tmp_path / "index", progress=False)
     found = read_index(tmp_path / "index")
@@ -158,7 +161,53 @@ def test_an_index_of_the_same_catalogue_and_towers_is_kept_with_its_updates(
     others = copied(repository, tmp_path / "others")
     replace(Bundle.read(others), tower_hash="5eed" * 16).write(others)
     assert index("--recipe", "hnsw", towers=others) == 5
+    (tmp_path / "words.txt").write_text("mug")
+    assert index("--recipe", "hnsw", "--stop-words", str(tmp_path / "words.txt"), towers=others) == 6
+    assert index("--recipe", "hnsw", "--stop-words", str(tmp_path / "words.txt"), towers=others) == 6
     assert read_manifest(home).count == 4
+
+
+def test_the_stop_words_of_an_index_stay_through_updates_and_compaction(
+    tmp_path: Path, repository: Path, rows: list[dict[str, Any]]
+) -> None:
+    titles = ["a red mug", "Lampe für den Tisch", "mug für Tee"]
+    products = [{**row, "title": title} for row, title in zip(rows, titles, strict=False)]
+    (tmp_path / "words.txt").write_text("für den\nmug", encoding="utf-8")
+    home = tmp_path / "index"
+    build_index(
+        write(tmp_path, products[:2]),
+        repository,
+        home,
+        stop_words=tmp_path / "words.txt",
+        recipe="flat",
+        progress=False,
+    )
+
+    def found(words: str) -> list[int]:
+        result = InProcessPipeline(repository, home).retrieve([words], channels="lexical")
+        return sorted(row for row, product in enumerate(products) if product["product_id"] in result.product_ids[0])
+
+    assert (found("mug für"), found("a"), found("Tee Lampe")) == ([], [0], [1])
+    update_index(home, repository, changes=write(tmp_path, products[2:]), progress=False)
+    assert (found("mug für"), found("a"), found("Tee Lampe")) == ([], [0], [1, 2])
+    compact(home, progress=False)
+    assert (found("mug für"), found("a"), found("Tee Lampe")) == ([], [0], [1, 2])
+
+
+def test_products_are_found_however_titles_and_queries_are_written(
+    tmp_path: Path, repository: Path, rows: list[dict[str, Any]]
+) -> None:
+    titles = ["ＲＥＤ&nbsp;ＭＵＧ", "<b>flo\u00adral</b> dress", "红色连衣裙"]
+    products = [{**row, "title": title, "image": None} for row, title in zip(rows, titles, strict=False)]
+    build_index(write(tmp_path, products), repository, tmp_path / "index", progress=False)
+    pipeline = InProcessPipeline(repository, tmp_path / "index")
+    for row, queries in enumerate([["red mug", "red\u2009mug\u200b"], ["floral dress", "ﬂoral dress"], ["连衣裙"]]):
+        for channels in ("embedding", "lexical"):
+            result = pipeline.retrieve(queries, top_k=1, channels=channels)
+            assert result.product_ids[:, 0].tolist() == [products[row]["product_id"]] * len(queries)
+            assert len(set(result.scores[:, 0].tolist())) == 1
+    expected, _ = pipeline.embed_product(["RED MUG", "floral dress"], [b"", b""])
+    assert np.abs(read_index(tmp_path / "index").vectors[:2] - expected).max() < 1e-5
 
 
 def test_a_catalogue_without_a_usable_row_is_an_error_and_the_old_index_stays(
@@ -167,8 +216,11 @@ def test_a_catalogue_without_a_usable_row_is_an_error_and_the_old_index_stays(
     build_index(write(tmp_path, rows[:3]), repository, tmp_path / "index", progress=False)
     before = contents(tmp_path / "index")
     file = write(tmp_path, [{**row, "image": b"broken"} for row in rows[:4]])
-    with pytest.raises(CatalogError, match=r"none of the 4 rows of .*; the first reason: image: not a readable"):
+    with pytest.raises(CatalogError, match=r"catalog: none of the first 4 photos can be read; the first reason: its"):
         build_index(file, repository, tmp_path / "index", progress=False)
+    reading = CatalogOptions(photos=PhotoOptions(unreadable=Unreadable.LEAVE_OUT))
+    with pytest.raises(CatalogError, match=r"none of the 4 rows of .*; the first reason: image: not a readable"):
+        build_index(file, repository, tmp_path / "index", reading=reading, progress=False)
     assert contents(tmp_path / "index") == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["index", "products.parquet"]
 
@@ -223,9 +275,9 @@ def test_a_title_of_invisible_characters_does_not_stop_the_build(
 def test_the_manifest_lists_the_columns_that_cannot_be_filtered_on(
     tmp_path: Path, repository: Path, rows: list[dict[str, Any]]
 ) -> None:
-    file = write(tmp_path, [{**row, "made": date(2024, 5, 1), "tags": ["new"]} for row in rows[:3]])
+    file = write(tmp_path, [{**row, "opens": time(9), "parts": {"a": 1}} for row in rows[:3]])
     build_index(file, repository, tmp_path / "index", progress=False)
-    assert read_index(tmp_path / "index").manifest.unfilterable == ("made", "tags")
+    assert read_index(tmp_path / "index").manifest.unfilterable == ("opens", "parts")
 
 
 def test_a_folder_of_other_things_is_refused_before_anything_is_read(tmp_path: Path) -> None:

@@ -62,11 +62,25 @@ def test_a_parquet_file_is_known_by_its_content_too(tmp_path: Path) -> None:
             b"\xff\xfe\x00",
             r"queries\.txt must be a UTF-8 text file with one query per line, or",
         ),
-        ("queries.parquet", b"red dress", r"queries\.parquet must be a parquet file: "),
-        ("queries.parquet", b"", r"queries\.parquet must be a parquet file: "),
-        ("queries.parquet", {"query": ["mug"]}, r"queries\.parquet must have a column 'text', it has query"),
-        ("queries.parquet", {"text": [1, 2]}, r"queries\.parquet: the column 'text' must hold strings, it holds int64"),
-        ("queries.parquet", {"text": pa.array([], pa.string())}, r"queries\.parquet holds no query"),
+        ("queries.txt", b"mug\0\ncup\n", r"queries\.txt must be a UTF-8 text file .*: line 1 has a NUL"),
+        (
+            "queries.txt",
+            b"\xef\xbb\xbfquery_id,text\n1,red mug\n",
+            r"looks like CSV \(its first line is 'query_id,text'",
+        ),
+        ("queries.txt", b"text\nred mug\n", r"looks like CSV \(its first line is 'text'"),
+        ("queries.txt", b"1\tred mug\n2\tcup\n", r"looks like CSV \(all 2 lines have 1 '\\t'"),
+        ("queries.txt", b"7,mug\n8,cup\n9,jar\n", r"looks like CSV \(all 3 lines have 1 ','\), and its lines would be"),
+        ("queries.csv", b"red mug,3\ncup\n", r"looks like CSV \(by its name"),
+        ("queries.txt", b'{"text": "mug"}\n{"text": "cup"}\n', r"looks like JSON"),
+        ("queries.txt", b'[\n{"text": "mug"}]\n', r"looks like JSON"),
+        ("queries.parquet", b"red dress", r"queries\.parquet is not a parquet file, it begins with 'red dress'; write"),
+        ("queries.parquet", b"", r"queries\.parquet is not a parquet file, it is empty"),
+        ("queries.parquet", b"PAR1 and no more", r"queries\.parquet is damaged"),
+        ("queries.parquet", {"query": ["mug"]}, r"queries\.parquet has no column 'text' \(texts\); it has \['query'\]"),
+        ("queries.parquet", {"text": [1, 2]}, r"queries\.parquet: column 'text' must hold texts, got int64"),
+        ("queries.parquet", {"text": pa.array([], pa.string())}, r"queries\.parquet has no row"),
+        ("queries.parquet", {"text": [" ", None]}, r"queries\.parquet holds no query"),
     ],
 )
 def test_a_file_that_holds_no_queries_is_refused_by_name(tmp_path: Path, name: str, content: Any, named: str) -> None:
@@ -78,3 +92,14 @@ def test_a_file_that_holds_no_queries_is_refused_by_name(tmp_path: Path, name: s
     with pytest.raises(ValueError, match=named) as refused:
         read_queries(file)
     assert len(str(refused.value).splitlines()) == 1
+
+
+def test_queries_with_commas_are_no_table(tmp_path: Path) -> None:
+    file = tmp_path / "queries.txt"
+    file.write_text("dress, red\nmug\nchair, oak, small\n[new] boots\n")
+    assert read_queries(file) == ["dress, red", "mug", "chair, oak, small", "[new] boots"]
+
+
+def test_a_folder_of_queries_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="is a folder; give one file"):
+        read_queries(tmp_path)

@@ -90,7 +90,7 @@ def test_the_web_interface_starts_a_test_with_the_built_in_queries(planted: Any,
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["--queries", "mine.parquet"], "mine.parquet must have a column 'text', it has query"),
+        (["--queries", "mine.parquet"], "mine.parquet has no column 'text' (texts); it has ['query']"),
         (["--queries", "none.txt"], "queries must be a file, and there is none at none.txt"),
         (["--host", "https://shop:8001"], "host must be HOST:PORT of the server's gRPC service, without TLS"),
         (["--host", "shop"], "host must be HOST:PORT of the server's gRPC service, without TLS, got 'shop'"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import signal
 import time
 
 import numpy as np
@@ -11,7 +13,7 @@ from shopwindow_client import DeadlineExceeded, ServerDraining
 from shopwindow_loadtests.soak.__main__ import Changes, Verdicts, judge_changes, judge_kills
 from shopwindow_loadtests.soak.callers import Failure, Load
 from shopwindow_loadtests.soak.timeline import Timeline
-from shopwindow_loadtests.soak.watched_server import TOLD_WITHIN_S, Recovery, WatchedServer
+from shopwindow_loadtests.soak.watched_server import GATEWAY, TOLD_WITHIN_S, TRITON, Recovery, WatchedServer
 
 FIRST, SECOND = np.arange(100, 110), np.array([*range(101, 110), 200])  # 100 is removed, 200 is new
 
@@ -111,8 +113,8 @@ def test_a_false_alarm_of_the_health_endpoint_fails(timeline: Timeline, capsys: 
     ("seconds", "error", "told_after", "figure"),
     [
         (5.0, ServerDraining("a process died"), 1.0, None),
-        (11.0, ServerDraining("a process died"), 1.0, "models killed"),
-        (5.0, DeadlineExceeded("no answer"), 1.0, "typed and retryable"),
+        (11.0, ServerDraining("a process died"), 1.0, "models and the gateway"),
+        (5.0, DeadlineExceeded("no answer"), 1.0, "do not tell to send again"),
         (5.0, ServerDraining("a process died"), TOLD_WITHIN_S + 1.0, "did not report"),
     ],
 )
@@ -125,9 +127,46 @@ def test_kills_are_judged_by_time_errors_and_health(
     figure: str | None,
 ) -> None:
     seen = [(moment / 10, not told_after <= moment / 10 - 100 < 4) for moment in range(900, 1_200)]
-    recovery = Recovery(model="retrieve", seconds=seconds, failures=[Failure(100.0, error)])
+    recovery = Recovery(victim="retrieve", began=99.0, seconds=seconds, failures=[Failure(100.0, error)])
     verdicts = Verdicts()
     judge_kills(verdicts, Server(seen), [recovery], calm(timeline))
     assert verdicts.passed == (figure is None)
     if figure is not None:
         assert verdict(capsys, figure) == "FAIL"
+
+
+@pytest.mark.parametrize(
+    ("victim", "at", "wanted"),
+    [("retrieve", 100.0, "PASS"), ("retrieve", 120.0, "FAIL"), ("embed_query", 100.0, "FAIL")],
+)
+def test_a_request_may_fail_only_while_something_that_it_needs_is_harmed(
+    timeline: Timeline, capsys: pytest.CaptureFixture[str], victim: str, at: float, wanted: str
+) -> None:
+    load = calm(timeline, failures=[Failure(at, ServerDraining("a process died"))])
+    judge_kills(
+        Verdicts(), Server([(at, False)]), [Recovery(victim=victim, began=99.0, seconds=5.0, failures=[])], load
+    )
+    assert verdict(capsys, "unharmed") == wanted
+
+
+def test_a_triton_that_is_back_too_late_fails(timeline: Timeline, capsys: pytest.CaptureFixture[str]) -> None:
+    verdicts = Verdicts()
+    judge_kills(
+        verdicts, Server([]), [Recovery(victim=TRITON, how="SIGSTOP", seconds=15.1, failures=[])], calm(timeline)
+    )
+    assert not verdicts.passed
+    assert verdict(capsys, "Triton recovered") == "FAIL"
+
+
+def test_a_process_that_is_not_there_counts_as_not_recovered_and_nothing_gets_the_signal() -> None:
+    class Gone(Server):
+        stubs = ()
+        triton = gateway = 0
+
+    for victim in ("retrieve", TRITON, GATEWAY):
+        assert Gone([]).harm_and_wait(victim, signal.SIGCONT).seconds == math.inf
+
+
+def test_what_ends_a_caller_ends_the_soak(timeline: Timeline) -> None:
+    with pytest.raises(ZeroDivisionError), Load("localhost:1", 0.0, timeline):
+        pass

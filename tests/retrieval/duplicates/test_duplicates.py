@@ -290,5 +290,18 @@ def test_without_judged_pairs_the_shares_are_none_and_a_missing_column_is_refuse
     agreement = compare_pairs(pairs_file(tmp_path / "pairs", [(5, 7)]), FOUND, IDS, WHOLE, across=False)
     assert (agreement.labelled, agreement.precision, agreement.recall) == (0, None, None)
     pq.write_table(pa.table({"trigger_id": [1]}), tmp_path / "other")
-    with pytest.raises(ValueError, match="needs columns trigger_id and recall_id, it lacks recall_id"):
+    with pytest.raises(ValueError, match=r"pairs: .*other has no column 'recall_id'"):
         read_pairs(tmp_path / "other")
+
+
+def test_pairs_with_unknown_products_are_counted_and_contradictions_are_refused(tmp_path: Path) -> None:
+    pairs = pairs_file(tmp_path / "pairs", [(0, 10), (10, 7), (20, 0)], [1, 1, 0])
+    assert pairs.same == [(0, 10), (10, 7)]
+    assert pairs.note_unknown(np.array([0, 7, 10, 20]), "the index") is None
+    assert pairs.note_unknown(IDS, "the index") == (
+        "1 of 3 pairs, such as 10 and 7, name a product that is not in the index, and are left out"
+    )
+    with pytest.raises(ValueError, match=r"'label' has 1 in row 0 and 0 in row 2 \(from 0\) for the products 0 and 10"):
+        pairs_file(tmp_path / "pairs", [(0, 10), (20, 30), (10, 0)], [1, 1, 0])
+    with pytest.raises(ValueError, match=r"column 'label' must hold 0 or 1, row 1 \(from 0\) has 2"):
+        pairs_file(tmp_path / "pairs", [(0, 10), (20, 30)], [1, 2])

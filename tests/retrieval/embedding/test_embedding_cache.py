@@ -13,6 +13,7 @@ from shopwindow.retrieval import InProcessPipeline
 from shopwindow.retrieval.embedding.embedding_cache import EmbeddingCache, entries_from_environment
 from shopwindow.retrieval.embedding.repository_layout import RepositoryLayout
 from shopwindow.retrieval.embedding.text import TextEncoder, clean_queries
+from shopwindow.retrieval.index.home import resolve_index
 from shopwindow.retrieval.live.loading import pipeline_loader
 from tests.whole_server.other_towers import swapped_towers
 
@@ -95,6 +96,7 @@ def test_an_index_of_the_same_towers_keeps_the_cache_and_other_towers_start_a_ne
 ) -> None:
     monkeypatch.setenv("SHOPWINDOW_EMBEDDING_CACHE", "7")
     load = pipeline_loader(repository, lambda pipeline: pipeline.retrieve(["mug"]))
+    index = resolve_index(index)
     first = load(index, None)
     again = load(index, first)
     assert again is not first

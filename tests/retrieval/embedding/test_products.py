@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import io
+import struct
 
 import numpy as np
 import pytest
 from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from shopwindow.base.photos.header import MAX_BYTES
 from shopwindow.retrieval import InvalidRequest
 from shopwindow.retrieval.embedding.product_inputs import ProductPreprocessor, concatenate
 from shopwindow.retrieval.embedding.text import TextEncoder
 
 SIZE = 8
+
+
+def png_of(width: int, height: int, length: int = 100) -> bytes:
+    """A PNG that only says how large it is."""
+    head = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    file = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + head + bytes(4) + struct.pack(">I", 0) + b"IEND" + bytes(4)
+    return file.ljust(length, b"\0")
 
 
 @pytest.fixture
@@ -51,6 +60,28 @@ def test_a_product_without_title_and_photo_is_refused_with_its_row(
 def test_a_broken_photo_is_refused_with_its_row(preprocess: ProductPreprocessor, photo: bytes) -> None:
     with pytest.raises(InvalidRequest, match=r"^image\[2\]: not a readable"):
         preprocess(["red", "red", "red"], [photo, b"", photo[:40]])
+
+
+@pytest.mark.parametrize(
+    ("photo", "rows", "message"),
+    [
+        (png_of(7_000, 7_000), 11, "at most 512000000 pixels in all, got 539000000"),
+        (png_of(60, 60, MAX_BYTES), 9, f"at most {160 * 2**20} bytes in all, got {9 * MAX_BYTES}"),
+    ],
+    ids=["pixels", "bytes"],
+)
+def test_a_request_with_too_much_in_its_photos_is_refused_before_they_are_decoded(
+    preprocess: ProductPreprocessor, photo: bytes, rows: int, message: str
+) -> None:
+    with pytest.raises(InvalidRequest, match=f"^image: .*{message}; send fewer rows at once"):
+        preprocess.check_request(["red"] * rows, [photo] * rows)
+    assert len(preprocess.check_request(["red"] * (rows - 1), [photo] * (rows - 1)).photos) == rows - 1
+
+
+def test_32_ordinary_photos_fit_into_a_request(preprocess: ProductPreprocessor) -> None:
+    products = preprocess.check_request([""] * 32, [png_of(4_000, 3_000, 5 * 10**6)] * 32)
+    assert products.photo_bytes == 160 * 10**6
+    assert products.decode_s > 1
 
 
 def test_joined_batches_equal_one_batch_prepared_together(preprocess: ProductPreprocessor, photo: bytes) -> None:

@@ -51,11 +51,13 @@ def test_a_text_that_is_not_utf8_is_refused_with_the_position(raw: bytes | str, 
         ("größe 38".encode(), "größe 38"),
         ("红色连衣裙".encode(), "红色连衣裙"),
         ("👗🏽 red".encode(), "👗🏽 red"),
-        (b"red\x00dress", "red\x00dress"),
+        (b"red\x00dress", "red dress"),
+        ("ＲＥＤ\u3000flo\u00adral&nbsp;<b>dress</b>".encode(), "RED floral dress"),
+        ("\u200b<br/>&nbsp;", ""),
         ("", ""),
     ],
 )
-def test_any_utf8_is_accepted_and_stripped(raw: bytes | str, clean: str) -> None:
+def test_any_utf8_is_accepted_folded_and_stripped(raw: bytes | str, clean: str) -> None:
     assert clean_text("query[0]", raw) == clean
 
 

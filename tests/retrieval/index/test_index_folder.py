@@ -17,35 +17,28 @@ import pytest
 from shopwindow.retrieval import IndexUnfit, RequestParameters
 from shopwindow.retrieval.engines import FaissCpuEngine
 from shopwindow.retrieval.engines.recipes import choose_recipe
-from shopwindow.retrieval.index.folder import IndexFolder, read_index, read_manifest, write_index, write_manifest
+from shopwindow.retrieval.index.folder import read_index, read_manifest, write_manifest
 from shopwindow.retrieval.index.home import IndexHome
 from shopwindow.retrieval.index.lexical import LexicalIndex
 from shopwindow.retrieval.opening import open_index
-from tests.retrieval.index_parts import TOWERS, make_index, unit_vectors
+from tests.retrieval.index_parts import TOWERS, make_index, unit_vectors, write_folder
 
 ROWS = 200
 ROOT = Path(__file__).resolve().parents[3]
-SERVED = ("manifest.json", "vectors.npy", "product_ids.npy", "attributes.parquet", "index.faiss")
-
-
-def write(folder: Path, index: IndexFolder) -> None:
-    write_index(
-        folder,
-        manifest=index.manifest,
-        vectors=index.vectors,
-        product_ids=index.product_ids,
-        attributes=index.attributes,
-        engine=index.engine,
-        skipped="row,product_id,reason\n",
-        lexical=index.lexical,
-    )
+SERVED = ("manifest.json", "vectors.npy", "product_ids.npy", "attributes.parquet", "index.faiss", "index.rows.npy")
 
 
 @pytest.fixture
 def hnsw(tmp_path: Path) -> Path:
     """A written index folder with every file that a server reads."""
-    write(tmp_path / "index", make_index("hnsw", ROWS))
+    write_folder(tmp_path / "index", make_index("hnsw", ROWS))
     return tmp_path / "index"
+
+
+@pytest.fixture
+def unverified(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No checksum is compared, so that faults are left to the other checks."""
+    monkeypatch.setenv("SHOPWINDOW_VERIFY", "off")
 
 
 def damaged(file: Path) -> Iterator[None]:
@@ -65,7 +58,7 @@ def damaged(file: Path) -> Iterator[None]:
 @pytest.mark.parametrize("kind", ["flat", "hnsw", "ivf"])
 def test_a_written_index_is_read_back(tmp_path: Path, kind: str) -> None:
     written = make_index(kind, ROWS, generation=7, skipped=3)
-    write(tmp_path / "index", written)
+    write_folder(tmp_path / "index", written)
     found = read_index(tmp_path / "index")
     assert found.manifest == written.manifest
     assert read_manifest(tmp_path / "index") == written.manifest
@@ -75,7 +68,8 @@ def test_a_written_index_is_read_back(tmp_path: Path, kind: str) -> None:
     expected = written.engine.search(written.vectors[:9], 5, 5, None)
     assert np.array_equal(found.engine.search(written.vectors[:9], 5, 5, None), expected)
     files = {file.name for file in (tmp_path / "index").iterdir()}
-    assert files == {*SERVED, "skipped.csv"} - ({"index.faiss"} if kind == "flat" else set())
+    lacks = {"flat": {"index.faiss", "index.rows.npy"}, "hnsw": set(), "ivf": {"index.rows.npy"}}
+    assert files == {*SERVED, "skipped.csv"} - lacks[kind]
 
 
 def test_the_vectors_are_memory_mapped(hnsw: Path) -> None:
@@ -86,7 +80,7 @@ def test_the_vectors_are_memory_mapped(hnsw: Path) -> None:
 def lexical(tmp_path: Path) -> Path:
     """A written index folder with a lexical channel."""
     titles = [f"mug number {row}" if row % 3 else "" for row in range(ROWS)]
-    write(tmp_path / "index", replace(make_index("flat", ROWS), lexical=LexicalIndex.build(titles)))
+    write_folder(tmp_path / "index", replace(make_index("flat", ROWS), lexical=LexicalIndex.build(titles)))
     return tmp_path / "index"
 
 
@@ -121,12 +115,14 @@ def test_an_index_without_a_lexical_channel_is_served(hnsw: Path) -> None:
     "name",
     ["data.csc.index.npy", "indices.csc.index.npy", "indptr.csc.index.npy", "vocab.index.json", "params.index.json"],
 )
+@pytest.mark.usefixtures("unverified")
 def test_an_error_names_a_lexical_channel_with_a_missing_or_truncated_file(lexical: Path, name: str) -> None:
     for _ in damaged(lexical / "lexical" / name):
         with pytest.raises(IndexUnfit, match=str(lexical / "lexical")):
             read_index(lexical)
 
 
+@pytest.mark.usefixtures("unverified")
 def test_a_lexical_channel_of_other_titles_is_refused(lexical: Path) -> None:
     other = LexicalIndex.build(["mug"] * (ROWS - 1))
     assert other is not None
@@ -138,8 +134,17 @@ def test_a_lexical_channel_of_other_titles_is_refused(lexical: Path) -> None:
         read_index(lexical)
 
 
-@pytest.mark.parametrize("name", SERVED)
-def test_an_error_names_a_file_that_is_missing_truncated_or_has_other_content(hnsw: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "verify"),
+    [
+        *((name, "full") for name in SERVED),
+        *((name, "off") for name in SERVED if name != "index.rows.npy"),  # earlier versions wrote none
+    ],
+)
+def test_an_error_names_a_file_that_is_missing_truncated_or_has_other_content(
+    hnsw: Path, name: str, verify: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHOPWINDOW_VERIFY", verify)
     for _ in damaged(hnsw / name):
         with pytest.raises(IndexUnfit, match=name.replace(".", r"\.")):
             read_index(hnsw)
@@ -149,8 +154,9 @@ def test_an_error_names_a_file_that_is_missing_truncated_or_has_other_content(hn
     ("text", "named"),
     [
         ("[]", "not a manifest"),
-        ("{}", "format None, this version reads format 1"),
-        ('{"format": 2}', "format 2, this version reads format 1"),
+        ("{}", "format None, this version reads formats 1 and 2"),
+        ('{"format": 3}', "format 3, this version reads formats 1 and 2"),
+        ('{"format": 2}', "not a manifest .*files"),
         ('{"format": 1}', "not a manifest .*recipe"),
         ('{"format": 1, "recipe": {"kind": "flat", "factory": "Flat"}, "colour": 1}', "not a manifest .*colour"),
     ],
@@ -197,6 +203,7 @@ def other_count(folder: Path) -> None:
         (other_count, "manifest.json"),
     ],
 )
+@pytest.mark.usefixtures("unverified")
 def test_an_error_shows_all_counts_if_they_disagree(hnsw: Path, change: Callable[[Path], None], name: str) -> None:
     change(hnsw)
     with pytest.raises(IndexUnfit, match="parts disagree") as caught:
@@ -206,6 +213,7 @@ def test_an_error_shows_all_counts_if_they_disagree(hnsw: Path, change: Callable
 
 
 @pytest.mark.parametrize("name", ["vectors.npy", "index.faiss", "manifest.json"])
+@pytest.mark.usefixtures("unverified")
 def test_dimensions_that_disagree_are_refused(hnsw: Path, name: str) -> None:
     narrow = np.ascontiguousarray(unit_vectors(ROWS)[:, :16])
     if name == "vectors.npy":
@@ -262,6 +270,7 @@ def test_an_updated_index_finds_its_delta_and_no_dead_rows(updated: Path) -> Non
         ("alive.npy", None, r"alive\.npy"),
     ],
 )
+@pytest.mark.usefixtures("unverified")
 def test_parts_of_an_update_that_disagree_are_refused(
     updated: Path, name: str, value: np.ndarray | None, named: str
 ) -> None:
@@ -276,7 +285,7 @@ def test_reading_an_index_home_reads_its_served_generation(tmp_path: Path) -> No
     home = IndexHome(tmp_path / "home")
     for generation in (1, 2):
         with home.writing():
-            write(home.building, make_index("flat", 30 + generation, generation=generation))
+            write_folder(home.building, make_index("flat", 30 + generation, generation=generation))
             home.publish(home.building, generation)
     assert read_manifest(home.path).count == len(read_index(home.path).product_ids) == 32
     home.rollback()
@@ -284,8 +293,8 @@ def test_reading_an_index_home_reads_its_served_generation(tmp_path: Path) -> No
 
 
 def test_a_new_index_replaces_the_old_one(tmp_path: Path) -> None:
-    write(tmp_path / "index", make_index("hnsw", ROWS))
-    write(tmp_path / "index", make_index("flat", 50, generation=2))
+    write_folder(tmp_path / "index", make_index("hnsw", ROWS))
+    write_folder(tmp_path / "index", make_index("flat", 50, generation=2))
     assert read_index(tmp_path / "index").manifest.generation == 2
     assert not (tmp_path / "index" / "index.faiss").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["index"]
@@ -300,7 +309,7 @@ def test_a_write_that_fails_leaves_the_old_index_and_nothing_else(hnsw: Path, mo
 
     monkeypatch.setattr(FaissCpuEngine, "write", disk_full)
     with pytest.raises(OSError, match="no space left"):
-        write(hnsw, make_index("hnsw", ROWS, generation=2))
+        write_folder(hnsw, make_index("hnsw", ROWS, generation=2))
     assert {file.name: file.read_bytes() for file in hnsw.iterdir()} == before
     assert read_index(hnsw).manifest.generation == 1
     assert [path.name for path in hnsw.parent.iterdir()] == ["index"]
@@ -316,6 +325,6 @@ def test_the_old_index_comes_back_if_the_last_rename_fails(hnsw: Path, monkeypat
 
     monkeypatch.setattr(Path, "replace", refused)
     with pytest.raises(OSError, match="busy"):
-        write(hnsw, make_index("hnsw", ROWS, generation=2))
+        write_folder(hnsw, make_index("hnsw", ROWS, generation=2))
     assert read_index(hnsw).manifest.generation == 1
     assert [path.name for path in hnsw.parent.iterdir()] == ["index"]

@@ -7,14 +7,18 @@ import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from shopwindow.retrieval import InProcessPipeline, ProductIndex
 from shopwindow.retrieval.engines import EngineOptions
+from shopwindow.retrieval.engines.equal_rows import EqualRows
 from shopwindow.retrieval.errors import BundleUnfit, IndexUnfit, NotServed
+from shopwindow.retrieval.index.folder import read_manifest, write_manifest
 from shopwindow.retrieval.index.home import IndexHome
 from shopwindow.retrieval.index.serving_processes import served_by
 from shopwindow.retrieval.live.awaiting_servers import wait_until_served
+from shopwindow.retrieval.live.checks import check_memory
 from shopwindow.retrieval.live.live_index import LiveIndex
 from shopwindow.retrieval.live.loading import index_loader, pipeline_loader
 from tests.retrieval.live.eventually import WAIT_S, eventually
@@ -174,6 +178,7 @@ def test_towers_that_cannot_change_with_the_index_are_refused(
     graph = folder / "bundle" / "query_tower" / "1" / "model.onnx"
     graph.unlink()  # it is a hard link to the repository's graph, which must stay as it is
     graph.write_bytes((repository / "query_tower" / "1" / "model.onnx").read_bytes())
+    write_manifest(folder, read_manifest(folder))
     with pytest.raises(BundleUnfit, match=r"query_tower/1/model.onnx is not the file that was exported"):
         pipeline_loader(repository, lambda pipeline: None)(folder, None)
 
@@ -187,6 +192,19 @@ def test_memory_is_checked_before_loading(home: Path, repository: Path, monkeypa
     monkeypatch.setattr("shopwindow.retrieval.live.checks.available_memory", lambda: 1_000)
     with pytest.raises(IndexUnfit, match="MiB of memory beside the served index, 0 MiB are free: give"):
         index_loader(repository, EngineOptions(), follow=False)(IndexHome(home).folder(1), None)
+
+
+def test_memory_is_counted_for_all_that_is_made_of_equal_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = np.arange(100_000)
+    first[1] = 0
+    (tmp_path / "index.faiss").touch()
+    EqualRows(first).write(tmp_path / "index.faiss")
+    held = sum(array.nbytes for array in vars(EqualRows(first)).values())
+    monkeypatch.setattr("shopwindow.retrieval.live.checks.available_memory", lambda: held)
+    with pytest.raises(IndexUnfit, match="needs 4 MiB of memory"):
+        check_memory(tmp_path)
+    monkeypatch.setattr("shopwindow.retrieval.live.checks.available_memory", lambda: held + 1_000)
+    check_memory(tmp_path)
 
 
 def test_the_error_for_a_home_without_a_generation_says_so(tmp_path: Path, repository: Path) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gc
-import json
 import threading
 import weakref
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,8 +19,10 @@ from shopwindow.base.machine import turn_to_load
 from shopwindow.indexing.update.next_generation import link_files
 from shopwindow.retrieval import InProcessPipeline, ProductIndex
 from shopwindow.retrieval.engines import EngineOptions
+from shopwindow.retrieval.engines.recipes import Recipe
 from shopwindow.retrieval.engines.segmented import SegmentedEngine
 from shopwindow.retrieval.errors import IndexUnfit
+from shopwindow.retrieval.index.folder import Manifest, read_manifest, write_manifest
 from shopwindow.retrieval.index.home import IndexHome
 from shopwindow.retrieval.live.loading import index_loader, pipeline_loader
 from shopwindow.retrieval.opening import open_index
@@ -40,30 +43,29 @@ def home(tmp_path: Path, towers: InProcessPipeline) -> IndexHome:
     return IndexHome(tmp_path / "home")
 
 
-def update(home: IndexHome, change: Callable[[Path, dict[str, int]], set[str]]) -> Path:
+def update(home: IndexHome, change: Callable[[Path, dict[str, Any]], set[str]]) -> Path:
     """Publish a changed copy of the served generation, as updates do. Unchanged files are hard links."""
     with home.writing():
         pointer = home.pointer
         assert pointer is not None
         before, number = home.folder(pointer.generation), home.next_generation
-        manifest = json.loads((before / "manifest.json").read_text())
-        manifest["generation"] = number
+        manifest = asdict(read_manifest(before)) | {"generation": number}
         home.building.mkdir()
         written = change(home.building, manifest)
-        (home.building / "manifest.json").write_text(json.dumps(manifest))
-        link_files(before, home.building, {"manifest.json", *written})
+        linked = link_files(before, home.building, written)
+        write_manifest(home.building, Manifest(**{**manifest, "recipe": Recipe(**manifest["recipe"])}), linked)
         home.publish(home.building, number)
     return home.folder(number)
 
 
-def without_first(folder: Path, manifest: dict[str, int]) -> set[str]:
+def without_first(folder: Path, manifest: dict[str, Any]) -> set[str]:
     np.save(folder / "alive.npy", np.arange(manifest["count"]) > 0)
     manifest |= {"count": manifest["count"] - 1, "dead": 1}
     return {"alive.npy"}
 
 
-def with_one_more(vector: np.ndarray, served: Path) -> Callable[[Path, dict[str, int]], set[str]]:
-    def change(folder: Path, manifest: dict[str, int]) -> set[str]:
+def with_one_more(vector: np.ndarray, served: Path) -> Callable[[Path, dict[str, Any]], set[str]]:
+    def change(folder: Path, manifest: dict[str, Any]) -> set[str]:
         ids, table = np.load(served / "product_ids.npy"), pq.read_table(served / "attributes.parquet")
         np.save(folder / "alive.npy", np.append(np.load(served / "alive.npy"), True))
         np.save(folder / "delta.npy", vector)

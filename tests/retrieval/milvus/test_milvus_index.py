@@ -15,7 +15,8 @@ from shopwindow.retrieval.engines import EngineOptions, MilvusOptions, Where
 from shopwindow.retrieval.engines.recipes import choose_recipe
 from shopwindow.retrieval.engines.row_mask import RowMask
 from shopwindow.retrieval.errors import EngineUnfit
-from shopwindow.retrieval.index.folder import IndexFolder, write_index
+from shopwindow.retrieval.index.checksums import Verify
+from shopwindow.retrieval.index.folder import IndexFolder, read_manifest, write_index, write_manifest
 from shopwindow.retrieval.index.home import IndexHome, resolve_index
 from shopwindow.retrieval.milvus.collection import connect, milvus_recipe
 from shopwindow.retrieval.milvus.index import open_in_milvus
@@ -125,9 +126,24 @@ def test_a_missing_or_incomplete_collection_is_refused_with_the_reason(milvus: M
     client.drop_collection("e_000001")
     with pytest.raises(EngineUnfit, match="'e_000001' is not in this Milvus: fill it"):
         open_in_milvus(folder, options)
+    (folder / "milvus.json").write_text((folder / "milvus.json").read_text().replace("e_000001", "e_000002"))
+    with pytest.raises(IndexUnfit, match=r"milvus\.json: is not what was written"):
+        open_in_milvus(folder, options)
     (folder / "milvus.json").write_text("{}")
+    write_manifest(folder, read_manifest(folder))
     with pytest.raises(IndexUnfit, match="not an index in Milvus"):
         open_in_milvus(folder, options)
+
+
+def test_off_opens_a_manifest_that_was_changed(tmp_path: Path) -> None:
+    folder = write(tmp_path / "index", make_index("flat", 50))
+    (folder / "milvus.json").write_text("{}")
+    manifest = folder / "manifest.json"
+    manifest.write_text(manifest.read_text().replace("products.parquet", "shop.parquet"))
+    with pytest.raises(IndexUnfit, match=r"manifest\.json: is not what was written"):
+        open_in_milvus(folder)
+    with pytest.raises(IndexUnfit, match="not an index in Milvus"):
+        open_in_milvus(folder, verify=Verify.OFF)
 
 
 def test_an_index_that_is_not_in_milvus_cannot_be_searched_there(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shopwindow.retrieval import InvalidRequest, ProductIndex, SearchResult, parse_parameters
+from shopwindow.retrieval.engines import FaissCpuEngine
 from shopwindow.retrieval.index.lexical import LexicalIndex
 from shopwindow.retrieval.search.by_channels import check_channels, search_channels
 from tests.ranking import TOLERANCE, assert_same_ranking
@@ -57,20 +58,32 @@ def bm25(query: str) -> list[float]:
     return scores
 
 
+def exact(vectors: np.ndarray) -> np.ndarray:
+    """Return the vectors as float32 multiples of 1/2048. Their dot products are exact, in any order of the sums.
+
+    Fused scores depend on ranks, so a rounding that swaps two products would change them by far more than itself.
+    """
+    rounded: np.ndarray = (np.round(vectors * 2048) / 2048).astype(np.float32)
+    return rounded
+
+
 @pytest.fixture(scope="module")
 def index() -> ProductIndex:
     folder = make_index("flat", ROWS)
+    vectors = exact(folder.vectors)
     attributes = folder.attributes.set_column(
         folder.attributes.column_names.index("title"), "title", pa.array(TITLES, pa.string())
     )
-    return ProductIndex(replace(folder, attributes=attributes, lexical=LexicalIndex.build(TITLES)))
+    engine = FaissCpuEngine.build(vectors, folder.manifest.recipe)
+    parts = {"vectors": vectors, "engine": engine, "attributes": attributes, "lexical": LexicalIndex.build(TITLES)}
+    return ProductIndex(replace(folder, **parts))
 
 
 @pytest.fixture(scope="module")
 def embeddings() -> np.ndarray:
     rng = np.random.default_rng(3)
     vectors = rng.normal(size=(len(QUERIES), DIM))
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    return exact(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
 
 
 def search(index: ProductIndex, embeddings: np.ndarray, queries: list[str], **given: Any) -> SearchResult:

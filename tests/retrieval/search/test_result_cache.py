@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from shopwindow.retrieval import InProcessPipeline
+from shopwindow.retrieval.index.home import resolve_index
 from shopwindow.retrieval.live.loading import pipeline_loader
 from shopwindow.retrieval.search.exact import SearchResult
 from shopwindow.retrieval.search.result_cache import ResultCache, bytes_from_environment
@@ -129,6 +130,7 @@ def test_the_least_recently_used_result_is_dropped_first() -> None:
 
 
 def test_another_index_starts_with_an_empty_cache(repository: Path, index: Path) -> None:
+    index = resolve_index(index)
     load = pipeline_loader(repository, lambda pipeline: pipeline.retrieve(["mug"]), cache_bytes=2**20)
     first = load(index, None)
     first.retrieve(["mug"])

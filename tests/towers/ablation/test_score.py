@@ -19,7 +19,7 @@ from shopwindow.towers.architecture.checkpoint import load_checkpoint, save_chec
 from shopwindow.towers.data.holdout import held_out
 from shopwindow.towers.data.tokenizer import train_tokenizer
 from shopwindow.towers.evaluation.composed import draw_edits
-from shopwindow.towers.judging.judgements import Judgements
+from tests.towers.judged import judged_by
 from tests.towers.small import COLOURS, THINGS, photo, small_towers
 
 SHARE = 0.4
@@ -27,7 +27,7 @@ KINDS = [(colour, thing) for colour in COLOURS for thing in THINGS] * 3
 IDS = list(range(200, 200 + len(KINDS)))
 TITLES = [f"{colour} {thing} {'old ' * (row // 16)}".strip() for row, (colour, thing) in enumerate(KINDS)]
 NO_PHOTO, BROKEN = 3, 4
-JUDGED = Judgements(
+JUDGED = judged_by(
     queries=["red mug", "lamp", "old blue chair"],
     relevant=[
         {product for product, title in zip(IDS, TITLES, strict=True) if set(query.split()) <= set(title.split())}

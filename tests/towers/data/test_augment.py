@@ -25,6 +25,12 @@ def test_dropping_words_keeps_some_in_order(text: str, seed: int, share: float) 
     assert is_subsequence(kept, text.split())
 
 
+def test_chinese_words_are_dropped_too() -> None:
+    kept = {drop_words("Nordvale红色裙", np.random.default_rng(seed), 0.5) for seed in range(200)}
+    assert {"红 裙", "Nordvale 红 色 裙", "Nordvale"} < kept
+    assert {some_words("红裙", np.random.default_rng(seed)) for seed in range(50)} == {"红", "裙", "红 裙"}
+
+
 def test_a_share_of_none_keeps_all_words_and_of_all_the_first_one() -> None:
     rng = np.random.default_rng(0)
     assert drop_words("red summer dress", rng, 0.0) == "red summer dress"

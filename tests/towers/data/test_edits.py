@@ -29,3 +29,9 @@ def test_words_that_differ_only_in_case_are_the_same() -> None:
 def test_a_query_without_such_a_partner_has_no_edit() -> None:
     assert drawn("mug") == set()
     assert drawn("red big mug") == set()
+
+
+def test_a_chinese_character_is_a_word() -> None:
+    queries = ["红色马克杯", "蓝色马克杯", "红色 茶壶"]
+    rng = np.random.default_rng(0)
+    assert {QueryEdits(queries).draw(0, rng) for _ in range(20)} == {(1, "红")}

@@ -14,7 +14,7 @@ import pytest
 
 from shopwindow.towers.data.esspr_pairs import convert_esspr, product_number
 from shopwindow.towers.data.published_sets import convert_fashion
-from shopwindow.towers.data.training_data import load_catalog
+from shopwindow.towers.data.training_data import load_catalog, photo_of
 from tests.towers.small import COLOURS, photo
 
 SKU_A = 3996731205584399591
@@ -270,3 +270,11 @@ def test_photos_in_the_hub_s_struct_are_read_like_plain_bytes(tmp_path: Path) ->
     hub = load_catalog(write_plain(tmp_path / "hub.parquet", image=struct), 8)
     assert np.array_equal(plain.pixels, hub.pixels)
     assert hub.has_image.tolist() == [True, False]
+
+
+def test_photos_in_lists_are_read_and_paths_are_refused() -> None:
+    assert photo_of([None, b"one", b"two"]) == photo_of([{"bytes": b"one", "path": "1.jpg"}]) == b"one"
+    assert photo_of([]) is photo_of(None) is photo_of({"bytes": None, "path": "1.jpg"}) is None
+    for path in ("1.jpg", ["1.jpg"]):
+        with pytest.raises(ValueError, match=r"'image' has the text '1\.jpg': .* must hold the bytes of photos"):
+            photo_of(path)

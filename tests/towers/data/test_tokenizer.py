@@ -23,6 +23,16 @@ def test_special_tokens_come_first_and_case_and_accents_do_not_matter() -> None:
     assert tokenizer.encode("☃").tokens == ["[UNK]"]
 
 
+def test_chinese_characters_are_tokens_and_marks_of_other_scripts_stay() -> None:
+    tokenizer = train_tokenizer([*TITLES, "Nordvale女士红色连衣裙", "が か", "की का", "옷 모자"], 60)
+    assert tokenizer.encode("红色连衣裙").tokens == list("红色连衣裙")
+    assert tokenizer.encode("が").ids != tokenizer.encode("か").ids
+    assert tokenizer.encode("की").ids != tokenizer.encode("का").ids
+    many = "".join(map(chr, range(0x4E00, 0x4E00 + 500)))
+    tokens = train_tokenizer([many], 60).encode(many).tokens
+    assert tokens == list(many), "a vocabulary is larger than its size rather than without a character"
+
+
 def test_no_word_of_the_catalogue_is_unknown() -> None:
     tokenizer = train_tokenizer(TITLES, 200)
     assert all("[UNK]" not in tokenizer.encode(title).tokens for title in TITLES)

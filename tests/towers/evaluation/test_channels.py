@@ -10,12 +10,13 @@ import pytest
 from shopwindow.retrieval import InProcessPipeline
 from shopwindow.towers.evaluation.channels import INCREMENT, channels_table, found_alone
 from shopwindow.towers.evaluation.retrieval_quality import RECALL
-from shopwindow.towers.judging.judgements import Judgements, read_judgements
+from shopwindow.towers.judging.judgements import read_judgements
 from shopwindow.towers.judging.metrics import Estimate
+from tests.towers.judged import judged_by
 
 
 def test_found_alone_is_a_share_of_the_relevant_products() -> None:
-    judged = Judgements(queries=["a", "b", "c"], relevant=[{1, 2, 3, 4}, {5}, {6}])
+    judged = judged_by(queries=["a", "b", "c"], relevant=[{1, 2, 3, 4}, {5}, {6}])
     ours = np.array([[1, 9, 2], [5, 7, -1], [-1, -1, -1]])
     theirs = np.array([[2, 3, 9], [8, -1, -1], [6, -1, -1]])
     assert found_alone(ours, theirs, judged).tolist() == [0.25, 1.0, 0.0]
@@ -29,7 +30,8 @@ def test_the_table_holds_each_channel_and_its_increment(pipeline: InProcessPipel
         ranked = [pipeline.retrieve([query], top_k=100, channels=channels).product_ids[0] for query in judged.queries]
         found[channels] = [set(ids.tolist()) & answers for ids, answers in zip(ranked, judged.relevant, strict=True)]
 
-    embedding, lexical, fused = channels_table(pipeline, judged, seed=0).rows
+    rows = channels_table(pipeline, judged, seed=0).rows
+    embedding, lexical, fused = (row for row in rows if row["slice"] == "all")
     assert [row["channel"] for row in (embedding, lexical, fused)] == ["embedding", "lexical", "fused"]
     for row, hits in zip((embedding, lexical, fused), found.values(), strict=True):
         expected = np.mean([len(some) / len(answers) for some, answers in zip(hits, judged.relevant, strict=True)])
@@ -43,3 +45,14 @@ def test_the_table_holds_each_channel_and_its_increment(pipeline: InProcessPipel
         assert row[INCREMENT].mean == pytest.approx(np.mean(alone), abs=1e-3)
         assert row[INCREMENT].low <= row[INCREMENT].mean <= row[INCREMENT].high
     assert fused[INCREMENT] is None
+    chinese = [row for row in rows if row["slice"] == "script: Chinese, Japanese, Korean"]
+    kinds = judged.groups["kind"]
+    assert [row["queries"] for row in chinese] == 3 * [kinds.count("chinese")]
+    for row, hits in zip(chinese, found.values(), strict=True):
+        shares = [
+            len(some) / len(answers)
+            for some, answers, kind in zip(hits, judged.relevant, kinds, strict=True)
+            if kind == "chinese"
+        ]
+        assert isinstance(row[RECALL], Estimate) and row[RECALL].mean == pytest.approx(np.mean(shares), abs=1e-3)
+    assert len(rows) == 9

@@ -58,13 +58,21 @@ def test_the_report_has_every_section_and_the_right_headline(
         ["i-i", "i-t", "i-m", "t-i", "t-t", "t-m", "m-m"]
     )
 
-    line = capsys.readouterr().out.splitlines()[0]
+    line, *scripts = capsys.readouterr().out.splitlines()
     figure = re.fullmatch(rf"{len(gains)} judged queries over 900 products: nDCG@10 (\S+), recall@100 \S+", line)
     assert figure and float(figure[1]) == pytest.approx(report["headline"]["nDCG@10"], abs=6e-5)
+    chinese = [gain for gain, kind in zip(gains, judged.groups["kind"], strict=True) if kind == "chinese"]
+    script = "script: Chinese, Japanese, Korean"
+    assert report["headline"][f"nDCG@10, {script}"] == pytest.approx(np.mean(chinese), abs=1e-3)
+    assert scripts[0].startswith(f"{script}: {len(chinese)} queries: nDCG@10 {np.mean(chinese):.3f}")
+    assert scripts[1].startswith("script: others: ") and len(scripts) == 2
     text = (tmp_path / "report.md").read_text()
     assert all(f"## {report['sections'][name]['title']}" in text for name in SECTIONS)
     assert f"{first['nDCG@10']['mean']:.4f} [{first['nDCG@10']['low']:.4f}, " in text
     assert all((tmp_path / name).read_bytes().startswith(PNG) for name in ("directions.png", "gates.png"))
+    assert set(report["files"]) == {file.name for file in tmp_path.iterdir()}
+    assert report["measured"]["qrels"] == str(shop / "qrels.parquet")
+    assert report["measured"]["towers"] == folder.manifest.tower_hash
 
 
 def test_without_the_catalogue_its_sections_are_left_out_with_a_reason(
@@ -77,8 +85,10 @@ def test_without_the_catalogue_its_sections_are_left_out_with_a_reason(
     assert list(report["sections"]) == ["retrieval", "channels"]
     assert {row["system"] for row in report["sections"]["retrieval"]["rows"]} == {"towers"}
     assert {"unseen", "visual", "same_style", "composed", "gates"} < set(report["left_out"])
-    assert f"left out: visual: catalog: {nowhere} does not exist" in capsys.readouterr().err
+    names = "bm25, by category, unseen, visual, same_style, composed, gates"
+    assert f"left out: {names}: catalog: {nowhere} does not exist\n" in capsys.readouterr().err
     assert not (tmp_path / "gates.png").exists()
+    assert set(report["files"]) == {"report.json", "report.md"}
 
 
 def test_a_column_missing_from_the_catalogue_is_named(

@@ -19,8 +19,9 @@ from shopwindow.towers.evaluation.retrieval_quality import (
 )
 from shopwindow.towers.judging.bm25 import rank_bm25
 from shopwindow.towers.judging.corpus import Corpus
-from shopwindow.towers.judging.judgements import Judgements, read_judgements
+from shopwindow.towers.judging.judgements import read_judgements
 from shopwindow.towers.judging.metrics import Estimate
+from tests.towers.judged import judged_by
 
 CORPUS = Corpus(
     product_ids=np.array([50, 60, 70]),
@@ -47,7 +48,7 @@ def test_scores_equal_those_of_each_query_alone(pipeline: InProcessPipeline, sho
 
 
 def test_bm25_finds_titles_by_their_words_and_nothing_without_them() -> None:
-    judged = Judgements(queries=["blue mug", "Table", "sofa"], relevant=[{60}, {70}, {70}])
+    judged = judged_by(queries=["blue mug", "Table", "sofa"], relevant=[{60}, {70}, {70}])
     scores = score_bm25(CORPUS, judged)
     assert scores["MRR"].tolist() == [1.0, 1.0, 0.0]
     assert scores[RECALL].tolist() == [1.0, 1.0, 0.0]
@@ -56,7 +57,7 @@ def test_bm25_finds_titles_by_their_words_and_nothing_without_them() -> None:
 def test_bm25_matches_plurals_possessives_and_hyphens() -> None:
     titles = ["Men's T-Shirt", "women tshirts", "oak table"]
     corpus = Corpus(product_ids=CORPUS.product_ids, titles=titles, images=[b""] * 3, columns={})
-    judged = Judgements(queries=["mens tshirt", "t-shirts for women", "oak-tables"], relevant=[{50}, {60}, {70}])
+    judged = judged_by(queries=["mens tshirt", "t-shirts for women", "oak-tables"], relevant=[{50}, {60}, {70}])
     assert score_bm25(corpus, judged)["MRR"].tolist() == [1.0, 1.0, 0.0]
 
 
@@ -80,7 +81,7 @@ def test_bm25_finds_nothing_by_stop_words_or_in_a_catalogue_without_words() -> N
 
 
 def test_slices_are_by_group_number_of_answers_and_category() -> None:
-    judged = Judgements(
+    judged = judged_by(
         queries=["mug", "table", "mugs and tables"],
         relevant=[{50, 60}, {70}, {50, 60, 70}],
         groups={"kind": ["plain", "plain", None]},
@@ -99,7 +100,7 @@ def test_slices_are_by_group_number_of_answers_and_category() -> None:
 def test_the_table_holds_means_of_slices_and_the_paired_lead_over_bm25() -> None:
     scores, baseline = {NDCG: np.array([1.0, 0.5, 0.0])}, {NDCG: np.array([0.5, 0.0, 0.0])}
     members = {"all": np.ones(3, dtype=bool), "first two": np.array([True, True, False])}
-    judged = Judgements(queries=["a", "b", "c"], relevant=[{1}, {2}, set(range(200))], groups={})
+    judged = judged_by(queries=["a", "b", "c"], relevant=[{1}, {2}, set(range(200))], groups={})
     table = quality_table(scores, baseline, members, judged, seed=0)
     towers, bm25, towers_of_two, _ = table.rows
     lead = towers_of_two[f"{NDCG} ahead of BM25"]

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from shopwindow.towers.evaluation.same_style import read_same_style, same_style_table, score_direction
+from shopwindow.retrieval.duplicates.labelled_pairs import read_pairs
+from shopwindow.towers.evaluation.same_style import same_style_of, same_style_table, score_direction
 from shopwindow.towers.judging.corpus import Forms
 from shopwindow.towers.judging.metrics import Estimate
 
@@ -63,4 +64,6 @@ def test_a_trigger_without_the_needed_form_counts_as_a_miss() -> None:
 def test_pairs_with_unknown_products_or_with_themselves_are_left_out(tmp_path: Path) -> None:
     pairs = {"trigger_id": [1, 1, 2, 9, 3, 4], "recall_id": [2, 3, 9, 1, 3, 1], "kind": list("abcdef")}
     pq.write_table(pa.table(pairs), tmp_path / "same.parquet")
-    assert read_same_style(tmp_path / "same.parquet", IDS) == {1: {2, 3}, 4: {1}}
+    assert same_style_of(read_pairs(tmp_path / "same.parquet"), IDS) == {1: {2, 3}, 4: {1}}
+    pq.write_table(pa.table(pairs | {"label": [1, 0, 1, 1, 1, 1]}), tmp_path / "same.parquet")
+    assert same_style_of(read_pairs(tmp_path / "same.parquet"), IDS) == {1: {2}, 4: {1}}

@@ -9,8 +9,8 @@ import pytest
 
 from shopwindow.towers.evaluation.unseen import restrict, unseen_table
 from shopwindow.towers.judging.corpus import Corpus
-from shopwindow.towers.judging.judgements import Judgements
 from shopwindow.towers.judging.metrics import Estimate
+from tests.towers.judged import judged_by
 
 IDS = np.arange(10, 22)
 WORDS = ["red", "blue", "green"]
@@ -21,7 +21,7 @@ CORPUS = Corpus(
     images=[b""] * 12,
     columns={},
 )
-JUDGED = Judgements(
+JUDGED = judged_by(
     queries=["red", "mug", "lamp", "green shirt"], relevant=[{10, 13, 16, 19}, {10, 11, 12}, {13, 14, 15}, {21}]
 )
 UNSEEN = np.isin(IDS, [10, 12, 13, 15, 19])

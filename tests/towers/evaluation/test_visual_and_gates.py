@@ -25,3 +25,8 @@ def test_weights_are_averaged_by_category_over_products_with_both_modalities() -
     assert mugs["title"] == pytest.approx(0.7)
     assert mugs["photo"] == pytest.approx(0.3)
     assert mugs["standard deviation"] == pytest.approx(0.1)
+
+
+def test_chinese_colour_words_are_removed_wherever_they_stand() -> None:
+    titles = ["Nordvale女士大红色条纹连衣裙", "red连衣裙粉红色", "雾霾色Redmi手机壳"]
+    assert without_words(titles, colour_words(["雾霾色", "红"])) == ["Nordvale女士 条纹连衣裙", "连衣裙", "Redmi手机壳"]

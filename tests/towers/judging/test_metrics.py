@@ -23,14 +23,33 @@ from shopwindow.towers.judging.metrics import difference, estimate, find_hits, h
     ],
 )
 def test_ndcg_by_hand(ranked: list[int], relevant: set[int], expected: float) -> None:
-    hits = find_hits(np.array([ranked]), [relevant])
-    assert ndcg(hits, np.array([len(relevant)])) == pytest.approx([expected], abs=1e-6)
+    for grade in (1.0, 3.0):  # equal grades do not matter
+        grades = [dict.fromkeys(relevant, grade)]
+        assert ndcg(np.array([ranked]), grades) == pytest.approx([expected], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("ranked", "expected"),
+    [
+        ([1, 2, 9], 1.0),
+        ([2, 1, 9], 0.7967076),  # (1 + 3/log2 3) / (3 + 1/log2 3)
+        ([9, 2, -1], 0.1737653),  # (1/log2 3) / (3 + 1/log2 3)
+    ],
+)
+def test_graded_ndcg_by_hand(ranked: list[int], expected: float) -> None:
+    assert ndcg(np.array([ranked]), [{1: 3.0, 2: 1.0}]) == pytest.approx([expected], abs=1e-6)
+
+
+def test_more_graded_products_than_places_are_judged_against_the_best_of_them() -> None:
+    """2^53 and 2^53 + 1 are different products."""
+    grades = [{2**53: 2.0, 2**53 + 1: 1.0, 5: 1.0}]
+    assert ndcg(np.array([[2**53 + 1, 5]]), grades, k=1) == pytest.approx([0.5])
 
 
 def test_ndcg_at_other_depths() -> None:
-    hits = find_hits(np.array([[1, 2, 3]]), [{3}])
-    assert ndcg(hits, np.array([1]), k=2) == pytest.approx([0.0])
-    assert ndcg(hits, np.array([1]), k=3) == pytest.approx([0.5])
+    ranked = np.array([[1, 2, 3]])
+    assert ndcg(ranked, [{3: 1.0}], k=2) == pytest.approx([0.0])
+    assert ndcg(ranked, [{3: 1.0}], k=3) == pytest.approx([0.5])
 
 
 def test_every_query_is_scored_against_its_own_relevant_products() -> None:

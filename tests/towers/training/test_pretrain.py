@@ -22,7 +22,10 @@ from shopwindow.towers.training.config import TrainingConfig
 from shopwindow.towers.training.fit import LOG, STATE, fit
 from shopwindow.towers.training.objective import Objective
 from shopwindow.towers.training.pretrain import pretrain
+from tests.conftest import ROOT
 from tests.towers.small import SIZES, small_towers, write_catalog, write_clicks
+
+CONFIGS = ROOT / "shopwindow" / "towers" / "configs"
 
 
 def write_config(folder: Path, **training: Any) -> Path:
@@ -40,6 +43,20 @@ def run(folder: Path, out: str, *, seed: int | None = None, configured: int = 7)
         seed=seed,
     )
     return folder / out
+
+
+@pytest.mark.parametrize("name", ["small.json", "chinese.json", "demo.json"])
+def test_a_small_config_that_comes_with_the_project_trains(tmp_path: Path, name: str) -> None:
+    settings = json.loads((CONFIGS / name).read_text())
+    settings["training"] |= {"steps": 2, "text_steps": 1, "batch_size": 8, "text_batch_size": 8, "memory_warmup": 0}
+    (tmp_path / name).write_text(json.dumps(settings))
+    files = {"catalog_file": write_catalog(tmp_path), "clicks_file": write_clicks(tmp_path)}
+    pretrain(tmp_path / name, **files, out=tmp_path / "out")
+    sizes = load_checkpoint(tmp_path / "out").towers.config
+    assert (sizes.query_max_tokens, sizes.query_layers) == (
+        settings["towers"].get("query_max_tokens", TowerConfig.query_max_tokens),
+        settings["towers"].get("query_layers", TowerConfig.query_layers),
+    )
 
 
 def test_training_lowers_the_loss(tmp_path: Path) -> None:

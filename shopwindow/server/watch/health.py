@@ -1,16 +1,29 @@
-"""The HTTP endpoints /livez and /readyz, which report what the supervisor saw last."""
+"""The HTTP endpoints /livez, /readyz and /readyz/MODEL, which report what the supervisor saw last."""
 
 from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 from types import TracebackType
 
 from shopwindow.server.ports import address, choose_ports
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelHealth:
+    """The health of one pipeline or of the index.
+
+    Args:
+        ready: It answers, or is only busy.
+        text: `ok`, or what is wrong with it.
+    """
+
+    ready: bool
+    text: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,11 +35,13 @@ class Health:
             the whole process.
         ready: Every pipeline answers.
         reason: Why the server is not ready or not live.
+        models: The health of each pipeline and of the index; empty while it is unknown.
     """
 
     live: bool
     ready: bool
     reason: str = ""
+    models: Mapping[str, ModelHealth] = field(default_factory=dict)
 
 
 class HealthServer:
@@ -49,17 +64,13 @@ class HealthServer:
             timeout = 5.0  # a silent client must not keep its thread for ever
 
             def do_GET(self) -> None:
-                health = look()
-                verdicts = {"/livez": health.live, "/readyz": health.ready}
-                path = self.path.partition("?")[0]
-                if path not in verdicts:
-                    self._answer(404, f"no {path}; there are /livez and /readyz")
-                elif verdicts[path]:
-                    self._answer(200, "ok")
-                else:
-                    self._answer(503, health.reason)
+                self._answer(*_answer(look(), self.path.partition("?")[0]))
 
             do_HEAD = do_GET
+
+            def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+                """Answer with the code's own words. The message would quote the request, at any length."""
+                super().send_error(code)
 
             def log_message(self, format: str, *args: object) -> None:
                 """Log nothing, because probes come every few seconds."""
@@ -97,3 +108,16 @@ class HealthServer:
         """Stop answering."""
         self._server.shutdown()
         self._server.server_close()
+
+
+def _answer(health: Health, path: str) -> tuple[int, str]:
+    """Return the status and the text for a path."""
+    if path == "/livez":
+        return (200, "ok") if health.live else (503, health.reason)
+    if path == "/readyz":
+        each = [f"{name}: {model.text}" for name, model in health.models.items()]
+        return 200 if health.ready else 503, "\n".join(["ok" if health.ready else health.reason, *each])
+    if (model := health.models.get(path.removeprefix("/readyz/"))) is not None:
+        return 200 if model.ready else 503, model.text
+    paths = ["/livez", "/readyz", *(f"/readyz/{name}" for name in health.models)]
+    return 404, f"no {path[:100]!a}; there are {', '.join(paths)}"

@@ -1,0 +1,1 @@
+"""The requests of the fuzzer, made from a seed and a number."""

@@ -1,0 +1,1 @@
+"""Columns that are made from what a file holds: from its path, and by `CatalogOptions`."""

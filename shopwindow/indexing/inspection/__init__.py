@@ -1,0 +1,1 @@
+"""Say what a catalogue will become, before anything heavy runs."""

@@ -41,6 +41,7 @@ ORDERS = {
         ["errors", "stopwatch"],
         ["request", "embedding", "engines"],
         ["index"],
+        ["page"],
         ["search", "duplicates"],
         ["milvus"],
         ["opening"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +23,11 @@ class TextColumn:
     codes: np.ndarray
     values: dict[str, int]
 
+    @cached_property
+    def texts(self) -> list[str]:
+        """The value of each code, made once."""
+        return list(self.values)
+
 
 @dataclass(frozen=True, kw_only=True)
 class NumberColumn:
@@ -35,6 +41,12 @@ class NumberColumn:
 
     numbers: np.ndarray
     present: np.ndarray
+
+    @cached_property
+    def limits(self) -> tuple[float, float]:
+        """The smallest and the largest value, found once; both 0 if there is none. Those beyond 2^53 are rounded."""
+        held = self.numbers[self.present]
+        return (float(held.min()), float(held.max())) if len(held) else (0.0, 0.0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,7 +27,6 @@ condition on a column called `lt`.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -44,8 +43,9 @@ from shopwindow.retrieval.request.filter_conditions import (
     negated,
 )
 from shopwindow.retrieval.request.filter_rows import RANGES
+from shopwindow.retrieval.request.json_text import MAX_JSON_BYTES, read_json
 
-MAX_FILTER_BYTES = 16_384
+MAX_FILTER_BYTES = MAX_JSON_BYTES
 MAX_IN_VALUES = 1_000
 MAX_CONDITIONS = 200
 MAX_DEPTH = 8
@@ -56,11 +56,12 @@ _SEVERAL = ("in", "not_in", "contains_all")
 _OPERATORS = ("eq", "in", *RANGES, *_COMPLEMENTS, "contains_all", "exists")
 
 
-def parse_filter(text: str | Mapping[str, Any]) -> Filter:
+def parse_filter(text: str | Mapping[str, Any], field: str = "filter") -> Filter:
     """Read a filter.
 
     Args:
         text: the JSON text, or the object that it stands for.
+        field: where the caller wrote it, for errors.
 
     Returns:
         Expressions that must all hold; none for `{}`. It does not depend on the order of keys and lists, on
@@ -70,33 +71,15 @@ def parse_filter(text: str | Mapping[str, Any]) -> Filter:
         InvalidRequest: not JSON, not an object, an unknown operator, a value of the wrong form, or beyond a limit.
     """
     if isinstance(text, str):
-        size = len(text.encode("utf-8", "surrogatepass"))
-        if size > MAX_FILTER_BYTES:
-            raise InvalidRequest("filter", f"at most {MAX_FILTER_BYTES} bytes of JSON, got {size}")
-        try:
-            text = json.loads(text, object_pairs_hook=_no_repeats)
-        except InvalidRequest:
-            raise
-        except (ValueError, RecursionError) as error:  # ValueError: malformed, or an integer with thousands of digits
-            raise InvalidRequest("filter", f"not valid JSON ({error}): {show(text)}") from None
+        text = read_json(field, text, on_repeats="; one condition may have both sides of a range")
     if not isinstance(text, Mapping):
-        raise InvalidRequest("filter", f"must be a JSON object of column: condition, got {show(text)}")
-    whole = _expression("filter", text, depth=0)
+        raise InvalidRequest(field, f"must be a JSON object of column: condition, got {show(text)}")
+    whole = _expression(field, text, depth=0)
     parts = whole.parts if isinstance(whole, Group) and whole.operator == "and" else (whole,)
     count = sum(1 for _ in conditions_of(parts))
     if count > MAX_CONDITIONS:
-        raise InvalidRequest("filter", f"at most {MAX_CONDITIONS} different conditions, got {count}; use in or not_in")
+        raise InvalidRequest(field, f"at most {MAX_CONDITIONS} different conditions, got {count}; use in or not_in")
     return parts
-
-
-def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object's pairs as a dict. `json` alone would silently drop all but the last condition on a column."""
-    found: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in found:
-            raise InvalidRequest("filter", f"{show(name)} appears twice; one condition may have both sides of a range")
-        found[name] = value
-    return found
 
 
 def _expression(path: str, filter: Mapping[str, Any], depth: int) -> Expression:

@@ -26,17 +26,25 @@ RANGES = {"lt": operator.lt, "lte": operator.le, "gt": operator.gt, "gte": opera
 WHOLE_LIMIT = {"lt": math.ceil, "gte": math.ceil, "lte": math.floor, "gt": math.floor}
 
 
-def check_filter(conditions: Filter, table: AttributeTable) -> None:
-    """Raise InvalidRequest if a condition names an unknown column, or a value of the wrong type for its column."""
+def check_filter(conditions: Filter, table: AttributeTable, field: str = "filter") -> None:
+    """Raise InvalidRequest if a condition names an unknown column, or a value of the wrong type for its column.
+
+    `field` is where the caller wrote the filter, for errors.
+    """
     for condition in conditions_of(conditions):
-        field = f"filter.{condition.column}"[:60]
-        column = table.get(condition.column)
-        if column is None:
-            near = difflib.get_close_matches(condition.column, table.names, n=1)
-            hint = f" (did you mean {near[0]!r}?)" if near else ""
-            known = ", ".join(table.names) or "none"
-            raise InvalidRequest(field, f"no such attribute{hint}; this index has: {known}")
-        _check_condition(field, condition, column)
+        name = f"{field}.{condition.column}"[:60]
+        _check_condition(name, condition, known_column(name, condition.column, table))
+
+
+def known_column(field: str, name: str, table: AttributeTable) -> Column:
+    """Return a column of the index. If it has none of that name, raise InvalidRequest, which names `field`."""
+    column = table.get(name)
+    if column is None:
+        near = difflib.get_close_matches(name, table.names, n=1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        known = ", ".join(table.names) or "none"
+        raise InvalidRequest(field, f"no such attribute{hint}; this index has: {known}; got {show(name)}")
+    return column
 
 
 def _check_condition(field: str, condition: Condition, column: Column) -> None:

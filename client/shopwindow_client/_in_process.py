@@ -53,7 +53,7 @@ class InProcess:
         Raises:
             grpc.RpcError: A server would refuse it.
         """
-        from shopwindow.retrieval.errors import InvalidRequest, TowersDiffer
+        from shopwindow.retrieval.errors import GenerationGone, InvalidRequest, TowersDiffer
 
         handle: Callable[[Any], Any] | None = getattr(self, f"_{method}", None)
         if handle is None:
@@ -63,6 +63,8 @@ class InProcess:
                 return handle(message)
             except InvalidRequest as error:
                 raise Refused(grpc.StatusCode.INVALID_ARGUMENT, str(error)) from error
+            except GenerationGone as error:
+                raise Refused(grpc.StatusCode.NOT_FOUND, str(error)) from error
             except TowersDiffer as error:
                 raise Refused(grpc.StatusCode.UNAVAILABLE, str(error)) from error
             except grpc.RpcError:
@@ -104,7 +106,7 @@ class InProcess:
             for name, value in message.parameters.items()
             if name != "timeout"
         }
-        outputs = self._infer(message.model_name, inputs, parameters)
+        outputs = self._infer(message.model_name, inputs, parameters, {wanted.name for wanted in message.outputs})
         response = service_pb2.ModelInferResponse(model_name=message.model_name, id=message.id)
         for wanted in message.outputs:
             array = outputs[wanted.name]
@@ -115,22 +117,28 @@ class InProcess:
             response.raw_output_contents.append(content)
         return response
 
-    def _infer(self, model: str, inputs: dict[str, Any], parameters: dict[str, Any]) -> dict[str, Any]:
+    def _infer(self, model: str, inputs: dict[str, Any], parameters: dict[str, Any], names: set[str]) -> dict[str, Any]:
         pipeline = self._pipeline
         if model == names.EMBED_QUERY:
             return {"embedding": pipeline.embed_query(_texts(inputs["query"]))}
         if model == names.EMBED_PRODUCT:
             embedding, weights = pipeline.embed_product(_texts(inputs["title"]), _texts(inputs["image"]))
             return {"embedding": embedding, "modality_weights": weights}
-        return self._search(model, inputs, parameters)
+        return self._search(model, inputs, parameters, names)
 
-    def _search(self, model: str, inputs: dict[str, Any], parameters: dict[str, Any]) -> dict[str, Any]:
+    def _search(
+        self, model: str, inputs: dict[str, Any], parameters: dict[str, Any], names: set[str]
+    ) -> dict[str, Any]:
         from shopwindow.retrieval.embedding.text import clean_queries
-        from shopwindow.retrieval.search.by_channels import search_channels
+        from shopwindow.retrieval.request.parameters import with_outputs
+        from shopwindow.retrieval.search.by_channels import ChannelRequest, search_channels
+        from shopwindow.retrieval.search.like import embed_like
+        from shopwindow.retrieval.search.page_outputs import page_outputs
         from shopwindow.retrieval.stopwatch import Stopwatch
 
         pipeline, watch = self._pipeline, Stopwatch()
         queries: list[str] = []
+        excluded: Any = ()
         if model == names.RETRIEVE:
             queries = clean_queries(_texts(inputs["query"]))
             wanted = pipeline.prepare_parameters(parameters, words=True)
@@ -143,16 +151,22 @@ class InProcess:
             (embeddings,) = pipeline.embed_batches([products])
             watch.lap("tower")
         else:
-            embeddings, wanted = inputs["embedding"], pipeline.prepare_parameters(parameters)
+            wanted = pipeline.prepare_parameters(parameters)
+            if "like" in inputs:
+                embeddings, excluded = embed_like(pipeline.index, _texts(inputs["like"]))
+            else:
+                embeddings = inputs["embedding"]
             pipeline.index.check(embeddings, wanted)
             watch.lap("read")
-        (result,) = search_channels(pipeline.index, [(embeddings, queries, wanted)])
+        wanted = with_outputs(wanted, names)
+        (result,) = search_channels(pipeline.index, [ChannelRequest(embeddings, queries, wanted, excluded)])
         watch.lap("search")
         unknown = -1e-6 if model == names.PRODUCT_INDEX else 0.0  # as on a server, -1 marks another model's work
         stages = [watch.seconds(stage) for stage in ("tokenise", "tower", "search")]
         times = [round(1e6 * (unknown if seconds is None else seconds)) for seconds in (*stages, watch.total)]
         each = (len(embeddings), 1)
-        return {
+        page = page_outputs(pipeline.index, result, wanted, names) if wanted.page is not None else {}
+        return page | {
             "product_ids": result.product_ids,
             "scores": result.scores,
             "channels": result.channels,

@@ -4,6 +4,7 @@ RetrievalError
 ├── InvalidRequest   the caller's input is wrong; served as INVALID_ARGUMENT
 ├── IndexUnfit       an index folder is missing, broken or belongs to other towers
 ├── BundleUnfit      the files of a repository were not exported together
+├── GenerationGone   a page belongs to a generation that is no longer served; served as NOT_FOUND
 ├── TowersDiffer     embeddings and index come from different towers; served as UNAVAILABLE
 ├── EngineUnfit      the requested engine cannot search this index on this machine
 └── NotServed        servers did not take a generation of an index home in time
@@ -61,6 +62,21 @@ class IndexUnfit(RetrievalError):
 
 class BundleUnfit(RetrievalError):
     """Raised when the files of a repository, or of the towers in an index folder, do not belong together."""
+
+
+class GenerationGone(RetrievalError):
+    """Raised when a request is pinned to another generation of the index than the one that is served.
+
+    Args:
+        requested: the generation that the request names.
+        served: the generation that is served.
+    """
+
+    def __init__(self, requested: int, served: int) -> None:
+        super().__init__(
+            f"generation: {requested} is not served here any more, but {served} is; the catalogue has changed, so start "
+            "again from the first page"
+        )
 
 
 class TowersDiffer(RetrievalError):

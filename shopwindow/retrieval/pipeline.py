@@ -21,7 +21,7 @@ from shopwindow.retrieval.index.home import resolve_index
 from shopwindow.retrieval.opening import open_index
 from shopwindow.retrieval.request.channel_choice import Channel
 from shopwindow.retrieval.request.parameters import RequestParameters, parse_parameters
-from shopwindow.retrieval.search.by_channels import check_channels, search_channels
+from shopwindow.retrieval.search.by_channels import ChannelRequest, check_channels, search_channels
 from shopwindow.retrieval.search.exact import SearchResult
 from shopwindow.retrieval.search.product_index import ProductIndex
 from shopwindow.retrieval.stopwatch import Stopwatch
@@ -132,6 +132,7 @@ class InProcessPipeline:
         Raises:
             InvalidRequest: names field, limit and value.
             TowersDiffer: other towers made the caller's embeddings.
+            GenerationGone: another generation is served than the request is pinned to.
         """
         parameters = parse_parameters(values)
         self.index.check_parameters(parameters)
@@ -146,15 +147,14 @@ class InProcessPipeline:
         """Retrieve for several prepared requests at once. Each is answered as if it came alone."""
         embeddings = self.embed_requests(requests, Stopwatch())
         return search_channels(
-            self.index, [(part, *request) for part, request in zip(embeddings, requests, strict=True)]
+            self.index, [ChannelRequest(part, *request) for part, request in zip(embeddings, requests, strict=True)]
         )
 
     def answer_products(self, requests: Sequence[ProductRequest]) -> list[SearchResult]:
         """Retrieve similar products for several prepared requests at once. Each is answered as if it came alone."""
         parts = self.embed_batches([batch for batch, _ in requests])
-        return self.index.search_batch(
-            [(part, parameters) for part, (_, parameters) in zip(parts, requests, strict=True)]
-        )
+        pairs = zip(parts, requests, strict=True)
+        return search_channels(self.index, [ChannelRequest(part, (), parameters) for part, (_, parameters) in pairs])
 
     def embed_requests(self, requests: Sequence[QueryRequest], watch: Stopwatch) -> list[np.ndarray]:
         """Embed the queries of several prepared requests together.

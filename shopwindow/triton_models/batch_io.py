@@ -15,7 +15,7 @@ import numpy as np
 import triton_python_backend_utils as pb_utils  # exists only inside Triton's stub process
 
 from shopwindow.retrieval.embedding.bundle import Bundle
-from shopwindow.retrieval.errors import InvalidRequest, RetrievalError, TowersDiffer, show
+from shopwindow.retrieval.errors import GenerationGone, InvalidRequest, RetrievalError, TowersDiffer, show
 from shopwindow.retrieval.request.parameters import RequestParameters
 from shopwindow.triton_models.deadlines import Expired, deadline_of
 from shopwindow.triton_models.queue_wait import QueueWait
@@ -146,7 +146,7 @@ def answer(
     Args:
         requests: the requests that Triton passes to `execute`.
         prepare: reads and checks one request. If it raises InvalidRequest, that request gets INVALID_ARGUMENT;
-            TowersDiffer gives UNAVAILABLE, any other exception INTERNAL.
+            TowersDiffer gives UNAVAILABLE, GenerationGone NOT_FOUND, any other exception INTERNAL.
         compute: answers all prepared requests together. It returns, in order, a dict of output arrays by name for each
             of them, or an exception if it cannot answer one.
         desk: does a step in between; None if there is none.
@@ -196,6 +196,8 @@ def response(outcome: dict[str, np.ndarray] | Exception, requested: Iterable[str
     code = pb_utils.TritonError
     if isinstance(outcome, InvalidRequest):
         return failure(str(outcome), code.INVALID_ARG)
+    if isinstance(outcome, GenerationGone):
+        return failure(str(outcome), code.NOT_FOUND)
     if isinstance(outcome, TowersDiffer | Expired | Busy):
         return failure(str(outcome), code.UNAVAILABLE)
     if isinstance(outcome, Cancelled):

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from shopwindow.retrieval.embedding.images import Decode, decode_photo
-from shopwindow.retrieval.request.parameters import RequestParameters
+from shopwindow.retrieval.request.parameters import RequestParameters, with_outputs
 from shopwindow.retrieval.search.exact import SearchResult
+from shopwindow.retrieval.search.page_outputs import page_outputs
 from shopwindow.retrieval.search.product_index import ProductIndex
 from shopwindow.retrieval.stopwatch import Stopwatch
 from shopwindow.triton_models import batch_io
@@ -158,7 +159,7 @@ class Searching:
 
         Returns:
             One response per request, in order; None for a request that the desk answers later. `product_keys` is as in
-            `ProductIndex.product_keys`. `effort` (rows, 1) int64
+            `ProductIndex.product_keys`, the outputs of a page as in `page_outputs`. `effort` (rows, 1) int64
             is the effort that was used. `timings_us` (rows, 6) int64 contains, in microseconds, the time for tokenising
             (or decoding), the tower, the search, and everything since the model took up the batch. All rows of a
             thread's share have the same times. Then come the number of rows in the batch and the longest time, in
@@ -169,11 +170,12 @@ class Searching:
 
         def read(request: Any) -> Item:
             content, parameters = prepare(request)
+            outputs = set(request.requested_output_names())
             return Item(
                 content=content,
-                parameters=parameters,
+                parameters=with_outputs(parameters, outputs),
                 deadline=deadline_of(parameters, request.timeout(), start.began),
-                outputs=set(request.requested_output_names()),
+                outputs=outputs,
                 parent=traceparent(request) if self._spans is not None else None,
                 waited=batch_io.longest_wait(),
             )
@@ -241,6 +243,8 @@ class Searching:
         each = (len(result.scores), 1)
         if "product_keys" in item.outputs:
             outputs["product_keys"] = index.product_keys(result)
+        if item.parameters.page is not None:
+            outputs |= page_outputs(index, result, item.parameters, item.outputs)
         if "generation" in item.outputs:
             outputs["generation"] = np.full(each, index.manifest.generation, np.int64)
         if "effort" in item.outputs:

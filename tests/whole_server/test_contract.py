@@ -48,7 +48,7 @@ CONTRACT: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"embedding": ("FP32", DIM), "modality_weights": ("FP32", 2)},
     ),
     "product_index": (
-        {"embedding": ("FP32", DIM), "query": ("BYTES", 1)},  # `query` is optional
+        {"embedding": ("FP32", DIM), "like": ("BYTES", 1), "query": ("BYTES", 1)},  # `embedding` or `like`
         {
             "product_ids": ("INT64", ANY),
             "scores": ("FP32", ANY),
@@ -60,7 +60,14 @@ CONTRACT: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
 }
 RETRIEVING = ("retrieve", "retrieve_similar", "product_index")
-KEYS = {"product_keys": ("BYTES", ANY)}  # of all that retrieve; without columns here, because ids are whole numbers
+ON_REQUEST = {  # of all that retrieve; most have no columns unless the request asks for them
+    "product_keys": ("BYTES", ANY),
+    "attributes": ("BYTES", ANY),
+    "total": ("INT64", 1),
+    "facets": ("BYTES", 1),
+    "group_sizes": ("INT64", ANY),
+    "group_members": ("BYTES", ANY),
+}
 # In the profiles where towers can change with the index, these models also return the towers of the embedding.
 CHANGING = {"cpu": ("embed_query", "embed_product")}
 
@@ -145,7 +152,7 @@ def test_a_model_describes_its_inputs_and_outputs_over_grpc_and_http(
         by_grpc = {tensor.name: (tensor.datatype, list(tensor.shape)) for tensor in getattr(metadata, kind)}
         by_http = {tensor["name"]: (tensor["datatype"], tensor["shape"]) for tensor in over_http[kind]}
         if kind == "outputs" and model in RETRIEVING:
-            declared = declared | KEYS
+            declared = declared | ON_REQUEST
         if kind == "outputs" and model in CHANGING.get(server.options.profile, ()):
             declared = declared | {"towers": ("BYTES", 1)}
         assert by_grpc == by_http == tensors(declared)
@@ -297,7 +304,7 @@ def test_generation_and_timings_are_returned_on_request(server: Any, vectors: np
 def test_a_request_that_names_no_outputs_gets_all_of_them(server: Any, vectors: np.ndarray) -> None:
     # Triton defines this. A caller that needs only ids and scores must name these two.
     answer = ask(server, "product_index", {"embedding": vectors[:1]})
-    assert set(answer) == set(CONTRACT["product_index"][1] | KEYS)
+    assert set(answer) == set(CONTRACT["product_index"][1] | ON_REQUEST)
 
 
 def test_embeddings_have_length_one_and_are_those_in_the_index(

@@ -16,14 +16,14 @@ from shopwindow_export.repository.rendering import ENSEMBLES, MODELS
 # Numbers that a rendered repository has in these places, and how the page shows them.
 _SIZES = {"embedding_dim": (10_007, "d"), "image_size": (10_009, "s"), "title_max_tokens": (10_037, "t")}
 _SIZES |= {"query_max_tokens": (10_039, "t")}
-_K = ("product_ids", "scores", "product_keys", "channels")
+_K = ("product_ids", "scores", "product_keys", "channels", "attributes", "group_sizes", "group_members")
 _PUBLIC = {
     "retrieve": "Words in, products out.",
     "retrieve_similar": "A title, a photo or both in, products out. With a photo and words, it finds products like "
     "the one in the photo, changed as the words say.",
     "embed_query": "Words in, embedding out.",
     "embed_product": "A title, a photo or both in, embedding out.",
-    "product_index": "Embeddings in, products out.",
+    "product_index": "Embeddings in, products out; or products of the index in, and products like these out.",
 }
 _TENSORS = {
     "query": "a shopper's words, UTF-8",
@@ -36,6 +36,16 @@ _TENSORS = {
     "scores": "score of each product; -inf is padding",
     "product_keys": "text ids of the products, UTF-8; empty is padding. No columns, [0], if the ids of the index are "
     "whole numbers",
+    "like": 'products to search with in place of an embedding, JSON: `{"ids": [7, 9], "weights": [1, -0.5]}`; ids as the '
+    "shop has them. They are not found themselves",
+    "attributes": "attributes of each product that the parameter `fields` names, one JSON object; empty is padding. No "
+    "columns, [0], without `fields`",
+    "total": "how many products qualify, with `collapse` how many groups; -1 if they cannot be counted",
+    "facets": "counts that the parameter `facets` asks for, a JSON object; empty without it",
+    "group_sizes": "with `collapse`, how many products stand behind each product, itself counted; 0 is padding. No "
+    "columns, [0], without it",
+    "group_members": "with `members` of `collapse`, the ids of the best of these, a JSON list; empty is padding. No "
+    "columns, [0], without it",
     "channels": "what found each product: 1 the embedding, 2 the words (lexical), 3 both; 0 is padding",
     "generation": "generation of the index that answered",
     "effort": "effort that was searched with",

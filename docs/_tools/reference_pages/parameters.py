@@ -8,6 +8,7 @@ from typing import Any
 from reference_pages.markdown import code, docstring, prose, table
 from shopwindow.retrieval.errors import InvalidRequest
 from shopwindow.retrieval.request import filter_reading, parameters
+from shopwindow.retrieval.request.page_request import PLACES, PageRequest
 from shopwindow.retrieval.request.parameters import RequestParameters, parse_parameters
 from shopwindow.retrieval.search.fusion import RRF_K
 
@@ -28,6 +29,15 @@ _VALUES = {
     "allow_lower_effort": "true or false",
     "deadline_unix_ms": "milliseconds since 1970",
     "towers": "text",
+    "fields": '`["title", "price"]`',
+    "offset": f"0 to {PLACES:,}, with `top_k` at most {PLACES:,}",
+    "generation": "a whole number",
+    "facets": '`{"colour": 20, "price": {"ranges": [0, 25, 50, null]}}`',
+    "facet_over": f"1 to {PLACES:,}",
+    "collapse": '`style`, or `{"by": "style", "members": 5}`',
+    "boost": '`[{"if": {"in_stock": true}, "add": 0.05}]`',
+    "sort": '`{"by": "price", "order": "desc", "among": 500}`',
+    "diversity": "above 0 to 1",
 }
 _DEFAULTS = {
     "top_k": str(parameters.DEFAULT_TOP_K),
@@ -44,6 +54,7 @@ _WRONG: list[dict[str, Any]] = [
     {"fusion": "weighted:0.7"},
     {"filter": '{"price": {"under": 50}}'},
     {"filter": '{"price": '},
+    {"sort": '{"by": "price"}'},
     {"topk": 5},
 ]
 _OPERATORS = {
@@ -62,7 +73,8 @@ _INTRODUCTION = """# Request parameters
 
 A request to a model that searches may carry these parameters, beside its inputs. Numbers may come as decimal text,
 because not every gRPC client can send a floating-point parameter. `shopwindow_client` has an argument of the same name
-for each, except `deadline_unix_ms`, which it sends when the client was made with `clocks_synchronised=True`.
+for each, except `deadline_unix_ms`, which it sends when the client was made with `clocks_synchronised=True`. Values
+that are JSON are sent as text. [A result page in one call](../how-to/result-page.md) shows those of a page at work.
 """
 _WRONG_TEXT = """
 Triton's own names (`priority`, `timeout`, `headers`, names that begin with `triton_`, and others) are left alone.
@@ -85,13 +97,15 @@ def page() -> str:
     Raises:
         KeyError: the code knows a parameter or an operator that has no text here.
     """
-    texts = {**docstring(RequestParameters).items["Attributes"], "embedding_weight": _FUSION}
-    names = [_NAME_OF.get(each.name, each.name) for each in fields(RequestParameters)]
+    texts = {**docstring(RequestParameters).items["Attributes"], **docstring(PageRequest).items["Attributes"]}
+    texts["embedding_weight"] = _FUSION
+    held = [each.name for each in (*fields(RequestParameters), *fields(PageRequest)) if each.name != "page"]
+    names = [_NAME_OF.get(name, name) for name in held]
     if set(names) != set(parameters._KNOWN):
         raise KeyError(f"parameters without a text: {set(parameters._KNOWN) ^ set(names)}")
     rows = [
-        (code(name), _VALUES[name], _DEFAULTS.get(name, "none"), prose(_plain(texts[each.name])))
-        for each, name in zip(fields(RequestParameters), names, strict=True)
+        (code(name), _VALUES[name], _DEFAULTS.get(name, "none"), prose(_plain(texts[field])))
+        for field, name in zip(held, names, strict=True)
     ]
     operators = [(code(name), code(_OPERATORS[name][0]), _OPERATORS[name][1]) for name in filter_reading._OPERATORS]
     return "\n".join(

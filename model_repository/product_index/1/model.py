@@ -1,13 +1,17 @@
-"""product_index: embeddings to product ids and scores."""
+"""product_index: embeddings, or products to search with, to product ids and scores."""
+
+from itertools import starmap
 
 import triton_python_backend_utils as pb_utils
 
 from shopwindow.retrieval.embedding.bundle import check_plans
 from shopwindow.retrieval.embedding.text import clean_queries
 from shopwindow.retrieval.engines import EngineOptions
+from shopwindow.retrieval.errors import InvalidRequest
 from shopwindow.retrieval.live.loading import index_loader
 from shopwindow.retrieval.request.parameters import parse_parameters
-from shopwindow.retrieval.search.by_channels import check_channels, search_channels
+from shopwindow.retrieval.search.by_channels import ChannelRequest, check_channels, search_channels
+from shopwindow.retrieval.search.like import embed_like
 from shopwindow.triton_models import batch_io
 from shopwindow.triton_models.admission import Admission
 from shopwindow.triton_models.context import Context
@@ -40,18 +44,25 @@ class TritonPythonModel:
         index = self.live.current  # read only once, so that no batch mixes generations
 
         def prepare(request):
-            embeddings = batch_io.array(request, "embedding")
+            excluded = ()
+            if not batch_io.has_input(request, "like"):
+                embeddings = batch_io.array(request, "embedding")
+            elif batch_io.has_input(request, "embedding"):
+                raise InvalidRequest("like", "takes the place of embedding; send one of the two")
+            else:
+                embeddings, excluded = embed_like(index, batch_io.texts(request, "like"))
             parameters = parse_parameters(batch_io.parameters(request))
             index.check(embeddings, parameters)
             queries = clean_queries(batch_io.texts(request, "query")) if batch_io.has_input(request, "query") else []
             check_channels(index, parameters, words=bool(queries))
-            return (embeddings, queries), parameters
+            return (embeddings, queries, excluded), parameters
 
         def embed(items, _):
             return [item.content[0] for item in items]
 
         def search(items):
-            return search_channels(index, [(item.embeddings, item.content[1], item.parameters) for item in items])
+            requests = [(item.embeddings, item.content[1], item.parameters, item.content[2]) for item in items]
+            return search_channels(index, list(starmap(ChannelRequest, requests)))
 
         return self.searching.answer(
             requests,

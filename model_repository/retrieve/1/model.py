@@ -5,7 +5,7 @@ Other profiles use the ensemble of the same name.
 
 from shopwindow.retrieval.embedding.text import clean_queries
 from shopwindow.retrieval.live.loading import pipeline_loader
-from shopwindow.retrieval.search.by_channels import search_channels
+from shopwindow.retrieval.search.by_channels import ChannelRequest, search_channels
 from shopwindow.retrieval.search.result_cache import bytes_from_environment
 from shopwindow.triton_models import batch_io
 from shopwindow.triton_models.admission import Admission
@@ -52,7 +52,7 @@ class TritonPythonModel:
             return embeddings
 
         def search(items):
-            requests = [(item.embeddings, item.content, item.parameters) for item in items]
+            requests = [ChannelRequest(item.embeddings, item.content, item.parameters) for item in items]
             return search_channels(pipeline.index, requests)
 
         return self.searching.answer(

@@ -4,6 +4,7 @@ Other profiles use the ensemble of the same name.
 """
 
 from shopwindow.retrieval.live.loading import pipeline_loader
+from shopwindow.retrieval.search.by_channels import ChannelRequest, search_channels
 from shopwindow.triton_models import batch_io
 from shopwindow.triton_models.admission import Admission
 from shopwindow.triton_models.context import Context
@@ -50,7 +51,8 @@ class TritonPythonModel:
             return embeddings
 
         def search(items):
-            return pipeline.index.search_batch([(item.embeddings, item.parameters) for item in items])
+            requests = [ChannelRequest(item.embeddings, (), item.parameters) for item in items]
+            return search_channels(pipeline.index, requests)
 
         return self.searching.answer(
             requests,

@@ -100,6 +100,17 @@ class LexicalIndex:
         """Number of indexed titles, including empty ones."""
         return int(self._scores.scores["num_docs"])
 
+    def scores(self, query: str, mask: np.ndarray | None = None) -> np.ndarray:
+        """Return the score of every title, (rows,) float32; 0 for those that share no word with the query.
+
+        Args:
+            query: the words to search for, folded.
+            mask: (rows,) bool, True for titles that may be found; None allows all.
+        """
+        words = self._scores.get_tokens_ids(self.splitter.query(query))
+        scores: np.ndarray = self._scores.get_scores_from_ids(words, weight_mask=mask)
+        return scores
+
     def search(self, query: str, k: int, mask: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Return the titles with the best scores.
 
@@ -112,8 +123,7 @@ class LexicalIndex:
             Scores (found,) float32 above 0 in descending order, and row numbers (found,) int64. Equal scores are in row
             order. `found` may be less than k, because only titles that share a word with the query are found.
         """
-        words = self._scores.get_tokens_ids(self.splitter.query(query))
-        scores: np.ndarray = self._scores.get_scores_from_ids(words, weight_mask=mask)
+        scores = self.scores(query, mask)
         rows = np.flatnonzero(scores > 0)
         scores = scores[rows]
         if len(rows) > k:

@@ -27,9 +27,10 @@ from shopwindow.retrieval.milvus.filter_expressions import fields_of, milvus_exp
 from shopwindow.retrieval.request.attribute_columns import AttributeTable
 from shopwindow.retrieval.request.channel_choice import Channel
 from shopwindow.retrieval.request.filter_conditions import Filter, conditions_of
+from shopwindow.retrieval.request.page_request import PageRequest
 from shopwindow.retrieval.request.parameters import RequestParameters
 from shopwindow.retrieval.search.exact import PAD_ID, PAD_SCORE, SearchResult, exact_search
-from shopwindow.retrieval.search.product_index import ProductIndex
+from shopwindow.retrieval.search.product_index import ProductIndex, counts_kept
 
 FILE = "milvus.json"
 
@@ -70,6 +71,7 @@ class MilvusIndex(ProductIndex):
         self._candidates: OrderedDict[str, tuple[np.ndarray, np.ndarray]] = OrderedDict()
         self._kept_bytes = 0
         self._lock = threading.Lock()
+        self.counts = counts_kept()
 
     @property
     def engine_description(self) -> str:
@@ -88,6 +90,21 @@ class MilvusIndex(ProductIndex):
                     f"filter.{condition.column}"[:60],
                     "the column holds lists, and an index in Milvus cannot filter on them",
                 )
+
+    def check_page(self, page: PageRequest, parameters: RequestParameters) -> None:
+        """As in `ProductIndex`. Only `offset` and `generation` work, because Milvus holds the products."""
+        for name in ("fields", "facets", "collapse", "boost", "sort", "diversity"):
+            if getattr(page, name):
+                raise InvalidRequest(name, "an index in Milvus cannot do this; serve an index in memory")
+        super().check_page(page, parameters)
+
+    def count_satisfying(self, conditions: Filter) -> int:
+        """See `ProductIndex.count_satisfying`."""
+        return self._satisfying(conditions).count
+
+    def ids_of(self, rows: np.ndarray) -> np.ndarray:
+        """Return `rows`: in Milvus, products have no row numbers, and their ids stand in place of these."""
+        return rows
 
     @property
     def folder(self) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from shopwindow.retrieval.request.attribute_columns import Column, ListColumn, TextColumn
+from shopwindow.base.recently_used import RecentlyUsed
+from shopwindow.retrieval.request.attribute_columns import AttributeTable, Column, ListColumn, TextColumn
+
+GROUP_BYTES = 128 * 2**20  # all kept groups together, in each serving process: up to 16 bytes a product for each column
 
 
 def group_numbers(column: Column) -> np.ndarray:
@@ -29,3 +32,40 @@ def group_numbers(column: Column) -> np.ndarray:
     numbers = numbers.astype(np.min_scalar_type(-1 - largest))
     numbers[alone] = -1 - alone
     return numbers
+
+
+class Groups:
+    """Keeps the groups of the columns that were used last. Threads may share it.
+
+    Args:
+        table: the attribute columns of the index.
+    """
+
+    def __init__(self, table: AttributeTable) -> None:
+        self._table = table
+        self._numbers: RecentlyUsed[str, np.ndarray] = RecentlyUsed(GROUP_BYTES // 2, lambda numbers: numbers.nbytes)
+        self._ordered: RecentlyUsed[str, tuple[np.ndarray, np.ndarray]] = RecentlyUsed(
+            GROUP_BYTES // 2, lambda arrays: arrays[0].nbytes + arrays[1].nbytes
+        )
+
+    def numbers(self, name: str) -> np.ndarray:
+        """Return `group_numbers` of a column."""
+
+        def numbered() -> np.ndarray:
+            column = self._table.get(name)
+            assert column is not None, f"unchecked collapse: no column {name!r}"
+            return group_numbers(column)
+
+        return self._numbers.get(name, numbered)
+
+    def rows_like(self, name: str, row: int) -> np.ndarray:
+        """Return all rows of the group of a row, int64 in rising order."""
+        numbers = self.numbers(name)
+
+        def ordered() -> tuple[np.ndarray, np.ndarray]:
+            order = np.argsort(numbers, kind="stable")
+            return order, numbers[order]
+
+        rows, sorted_numbers = self._ordered.get(name, ordered)
+        first, end = (np.searchsorted(sorted_numbers, numbers[row], side) for side in ("left", "right"))
+        return rows[first:end]

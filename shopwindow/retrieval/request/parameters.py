@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import difflib
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
-from shopwindow.retrieval.errors import InvalidRequest, show
+from shopwindow.retrieval.errors import InvalidRequest
 from shopwindow.retrieval.request.channel_choice import Channel, parse_channels, parse_fusion
 from shopwindow.retrieval.request.filter_conditions import Filter
 from shopwindow.retrieval.request.filter_reading import parse_filter
+from shopwindow.retrieval.request.page_request import PAGE_OUTPUTS, PAGE_PARAMETERS, PageRequest, parse_page
+from shopwindow.retrieval.request.scalars import read_flag, read_integer, read_number, read_text
 
 DEFAULT_TOP_K = 100
 MAX_TOP_K = 10_000
@@ -19,16 +20,13 @@ DEFAULT_EFFORT = 5
 MAX_EFFORT = 10
 _MAX_UNIX_MS = 2**53  # the largest integer that JSON readers keep exact
 
-_KNOWN = (
-    "allow_lower_effort",
-    "channels",
-    "deadline_unix_ms",
-    "effort",
-    "filter",
-    "fusion",
-    "min_score",
-    "top_k",
-    "towers",
+_KNOWN = tuple(
+    sorted(
+        {
+            *("allow_lower_effort", "channels", "deadline_unix_ms", "effort", "filter", "fusion", "min_score", "top_k"),
+            *("towers", *PAGE_PARAMETERS),
+        }
+    )
 )
 # Triton passes these to the model beside the caller's parameters (request priority, HTTP headers, ...). We ignore them.
 _RESERVED = ("binary_data_output", "headers", "priority", "timeout", "sequence_id", "sequence_start", "sequence_end")
@@ -54,6 +52,7 @@ class RequestParameters:
             so the caller's clock must be right. Without it, only the request's timeout counts.
         towers: hash of the towers that made the embeddings (output `towers` of `embed_query`). An index of other towers
             answers UNAVAILABLE.
+        page: what a result page needs beside; None if the request asks for nothing of it.
     """
 
     top_k: int = DEFAULT_TOP_K
@@ -65,6 +64,7 @@ class RequestParameters:
     allow_lower_effort: bool = False
     deadline_unix_ms: int | None = None
     towers: str | None = None
+    page: PageRequest | None = None
 
 
 def parse_parameters(values: Mapping[str, Any]) -> RequestParameters:
@@ -84,62 +84,35 @@ def parse_parameters(values: Mapping[str, Any]) -> RequestParameters:
         if name in _RESERVED or name.startswith("triton_") or value is None:
             continue
         if name == "top_k":
-            checked[name] = _integer(name, value, 1, MAX_TOP_K)
+            checked[name] = read_integer(name, value, 1, MAX_TOP_K)
         elif name == "effort":
-            checked[name] = _integer(name, value, 1, MAX_EFFORT)
+            checked[name] = read_integer(name, value, 1, MAX_EFFORT)
         elif name == "min_score":
-            checked[name] = _number(name, value)
+            checked[name] = read_number(name, value)
         elif name == "allow_lower_effort":
-            checked[name] = _flag(name, value)
+            checked[name] = read_flag(name, value)
         elif name == "deadline_unix_ms":
-            checked[name] = _integer(name, value, 0, _MAX_UNIX_MS)
+            checked[name] = read_integer(name, value, 0, _MAX_UNIX_MS)
         elif name == "towers":
-            checked[name] = _text(name, value)
+            checked[name] = read_text(name, value)
         elif name == "filter":
             checked[name] = parse_filter(value)
         elif name == "channels":
             checked[name] = parse_channels(value)
         elif name == "fusion":
             fusion = value  # read below, because it depends on `channels`, which may come later
-        else:
+        elif name not in PAGE_PARAMETERS:
             near = difflib.get_close_matches(name, _KNOWN, n=1)
             hint = f" (did you mean {near[0]!r}?)" if near else ""
             raise InvalidRequest(name[:60], f"unknown request parameter{hint}; known: {', '.join(_KNOWN)}")
     if fusion is not None:
         checked["embedding_weight"] = parse_fusion(fusion, checked.get("channels", Channel.EMBEDDING))
+    checked["page"] = parse_page(values, checked.get("top_k", DEFAULT_TOP_K))
     return RequestParameters(**checked)
 
 
-def _integer(field: str, value: Any, low: int, high: int) -> int:
-    number = value
-    if isinstance(value, str):
-        try:
-            number = int(value)
-        except ValueError:
-            number = None
-    if isinstance(number, bool) or not isinstance(number, int) or not low <= number <= high:
-        raise InvalidRequest(field, f"must be an integer from {low} to {high}, got {show(value)}")
-    return number
-
-
-def _flag(field: str, value: Any) -> bool:
-    flag = {"true": True, "false": False}.get(value) if isinstance(value, str) else value
-    if not isinstance(flag, bool):
-        raise InvalidRequest(field, f"must be true or false, got {show(value)}")
-    return flag
-
-
-def _text(field: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise InvalidRequest(field, f"must be a string, got {show(value)}")
-    return value
-
-
-def _number(field: str, value: Any) -> float:
-    try:
-        number = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError, OverflowError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise InvalidRequest(field, f"must be a finite number, got {show(value)}")
-    return number
+def with_outputs(parameters: RequestParameters, outputs: Iterable[str]) -> RequestParameters:
+    """Return the parameters with an empty page if a request names outputs of a page, such as `total`, but no page."""
+    if parameters.page is not None or PAGE_OUTPUTS.isdisjoint(outputs):
+        return parameters
+    return replace(parameters, page=PageRequest())

@@ -7,23 +7,39 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
 from shopwindow.retrieval.errors import InvalidRequest
 from shopwindow.retrieval.request.channel_choice import Channel
 from shopwindow.retrieval.request.parameters import RequestParameters
-from shopwindow.retrieval.search.exact import PAD_ID, PAD_SCORE, SearchResult
+from shopwindow.retrieval.search.exact import PAD_SCORE, SearchResult
 from shopwindow.retrieval.search.fusion import Ranking, fuse
+from shopwindow.retrieval.search.pages import page_of
 from shopwindow.retrieval.search.product_index import ProductIndex
+from shopwindow.retrieval.search.ranking import STAGES, Ranking
 
 # Each channel gives at least this many products to a merged ranking, because a product that both channels rank low may
 # come first. It also makes the results of top_k 10 the first 10 results of top_k 100.
 FUSED_DEPTH = 100
+FIRST_DEPTH = STAGES[0]
 
-ChannelRequest = tuple[np.ndarray, Sequence[str], RequestParameters]
-"""Embeddings (batch, dim) float32, queries (batch) and parameters. Each input is unused if the request does not ask for
-its channel."""
+
+class ChannelRequest(NamedTuple):
+    """A request to search. Inputs of channels that it does not ask for are unused.
+
+    Attributes:
+        embeddings: (batch, dim) float32.
+        queries: (batch) texts.
+        parameters: the request's parameters.
+        excluded: for each query, the row numbers that may not be found, int64; empty if all may be.
+    """
+
+    embeddings: np.ndarray
+    queries: Sequence[str]
+    parameters: RequestParameters
+    excluded: Sequence[np.ndarray] = ()
 
 
 def check_channels(index: ProductIndex, parameters: RequestParameters, *, words: bool) -> None:
@@ -64,24 +80,81 @@ def search_channels(index: ProductIndex, requests: Sequence[ChannelRequest]) -> 
         One result per request, in order. The lexical channel finds only products that share a word with the query. Its
         scores are BM25 scores; merged scores are those of `fuse`. min_score applies to these scores.
     """
-    through_embedding = [i for i, (_, _, parameters) in enumerate(requests) if Channel.EMBEDDING in parameters.channels]
-    found = index.search_batch([(requests[i][0], _for_embedding_channel(requests[i][2])) for i in through_embedding])
+    requests = [ChannelRequest(*request) for request in requests]
+    through_embedding = [i for i, request in enumerate(requests) if Channel.EMBEDDING in request.parameters.channels]
+    found = index.search_batch(
+        [(requests[i].embeddings, _for_embedding_channel(requests[i])) for i in through_embedding]
+    )
     by_embedding = dict(zip(through_embedding, found, strict=True))
     results = []
-    for position, (_, queries, parameters) in enumerate(requests):
+    for position, request in enumerate(requests):
         result = by_embedding.get(position)
-        if Channel.LEXICAL in parameters.channels:
-            result = _add_lexical(index, queries, parameters, result)
+        if _ranks(request):
+            results.append(_paged(index, request, result))
+            continue
+        if Channel.LEXICAL in request.parameters.channels:
+            result = _add_lexical(index, request.queries, request.parameters, result)
         assert result is not None  # every request asks for a channel
+        if request.parameters.page is not None:
+            result = replace(result, rankings=_rankings(index, request, None))
         results.append(result)
     return results
 
 
-def _for_embedding_channel(parameters: RequestParameters) -> RequestParameters:
-    """Return the parameters for the search by embeddings, which must be deeper if its result will be merged."""
+def _ranks(request: ChannelRequest) -> bool:
+    page = request.parameters.page
+    return bool(request.excluded) or (page is not None and page.ranks)
+
+
+def _for_embedding_channel(request: ChannelRequest) -> RequestParameters:
+    """Return the parameters for the search by embeddings, which is deeper if its result is ordered or merged later."""
+    parameters = request.parameters
+    if _ranks(request):
+        return replace(parameters, top_k=FIRST_DEPTH, min_score=None)
     if parameters.channels == Channel.EMBEDDING:
         return parameters
     return replace(parameters, top_k=max(parameters.top_k, FUSED_DEPTH), min_score=None)
+
+
+def _rankings(index: ProductIndex, request: ChannelRequest, found: SearchResult | None) -> list[Ranking]:
+    """Return the ranking of each query of a request.
+
+    Args:
+        index: the index.
+        request: the request.
+        found: what the first search by embeddings found; None if there was none.
+    """
+    page, count = request.parameters.page, max(len(request.embeddings), len(request.queries))
+    boosts = index.boosts(page.boost) if page is not None and page.boost else None
+    none, no_words = np.empty(0, np.int64), [""] * count
+    queries = request.queries or no_words
+    embeddings = request.embeddings if len(request.embeddings) else np.empty((count, 0), np.float32)
+    return [
+        Ranking(
+            index,
+            embeddings[place],
+            queries[place],
+            request.parameters,
+            boosts,
+            request.excluded[place] if request.excluded else none,
+            None if found is None else (found.scores[place], found.rows[place]),
+        )
+        for place in range(count)
+    ]
+
+
+def _paged(index: ProductIndex, request: ChannelRequest, found: SearchResult | None) -> SearchResult:
+    """Cut the page of each query out of its ranking."""
+    rankings = _rankings(index, request, found)
+    shape = len(rankings), request.parameters.top_k
+    rows = np.full(shape, -1, np.int64)
+    scores = np.full(shape, PAD_SCORE, np.float32)
+    channels = np.zeros(shape, np.int64)
+    for place, ranking in enumerate(rankings):
+        page = page_of(ranking)
+        held = slice(len(page))
+        rows[place, held], scores[place, held], channels[place, held] = page.rows, page.scores, page.channels
+    return SearchResult(index.ids_of(rows), scores, channels, rows, rankings)
 
 
 def _add_lexical(
@@ -104,7 +177,7 @@ def _add_lexical(
         if parameters.min_score is not None:
             kept = int(np.count_nonzero(points[:kept].astype(np.float32) >= parameters.min_score))
         rows[place, :kept], scores[place, :kept], channels[place, :kept] = products[:kept], points[:kept], tags[:kept]
-    return SearchResult(np.where(rows >= 0, index.product_ids[rows], PAD_ID), scores, channels, rows)
+    return SearchResult(index.ids_of(rows), scores, channels, rows)
 
 
 def _search_lexical(index: ProductIndex, query: str, parameters: RequestParameters) -> Ranking:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -23,12 +25,19 @@ class SearchResult:
         channels: (batch, top_k) int64, bit mask of the `Channel`s that found each product; padded with 0.
         rows: (batch, top_k) int64, the products' rows in the index; in Milvus, which has no rows, their ids. Padded
             with -1.
+        rankings: (batch) the rankings that the products are from, if the request has a page; else none.
     """
 
     product_ids: np.ndarray
     scores: np.ndarray
     channels: np.ndarray
     rows: np.ndarray
+    rankings: Sequence[Any] = ()
+
+    def __getitem__(self, part: slice) -> SearchResult:
+        """Return the result of some of the rows."""
+        arrays = self.product_ids, self.scores, self.channels, self.rows
+        return SearchResult(*(array[part] for array in arrays), self.rankings[part])
 
 
 def exact_search(

@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
+from functools import cached_property
 from hashlib import blake2b
+from sys import getsizeof
+from typing import Any
 
 import numpy as np
 
+from shopwindow.base.recently_used import RecentlyUsed
 from shopwindow.retrieval.engines.rescoring import search_rescored
 from shopwindow.retrieval.engines.row_mask import RowMask
-from shopwindow.retrieval.errors import InvalidRequest, TowersDiffer
+from shopwindow.retrieval.engines.stored_vectors import Vectors
+from shopwindow.retrieval.errors import GenerationGone, InvalidRequest, TowersDiffer
 from shopwindow.retrieval.index.folder import IndexFolder
 from shopwindow.retrieval.index.lexical import LexicalIndex
 from shopwindow.retrieval.index.product_keys import keys_of
+from shopwindow.retrieval.page.boosts import BoostCache, Boosts
+from shopwindow.retrieval.page.groups import Groups
 from shopwindow.retrieval.request.attribute_columns import AttributeTable
+from shopwindow.retrieval.request.boost_reading import BoostTerm
 from shopwindow.retrieval.request.channel_choice import Channel
 from shopwindow.retrieval.request.filter_conditions import Filter
 from shopwindow.retrieval.request.filter_rows import check_filter, filter_mask
+from shopwindow.retrieval.request.page_request import PageRequest
 from shopwindow.retrieval.request.parameters import RequestParameters
 from shopwindow.retrieval.search.exact import PAD_ID, PAD_SCORE, SearchResult, exact_search
 from shopwindow.retrieval.search.result_cache import ResultCache
@@ -27,7 +37,17 @@ from shopwindow.retrieval.search.result_cache import ResultCache
 # If a filter leaves at most this many products, scoring all of them is faster than an approximate search, and exact.
 EXACT_ROWS = 20_000
 MASKS_KEPT = 64
+COUNT_BYTES = 32 * 2**20  # all kept counts together
 MASK_BYTES = 64 * 2**20  # all kept masks together, in each serving process
+
+Counts = RecentlyUsed[Hashable, Any]
+
+
+def counts_kept() -> Counts:
+    """Return a cache of counts: numbers, arrays, and the JSON of facets."""
+    return RecentlyUsed(
+        COUNT_BYTES, lambda count: 200 + (count.nbytes if hasattr(count, "nbytes") else getsizeof(count))
+    )
 
 
 class ProductIndex:
@@ -39,9 +59,13 @@ class ProductIndex:
 
     Attributes:
         cache: recent results; None if none are kept.
+        counts: recent counts of facets, groups and products that do not depend on the query.
+        groups: the groups of equal values of attribute columns.
     """
 
     cache: ResultCache | None = None
+    counts: Counts
+    groups: Groups
 
     def __init__(self, folder: IndexFolder, before: ProductIndex | None = None) -> None:
         self.manifest = folder.manifest
@@ -49,6 +73,10 @@ class ProductIndex:
         self._table: AttributeTable = (
             before._table if before is not None and same else AttributeTable(folder.attributes)
         )
+        # What pages keep of these columns.
+        self.groups = before.groups if before is not None and same else Groups(self._table)
+        self._boosts = before._boosts if before is not None and same else BoostCache(self._table)
+        self.counts = counts_kept()
         # Drop the attribute table, which no search needs. The titles are most of it.
         self._folder = folder if same else replace(folder, attributes=folder.attributes.select([]))
         self._vectors = folder.all_vectors
@@ -70,6 +98,43 @@ class ProductIndex:
         """(rows,) int64, in index order. Rows that `mask` leaves out may repeat ids."""
         return self._folder.product_ids
 
+    def ids_of(self, rows: np.ndarray) -> np.ndarray:
+        """Return the ids of row numbers of any shape, int64; -1 for rows below 0."""
+        return np.where(rows >= 0, self.product_ids[rows], PAD_ID)
+
+    @cached_property
+    def _by_id(self) -> np.ndarray:
+        """The rows in the order of their ids, int32 or int64; of equal ids, the one that is alive comes last."""
+        ids, alive = self.product_ids, self._folder.alive
+        order = np.argsort(ids, kind="stable") if alive is None else np.lexsort((alive.rows, ids))
+        return order.astype(np.int32) if len(ids) < 2**31 else order
+
+    def rows_of(self, product_ids: Sequence[int]) -> np.ndarray:
+        """Return the rows of products, (n,) int64; -1 for ids that the index does not hold.
+
+        The first call sorts the ids: 0.1 s and 4 bytes a product for a million.
+        """
+        whole = [one if -(2**63) <= one < 2**63 else None for one in product_ids]
+        wanted = np.array([0 if one is None else one for one in whole], np.int64)
+        last = np.searchsorted(self.product_ids, wanted, side="right", sorter=self._by_id) - 1
+        rows = self._by_id[last].astype(np.int64)
+        alive = self._folder.alive
+        held = (last >= 0) & (self.product_ids[rows] == wanted) & np.array([one is not None for one in whole])
+        if alive is not None:
+            held &= alive.rows[rows]
+        return np.where(held, rows, -1)
+
+    def shop_ids(self, rows: np.ndarray) -> list[int] | list[str]:
+        """Return the ids of row numbers (n,) as the shop has them: ints, or texts."""
+        keys = self._folder.product_keys
+        if keys is None:
+            return list(self.product_ids[rows].tolist())
+        return [key.decode() for key in keys_of(keys, rows)]
+
+    def boosts(self, terms: tuple[BoostTerm, ...]) -> Boosts:
+        """Return checked boosts, with ages of today in UTC."""
+        return self._boosts.get(terms, datetime.now(UTC).date())
+
     def product_keys(self, result: SearchResult) -> np.ndarray:
         """Return the text ids of what was found, (batch, top_k) bytes objects in UTF-8; padded with empty ones.
 
@@ -77,6 +142,16 @@ class ProductIndex:
         """
         keys = self._folder.product_keys
         return np.empty((len(result.rows), 0), np.object_) if keys is None else keys_of(keys, result.rows)
+
+    @property
+    def vectors(self) -> Vectors:
+        """The vectors of all rows, (rows, dim) float32."""
+        return self._vectors
+
+    @property
+    def columns(self) -> AttributeTable:
+        """The attribute columns, in index order."""
+        return self._table
 
     @property
     def lexical(self) -> LexicalIndex | None:
@@ -107,10 +182,26 @@ class ProductIndex:
         Raises:
             InvalidRequest: the filter does not fit the columns of this index.
             TowersDiffer: other towers made the embeddings of the request.
+            GenerationGone: as `check_page`.
         """
         if parameters.towers is not None and parameters.towers != self.manifest.tower_hash:
             raise TowersDiffer(parameters.towers, self.manifest.tower_hash)
         check_filter(parameters.filter, self._table)
+        if parameters.page is not None:
+            self.check_page(parameters.page, parameters)
+
+    def check_page(self, page: PageRequest, parameters: RequestParameters) -> None:
+        """Check that this index can make a page.
+
+        Raises:
+            InvalidRequest: the page names a column that this index lacks, or that has the wrong type.
+            GenerationGone: another generation is served than the page is pinned to.
+        """
+        if page.generation is not None and page.generation != self.manifest.generation:
+            raise GenerationGone(page.generation, self.manifest.generation)
+        if page.fields:
+            self.check_fields(page.fields)
+        page.check(self._table, min_score_given=parameters.min_score is not None)
 
     def search_batch(self, requests: Sequence[tuple[np.ndarray, RequestParameters]]) -> list[SearchResult]:
         """Answer several requests at once, each as if it came alone.
@@ -136,7 +227,7 @@ class ProductIndex:
             for i in members:
                 part = slice(start, start + len(requests[i][0]))
                 if (min_score := requests[i][1].min_score) is None:
-                    results[i] = SearchResult(**{name: array[part] for name, array in vars(whole).items()})
+                    results[i] = whole[part]
                 else:
                     results[i] = self._result(scores[part], rows[part], min_score)
                 start = part.stop
@@ -184,6 +275,11 @@ class ProductIndex:
             candidates = np.flatnonzero(mask.rows)
         return exact_search(queries, self._vectors, candidates, k)
 
+    def count_satisfying(self, conditions: Filter) -> int:
+        """Return how many products satisfy a filter."""
+        mask = self.mask(conditions)
+        return self.manifest.count if mask is None else mask.count
+
     def mask(self, conditions: Filter) -> RowMask | None:
         """Return the rows that are alive and satisfy a filter; None if these are all rows."""
         if not conditions:
@@ -208,6 +304,6 @@ class ProductIndex:
         keep = rows >= 0
         if min_score is not None:
             keep &= scores >= min_score
-        ids = np.where(keep, self._folder.product_ids[rows], PAD_ID)
+        rows = np.where(keep, rows, -1)
         channels = np.where(keep, np.int64(Channel.EMBEDDING), np.int64(0))
-        return SearchResult(ids, np.where(keep, scores, np.float32(PAD_SCORE)), channels, np.where(keep, rows, -1))
+        return SearchResult(self.ids_of(rows), np.where(keep, scores, np.float32(PAD_SCORE)), channels, rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -117,6 +118,11 @@ class Truth:
             rows.tolist(), read_index(home).attributes["title"].take(pa.array(rows)).to_pylist(), strict=True
         ):
             assert title == self.products[int(index.product_ids[row])]["title"]
+        fields = ("colour", "title", "price")
+        index.check_fields(fields)
+        for row, shown in zip(rows.tolist(), index.attribute_rows(rows[:, None], fields)[:, 0], strict=True):
+            product = self.products[int(index.product_ids[row])]
+            assert list(json.loads(shown).items()) == [(name, product[name]) for name in fields]
         title = next(p["title"] for p in products if p["title"])
         _, found = index.lexical.search(title, 200, index.mask(()).rows if index.mask(()) else None)
         assert {self.products[int(index.product_ids[row])]["title"] for row in found} >= {title}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from itertools import chain
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +19,7 @@ from shopwindow.retrieval.embedding.text import clean_text
 from shopwindow.retrieval.engines import FaissCpuEngine
 from shopwindow.retrieval.engines.equal_rows import distinct_sample
 from shopwindow.retrieval.engines.recipes import Recipe
+from shopwindow.retrieval.index.attribute_texts import writing_texts
 from shopwindow.retrieval.index.lexical import LexicalIndex
 from shopwindow.retrieval.index.lexical_words import WordSplitter
 from shopwindow.retrieval.index.product_keys import FILE as PRODUCT_KEYS
@@ -72,17 +74,26 @@ def finish(
 
 
 def _write_attributes(building: Building) -> None:
-    parts = building.attribute_parts()
-    first = next(parts)
-    with pq.ParquetWriter(building.index / "attributes.parquet", first.schema) as file:
-        held = [first]
-        for part in parts:
-            held.append(part)
-            if sum(t.num_rows for t in held) >= _GROUP_ROWS or sum(t.nbytes for t in held) >= _GROUP_BYTES:
-                file.write_table(pa.concat_tables(held))
-                held = []
-        if held:
-            file.write_table(pa.concat_tables(held))
+    groups = _attribute_groups(building)
+    first = next(groups)
+    with (
+        pq.ParquetWriter(building.index / "attributes.parquet", first.schema) as file,
+        writing_texts(building.index, first.schema) as write_texts,
+    ):
+        for group in chain([first], groups):
+            file.write_table(group)
+            write_texts(group)
+
+
+def _attribute_groups(building: Building) -> Iterator[pa.Table]:
+    held: list[pa.Table] = []
+    for part in building.attribute_parts():
+        held.append(part)
+        if sum(t.num_rows for t in held) >= _GROUP_ROWS or sum(t.nbytes for t in held) >= _GROUP_BYTES:
+            yield pa.concat_tables(held)
+            held = []
+    if held:
+        yield pa.concat_tables(held)
 
 
 def _titles(building: Building) -> Iterator[str]:

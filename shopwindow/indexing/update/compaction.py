@@ -20,6 +20,7 @@ from shopwindow.indexing.update.run import write_lexical
 from shopwindow.retrieval.engines import FaissCpuEngine
 from shopwindow.retrieval.engines.equal_rows import distinct_sample
 from shopwindow.retrieval.engines.recipes import choose_recipe
+from shopwindow.retrieval.index.attribute_texts import write_texts
 from shopwindow.retrieval.index.checksums import check_folder
 from shopwindow.retrieval.index.folder import Manifest, write_manifest
 from shopwindow.retrieval.index.product_keys import write_keys
@@ -48,7 +49,7 @@ def compact(home: Path, *, recipe: str | None = None, force: bool = False, progr
     with changing(home) as (place, served, folder):
         before = served.manifest
         chosen = choose_recipe(before.count, recipe or before.recipe.kind)
-        if not before.delta and not before.dead and chosen.kind == before.recipe.kind:
+        if served.has_texts and not before.delta and not before.dead and chosen.kind == before.recipe.kind:
             return before
         check_folder(served.folder, only={"vectors.npy"})  # `Generation.read` has checked the others
         live = np.flatnonzero(served.alive)
@@ -59,6 +60,7 @@ def compact(home: Path, *, recipe: str | None = None, force: bool = False, progr
         np.save(folder / "content.npy", served.content[live])
         attributes = served.attributes.take(pa.array(live))
         pq.write_table(attributes, folder / "attributes.parquet")
+        write_texts(folder, attributes)
         write_lexical(served, folder, attributes, np.ones(len(live), bool))
         if chosen.kind == before.recipe.kind:
             # Calibration below searches by products, which find themselves more easily than shoppers' words find them.

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from shopwindow.indexing.catalogue.plain_types import plain_table
 from shopwindow.retrieval.engines.stored_vectors import JoinedVectors, Vectors
 from shopwindow.retrieval.errors import IndexUnfit
+from shopwindow.retrieval.index.attribute_texts import FILE as ATTRIBUTE_TEXTS
 from shopwindow.retrieval.index.checksums import Checksums, check_arrived, check_folder, files_in, read_sealed
 from shopwindow.retrieval.index.folder import Manifest, read_manifest
 from shopwindow.retrieval.index.home import IndexHome
@@ -107,6 +108,11 @@ class Generation:
     def number(self) -> int:
         """Number of the generation, which is the name of its folder."""
         return int(self.folder.name)
+
+    @property
+    def has_texts(self) -> bool:
+        """Whether it has the texts that replies show; an index of an earlier version lacks them."""
+        return (self.folder / ATTRIBUTE_TEXTS).exists()
 
     @property
     def all_vectors(self) -> Vectors:

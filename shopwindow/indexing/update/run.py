@@ -30,6 +30,8 @@ from shopwindow.indexing.update.next_generation import Generation, changing, lin
 from shopwindow.retrieval.embedding.bundle import Bundle, towers_of
 from shopwindow.retrieval.engines.recipes import FLAT_ROWS
 from shopwindow.retrieval.errors import IndexUnfit
+from shopwindow.retrieval.index.attribute_texts import FILE as ATTRIBUTE_TEXTS
+from shopwindow.retrieval.index.attribute_texts import write_texts
 from shopwindow.retrieval.index.checksums import Checksums, check_folder
 from shopwindow.retrieval.index.folder import Manifest, write_manifest
 from shopwindow.retrieval.index.lexical import LexicalIndex
@@ -290,11 +292,15 @@ class _Delta:
         (folder / UNREAD).write_text(self.unread.to_csv())
         if not alive.all():
             np.save(folder / "alive.npy", alive)
+        attributes = served.attributes
         if self.merge.rows:
             written.add("attributes.parquet")
-            attributes = merge_attributes(served.attributes, self.merge)
+            attributes = merge_attributes(attributes, self.merge)
             AttributeTable(attributes)  # raises if the table could not be served
             pq.write_table(attributes, folder / "attributes.parquet")
+        if self.merge.rows or not served.has_texts:
+            written.add(ATTRIBUTE_TEXTS)
+            write_texts(folder, attributes)
         if self._vectors:
             written |= {"delta.npy", "product_ids.npy", "content.npy", "lexical"}
             np.save(folder / "delta.npy", np.concatenate([served.delta, *self._vectors]))

@@ -6,6 +6,8 @@ product_ids.npy      (rows,) int64; of text ids, their numbers
 product_keys.arrow   the text ids, see `shopwindow.retrieval.index.product_keys`; absent if ids are whole numbers
 content.npy          (rows,) uint64, see `shopwindow.retrieval.embedding.content_hash`; only updates read it
 attributes.parquet   title and attribute columns, one row per product
+attributes.arrow     the same as JSON texts for replies, see `shopwindow.retrieval.index.attribute_texts`; absent in
+                     folders of earlier versions
 index.faiss          the FAISS index of the base rows; absent for the flat recipe, which searches vectors.npy
 index.rows.npy       (base rows,) int64: the first row with an equal vector. Of those, index.faiss holds only the first.
                      Absent if index.faiss holds a vector for each row
@@ -43,6 +45,8 @@ from shopwindow.retrieval.engines.row_mask import RowMask
 from shopwindow.retrieval.engines.segmented import SegmentedEngine
 from shopwindow.retrieval.engines.stored_vectors import JoinedVectors, Vectors
 from shopwindow.retrieval.errors import IndexUnfit, Unfit
+from shopwindow.retrieval.index.attribute_texts import FILE as ATTRIBUTE_TEXTS
+from shopwindow.retrieval.index.attribute_texts import AttributeTexts, read_texts, write_texts
 from shopwindow.retrieval.index.checksums import (
     MANIFEST,
     Checked,
@@ -60,7 +64,8 @@ from shopwindow.retrieval.index.product_keys import read_keys, write_keys
 
 _LARGE = ("index.faiss", "vectors.npy")
 _BASE = frozenset({*_LARGE, "index.rows.npy"})
-_PARTS = _BASE | {"product_ids.npy", PRODUCT_KEYS, "attributes.parquet", "lexical"}  # updates may leave these unchanged
+# Updates may leave these unchanged.
+_PARTS = _BASE | {"product_ids.npy", PRODUCT_KEYS, "attributes.parquet", ATTRIBUTE_TEXTS, "lexical"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +129,7 @@ class IndexFolder:
         engine: searches base and delta.
         lexical: the lexical channel over all rows; None if the folder has none.
         product_keys: the text ids, (rows,) large_string, memory-mapped; None if ids are whole numbers.
+        attribute_texts: title and attributes as JSON, `rows` rows, memory-mapped; None in folders of earlier versions.
         delta: (delta rows, dim) float32, memory-mapped; None if there are no delta rows.
         alive: the rows that can be found; None if all can.
         marks: the marks of the files it was read from. A folder that shares some of them does not load those again.
@@ -137,6 +143,7 @@ class IndexFolder:
     engine: SearchEngine
     lexical: LexicalIndex | None = None
     product_keys: pa.Array | None = None
+    attribute_texts: AttributeTexts | None = None
     delta: np.ndarray | None = None
     alive: RowMask | None = None
     marks: Mapping[str, FileMark | None] = field(default_factory=dict)
@@ -259,6 +266,11 @@ def _load(
     else:
         with _reading(folder / "attributes.parquet") as file:
             attributes = pq.read_table(file)
+    if before is not None and ATTRIBUTE_TEXTS in shared:
+        attribute_texts = before.attribute_texts
+    else:
+        with _reading(folder / ATTRIBUTE_TEXTS):
+            attribute_texts = read_texts(folder)
     if before is not None and "lexical" in shared:
         lexical = before.lexical
     else:
@@ -294,6 +306,8 @@ def _load(
         counts["alive.npy, False counted by manifest.json"] = alive.count + manifest.dead
     if product_keys is not None:
         counts[PRODUCT_KEYS] = len(product_keys)
+    if attribute_texts is not None:
+        counts[ATTRIBUTE_TEXTS] = attribute_texts.rows
     if lexical is not None:
         counts["lexical"] = lexical.rows
     if len(set(counts.values())) != 1 or len(set(dims.values())) != 1:
@@ -308,6 +322,7 @@ def _load(
         engine=engine if delta is None else SegmentedEngine(engine, vectors, delta),
         lexical=lexical,
         product_keys=product_keys,
+        attribute_texts=attribute_texts,
         delta=delta,
         alive=alive,
         marks=marks,
@@ -370,6 +385,7 @@ def write_index(
         if product_keys is not None:
             write_keys(new, product_keys)
         pq.write_table(attributes, new / "attributes.parquet")
+        write_texts(new, attributes)
         if manifest.recipe.kind != "flat":
             engine.write(new / "index.faiss")
         if lexical is not None:

@@ -41,8 +41,7 @@ def page_outputs(
     batch = len(result.rows)
     outputs: dict[str, np.ndarray] = {}
     if "attributes" in names:
-        empty = np.empty((batch, 0), np.object_)
-        outputs["attributes"] = index.attribute_rows(result.rows, page.fields) if page.fields else empty
+        outputs["attributes"] = index.attribute_rows(result.rows, page.fields)
     if "total" in names:
         outputs["total"] = np.array([[_total(ranking)] for ranking in result.rankings], np.int64).reshape(batch, 1)
     if "facets" in names:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
@@ -18,7 +19,8 @@ from shopwindow.base.recently_used import RecentlyUsed
 from shopwindow.retrieval.engines.rescoring import search_rescored
 from shopwindow.retrieval.engines.row_mask import RowMask
 from shopwindow.retrieval.engines.stored_vectors import Vectors
-from shopwindow.retrieval.errors import GenerationGone, InvalidRequest, TowersDiffer
+from shopwindow.retrieval.errors import GenerationGone, InvalidRequest, TowersDiffer, show
+from shopwindow.retrieval.index.attribute_texts import rows_as_json
 from shopwindow.retrieval.index.folder import IndexFolder
 from shopwindow.retrieval.index.lexical import LexicalIndex
 from shopwindow.retrieval.index.product_keys import keys_of
@@ -143,6 +145,45 @@ class ProductIndex:
         keys = self._folder.product_keys
         return np.empty((len(result.rows), 0), np.object_) if keys is None else keys_of(keys, result.rows)
 
+    def attribute_rows(self, rows: np.ndarray, fields: Sequence[str]) -> np.ndarray:
+        """Return what products have in some columns, for a reply.
+
+        Args:
+            rows: (batch, k) int64, rows of this index as in `SearchResult.rows`, -1 for none.
+            fields: names that `check_fields` accepts.
+
+        Returns:
+            (batch, k) bytes objects: a JSON object in UTF-8 with the fields in their order, `null` where a value is
+            missing; empty where there is no row. Without fields the result is (batch, 0).
+        """
+        if not fields:
+            return np.empty((len(rows), 0), np.object_)
+        texts = self._folder.attribute_texts
+        assert texts is not None, f"unchecked fields: {fields}"
+        return rows_as_json(texts, rows, fields)
+
+    def check_fields(self, fields: Sequence[str]) -> None:
+        """Check that this index has some columns to show.
+
+        Raises:
+            InvalidRequest: it lacks one, or an earlier version built it, which kept none to show.
+        """
+        if not fields:
+            return
+        texts = self._folder.attribute_texts
+        if texts is None:
+            raise InvalidRequest(
+                "fields",
+                "an earlier version built this index, without attributes to show: 'shopwindow compact' adds them, and "
+                "so does the next 'shopwindow index', or 'update' that changes something",
+            )
+        for field in fields:
+            if field not in texts.columns:
+                near = difflib.get_close_matches(field, texts.columns, n=1)
+                hint = f" (did you mean {near[0]!r}?)" if near else ""
+                known = ", ".join(sorted(texts.columns)) or "none"
+                raise InvalidRequest("fields", f"no such attribute: {show(field)}{hint}; this index has: {known}")
+
     @property
     def vectors(self) -> Vectors:
         """The vectors of all rows, (rows, dim) float32."""
@@ -199,8 +240,7 @@ class ProductIndex:
         """
         if page.generation is not None and page.generation != self.manifest.generation:
             raise GenerationGone(page.generation, self.manifest.generation)
-        if page.fields:
-            self.check_fields(page.fields)
+        self.check_fields(page.fields)
         page.check(self._table, min_score_given=parameters.min_score is not None)
 
     def search_batch(self, requests: Sequence[tuple[np.ndarray, RequestParameters]]) -> list[SearchResult]:

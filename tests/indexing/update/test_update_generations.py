@@ -15,7 +15,7 @@ from shopwindow.indexing.catalogue.photos.options import PhotoOptions, Unreadabl
 from shopwindow.indexing.errors import CatalogError
 from shopwindow.indexing.update.compaction import compact
 from shopwindow.indexing.update.run import update_index
-from shopwindow.retrieval import IndexUnfit
+from shopwindow.retrieval import IndexUnfit, InvalidRequest
 from shopwindow.retrieval.index.folder import read_manifest, write_manifest
 from shopwindow.retrieval.index.home import IndexHome, resolve_index
 from shopwindow.retrieval.opening import open_index
@@ -33,7 +33,7 @@ def test_unchanged_files_are_shared_and_the_old_generation_stays_as_it_was(
     assert (new / "vectors.npy").samefile(old / "vectors.npy")
     assert {file: file.read_bytes() for file in old.rglob("*") if file.is_file()} == before
     update_index(home, repository, removed=[pool[0]["product_id"]], progress=False)
-    for name in ("delta.npy", "attributes.parquet", "content.npy", "lexical/data.csc.index.npy"):
+    for name in ("delta.npy", "attributes.parquet", "attributes.arrow", "content.npy", "lexical/data.csc.index.npy"):
         assert (resolve_index(home) / name).samefile(new / name)
 
 
@@ -132,6 +132,28 @@ def test_an_update_takes_over_only_what_belongs_to_the_index(home: Path, reposit
     write_manifest(resolve_index(home), read_manifest(home))
     (resolve_index(home) / "lexical" / ".DS_Store").unlink()
     assert open_index(home).manifest.generation == 2
+
+
+@pytest.mark.parametrize("writer", ["compact", "update"])
+def test_an_index_of_an_earlier_version_gets_attributes_to_show(
+    home: Path, repository: Path, truth: Truth, pool: list[Product], queries: np.ndarray, writer: str
+) -> None:
+    served = resolve_index(home)
+    (served / "attributes.arrow").unlink()
+    write_manifest(served, read_manifest(served))
+    old = open_index(home)
+    assert old.attribute_rows(np.array([[0]]), ()).shape == (1, 0)
+    with pytest.raises(InvalidRequest, match=r"^fields: an earlier version built this index.*'shopwindow compact'"):
+        old.check_fields(("title",))
+    if writer == "compact":
+        assert compact(home, progress=False).generation == 2
+        assert compact(home, progress=False).generation == 2  # now there is nothing to do
+        truth.assert_served(home, queries)
+    else:
+        gone = pool[0]["product_id"]
+        update_index(home, repository, removed=[gone], progress=False)
+        left = {product: row for product, row in truth.products.items() if product != gone}
+        replace(truth, products=left).assert_served(home, queries)
 
 
 def test_a_generation_that_lacks_a_file_is_not_updated(home: Path, repository: Path, pool: list[Product]) -> None:

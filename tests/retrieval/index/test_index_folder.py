@@ -17,6 +17,7 @@ import pytest
 from shopwindow.retrieval import IndexUnfit, RequestParameters
 from shopwindow.retrieval.engines import FaissCpuEngine
 from shopwindow.retrieval.engines.recipes import choose_recipe
+from shopwindow.retrieval.index.attribute_texts import write_texts
 from shopwindow.retrieval.index.folder import read_index, read_manifest, write_manifest
 from shopwindow.retrieval.index.home import IndexHome
 from shopwindow.retrieval.index.lexical import LexicalIndex
@@ -25,7 +26,11 @@ from tests.retrieval.index_parts import TOWERS, make_index, unit_vectors, write_
 
 ROWS = 200
 ROOT = Path(__file__).resolve().parents[3]
-SERVED = ("manifest.json", "vectors.npy", "product_ids.npy", "attributes.parquet", "index.faiss", "index.rows.npy")
+SERVED = (
+    *("manifest.json", "vectors.npy", "product_ids.npy", "attributes.parquet", "attributes.arrow"),
+    *("index.faiss", "index.rows.npy"),
+)
+LATER = ("attributes.arrow", "index.rows.npy")  # earlier versions wrote none
 
 
 @pytest.fixture
@@ -138,7 +143,7 @@ def test_a_lexical_channel_of_other_titles_is_refused(lexical: Path) -> None:
     ("name", "verify"),
     [
         *((name, "full") for name in SERVED),
-        *((name, "off") for name in SERVED if name != "index.rows.npy"),  # earlier versions wrote none
+        *((name, "off") for name in SERVED if name not in LATER),
     ],
 )
 def test_an_error_names_a_file_that_is_missing_truncated_or_has_other_content(
@@ -184,6 +189,10 @@ def other_attributes(folder: Path) -> None:
     pq.write_table(pa.table({"colour": ["red"] * (ROWS - 1)}), folder / "attributes.parquet")
 
 
+def other_texts(folder: Path) -> None:
+    write_texts(folder, pa.table({"colour": ["red"] * (ROWS - 1)}))
+
+
 def other_engine(folder: Path) -> None:
     FaissCpuEngine.build(unit_vectors(ROWS - 1), choose_recipe(ROWS, "hnsw")).write(folder / "index.faiss")
 
@@ -199,6 +208,7 @@ def other_count(folder: Path) -> None:
         (other_vectors, "vectors.npy"),
         (other_ids, "product_ids.npy"),
         (other_attributes, "attributes.parquet"),
+        (other_texts, "attributes.arrow"),
         (other_engine, "index.faiss"),
         (other_count, "manifest.json"),
     ],
@@ -243,7 +253,9 @@ def updated(hnsw: Path) -> Path:
     np.save(hnsw / "delta.npy", index.vectors[:5])
     np.save(hnsw / "alive.npy", np.arange(ROWS + 5) >= 5)
     np.save(hnsw / "product_ids.npy", np.append(index.product_ids, np.arange(5)))
-    pq.write_table(pa.concat_tables([index.attributes, index.attributes[:5]]), hnsw / "attributes.parquet")
+    attributes = pa.concat_tables([index.attributes, index.attributes[:5]])
+    pq.write_table(attributes, hnsw / "attributes.parquet")
+    write_texts(hnsw, attributes)
     write_manifest(hnsw, replace(index.manifest, delta=5, dead=5))
     return hnsw
 

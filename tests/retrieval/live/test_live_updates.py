@@ -22,6 +22,7 @@ from shopwindow.retrieval.engines import EngineOptions
 from shopwindow.retrieval.engines.recipes import Recipe
 from shopwindow.retrieval.engines.segmented import SegmentedEngine
 from shopwindow.retrieval.errors import IndexUnfit
+from shopwindow.retrieval.index.attribute_texts import write_texts
 from shopwindow.retrieval.index.folder import Manifest, read_manifest, write_manifest
 from shopwindow.retrieval.index.home import IndexHome
 from shopwindow.retrieval.live.loading import index_loader, pipeline_loader
@@ -70,9 +71,11 @@ def with_one_more(vector: np.ndarray, served: Path) -> Callable[[Path, dict[str,
         np.save(folder / "alive.npy", np.append(np.load(served / "alive.npy"), True))
         np.save(folder / "delta.npy", vector)
         np.save(folder / "product_ids.npy", np.append(ids, 999))
-        pq.write_table(pa.concat_tables([table, table.slice(0, 1)]), folder / "attributes.parquet")
+        table = pa.concat_tables([table, table.slice(0, 1)])
+        pq.write_table(table, folder / "attributes.parquet")
+        write_texts(folder, table)
         manifest |= {"count": manifest["count"] + 1, "delta": 1}
-        return {"alive.npy", "delta.npy", "product_ids.npy", "attributes.parquet"}
+        return {"alive.npy", "delta.npy", "product_ids.npy", "attributes.parquet", "attributes.arrow"}
 
     return change
 

@@ -117,17 +117,17 @@ class InProcess:
             response.raw_output_contents.append(content)
         return response
 
-    def _infer(self, model: str, inputs: dict[str, Any], parameters: dict[str, Any], names: set[str]) -> dict[str, Any]:
+    def _infer(self, model: str, inputs: dict[str, Any], parameters: dict[str, Any], outputs: set[str]) -> dict[str, Any]:
         pipeline = self._pipeline
         if model == names.EMBED_QUERY:
             return {"embedding": pipeline.embed_query(_texts(inputs["query"]))}
         if model == names.EMBED_PRODUCT:
             embedding, weights = pipeline.embed_product(_texts(inputs["title"]), _texts(inputs["image"]))
             return {"embedding": embedding, "modality_weights": weights}
-        return self._search(model, inputs, parameters, names)
+        return self._search(model, inputs, parameters, outputs)
 
     def _search(
-        self, model: str, inputs: dict[str, Any], parameters: dict[str, Any], names: set[str]
+        self, model: str, inputs: dict[str, Any], parameters: dict[str, Any], outputs: set[str]
     ) -> dict[str, Any]:
         from shopwindow.retrieval.embedding.text import clean_queries
         from shopwindow.retrieval.request.parameters import with_outputs
@@ -158,14 +158,14 @@ class InProcess:
                 embeddings = inputs["embedding"]
             pipeline.index.check(embeddings, wanted)
             watch.lap("read")
-        wanted = with_outputs(wanted, names)
+        wanted = with_outputs(wanted, outputs)
         (result,) = search_channels(pipeline.index, [ChannelRequest(embeddings, queries, wanted, excluded)])
         watch.lap("search")
         unknown = -1e-6 if model == names.PRODUCT_INDEX else 0.0  # as on a server, -1 marks another model's work
         stages = [watch.seconds(stage) for stage in ("tokenise", "tower", "search")]
         times = [round(1e6 * (unknown if seconds is None else seconds)) for seconds in (*stages, watch.total)]
         each = (len(embeddings), 1)
-        page = page_outputs(pipeline.index, result, wanted, names) if wanted.page is not None else {}
+        page = page_outputs(pipeline.index, result, wanted, outputs) if wanted.page is not None else {}
         return page | {
             "product_ids": result.product_ids,
             "scores": result.scores,

@@ -36,8 +36,8 @@ _TENSORS = {
     "scores": "score of each product; -inf is padding",
     "product_keys": "text ids of the products, UTF-8; empty is padding. No columns, [0], if the ids of the index are "
     "whole numbers",
-    "like": 'products to search with in place of an embedding, JSON: `{"ids": [7, 9], "weights": [1, -0.5]}`; ids as the '
-    "shop has them. They are not found themselves",
+    "like": 'products to search with in place of an embedding, JSON: `{"ids": [7, 9], "weights": [1, -0.5]}`; ids as '
+    "the shop has them. They are not found themselves",
     "attributes": "attributes of each product that the parameter `fields` names, one JSON object; empty is padding. No "
     "columns, [0], without `fields`",
     "total": "how many products qualify, with `collapse` how many groups; -1 if they cannot be counted",

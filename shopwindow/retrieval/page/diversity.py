@@ -10,8 +10,8 @@ OVER = 200  # places that are ordered anew; those beyond follow as they are
 def diverse_order(scores: np.ndarray, vectors: np.ndarray, strength: float) -> np.ndarray:
     """Order products so that each is relevant and unlike those before it (Carbonell and Goldstein 1998).
 
-    The first product stays first. Then comes, again and again, the product with the largest (1 - strength) * relevance -
-    strength * the largest cosine with a product chosen before. The relevance is the score, stretched to 0 to 1.
+    The first product stays first. Then comes, again and again, the product with the largest (1 - strength) * relevance
+    - strength * the largest cosine with a product chosen before. The relevance is the score, stretched to 0 to 1.
 
     Args:
         scores: (places,) final scores, in ranking order.

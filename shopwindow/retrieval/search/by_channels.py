@@ -15,7 +15,7 @@ from shopwindow.retrieval.errors import InvalidRequest
 from shopwindow.retrieval.request.channel_choice import Channel
 from shopwindow.retrieval.request.parameters import RequestParameters
 from shopwindow.retrieval.search.exact import PAD_SCORE, SearchResult
-from shopwindow.retrieval.search.fusion import Ranking, fuse
+from shopwindow.retrieval.search.fusion import Found, fuse
 from shopwindow.retrieval.search.pages import page_of
 from shopwindow.retrieval.search.product_index import ProductIndex
 from shopwindow.retrieval.search.ranking import STAGES, Ranking
@@ -180,7 +180,7 @@ def _add_lexical(
     return SearchResult(index.ids_of(rows), scores, channels, rows)
 
 
-def _search_lexical(index: ProductIndex, query: str, parameters: RequestParameters) -> Ranking:
+def _search_lexical(index: ProductIndex, query: str, parameters: RequestParameters) -> Found:
     assert index.lexical is not None  # `check_channels` has checked it
     k = max(parameters.top_k, FUSED_DEPTH) if parameters.channels == Channel.BOTH else parameters.top_k
     mask = index.mask(parameters.filter)

@@ -36,8 +36,9 @@ class SearchResult:
 
     def __getitem__(self, part: slice) -> SearchResult:
         """Return the result of some of the rows."""
-        arrays = self.product_ids, self.scores, self.channels, self.rows
-        return SearchResult(*(array[part] for array in arrays), self.rankings[part])
+        return SearchResult(
+            self.product_ids[part], self.scores[part], self.channels[part], self.rows[part], self.rankings[part]
+        )
 
 
 def exact_search(

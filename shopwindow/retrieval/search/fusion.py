@@ -7,11 +7,11 @@ import numpy as np
 # From Cormack, Clarke and Büttcher 2009. The larger it is, the less the first places count above the next.
 RRF_K = 60
 
-Ranking = tuple[np.ndarray, np.ndarray]
+Found = tuple[np.ndarray, np.ndarray]
 """Products (found,) int64, without repetitions, and their scores (found,) in falling order."""
 
 
-def fuse(embedding: Ranking, lexical: Ranking, *, weight: float | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def fuse(embedding: Found, lexical: Found, *, weight: float | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Merge what the two channels found for one query.
 
     By reciprocal rank, each channel that found a product adds 1 / (RRF_K + place) to its score.

@@ -50,7 +50,7 @@ def _rows_of(index: ProductIndex, field: str, like: Like) -> np.ndarray:
     if bool(texts) != (keys is not None):
         held = "texts" if keys is not None else "whole numbers"
         raise InvalidRequest(field, f"the ids of this index are {held}, got {show(like.ids[0])}")
-    numbers = [key_number(text) if is_key(text) else -1 for text in texts] if texts else like.ids
+    numbers = [(key_number(one) if is_key(one) else -1) if isinstance(one, str) else one for one in like.ids]
     rows = index.rows_of(numbers)
     if keys is not None:
         rows[unlike_keys(keys, rows, texts)] = -1

@@ -66,8 +66,6 @@ class ProductIndex:
     """
 
     cache: ResultCache | None = None
-    counts: Counts
-    groups: Groups
 
     def __init__(self, folder: IndexFolder, before: ProductIndex | None = None) -> None:
         self.manifest = folder.manifest
@@ -76,9 +74,9 @@ class ProductIndex:
             before._table if before is not None and same else AttributeTable(folder.attributes)
         )
         # What pages keep of these columns.
-        self.groups = before.groups if before is not None and same else Groups(self._table)
-        self._boosts = before._boosts if before is not None and same else BoostCache(self._table)
-        self.counts = counts_kept()
+        self.groups: Groups = before.groups if before is not None and same else Groups(self._table)
+        self._boosts: BoostCache = before._boosts if before is not None and same else BoostCache(self._table)
+        self.counts: Counts = counts_kept()
         # Drop the attribute table, which no search needs. The titles are most of it.
         self._folder = folder if same else replace(folder, attributes=folder.attributes.select([]))
         self._vectors = folder.all_vectors

@@ -43,6 +43,7 @@ ORDERS = {
         ["index"],
         ["page"],
         ["search", "duplicates"],
+        ["page"],
         ["milvus"],
         ["opening"],
         ["pipeline"],

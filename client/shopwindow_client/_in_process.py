@@ -117,7 +117,9 @@ class InProcess:
             response.raw_output_contents.append(content)
         return response
 
-    def _infer(self, model: str, inputs: dict[str, Any], parameters: dict[str, Any], outputs: set[str]) -> dict[str, Any]:
+    def _infer(
+        self, model: str, inputs: dict[str, Any], parameters: dict[str, Any], outputs: set[str]
+    ) -> dict[str, Any]:
         pipeline = self._pipeline
         if model == names.EMBED_QUERY:
             return {"embedding": pipeline.embed_query(_texts(inputs["query"]))}

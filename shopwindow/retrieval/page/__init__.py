@@ -1,1 +1,1 @@
-"""Pieces of a page, each from arrays alone: boosted scores, the order of a sort, groups of products."""
+"""Pieces of a page, each from arrays and columns alone: boosted scores, order, groups, diversity and counts."""

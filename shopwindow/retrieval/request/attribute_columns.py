@@ -37,10 +37,12 @@ class NumberColumn:
         numbers: (rows,) float64, or float32 or float16 if the catalogue has them, or the smallest integer type that
             holds them; uint64 if there are numbers beyond int64.
         present: (rows,) bool, False if the value is missing.
+        boolean: whether the catalogue holds true and false; `numbers` has 1 and 0 for them.
     """
 
     numbers: np.ndarray
     present: np.ndarray
+    boolean: bool = False
 
     @cached_property
     def limits(self) -> tuple[float, float]:
@@ -176,7 +178,7 @@ def _single(column: pa.ChunkedArray) -> TextColumn | NumberColumn:
     present = np.concatenate([held for _, held in parts])
     if numbers.dtype.kind == "f":
         return NumberColumn(numbers=numbers, present=present & ~np.isnan(numbers))
-    return NumberColumn(numbers=_smallest(numbers), present=present)
+    return NumberColumn(numbers=_smallest(numbers), present=present, boolean=pa.types.is_boolean(kind))
 
 
 def _lists(column: pa.ChunkedArray) -> ListColumn:

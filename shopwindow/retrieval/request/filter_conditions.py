@@ -63,6 +63,14 @@ def conditions_of(expressions: Iterable[Expression]) -> Iterator[Condition]:
             yield from conditions_of(expression.parts)
 
 
+def without_own(filter: Filter, column: str) -> Filter:
+    """Return a filter without those of its expressions whose conditions all name one column.
+
+    A facet counts with it, so that a shop can show what else could be chosen in the same column.
+    """
+    return tuple(part for part in filter if {condition.column for condition in conditions_of((part,))} != {column})
+
+
 def _rank(expression: Expression) -> tuple[bool, str, str, str, bool]:
     """Return a sort key. It compares the text of values, because a list may mix types that Python cannot compare."""
     if isinstance(expression, Condition):

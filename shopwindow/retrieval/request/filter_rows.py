@@ -94,20 +94,24 @@ def _mask(expression: Expression, table: AttributeTable) -> np.ndarray:
         return mask
     column = table.get(expression.column)
     assert column is not None, f"unchecked filter: no column {expression.column!r}"
-    mask = _list_mask(expression, column) if isinstance(column, ListColumn) else _single_mask(expression, column)
+    mask = _list_mask(expression, column) if isinstance(column, ListColumn) else single_mask(expression, column)
     return np.logical_not(mask, out=mask) if expression.negated else mask
 
 
 def _list_mask(condition: Condition, column: ListColumn) -> np.ndarray:
     if condition.operator != "contains_all":
-        return column.any(_single_mask(condition, column.values))
+        return column.any(single_mask(condition, column.values))
     mask = np.ones(len(column.ends) - 1, bool)
     for value in condition.values:
-        mask &= column.any(_single_mask(Condition(condition.column, "eq", (value,)), column.values))
+        mask &= column.any(single_mask(Condition(condition.column, "eq", (value,)), column.values))
     return mask
 
 
-def _single_mask(condition: Condition, column: TextColumn | NumberColumn | TimeColumn) -> np.ndarray:
+def single_mask(condition: Condition, column: TextColumn | NumberColumn | TimeColumn) -> np.ndarray:
+    """Return which values of a column of single values, (rows,), pass a checked test: (rows,) bool, a new array.
+
+    It does not look at the condition's `column` and `negated`.
+    """
     if isinstance(column, TextColumn):
         return _text_mask(condition, column)
     if condition.operator == "exists":

@@ -11,6 +11,7 @@ from ._values.errors import (
     ClientClosed,
     ConnectionLost,
     DeadlineExceeded,
+    GenerationGone,
     InvalidRequest,
     MessageTooLarge,
     NotAuthorised,
@@ -26,6 +27,7 @@ from ._values.errors import (
     VersionMismatch,
 )
 from ._values.filters import Field, Filter, field
+from ._values.like import Like
 from ._values.options import CallOptions, SearchOptions, Tls
 from ._values.requests import Product
 from ._values.results import Health, ProductEmbeddings, Results, Row, ServerInfo, SimilarProducts
@@ -39,10 +41,12 @@ __all__ = [
     "DeadlineExceeded",
     "Field",
     "Filter",
+    "GenerationGone",
     "Health",
     "Hedge",
     "InProcess",
     "InvalidRequest",
+    "Like",
     "MessageTooLarge",
     "NotAuthorised",
     "Part",

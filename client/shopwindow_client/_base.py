@@ -13,7 +13,7 @@ import grpc
 
 from ._calls import Calls
 from ._in_process import InProcess
-from ._searches import ResultsT, Searches
+from ._searches import Searches
 from ._sending.engine import Engine
 from ._sending.retries import Hedge, Retry
 from ._sending.throttling import Throttle
@@ -22,6 +22,7 @@ from ._values.errors import InvalidRequest
 from ._values.numbers import is_whole
 from ._values.options import CallDefaults, Connection, Tls, check_headers, check_token
 from ._values.requests import ImageSource, Product
+from ._vector_searches import ResultsT
 
 # What the calls return, or a coroutine that returns it.
 VectorsT = TypeVar("VectorsT")

@@ -14,6 +14,7 @@ from tritonclient.grpc import service_pb2
 from ._compose import Composition, Part
 from ._sending.engine import Engine
 from ._sending.wire import embedding_dim, server_info
+from ._values import page as pages
 from ._values import requests as wire
 from ._values.errors import (
     DeadlineExceeded,
@@ -25,7 +26,8 @@ from ._values.errors import (
     ServerUnreachable,
     VersionMismatch,
 )
-from ._values.options import Call, CallDefaults, CallOptions, SearchOptions
+from ._values.like import Ids, Like, encode_like
+from ._values.options import Call, CallDefaults, CallOptions, PageOptions, SearchOptions
 from ._values.requests import ImageSource, ModelRequest, Product
 from ._values.results import Health, ProductEmbeddings, Results, ServerInfo
 from ._values.timings import TIMING_OUTPUTS, Timings
@@ -44,6 +46,7 @@ class _Search(NamedTuple):
 
     call: Call
     parameters: wire.Parameters
+    outputs: tuple[str, ...]
     timings: bool
 
 
@@ -78,6 +81,10 @@ class Calls:
     async def retrieve_by_embedding(self, embeddings: npt.ArrayLike, **options: Unpack[SearchOptions]) -> Results:
         search = self._begin(options)
         return await self._search(wire.PRODUCT_INDEX, wire.encode_embeddings(embeddings), search)
+
+    async def retrieve_like(self, like: Ids | Like | Sequence[Like], **options: Unpack[SearchOptions]) -> Results:
+        search = self._begin(options)
+        return await self._search(wire.PRODUCT_INDEX, encode_like(like), search)
 
     async def retrieve_composed(
         self, queries: Sequence[Part] | Sequence[Sequence[Part]], **options: Unpack[SearchOptions]
@@ -132,12 +139,12 @@ class Calls:
         return Health(reachable=True, live=live, ready=ready and all(models.values()), models=models)
 
     async def _search(self, model: str, inputs: Mapping[str, wire.Array], search: _Search) -> Results:
-        outputs: tuple[str, ...] = wire.RESULT_OUTPUTS
+        outputs = wire.RESULT_OUTPUTS + search.outputs
         asks_keys = time.monotonic() >= self._ask_keys_from
         if asks_keys:
             outputs += (wire.KEYS_OUTPUT,)
         if search.timings:
-            outputs += TIMING_OUTPUTS
+            outputs += tuple(name for name in TIMING_OUTPUTS if name not in outputs)
         if model == wire.RETRIEVE and wire.wants_words(search.parameters):  # the other models refuse it
             outputs += (wire.CHANNELS_OUTPUT,)
         request = ModelRequest(model, inputs, outputs, search.parameters)
@@ -149,11 +156,23 @@ class Calls:
             # A server of an earlier version, whose ids are whole numbers. It may be replaced at any time.
             self._ask_keys_from = time.monotonic() + _EARLIER_VERSION_S
             return await self._search(model, inputs, search)
-        timings = Timings.from_reply(reply) if search.timings else None
         keys = reply.get(wire.KEYS_OUTPUT)
         if keys is not None and not keys.shape[1]:
             keys = None
-        return Results(reply["product_ids"], reply["scores"], timings, reply.get(wire.CHANNELS_OUTPUT), keys)
+        facets = reply.get(pages.FACETS_OUTPUT)
+        return Results(
+            reply["product_ids"],
+            reply["scores"],
+            Timings.from_reply(reply) if search.timings else None,
+            reply.get(wire.CHANNELS_OUTPUT),
+            keys,
+            attributes=reply.get(pages.ATTRIBUTES_OUTPUT),
+            group_sizes=reply.get(pages.SIZES_OUTPUT),
+            group_members=reply.get(pages.MEMBERS_OUTPUT),
+            total=_column(reply, pages.TOTAL_OUTPUT),
+            facets=None if facets is None else facets[:, 0].tolist(),
+            generation=_column(reply, wire.GENERATION_OUTPUT),
+        )
 
     async def _config_or_none(self, model: str, call: Call) -> Any:
         try:
@@ -192,7 +211,15 @@ class Calls:
         timings = parameters.pop("timings", False)
         if not isinstance(timings, bool):
             raise InvalidRequest(f"timings must be True or False, got {timings!r}")
-        return _Search(self._defaults.begin(**of_call), wire.encode_parameters(**parameters), timings)
+        call = self._defaults.begin(**of_call)
+        page = pages.encode_page(
+            **{name: parameters.pop(name) for name in PageOptions.__annotations__ if name in parameters}
+        )
+        return _Search(call, {**wire.encode_parameters(**parameters), **page.parameters}, page.outputs, timings)
+
+
+def _column(reply: wire.Reply, name: str) -> wire.Array | None:
+    return reply[name][:, 0] if name in reply else None
 
 
 def _products(

@@ -9,7 +9,7 @@ import pytest
 
 from shopwindow_client import AsyncRetrievalClient, CallOptions, RetrievalClient, SearchOptions
 
-SEARCHES = {"retrieve", "retrieve_similar", "retrieve_by_embedding", "retrieve_composed"}
+SEARCHES = {"retrieve", "retrieve_similar", "retrieve_by_embedding", "retrieve_composed", "retrieve_like"}
 OTHERS = {"embed_query", "embed_product", "info", "health"}
 
 

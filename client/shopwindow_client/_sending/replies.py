@@ -11,11 +11,13 @@ import numpy as np
 from google.protobuf.message import DecodeError
 from tritonclient.grpc import service_pb2
 
+from .._values import page as pages
 from .._values import requests as names
 from .._values.errors import ServerFault
 from .._values.options import MAX_REPLY_BYTES
 from .._values.requests import Array, ModelRequest, Reply
 from .._values.results import PADDING_ID
+from .page_replies import PAGE_OUTPUTS, Untrue, read_page
 
 _MAX_TOP_K = 10_000  # the contract's, for searches that leave top_k to the server
 _ENVELOPE_BYTES = 64 * 2**10  # of a reply: names, parameters
@@ -32,16 +34,22 @@ class _Output(NamedTuple):
         kind: The same for numpy. None: text.
         width: Columns. None: `top_k` of the request for results, and any number for others.
         most_bytes: The most bytes of a row; for results, of each product in it.
+        usual_bytes: What to expect instead where the most is as good as unlimited. 0: the most.
     """
 
     datatype: str
     kind: np.dtype[Any] | None
     width: int | None
     most_bytes: int
+    usual_bytes: int = 0
 
 
+_ANY_BYTES = 2**31  # more than gRPC takes, which has a limit of its own
 _INT64, _FP32 = np.dtype("<i8"), np.dtype("<f4")
-_RESULTS = (*names.RESULT_OUTPUTS, names.CHANNELS_OUTPUT, names.KEYS_OUTPUT)
+_RESULTS = (
+    *(*names.RESULT_OUTPUTS, names.CHANNELS_OUTPUT, names.KEYS_OUTPUT),
+    *(pages.ATTRIBUTES_OUTPUT, pages.SIZES_OUTPUT, pages.MEMBERS_OUTPUT),
+)
 _OUTPUTS = {
     "product_ids": _Output("INT64", _INT64, None, 8),
     "scores": _Output("FP32", _FP32, None, 4),
@@ -52,6 +60,11 @@ _OUTPUTS = {
     "towers": _Output("BYTES", None, 1, 1_024),
     "generation": _Output("INT64", _INT64, 1, 8),
     "effort": _Output("INT64", _INT64, 1, 8),
+    "attributes": _Output("BYTES", None, None, _ANY_BYTES, usual_bytes=1_024),
+    "group_sizes": _Output("INT64", _INT64, None, 8),
+    "group_members": _Output("BYTES", None, None, _ANY_BYTES, usual_bytes=512),
+    "total": _Output("INT64", _INT64, 1, 8),
+    "facets": _Output("BYTES", None, 1, _ANY_BYTES, usual_bytes=64 * 2**10),
     "timings_us": _Output("INT64", _INT64, None, 1_024),  # `Timings` knows how many columns it has
 }
 
@@ -62,8 +75,11 @@ def most_bytes(request: ModelRequest) -> int:
 
 
 def most_rows(request: ModelRequest) -> int:
-    """Return how many rows a part of a request may have so that the client takes its largest reply, at least 1."""
-    return max(1, (MAX_REPLY_BYTES - _ENVELOPE_BYTES) // _row_bytes(request))
+    """Return how many rows a part of a request may have so that the client takes its largest reply, at least 1.
+
+    Attributes and facets may be of any size. Then it is the largest usual reply.
+    """
+    return max(1, (MAX_REPLY_BYTES - _ENVELOPE_BYTES) // _row_bytes(request, usual=True))
 
 
 def read_message(method: str, data: bytes, about: str, most: int = _DESCRIPTION_BYTES) -> Any:
@@ -91,7 +107,8 @@ def read_reply(data: bytes, request: ModelRequest) -> Reply:
 
     Raises:
         ServerFault: An output is missing, has another type or shape than was asked for, or cannot be true: scores that
-            rise, products that repeat, a score without a product, or numbers that are none.
+            rise unless they were sorted, products that repeat, a score without a product, numbers that are none, or
+            text that is no JSON.
     """
     response = read_message("ModelInfer", data, request.model, most_bytes(request))
     contents = response.raw_output_contents
@@ -108,6 +125,11 @@ def read_reply(data: bytes, request: ModelRequest) -> Reply:
         reply[name] = _array(name, *given[name], request)
     if "product_ids" in reply:
         _check_results(reply, request)
+        if any(name in reply for name in PAGE_OUTPUTS):
+            try:
+                read_page(reply, request)
+            except Untrue as untrue:
+                raise _fault(request, *untrue.args) from None
     for name in ("embedding", "modality_weights"):
         if name in reply and not np.isfinite(reply[name]).all():
             raise _fault(request, "nan or infinity", name)
@@ -130,10 +152,15 @@ def join(replies: Sequence[Reply], model: str) -> Reply:
     return {name: np.concatenate([reply[name] for reply in replies]) for name in replies[0]}
 
 
-def _row_bytes(request: ModelRequest) -> int:
+def _row_bytes(request: ModelRequest, *, usual: bool = False) -> int:
     """Return the size of one row of the largest reply to a request, at least 1."""
-    top_k = min(int(request.parameters.get("top_k", _MAX_TOP_K)), _MAX_TOP_K)
-    return 1 + sum(_OUTPUTS[name].most_bytes * (max(top_k, 0) if name in _RESULTS else 1) for name in request.outputs)
+    top_k = max(0, min(int(request.parameters.get("top_k", _MAX_TOP_K)), _MAX_TOP_K))
+    size = 1
+    for name in request.outputs:
+        output = _OUTPUTS[name]
+        each = output.usual_bytes if usual and output.usual_bytes else output.most_bytes
+        size += each * (top_k if name in _RESULTS else 1)
+    return size
 
 
 def _array(name: str, output: Any, content: bytes, request: ModelRequest) -> Array:
@@ -188,17 +215,20 @@ def _check_results(reply: Reply, request: ModelRequest) -> None:
         shapes = " and ".join(str(array.shape) for array in held)
         raise _fault(request, f"shapes {shapes}", "its results")
     rows, width = ids.shape
-    # Every call pays for these steps, and most have one row: a list is then faster than a column in numpy. A comparison
-    # with nan is never true, so the first two find it, too.
-    if not all(score < math.inf for score in scores[:, 0].tolist()):
-        raise _fault(request, "nan or infinity", "scores")
-    if np.count_nonzero(scores[:, :-1] >= scores[:, 1:]) != rows * (width - 1):
-        raise _fault(request, "scores that rise or are nan", "scores")
     padding = ids == PADDING_ID
     padded = np.count_nonzero(padding)
-    unscored = -math.inf in scores[:, -1].tolist()  # scores do not rise, so the last is the lowest
-    if (padded or unscored) and not np.array_equal(padding, scores == -math.inf):
-        raise _fault(request, "products without scores, or scores without products,", "its results")
+    if "sort" in request.parameters or "diversity" in request.parameters:
+        _check_scores_in_any_order(scores, padding, request)
+    else:
+        # Every call pays for these steps, and most have one row: a list is then faster than a column in numpy. A
+        # comparison with nan is never true, so the first two find it, too.
+        if not all(score < math.inf for score in scores[:, 0].tolist()):
+            raise _fault(request, "nan or infinity", "scores")
+        if np.count_nonzero(scores[:, :-1] >= scores[:, 1:]) != rows * (width - 1):
+            raise _fault(request, "scores that rise or are nan", "scores")
+        unscored = -math.inf in scores[:, -1].tolist()  # scores do not rise, so the last is the lowest
+        if (padded or unscored) and not np.array_equal(padding, scores == -math.inf):
+            raise _fault(request, "products without scores, or scores without products,", "its results")
     ordered = np.sort(ids, axis=1)
     repeated = np.count_nonzero(ordered[:, 1:] == ordered[:, :-1])
     # Padding repeats, too: n padded places in a row are n - 1 repetitions.
@@ -211,6 +241,16 @@ def _check_results(reply: Reply, request: ModelRequest) -> None:
         channels = reply[names.CHANNELS_OUTPUT]
         if channels.min() < 0 or channels.max() > _EVERY_CHANNEL or not np.array_equal(channels == 0, padding):
             raise _fault(request, "unknown channels", names.CHANNELS_OUTPUT)
+
+
+def _check_scores_in_any_order(scores: Array, padding: Array, request: ModelRequest) -> None:
+    """Check scores that need not fall, because the products were put into another order."""
+    if not (scores < math.inf).all():
+        raise _fault(request, "nan or infinity", "scores")
+    if not np.array_equal(padding, scores == -math.inf):
+        raise _fault(request, "products without scores, or scores without products,", "its results")
+    if (padding[:, :-1] > padding[:, 1:]).any():
+        raise _fault(request, "padding before products", "its results")
 
 
 def _fault(request: ModelRequest, got: str, name: str, instead: str = "") -> ServerFault:

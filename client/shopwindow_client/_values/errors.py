@@ -2,7 +2,8 @@
 
 ShopwindowError
 ├── InvalidRequest         the request is wrong: change it
-│   └── MessageTooLarge    request or reply is larger than a message may be
+│   ├── MessageTooLarge    request or reply is larger than a message may be
+│   └── GenerationGone     the generation that must answer is no longer served
 ├── DeadlineExceeded       no answer within timeout_s
 ├── ServerOverloaded       the server's queue is full                     (retryable)
 │   └── Throttled          the server refused so many that the client sent nothing (retryable)
@@ -62,6 +63,13 @@ class InvalidRequest(ShopwindowError, ValueError):
 
 class MessageTooLarge(InvalidRequest):
     """Raised when a request or its reply is larger than the client, the server or a proxy between them allows."""
+
+
+class GenerationGone(InvalidRequest):
+    """Raised when the server does not serve the `generation` that the request names. Start again from the first page.
+
+    The index was replaced since that page, or another replica has another index.
+    """
 
 
 class DeadlineExceeded(ShopwindowError, TimeoutError):
@@ -165,7 +173,8 @@ _MISMATCH = re.compile(
     r"unexpected inference (in|out)put|expected \d+ inputs but got|unexpected datatype|unknown request parameter"
     r"|unexpected shape for input"
 )
-_POSITION = re.compile(r"\b(query|title|image|embedding)\[(\d+)\]")
+_GENERATION = re.compile(r"\bgeneration: \d+ is no")
+_POSITION = re.compile(r"\b(query|title|image|embedding|like)\[(\d+)\]")
 
 
 def from_status(
@@ -200,6 +209,11 @@ def from_status(
         return DeadlineExceeded(
             f"{model} at {url} gave no full answer within timeout_s={timeout_s:g}. Allow more time, send fewer rows "
             "per call, or check the server's load."
+        )
+    if status == "NOT_FOUND" and _GENERATION.search(lowered):
+        return GenerationGone(
+            f"{model} at {url}: {said}. The index was replaced since that page. Start again from the first page, "
+            "without generation=."
         )
     if status == "NOT_FOUND":
         return _not_ready(said, lowered, url=url, model=model)

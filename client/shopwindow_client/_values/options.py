@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict, Union
@@ -53,7 +53,22 @@ class CallOptions(TypedDict, total=False):
     headers: Mapping[str, str] | None
 
 
-class SearchOptions(CallOptions, total=False):
+class PageOptions(TypedDict, total=False):
+    """Those options of a search that make a result page."""
+
+    fields: Sequence[str] | None
+    total: bool
+    facets: Mapping[str, Any] | None
+    facet_over: int | None
+    collapse: str | Mapping[str, Any] | None
+    boost: Sequence[Mapping[str, Any]] | None
+    sort: Mapping[str, Any] | None
+    diversity: float | None
+    offset: int | None
+    generation: int | None
+
+
+class SearchOptions(CallOptions, PageOptions, total=False):
     """The options of every search, to keep in a dictionary. `RetrievalClient.retrieve` explains them.
 
     `options: SearchOptions = {"top_k": 10}`, then `client.retrieve("mug", **options)`.
@@ -62,7 +77,7 @@ class SearchOptions(CallOptions, total=False):
     top_k: int | None
     effort: int | None
     filter: FilterLike | None
-    min_score: float | None
+    min_score: float | str | None
     channels: str | None
     fusion: str | None
     allow_lower_effort: bool

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
 from typing import Any, Protocol, Union, runtime_checkable
 
@@ -27,6 +28,7 @@ MODELS = (RETRIEVE, RETRIEVE_SIMILAR, EMBED_QUERY, EMBED_PRODUCT, PRODUCT_INDEX)
 RESULT_OUTPUTS = ("product_ids", "scores")
 CHANNELS_OUTPUT = "channels"
 KEYS_OUTPUT = "product_keys"
+GENERATION_OUTPUT = "generation"
 MAX_EMBEDDING_DIM = 2**14
 _NO_PNG = ("CMYK", "YCbCr")  # modes of a JPEG that a PNG does not have
 
@@ -170,7 +172,7 @@ def encode_parameters(
     top_k: int | None = None,
     effort: int | None = None,
     filter: FilterLike | None = None,
-    min_score: float | None = None,
+    min_score: float | str | None = None,
     channels: str | None = None,
     fusion: str | None = None,
     allow_lower_effort: bool = False,
@@ -184,16 +186,16 @@ def encode_parameters(
     parameters: Parameters = {}
     for name, value in (("top_k", top_k), ("effort", effort)):
         if value is not None:
-            if not is_whole(value):
-                raise InvalidRequest(f"{name} must be a whole number, got {value!r}")
-            if abs(value) >= 2**63:
-                raise InvalidRequest(f"{name} must fit into 64 bits, got {value!r}")
-            parameters[name] = int(value)
+            parameters[name] = check_whole(name, value)
     if filter is not None:
         parameters["filter"] = _filter_json(filter)
-    if min_score is not None:
+    if isinstance(min_score, str):
+        parameters["min_score"] = check_text("min_score", min_score)
+    elif min_score is not None:
         if not is_finite(min_score):
-            raise InvalidRequest(f"min_score must be a finite number, got {min_score!r}")
+            raise InvalidRequest(
+                f"min_score must be a finite number, got {min_score!r}; or a text: 'best*0.85', 'precision:0.8'"
+            )
         parameters["min_score"] = float(min_score)
     if not isinstance(allow_lower_effort, bool):
         raise InvalidRequest(f"allow_lower_effort must be True or False, got {allow_lower_effort!r}")
@@ -210,12 +212,48 @@ def wants_words(parameters: Parameters) -> bool:
     return str(parameters.get("channels", "embedding")).strip() != "embedding" or "fusion" in parameters
 
 
+def check_whole(name: str, value: int) -> int:
+    """Return `value`, or raise InvalidRequest unless it is a whole number of 64 bits."""
+    if not is_whole(value):
+        raise InvalidRequest(f"{name} must be a whole number, got {value!r}")
+    if abs(value) >= 2**63:
+        raise InvalidRequest(f"{name} must fit into 64 bits, got {value!r}")
+    return int(value)
+
+
 def check_text(name: str, text: str) -> str:
     """Return `text`, or raise InvalidRequest unless it is a string that UTF-8 can hold."""
     if not isinstance(text, str):
         raise InvalidRequest(f"{name} must be a string, got {text!r}")
     _utf8(name, text, None)
     return text
+
+
+def json_text(name: str, value: Any) -> str:
+    """Return `value` as JSON. It may hold filters, dates and numbers of numpy.
+
+    Raises:
+        InvalidRequest: No JSON can say it.
+    """
+    try:
+        return json.dumps(value, allow_nan=False, default=_plain)
+    except (TypeError, ValueError) as error:
+        raise InvalidRequest(f"{name} cannot be written as JSON ({error}), got {value!r}") from error
+    except RecursionError:
+        raise InvalidRequest(f"{name} cannot be written as JSON: it holds itself, or too many levels") from None
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON knows in place of `value`."""
+    if isinstance(value, Filter):
+        return value.tree
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, date):  # a datetime, too
+        return value.isoformat()
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} {value!r}")
 
 
 def _listed(field: str, values: Any, wanted: str) -> list[Any]:
@@ -285,9 +323,4 @@ def _filter_json(filter: FilterLike) -> str:
         raise InvalidRequest(f"filter must be a condition, got {tree}. Compare columns, not conditions; ~ negates one.")
     if not isinstance(tree, Mapping):
         raise InvalidRequest(f"filter must be a field() condition, a mapping or JSON, got {type(tree).__name__}")
-    try:
-        return json.dumps(dict(tree), allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise InvalidRequest(f"filter cannot be written as JSON ({error}), got {tree!r}") from error
-    except RecursionError:
-        raise InvalidRequest("filter cannot be written as JSON: it holds itself, or too many levels") from None
+    return json_text("filter", tree)

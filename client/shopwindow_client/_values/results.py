@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import operator
 from collections.abc import Iterator, Mapping, Sequence, Sized
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,19 +26,32 @@ class Row:
     """The products found for one query, best first, without padding.
 
     Iterating gives a pair per product, its id as the shop has it (an int, or a str if the index has text ids) and its
-    score as a float. Rows are equal when they hold the same ids, scores and channels.
+    score as a float. Rows are equal when they hold the same ids, scores, channels, attributes, groups, total and
+    facets.
 
     Attributes:
         ids: (count,) int64; of text ids, their numbers in the index.
         scores: (count,) float32.
         channels: (count,) int64, as in `Results.channels`, or None.
         keys: (count,) str objects, the text ids, or None.
+        attributes: A mapping of the columns of `fields` for each product, or None. A missing value is None.
+        group_sizes: (count,) int64, as in `Results.group_sizes`, or None.
+        group_members: A list of ids for each product, as in `Results.group_members`, or None.
+        total: How many products qualify, or groups with `collapse`. None unless you asked for it.
+        facets: Column -> what was counted, as in `Results.facets`, or None.
+        generation: The generation of the index that answered, or None.
     """
 
     ids: npt.NDArray[np.int64]
     scores: npt.NDArray[np.float32]
     channels: npt.NDArray[np.int64] | None = None
     keys: npt.NDArray[np.object_] | None = None
+    attributes: list[dict[str, Any]] | None = None
+    group_sizes: npt.NDArray[np.int64] | None = None
+    group_members: list[list[Any]] | None = None
+    total: int | None = None
+    facets: dict[str, list[dict[str, Any]]] | None = None
+    generation: int | None = None
 
     @property
     def products(self) -> list[Any]:
@@ -49,14 +63,31 @@ class Row:
         """Return plain data, fit for JSON.
 
         Returns:
-            A dictionary per product: "product_id", an int, or a str if the index has text ids; "score", a float; with
-            `channels` also "channels", an int.
+            A dictionary per product: "product_id", an int, or a str if the index has text ids; "score", a float; and
+            of what the search asked for, "channels", an int, "attributes", a mapping, "group_size", an int, and
+            "group_members", a list of ids.
         """
         products: list[dict[str, Any]] = [{"product_id": product, "score": score} for product, score in self]
-        if self.channels is not None:
-            for product, channel in zip(products, self.channels.tolist()):
-                product["channels"] = channel
+        more = {
+            "channels": None if self.channels is None else self.channels.tolist(),
+            "attributes": self.attributes,
+            "group_size": None if self.group_sizes is None else self.group_sizes.tolist(),
+            "group_members": self.group_members,
+        }
+        for name, values in more.items():
+            for product, value in zip(products, values or ()):
+                product[name] = value
         return products
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the whole page as plain data, fit for JSON.
+
+        Returns:
+            "products", as `to_list` has them, and before it "total", "facets" and "generation" if the search asked for
+            them.
+        """
+        page = {"total": self.total, "facets": self.facets, "generation": self.generation}
+        return {**{name: value for name, value in page.items() if value is not None}, "products": self.to_list()}
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -77,8 +108,8 @@ class Row:
 class Results:
     """The products found for each query, in the order of the queries.
 
-    Iterating gives a `Row` per query. Results are equal when they hold the same ids, scores and channels; timings do
-    not count.
+    Iterating gives a `Row` per query. Results are equal when they hold the same ids, scores, channels, attributes,
+    groups, totals and facets; timings and generations do not count.
 
     Attributes:
         ids: (n, k) int64. A row with fewer than k products ends in -1. If the index has text ids, these are their
@@ -89,6 +120,19 @@ class Results:
             None unless the search's `channels` named more than the embedding.
         keys: (n, k) str objects, the text ids; empty where the id is -1. None if the ids of the index are whole
             numbers.
+        attributes: (n, k) objects, a mapping of the columns of `fields` for each product; None where the id is -1.
+            None unless the search has `fields`.
+        group_sizes: (n, k) int64, how many qualifying products each product stands for, itself included; 0 where the id
+            is -1. None unless the search has `collapse`.
+        group_members: (n, k) objects, a list of the ids of the best products of each group; None where the id is -1.
+            None unless `collapse` asks for `members`.
+        total: (n,) int64, how many products qualify, or groups with `collapse`. None unless you asked for it with
+            `total=True`.
+        facets: For each row a mapping of column -> list of counts, in the order of the search's `facets`:
+            `{"value": "red", "count": 12}`, or for ranges `{"from": 0, "to": 25, "count": 3}`. None unless the search
+            has `facets`.
+        generation: (n,) int64, the generation of the index that answered. None unless the search has `offset`,
+            `generation` or `timings`.
     """
 
     ids: npt.NDArray[np.int64]
@@ -96,6 +140,12 @@ class Results:
     timings: Timings | None = None
     channels: npt.NDArray[np.int64] | None = None
     keys: npt.NDArray[np.object_] | None = None
+    attributes: npt.NDArray[np.object_] | None = None
+    group_sizes: npt.NDArray[np.int64] | None = None
+    group_members: npt.NDArray[np.object_] | None = None
+    total: npt.NDArray[np.int64] | None = None
+    facets: list[dict[str, list[dict[str, Any]]]] | None = None
+    generation: npt.NDArray[np.int64] | None = None
 
     @property
     def counts(self) -> npt.NDArray[np.int64]:
@@ -108,7 +158,7 @@ class Results:
 
         Args:
             products: The id of that product as the shop has it. For several rows, one id for each. The product took one
-                place of `top_k`.
+                place of `top_k`, and `total` and `facets` still count it.
 
         Raises:
             InvalidRequest: These are not ids, or not one for each row.
@@ -125,7 +175,8 @@ class Results:
         """Split what `retrieve_similar` found into the same product and merely similar ones.
 
         To choose whose products are found, filter the search. The filter holds for both lists:
-        `retrieve_similar(mug, filter=field("supplier_id") != 17).split(0.9)`.
+        `retrieve_similar(mug, filter=field("supplier_id") != 17).split(0.9)`. `total` and `facets` of both lists are
+        those of the search.
 
         Args:
             same_threshold: The lowest score of the same product. It depends on the towers: `shopwindow evaluate`
@@ -143,15 +194,20 @@ class Results:
         """Return the wanted products, (n, k) bool, moved to the front of their rows."""
         order = np.argsort(~wanted, axis=1, kind="stable")
         kept = np.take_along_axis(wanted, order, axis=1)
-        ids = np.where(kept, np.take_along_axis(self.ids, order, axis=1), np.int64(PADDING_ID))
-        scores = np.where(kept, np.take_along_axis(self.scores, order, axis=1), np.float32(-np.inf))
-        channels = self.channels
-        if channels is not None:
-            channels = np.where(kept, np.take_along_axis(channels, order, axis=1), np.int64(0))
-        keys = self.keys
-        if keys is not None:
-            keys = np.where(kept, np.take_along_axis(keys, order, axis=1), "")
-        return Results(ids, scores, self.timings, channels, keys)
+
+        def moved(array: Any, padding: Any) -> Any:
+            return None if array is None else np.where(kept, np.take_along_axis(array, order, axis=1), padding)
+
+        return replace(
+            self,
+            ids=moved(self.ids, np.int64(PADDING_ID)),
+            scores=moved(self.scores, np.float32(-np.inf)),
+            channels=moved(self.channels, np.int64(0)),
+            keys=moved(self.keys, ""),
+            attributes=moved(self.attributes, None),
+            group_sizes=moved(self.group_sizes, np.int64(0)),
+            group_members=moved(self.group_members, None),
+        )
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -159,9 +215,23 @@ class Results:
     def __getitem__(self, row: int) -> Row:
         row = operator.index(row)  # a slice would run several rows into one
         found = self.ids[row] != PADDING_ID
-        channels = None if self.channels is None else self.channels[row][found]
-        keys = None if self.keys is None else self.keys[row][found]
-        return Row(self.ids[row][found], self.scores[row][found], channels, keys)
+
+        def found_of(array: Any) -> Any:
+            return None if array is None else array[row][found]
+
+        attributes, members = found_of(self.attributes), found_of(self.group_members)
+        return Row(
+            self.ids[row][found],
+            self.scores[row][found],
+            found_of(self.channels),
+            found_of(self.keys),
+            attributes=None if attributes is None else attributes.tolist(),
+            group_sizes=found_of(self.group_sizes),
+            group_members=None if members is None else members.tolist(),
+            total=None if self.total is None else int(self.total[row]),
+            facets=None if self.facets is None else self.facets[row],
+            generation=None if self.generation is None else int(self.generation[row]),
+        )
 
     def __iter__(self) -> Iterator[Row]:
         return (self[row] for row in range(len(self)))
@@ -169,6 +239,10 @@ class Results:
     def to_list(self) -> list[list[dict[str, Any]]]:
         """Return plain data, fit for JSON: `Row.to_list` of each row."""
         return [row.to_list() for row in self]
+
+    def to_json(self) -> str:
+        """Return the pages of all rows as JSON text: a list of what `Row.to_dict` returns."""
+        return json.dumps([row.to_dict() for row in self], allow_nan=False)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Results):
@@ -255,10 +329,14 @@ class Health:
 
 
 def _found_the_same(one: Row | Results, other: Row | Results) -> bool:
-    pairs: list[tuple[Any, Any]] = [
-        (getattr(one, name), getattr(other, name)) for name in ("ids", "scores", "channels", "keys")
-    ]
-    return all(np.array_equal(array, another) for array, another in pairs)  # two Nones are equal, too
+    names = ("ids", "scores", "channels", "keys", "attributes", "group_sizes", "group_members", "total", "facets")
+    return all(_are_equal(getattr(one, name), getattr(other, name)) for name in names)
+
+
+def _are_equal(one: Any, other: Any) -> bool:
+    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
+        return np.array_equal(one, other)
+    return bool(one == other)
 
 
 def _count(things: Sized, name: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 import numpy as np
 from tritonclient.grpc import service_pb2
-from tritonclient.utils import np_to_triton_dtype
+from tritonclient.utils import np_to_triton_dtype, serialize_byte_tensor
 
 Answer = Callable[[Any, Any], bytes]
 """Takes a ModelInferRequest and gRPC's context."""
@@ -64,7 +64,8 @@ def message(**arrays: np.ndarray) -> service_pb2.ModelInferResponse:
     reply = service_pb2.ModelInferResponse()
     for name, array in arrays.items():
         reply.outputs.add(name=name, datatype=np_to_triton_dtype(array.dtype), shape=array.shape)
-        reply.raw_output_contents.append(array.tobytes())
+        content = serialize_byte_tensor(array).item() if array.dtype == np.object_ else array.tobytes()
+        reply.raw_output_contents.append(content)
     return reply
 
 

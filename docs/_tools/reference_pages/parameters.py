@@ -8,7 +8,7 @@ from typing import Any
 from reference_pages.markdown import code, docstring, prose, table
 from shopwindow.retrieval.errors import InvalidRequest
 from shopwindow.retrieval.request import filter_reading, parameters
-from shopwindow.retrieval.request.page_request import PLACES, PageRequest
+from shopwindow.retrieval.request.page.page_request import PLACES, PageRequest
 from shopwindow.retrieval.request.parameters import RequestParameters, parse_parameters
 from shopwindow.retrieval.search.fusion import RRF_K
 

@@ -27,7 +27,7 @@ from shopwindow.retrieval.milvus.filter_expressions import fields_of, milvus_exp
 from shopwindow.retrieval.request.attribute_columns import AttributeTable
 from shopwindow.retrieval.request.channel_choice import Channel
 from shopwindow.retrieval.request.filter_conditions import Filter, conditions_of
-from shopwindow.retrieval.request.page_request import PageRequest
+from shopwindow.retrieval.request.page.page_request import PageRequest
 from shopwindow.retrieval.request.parameters import RequestParameters
 from shopwindow.retrieval.search.exact import PAD_ID, PAD_SCORE, SearchResult, exact_search
 from shopwindow.retrieval.search.product_index import ProductIndex, counts_kept

@@ -9,9 +9,9 @@ import numpy as np
 
 from shopwindow.base.recently_used import RecentlyUsed
 from shopwindow.retrieval.request.attribute_columns import AttributeTable, NumberColumn, TimeColumn
-from shopwindow.retrieval.request.boost_reading import BoostTerm
 from shopwindow.retrieval.request.filter_rows import filter_mask
 from shopwindow.retrieval.request.moments import DAY
+from shopwindow.retrieval.request.page.boost_reading import BoostTerm
 
 BOOST_BYTES = 64 * 2**20  # all kept boosts together, in each serving process
 _EPOCH = date(1970, 1, 1)

@@ -13,7 +13,7 @@ from shopwindow.retrieval.page.facet_rows import FacetRows
 from shopwindow.retrieval.page.facet_values import FacetValues, facet_values, shown
 from shopwindow.retrieval.page.kept_facets import kept_facets
 from shopwindow.retrieval.request.attribute_columns import AttributeTable, Column
-from shopwindow.retrieval.request.facet_reading import Facet
+from shopwindow.retrieval.request.page.facet_reading import Facet
 
 # If at most one row in so many is counted, reading the values of these rows is faster than counting under a mask.
 _FEW = 64

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from shopwindow.retrieval.request.attribute_columns import Column, ListColumn, NumberColumn, TextColumn, TimeColumn
-from shopwindow.retrieval.request.facet_reading import Facet
 from shopwindow.retrieval.request.filter_conditions import Condition
 from shopwindow.retrieval.request.filter_rows import single_mask
+from shopwindow.retrieval.request.page.facet_reading import Facet
 
 _Single = TextColumn | NumberColumn | TimeColumn
 

@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 from shopwindow.retrieval.page.facet_rows import FacetRows
 from shopwindow.retrieval.page.facet_values import FacetValues
 from shopwindow.retrieval.request.attribute_columns import AttributeTable
-from shopwindow.retrieval.request.facet_reading import Facet
+from shopwindow.retrieval.request.page.facet_reading import Facet
 
 MOST_BYTES_PER_ROW = 64
 LEAST_BYTES = 16 * 2**20

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from shopwindow.retrieval.request.attribute_columns import AttributeTable, ListColumn, TextColumn
-from shopwindow.retrieval.request.sort_reading import Sort
+from shopwindow.retrieval.request.page.sort_reading import Sort
 
 
 def sort_order(sort: Sort, table: AttributeTable, rows: np.ndarray, scores: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from shopwindow.retrieval.errors import InvalidRequest
 from shopwindow.retrieval.request.channel_choice import Channel, parse_channels, parse_fusion
 from shopwindow.retrieval.request.filter_conditions import Filter
 from shopwindow.retrieval.request.filter_reading import parse_filter
-from shopwindow.retrieval.request.page_request import PAGE_OUTPUTS, PAGE_PARAMETERS, PageRequest, parse_page
+from shopwindow.retrieval.request.page.page_request import PAGE_OUTPUTS, PAGE_PARAMETERS, PageRequest, parse_page
 from shopwindow.retrieval.request.scalars import read_flag, read_integer, read_number, read_text
 
 DEFAULT_TOP_K = 100

@@ -9,7 +9,7 @@ import numpy as np
 from shopwindow.base.product_keys import is_key, key_number
 from shopwindow.retrieval.errors import InvalidRequest, show
 from shopwindow.retrieval.index.product_keys import unlike_keys
-from shopwindow.retrieval.request.like_reading import Like, parse_like
+from shopwindow.retrieval.request.page.like_reading import Like, parse_like
 from shopwindow.retrieval.search.product_index import ProductIndex
 
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from shopwindow.retrieval.page.facet_counts import count_facet
 from shopwindow.retrieval.request.channel_choice import Channel
-from shopwindow.retrieval.request.facet_reading import Facet
 from shopwindow.retrieval.request.filter_conditions import Filter, without_own
-from shopwindow.retrieval.request.page_request import PageRequest
+from shopwindow.retrieval.request.page.facet_reading import Facet
+from shopwindow.retrieval.request.page.page_request import PageRequest
 from shopwindow.retrieval.request.parameters import RequestParameters
 from shopwindow.retrieval.search.exact import SearchResult
 from shopwindow.retrieval.search.product_index import ProductIndex

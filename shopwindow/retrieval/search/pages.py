@@ -6,7 +6,7 @@ import numpy as np
 
 from shopwindow.retrieval.page.diversity import OVER, diverse_order
 from shopwindow.retrieval.page.sorting import sort_order
-from shopwindow.retrieval.request.page_request import PageRequest
+from shopwindow.retrieval.request.page.page_request import PageRequest
 from shopwindow.retrieval.search.ranking import Places, Ranking
 
 

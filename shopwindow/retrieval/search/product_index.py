@@ -27,11 +27,11 @@ from shopwindow.retrieval.index.product_keys import keys_of
 from shopwindow.retrieval.page.boosts import BoostCache, Boosts
 from shopwindow.retrieval.page.groups import Groups
 from shopwindow.retrieval.request.attribute_columns import AttributeTable
-from shopwindow.retrieval.request.boost_reading import BoostTerm
 from shopwindow.retrieval.request.channel_choice import Channel
 from shopwindow.retrieval.request.filter_conditions import Filter
 from shopwindow.retrieval.request.filter_rows import check_filter, filter_mask
-from shopwindow.retrieval.request.page_request import PageRequest
+from shopwindow.retrieval.request.page.boost_reading import BoostTerm
+from shopwindow.retrieval.request.page.page_request import PageRequest
 from shopwindow.retrieval.request.parameters import RequestParameters
 from shopwindow.retrieval.search.exact import PAD_ID, PAD_SCORE, SearchResult, exact_search
 from shopwindow.retrieval.search.result_cache import ResultCache

@@ -18,7 +18,7 @@ import numpy as np
 
 from shopwindow.retrieval.page.boosts import Boosts
 from shopwindow.retrieval.request.channel_choice import Channel
-from shopwindow.retrieval.request.page_request import PLACES
+from shopwindow.retrieval.request.page.page_request import PLACES
 from shopwindow.retrieval.request.parameters import RequestParameters
 from shopwindow.retrieval.search.fusion import fuse
 from shopwindow.retrieval.search.product_index import ProductIndex

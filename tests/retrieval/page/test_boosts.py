@@ -18,7 +18,7 @@ from hypothesis.extra import numpy as arrays
 from shopwindow.retrieval import InvalidRequest
 from shopwindow.retrieval.page.boosts import BoostCache, Boosts
 from shopwindow.retrieval.request.attribute_columns import AttributeTable
-from shopwindow.retrieval.request.boost_reading import check_boost, parse_boost
+from shopwindow.retrieval.request.page.boost_reading import check_boost, parse_boost
 
 TODAY = date(2026, 1, 31)
 HALVES = st.integers(-4, 4).map(lambda n: n / 2)

@@ -25,9 +25,9 @@ from shopwindow.retrieval.page.facet_rows import FacetRows
 from shopwindow.retrieval.page.facet_values import facet_values
 from shopwindow.retrieval.page.kept_facets import KeptFacets, kept_facets
 from shopwindow.retrieval.request.attribute_columns import AttributeTable
-from shopwindow.retrieval.request.facet_reading import Facet, check_facets, parse_facets
 from shopwindow.retrieval.request.filter_conditions import without_own
 from shopwindow.retrieval.request.filter_reading import parse_filter
+from shopwindow.retrieval.request.page.facet_reading import Facet, check_facets, parse_facets
 
 ROWS = 400  # so many that values are both frequent and rare, and that row numbers are both few and many
 WORDS = st.text("aZé中😀", max_size=2)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from shopwindow.retrieval.page.sorting import sort_order
 from shopwindow.retrieval.request.attribute_columns import AttributeTable
-from shopwindow.retrieval.request.sort_reading import Sort
+from shopwindow.retrieval.request.page.sort_reading import Sort
 from tests.retrieval.page.any_column import COLUMNS
 
 

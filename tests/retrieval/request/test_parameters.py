@@ -85,7 +85,7 @@ def test_an_unknown_name_is_refused_with_a_suggestion(name: str, meant: str) -> 
 
 
 def test_an_unknown_name_without_a_similar_one_is_refused_with_the_known_names() -> None:
-    known = "allow_lower_effort, channels, deadline_unix_ms, effort, filter, fusion, min_score, top_k"
+    known = "allow_lower_effort, boost, channels, collapse"
     with pytest.raises(InvalidRequest, match=f"parameter; known: {known}"):
         parse_parameters({"x" * 5_000: 5})
 

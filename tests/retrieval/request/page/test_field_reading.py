@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shopwindow.retrieval import InvalidRequest
-from shopwindow.retrieval.request.field_reading import parse_fields
+from shopwindow.retrieval.request.page.field_reading import parse_fields
 
 
 @pytest.mark.parametrize("given", [["price", "title"], ("price", "title"), '["price", "title"]'])

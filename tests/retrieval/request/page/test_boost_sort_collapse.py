@@ -12,10 +12,10 @@ import pytest
 
 from shopwindow.retrieval import InvalidRequest
 from shopwindow.retrieval.request.attribute_columns import AttributeTable
-from shopwindow.retrieval.request.boost_reading import BoostTerm, check_boost, parse_boost
-from shopwindow.retrieval.request.collapse_reading import Collapse, check_collapse, parse_collapse
 from shopwindow.retrieval.request.filter_reading import parse_filter
-from shopwindow.retrieval.request.sort_reading import Sort, check_sort, parse_sort
+from shopwindow.retrieval.request.page.boost_reading import BoostTerm, check_boost, parse_boost
+from shopwindow.retrieval.request.page.collapse_reading import Collapse, check_collapse, parse_collapse
+from shopwindow.retrieval.request.page.sort_reading import Sort, check_sort, parse_sort
 
 TABLE = AttributeTable(
     pa.table(

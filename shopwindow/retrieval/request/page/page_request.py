@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from shopwindow.retrieval.errors import InvalidRequest
 from shopwindow.retrieval.request.attribute_columns import AttributeTable
-from shopwindow.retrieval.request.boost_reading import BoostTerm, check_boost, parse_boost
-from shopwindow.retrieval.request.collapse_reading import Collapse, check_collapse, parse_collapse
-from shopwindow.retrieval.request.facet_reading import Facet, check_facets, parse_facets
-from shopwindow.retrieval.request.field_reading import parse_fields
+from shopwindow.retrieval.request.page.boost_reading import BoostTerm, check_boost, parse_boost
+from shopwindow.retrieval.request.page.collapse_reading import Collapse, check_collapse, parse_collapse
+from shopwindow.retrieval.request.page.facet_reading import Facet, check_facets, parse_facets
+from shopwindow.retrieval.request.page.field_reading import parse_fields
+from shopwindow.retrieval.request.page.sort_reading import Sort, check_sort, parse_sort
 from shopwindow.retrieval.request.scalars import read_integer, read_number
-from shopwindow.retrieval.request.sort_reading import Sort, check_sort, parse_sort
 
 PLACES = 10_000  # the last place of a ranking that a page can show
 _MAX_GENERATION = 2**53  # the largest integer that JSON readers keep exact
@@ -121,7 +121,7 @@ def _diversity(value: Any) -> float:
     return strength
 
 
-_READ = {
+_READ: dict[str, Callable[[Any], Any]] = {
     "boost": parse_boost,
     "collapse": parse_collapse,
     "diversity": _diversity,

@@ -43,7 +43,6 @@ ORDERS = {
         ["index"],
         ["page"],
         ["search", "duplicates"],
-        ["page"],
         ["milvus"],
         ["opening"],
         ["pipeline"],

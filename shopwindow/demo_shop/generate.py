@@ -37,6 +37,7 @@ PRODUCTS = pa.schema(
         "pattern": pa.string(),
         "price": pa.float64(),
         "stock": pa.int64(),
+        "style": pa.int64(),
     }
 )
 QUERIES = pa.schema({"query_id": pa.int64(), "text": pa.string(), "kind": pa.string()})
@@ -147,6 +148,7 @@ def _products_table(offers: list[Offer], titles: dict[int, str], *, seed: int, p
             "image": _jpeg(offer),
             "brand": offer.brand,
             "supplier": offer.supplier,
+            "style": offer.group,
             "category": offer.style.article.category,
             "article": offer.style.article.name,
             "colour": offer.style.colour,

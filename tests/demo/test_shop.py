@@ -132,7 +132,7 @@ def test_columns_have_the_promised_types(shop: Path) -> None:
     expected = {
         "product_id": pa.int64(), "title": pa.string(), "image": pa.binary(), "brand": pa.string(),
         "supplier": pa.string(), "category": pa.string(), "article": pa.string(), "colour": pa.string(),
-        "pattern": pa.string(), "price": pa.float64(), "stock": pa.int64(),
+        "pattern": pa.string(), "price": pa.float64(), "stock": pa.int64(), "style": pa.int64(),
     }  # fmt: skip
     assert dict(zip(schema["products"].names, schema["products"].types, strict=True)) == expected
     assert schema["queries"] == pa.schema({"query_id": pa.int64(), "text": pa.string(), "kind": pa.string()})

@@ -26,6 +26,12 @@ def source_roots() -> list[Path]:
     return [ROOT, *(folder for folder in beside if (folder / f"shopwindow_{folder.name}").is_dir())]
 
 
+def user_cache(name: str) -> Path:
+    """Return the folder `shopwindow/NAME` in the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "shopwindow" / name
+
+
 def python_path(environment: Mapping[str, str] = os.environ) -> str:
     """Return a PYTHONPATH for child processes: `source_roots`, then what the variable already contains."""
     return os.pathsep.join(filter(None, [*map(str, source_roots()), environment.get("PYTHONPATH")]))

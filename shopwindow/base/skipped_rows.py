@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 _VARIABLE = re.compile(r" \(row \d+ of .*\)$|'[^']*'|\d+")  # what differs between reasons of one kind
+_SHOWN = 60  # characters of an id
 
 
 @dataclass
@@ -52,6 +53,14 @@ class LeftOut:
     rows: int
     first: int
     product_id: int | str | None
+
+    def __str__(self) -> str:
+        which = f"row {self.first}" + ("" if self.product_id is None else f", id {_short(str(self.product_id))}")
+        return f"{'1 row' if self.rows == 1 else f'{self.rows} rows, the first'} ({which}): {self.reason}"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 class Reasons:

@@ -11,7 +11,6 @@ from shopwindow.cli.connection import add_connection
 
 # Option -> its default file in the demo shop, and the columns that the file must have.
 _DATA = {
-    "catalog": ("products.parquet", "parquet with product_id, title, image"),
     "clicks": ("clicks.parquet", "parquet with query, product_id and optionally count"),
     "pairs": (None, "parquet with trigger_id, recall_id, for the same-style losses"),
     "queries": ("queries.parquet", "parquet with query_id, text"),
@@ -33,14 +32,13 @@ def add_index(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_data(parser: argparse.ArgumentParser, name: str, note: str = "", *, text: str | None = None) -> None:
-    """Add one of the options --catalog, --clicks, --pairs, --queries and --qrels.
+def add_data(parser: argparse.ArgumentParser, name: str, note: str = "") -> None:
+    """Add one of the options --clicks, --pairs, --queries and --qrels.
 
     Args:
         parser: the parser to add the option to.
         name: the option's name, without dashes.
         note: text that the help adds to the list of columns.
-        text: help text to show instead of the list of columns.
     """
     file, columns = _DATA[name]
     parser.add_argument(
@@ -48,7 +46,7 @@ def add_data(parser: argparse.ArgumentParser, name: str, note: str = "", *, text
         type=Path,
         default=SHOP / file if file else None,
         metavar="FILE",
-        help=(text or columns) + note + (" (default: the demo shop's)" if file else ""),
+        help=columns + note + (" (default: the demo shop's)" if file else ""),
     )
 
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from shopwindow.cli.common import add_data
+from shopwindow.cli.towers.catalog_option import add_catalog, beside_catalog, read_catalog
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,7 +21,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '{"full": {}, "no memory bank": {"training": {"memory_bank": 0}}, ...}}; a variant may have "processes" and '
         '"compare_with" (default: "full")',
     )
-    add_data(parser, "catalog", ", to train on and to rank")
     add_data(parser, "clicks", ", to train on")
     add_data(parser, "queries", ", to evaluate on")
     add_data(parser, "qrels", ", to evaluate on")
@@ -43,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed", type=int, default=0, metavar="N", help="seed of intervals and samples (default: %(default)s)"
     )
+    add_catalog(parser, "catalogue with product_id, title, image, to train on and to rank")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -53,11 +54,11 @@ def run(options: argparse.Namespace) -> int:
     from shopwindow.towers.ablation.train import TrainingFiles
 
     variants = read_spec(options.spec)
-    same_style = options.same_style or options.catalog.parent / "same_style.parquet"
+    same_style = options.same_style or beside_catalog(options, "same_style.parquet")
     results = run_ablation(
         variants,
         options.out,
-        TrainingFiles(catalog=options.catalog, clicks=options.clicks, pairs=options.pairs),
+        TrainingFiles(catalog=read_catalog(options), clicks=options.clicks, pairs=options.pairs),
         JudgingFiles(
             queries=options.queries,
             qrels=options.qrels,

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from collections.abc import Mapping
+from glob import has_magic
 from pathlib import Path
+from typing import Any
 
 from shopwindow.base.default_places import SHOP
 from shopwindow.cli.common import add_data, add_index, add_repository
+from shopwindow.cli.towers.catalog_option import add_catalog, beside_catalog, read_catalog
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,7 +21,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_index(parser)
     add_data(parser, "queries", "; further columns, or a query_meta.parquet beside it, define slices")
     add_data(parser, "qrels")
-    add_data(parser, "catalog", text="parquet that the index was built from; needed for everything but the headline")
     parser.add_argument(
         "--same-style",
         type=Path,
@@ -41,6 +45,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed", type=int, default=0, metavar="N", help="seed of intervals and samples (default: %(default)s)"
     )
+    add_catalog(
+        parser,
+        "catalogue that the index was built from; needed for everything but the headline",
+        "Options that are not given are those that the index was built with.",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -57,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
 
     # First, so that a wrong file fails at once.
     judgements = read_judgements(options.queries, options.qrels)
-    same_style = options.same_style or options.catalog.parent / "same_style.parquet"
+    same_style = options.same_style or beside_catalog(options, "same_style.parquet")
     # A file that the user named must exist.
     pairs = read_pairs(same_style, "same-style") if options.same_style or same_style.exists() else None
     index = resolve_index(options.index or default_index(options.repository))
@@ -71,6 +80,7 @@ def run(options: argparse.Namespace) -> int:
     notes = [note for note in (*judgements.notes, unknown, _other_shop(options)) if note is not None]
     for note in notes:
         print(note, file=sys.stderr)
+    catalog = _catalog(options, pipeline.index.manifest.reading)
     scores = score_pipeline(pipeline, judgements)
     headline = {
         "judged queries": len(judgements.queries),
@@ -88,7 +98,7 @@ def run(options: argparse.Namespace) -> int:
         shown = ", ".join(f"{metric} {scores[metric][mask].mean():.4f}" for metric in (NDCG, RECALL))
         print(f"{label}: {mask.sum()} queries: {shown}", flush=True)
     inputs = Inputs(
-        catalog=options.catalog,
+        catalog=catalog,
         same_style_file=same_style,
         same_style=pairs,
         product_ids=product_ids,
@@ -101,7 +111,7 @@ def run(options: argparse.Namespace) -> int:
     measured = {
         "queries": str(options.queries),
         "qrels": str(options.qrels),
-        "catalog": str(options.catalog),
+        "catalog": os.pathsep.join(map(str, options.catalog)),
         "index": str(index),
         "generation": pipeline.index.manifest.generation,
         "towers": pipeline.bundle.tower_hash,
@@ -118,10 +128,16 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _catalog(options: argparse.Namespace, reading: Mapping[str, Any]) -> Path:
+    """Return the catalogue as one parquet file; one that does not exist as it is, for its sections to be left out."""
+    missing = [path for path in options.catalog if not path.exists() and not has_magic(str(path))]
+    return missing[0] if missing else read_catalog(options, of_index=reading)
+
+
 def _other_shop(options: argparse.Namespace) -> str | None:
     """Say which files are the demo shop's, if others are not. Ids of two shops may be equal by chance."""
-    files = {name: getattr(options, name).absolute() for name in ("queries", "qrels", "catalog")}
-    demo = [name for name, file in files.items() if file.parent == SHOP.absolute()]
+    files = {"queries": options.queries, "qrels": options.qrels, "catalog": options.catalog[0]}
+    demo = [name for name, file in files.items() if file.absolute().parent == SHOP.absolute()]
     if not 0 < len(demo) < len(files):
         return None
     return f"{' and '.join(demo)}: the demo shop's, but other files are not; give all of one shop"

@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 
 from shopwindow.cli.common import add_data
+from shopwindow.cli.towers.catalog_option import add_catalog, read_catalog
 from shopwindow.towers.data.mining_rules import MiningRules
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     rules = MiningRules()
-    add_data(parser, "catalog", text="parquet with product_id, a category, and title")
     add_data(parser, "clicks")
     parser.add_argument(
         "--category-column",
@@ -60,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="leave out queries with more clicked products than this (default: %(default)s)",
     )
+    add_catalog(parser, "catalogue with product_id, a category, and title", "Photos are not read.")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -75,7 +76,7 @@ def run(options: argparse.Namespace) -> int:
         partners=options.partners,
         broadest=options.broadest,
     )
-    catalog = load_mining_catalog(options.catalog, options.category_column)
+    catalog = load_mining_catalog(read_catalog(options, photos=False), options.category_column)
     clicks = load_clicks(options.clicks, catalog)
     for note in clicks.notes:
         print(note, file=sys.stderr)

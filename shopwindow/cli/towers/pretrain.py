@@ -10,6 +10,7 @@ from pathlib import Path
 
 from shopwindow.base.default_places import TOWER_CONFIGS
 from shopwindow.cli.common import add_data
+from shopwindow.cli.towers.catalog_option import add_catalog, read_catalog
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,11 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="sizes and training settings (default: the demo's)",
     )
-    add_data(parser, "catalog")
     add_data(parser, "clicks")
     add_data(parser, "pairs")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="checkpoint folder to write")
     parser.add_argument("--seed", type=int, help="seed, instead of the config's")
+    add_catalog(parser, "catalogue with product_id, title, image")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -38,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
 
     pretrain(
         options.config,
-        catalog_file=options.catalog,
+        catalog_file=read_catalog(options),
         clicks_file=options.clicks,
         pairs_file=options.pairs,
         out=options.out,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -91,6 +91,24 @@ class CatalogOptions:
         given["photos"] = self.photos.over(base.photos)
         given["dates"] = tuple(dict.fromkeys([*base.dates, *self.dates]))
         return replace(base, **given)
+
+    def within(self, names: Collection[str]) -> CatalogOptions:
+        """Return those of the options that concern the columns `names`.
+
+        A target whose columns are not all there stays as it is, unless there is a column of the target's own name.
+        """
+        return replace(
+            self,
+            columns={
+                target: sources
+                for target, sources in self.columns.items()
+                if target not in names or all(name in names for name in sources)
+            },
+            numbers={name: mark for name, mark in self.numbers.items() if name in names},
+            units={name: unit for name, unit in self.units.items() if name in names},
+            lists={name: separator for name, separator in self.lists.items() if name in names},
+            dates=tuple(name for name in self.dates if name in names),
+        )
 
     @property
     def named(self) -> dict[str, str]:

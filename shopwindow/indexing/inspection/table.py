@@ -23,10 +23,7 @@ def survey_table(survey: Survey, *, most: int | None = None) -> str:
     lines = [f"{named}: {survey.rows} rows, {survey.products} to index", *_aligned([_HEAD, *map(_cells, columns)])]
     if len(columns) < len(survey.columns):
         lines.append(f"and {len(survey.columns) - len(columns)} more columns; 'shopwindow inspect' shows all")
-    for one in survey.left_out:
-        which = f"row {one.first}" + (f", id {one.product_id}" if one.product_id is not None else "")
-        rows = "1 row" if one.rows == 1 else f"{one.rows} rows, the first"
-        lines.append(printable(f"left out: {rows} ({which}): {one.reason}"))
+    lines += [printable(f"left out: {one}") for one in survey.left_out]
     return "\n".join([*lines, *(printable(f"note: {hint}") for hint in survey.hints)])
 
 

@@ -5,7 +5,6 @@ urllib3 fetches them: tritonclient needs it anyway, and it lets a connection be 
 
 from __future__ import annotations
 
-import os
 import time
 from hashlib import sha256
 from pathlib import Path
@@ -15,6 +14,7 @@ from urllib3 import Retry
 from urllib3.exceptions import HTTPError, MaxRetryError, ResponseError
 from urllib3.response import BaseHTTPResponse
 
+from shopwindow.base.default_places import user_cache
 from shopwindow.base.photos.errors import PhotoUnfit
 from shopwindow.base.photos.header import MAX_BYTES, read_header
 from shopwindow.indexing.catalogue.photos.addresses import AddressRefused, checked_pools
@@ -45,12 +45,6 @@ class _TryAgain(NotFetched):
         self.pause = pause
 
 
-def default_cache() -> Path:
-    """Return the folder that keeps fetched photos: `shopwindow/photos` in the user's cache folder."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "shopwindow" / "photos"
-
-
 class PhotoFetcher:
     """Fetches photos. Several threads call it at once.
 
@@ -62,7 +56,7 @@ class PhotoFetcher:
 
     def __init__(self, options: PhotoOptions) -> None:
         self._options = options
-        self._cache = Path(options.cache) if options.cache else default_cache()
+        self._cache = Path(options.cache) if options.cache else user_cache("photos")
         self._failures = 0  # in a row
         self._pools = checked_pools(private=options.private, seconds=options.seconds, at_once=options.at_once)
 

@@ -50,7 +50,7 @@ def check_photos(column: Iterable[tuple[Path, Sequence[Any]]], reader: PhotoRead
                 on_web, address = on_web + 1, address or photo
         for start in range(0, 0 if readable else len(some), _AT_ONCE):
             read = reader.start(some[start : start + _AT_ONCE], file, most)()
-            reasons = [_problem(photo) for photos in read for photo in photos]
+            reasons = [problem_of(photo) for photos in read for photo in photos]
             first = first or next(filter(None, reasons), "")
             if readable := "" in reasons:
                 break
@@ -70,7 +70,7 @@ def check_photos(column: Iterable[tuple[Path, Sequence[Any]]], reader: PhotoRead
     return given > 0
 
 
-def _problem(photo: bytes | Unread) -> str:
+def problem_of(photo: bytes | Unread) -> str:
     """Return why a photo cannot be used; empty if it can."""
     if isinstance(photo, Unread):
         return photo.reason

@@ -27,7 +27,7 @@ class PhotoOptions:
         folder: what paths of photos are relative to; None for the folder of the file that names them.
         fetch: whether photos are fetched from http and https addresses.
         private: whether they are also fetched from addresses of private networks and of this machine.
-        cache: folder that keeps fetched photos; None for `fetching.default_cache`.
+        cache: folder that keeps fetched photos; None for `shopwindow/photos` in the user's cache folder.
         at_once: how many photos are read or fetched at the same time.
         seconds: how long an attempt to fetch a photo may take.
         retries: how often fetching is tried again.

@@ -44,6 +44,7 @@ def test_attributes_are_shown_beside_titles(tmp_path: Path) -> None:
     made = make_index("flat", 4)
     ids = made.product_ids.tolist()
     columns = {"title": ["mug"] * 4, "price": [4950.0, 7.5, None, 1.0], "sizes": [["S", "M"], [], None, ["L"]]}
+    columns["photo"] = [b"1.png", b"2.png", None, None]  # where photos are, as the index keeps it
     write_index(
         tmp_path / "index",
         manifest=made.manifest,
@@ -54,6 +55,7 @@ def test_attributes_are_shown_beside_titles(tmp_path: Path) -> None:
         skipped="row,product_id,reason\n",
     )
     found = look_up(tmp_path / "index", True, {*ids}, images=False, beside=["price", "sizes"])
+    assert [one.details for one in found.values()] == ["price 4950, sizes S, M", "price 7.5", "", "price 1, sizes L"]
     results = Results(np.array([ids]), np.full((1, 4), 0.5, np.float32))
     lines = table(["mugs"], results, found).splitlines()
     assert [line.partition("mug")[2] for line in lines[1:]] == [
@@ -62,5 +64,8 @@ def test_attributes_are_shown_beside_titles(tmp_path: Path) -> None:
         "",
         "  price 1  sizes L",
     ]
-    with pytest.raises(ValueError, match=r"--show: the index has no attribute 'cost'; it has title, price, sizes"):
+    with pytest.raises(
+        ValueError, match=r"--show: the index has no attribute 'cost'; it has title, price, sizes, photo"
+    ):
         look_up(tmp_path / "index", True, {*ids}, images=False, beside=["cost"])
+    assert look_up(tmp_path / "index", True, {ids[1]}, images=False, beside=["photo"])[ids[1]].beside == "  photo 2.png"

@@ -130,13 +130,20 @@ def look_up(
     for product_id, about in zip(names, attributes, strict=True):
         told = "".join(f"  {n} {_written(about[n])}" for n in beside if about[n] not in (None, []))
         title = without_markup(about.pop("title", None) or "")
-        details = ", ".join(f"{name} {_written(value)}" for name, value in about.items() if value not in (None, []))
+        details = ", ".join(f"{name} {_written(value)}" for name, value in about.items() if _told(value))
         image = photos.get(product_id) or b""
         found[product_id] = Shown(title=title, details=details, image=image, beside=told)
     return found
 
 
+def _told(value: Any) -> bool:
+    """Return whether there is a value to tell. Bytes say where a photo is, which is shown itself."""
+    return value not in (None, []) and not isinstance(value, bytes)
+
+
 def _written(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.decode()
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -19,6 +19,7 @@ from shopwindow.indexing.catalogue.options import ID, IMAGE, TARGETS, TITLE, Cat
 from shopwindow.indexing.catalogue.plain_types import FILES, TEXT, plain_type, type_name
 from shopwindow.indexing.catalogue.possible_types import WHOLE, PossibleTypes, choose_type
 from shopwindow.indexing.errors import CatalogError
+from shopwindow.retrieval.request.attribute_columns import is_list
 
 _LISTS = pa.list_(TEXT)  # of several photos
 _INSPECT = (
@@ -202,6 +203,14 @@ def _photos_in_text(possible: PossibleTypes) -> pa.DataType | None:
     if possible.against(TEXT) is None:
         return TEXT
     return _LISTS if possible.items is not None and possible.against(_LISTS) is None else None
+
+
+def holds_texts(kind: ColumnType) -> bool:
+    """Return whether photos of a type are texts or lists of texts. If not, the values hold them as bytes or objects."""
+    if isinstance(kind, PossibleTypes):
+        return True
+    single = plain_type(kind.value_type) if is_list(kind) else kind
+    return bool(single == TEXT or pa.types.is_null(single))
 
 
 def holds_photos(kind: ColumnType) -> bool:

@@ -12,7 +12,8 @@ import pyarrow as pa
 from shopwindow.indexing.catalogue.catalog_file import CatalogFile
 from shopwindow.indexing.catalogue.derived.number_texts import decide_mark, decide_unit
 from shopwindow.indexing.catalogue.options import ID, IMAGE, CatalogOptions, near
-from shopwindow.indexing.catalogue.plain_types import MIXED, TEXT, type_name
+from shopwindow.indexing.catalogue.photos.sources import place_of
+from shopwindow.indexing.catalogue.plain_types import FILES, MIXED, TEXT, type_name
 from shopwindow.indexing.catalogue.possible_types import FLAG, LIST, NUMBER, PossibleTypes, choose_type
 from shopwindow.indexing.catalogue.product_ids import read_ids, wrong_id
 from shopwindow.indexing.errors import CatalogError
@@ -118,6 +119,12 @@ def align_columns(records: pa.RecordBatch, schema: pa.Schema) -> pa.Table:
         for field in schema
     ]
     return pa.Table.from_arrays(columns, schema=schema)
+
+
+def photo_places(records: pa.RecordBatch) -> pa.Array:
+    """Return where the first photo of each product is, see `place_of`, in UTF-8: large_binary."""
+    places = map(place_of, values(records, IMAGE, None))
+    return pa.array([None if place is None else place.encode() for place in places], FILES)
 
 
 def refused_rows(records: pa.RecordBatch) -> dict[int, str]:

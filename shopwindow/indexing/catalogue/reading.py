@@ -15,11 +15,12 @@ import numpy as np
 import pyarrow as pa
 
 from shopwindow.base.skipped_rows import Skipped
-from shopwindow.indexing.catalogue.catalog_file import CatalogFile
+from shopwindow.indexing.catalogue.catalog_file import CatalogFile, holds_texts
 from shopwindow.indexing.catalogue.columns import (
     align_columns,
     check_named,
     decide_marks,
+    photo_places,
     refused_rows,
     unify_columns,
     values,
@@ -30,7 +31,8 @@ from shopwindow.indexing.catalogue.options import ID, IMAGE, TITLE, CatalogOptio
 from shopwindow.indexing.catalogue.photos.first_look import check_photos
 from shopwindow.indexing.catalogue.photos.options import Unreadable
 from shopwindow.indexing.catalogue.photos.reader import PhotoReader, Photos
-from shopwindow.indexing.catalogue.plain_types import type_name
+from shopwindow.indexing.catalogue.photos.sources import place_of, sources
+from shopwindow.indexing.catalogue.plain_types import FILES, type_name
 from shopwindow.indexing.catalogue.product_ids import Id, numbered, read_ids, same_number, settle_text_ids
 from shopwindow.retrieval.embedding.bundle import PHOTOS_PER_PRODUCT
 from shopwindow.retrieval.embedding.product_inputs import ProductBatch, ProductPreprocessor, concatenate
@@ -53,7 +55,7 @@ class CatalogRows:
         titles: empty where missing.
         photos: of each product, those that were asked for. They are decoded later, and may still be broken.
         refused: position -> reason, of the rows with a bad id, or with text that is not UTF-8.
-        attributes: title and the filterable columns, one row per catalogue row.
+        attributes: the columns of `Catalog.stored`, one row per catalogue row.
         source: name of the file, and number of its first row here; None if the catalogue is one file.
         photo_needed: whether a product is left out if none of its photos can be read.
     """
@@ -96,7 +98,7 @@ class CatalogBatch:
         product_ids: (products,) int64.
         product_keys: the text ids; None if ids are whole numbers.
         batch: the tower's inputs; None if every row was skipped.
-        attributes: title and the filterable columns, one row per product.
+        attributes: the columns of `Catalog.stored`, one row per product.
     """
 
     rows: int
@@ -147,6 +149,32 @@ class Catalog:
         for name, kind in types.items():
             if name not in self._types:
                 self.left_out[name] = "it has no value" if pa.types.is_null(kind) else f"it holds {type_name(kind)}"
+
+    @cached_property
+    def photo_column(self) -> str | None:
+        """The shop's name for the column of photos, if it says where they are; the first photo decides for all.
+
+        None if it holds the photos themselves, or there is none.
+        """
+        name = self.options.sources(IMAGE)[0]
+        files = [file for file in self._files if IMAGE in file.columns]
+        if name in (ID, *self.schema.names) or not all(holds_texts(file.columns[IMAGE]) for file in files):
+            return None
+        for file in files:
+            for _, records in file.read({}, _LOOKED_AT, own=[IMAGE]):
+                for value in values(records, IMAGE, None):
+                    if next(sources(value), None) is not None:
+                        return name if place_of(value) is not None else None
+        return None
+
+    @cached_property
+    def stored(self) -> pa.Schema:
+        """What an index keeps of a product: `schema`, and where its first photo is.
+
+        That column has the name `photo_column` and is of bytes, so that no filter can name it: a dictionary of all
+        paths would only cost memory.
+        """
+        return self.schema if self.photo_column is None else self.schema.append(pa.field(self.photo_column, FILES))
 
     @property
     def parts(self) -> tuple[CatalogFile, ...]:
@@ -250,10 +278,16 @@ class Catalog:
             titles=values(records, TITLE, ""),
             photos=photos(),
             refused=refused_rows(records),
-            attributes=align_columns(records, self.schema),
+            attributes=align_columns(self._with_places(records), self.stored),
             source=self.source(start),
             photo_needed=self._photos.options.unreadable is Unreadable.LEAVE_OUT,
         )
+
+    def _with_places(self, records: pa.RecordBatch) -> pa.RecordBatch:
+        if self.photo_column is None:
+            return records
+        columns = dict(zip(records.schema.names, records.columns, strict=True))
+        return pa.RecordBatch.from_pydict({**columns, self.photo_column: photo_places(records)})
 
     def batches(self, preprocess: ProductPreprocessor, size: int, skipped: Skipped) -> Iterator[CatalogBatch]:
         """Read the whole catalogue in order, and prepare it for the product tower, with one photo of each product.

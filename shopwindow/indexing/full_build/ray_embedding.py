@@ -161,7 +161,7 @@ def _from_table(catalog: Catalog, start: int, records: pa.RecordBatch, dim: int)
         titles=[],
         photos=[],
         refused={i: reason for i, reason in reasons.items() if early[i]},
-        attributes=pa.table({name: records.column(_ATTRIBUTE + name) for name in catalog.schema.names}),
+        attributes=pa.table({name: records.column(_ATTRIBUTE + name) for name in catalog.stored.names}),
         source=catalog.source(start),
     )
     return EmbeddedRows(

@@ -207,7 +207,7 @@ def _inputs(catalog: Catalog, pipeline: InProcessPipeline) -> dict[str, Any]:
     return {
         **({"ids": "text"} if catalog.text_ids else {}),  # CSV files may hold either
         "catalogue": [[str(file), stat.st_size, stat.st_mtime_ns] for file, stat in stats],
-        "columns": [[field.name, str(field.type)] for field in catalog.schema],
+        "columns": [[field.name, str(field.type)] for field in catalog.stored],
         **({"reading": reading} if reading else {}),  # not if empty, so that older builds stay the same
         "towers": pipeline.bundle.tower_hash,
         "precision": pipeline.bundle.precision,

@@ -13,14 +13,22 @@ from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from shopwindow.indexing.catalogue.catalog_file import CatalogFile
-from shopwindow.indexing.catalogue.columns import check_fits, check_named, decide_marks, refused_rows, values
+from shopwindow.indexing.catalogue.columns import (
+    check_fits,
+    check_named,
+    decide_marks,
+    photo_places,
+    refused_rows,
+    values,
+)
 from shopwindow.indexing.catalogue.options import ID, IMAGE, TITLE, CatalogOptions
 from shopwindow.indexing.catalogue.photos.first_look import check_photos
 from shopwindow.indexing.catalogue.photos.options import Unreadable
 from shopwindow.indexing.catalogue.photos.reader import PhotoReader, Photos
-from shopwindow.indexing.catalogue.plain_types import TEXT
+from shopwindow.indexing.catalogue.plain_types import FILES, TEXT
 from shopwindow.indexing.catalogue.product_ids import Id, numbered, read_ids, same_number, settle_ids
 from shopwindow.indexing.errors import CatalogError
 from shopwindow.indexing.update.converting import converted
@@ -142,7 +150,10 @@ class ChangeFile:
         self.rows = self._file.rows
         settle_ids(self._file, text=products.text_ids, where="in the index", option="changes")
         manifest, attributes = products.generation.manifest, products.generation.attributes.schema
-        known = {ID, TITLE, IMAGE, *attributes.names, *manifest.unfilterable}
+        # Where photos are is read from the column that photos are read from, and from no other.
+        known = {ID, TITLE, IMAGE, *(one.name for one in attributes if one.type != FILES), *manifest.unfilterable}
+        place = CatalogOptions.from_json(manifest.reading).sources(IMAGE)[0]
+        self._place = place if place in attributes.names and attributes.field(place).type == FILES else None
         given = self._file.columns
         if unknown := [name for name in given if name not in known and name not in self._file.in_path]:
             raise CatalogError(
@@ -152,7 +163,8 @@ class ChangeFile:
         self._content = {TITLE, IMAGE} & {*given}
         self._photos = PhotoReader(options.photos)
         self._most = Bundle.read(towers).photos_per_product if IMAGE in given else 0
-        self._types = {name: attributes.field(name).type for name in given if name in attributes.names}
+        plain = [name for name in given if name in attributes.names and name != IMAGE]
+        self._types = {name: attributes.field(name).type for name in plain}
         if TITLE in given and pa.types.is_null(self._types.get(TITLE, pa.null())):
             self._types[TITLE] = TEXT  # no product of the index has a title yet
         self._read: dict[str, pa.DataType] = {}
@@ -188,6 +200,8 @@ class ChangeFile:
         stored = self._products.titles(rows) if self._content else [""] * len(given)
         titles = values(records, TITLE, "")
         photos = self._photos.start(values(records, IMAGE, None), self._file.path, self._most)()
+        neither = [not title and not some for title, some in zip(titles, photos, strict=True)]
+        kept = np.where(neither, rows, -1)  # these keep title and photos
         for position, row in enumerate(rows.tolist()):
             if position in refused:
                 continue
@@ -203,7 +217,7 @@ class ChangeFile:
             changes=changes,
             refused=refused,
             photo_needed=self._photos.options.unreadable is Unreadable.LEAVE_OUT,
-            attributes=self._attributes(records, set(refused), start),
+            attributes=self._attributes(records, set(refused), start, kept),
         )
 
     def _change(self, row: int, stored: str, title: str, photos: Photos) -> Content | str | None:
@@ -233,11 +247,14 @@ class ChangeFile:
                 return _GIVE_BOTH.format(changed=IMAGE, absent=TITLE)
         return None if content == content_hash(title, *read) else (title, photos)
 
-    def _attributes(self, records: pa.RecordBatch, refused: set[int], start: int) -> pa.Table:
+    def _attributes(self, records: pa.RecordBatch, refused: set[int], start: int, kept: np.ndarray) -> pa.Table:
         columns = {}
         for name, kind in self._types.items():
             column = records.column(name)
             if refused:  # refused rows may hold values that cannot be converted
                 column = column.take(pa.array([None if i in refused else i for i in range(len(column))], pa.int64()))
             columns[name] = converted(column, kind, name, self._file.path, start)
+        if self._place is not None and IMAGE in self._content:
+            stored = self._products.generation.attributes[self._place].take(pa.array(kept, mask=kept < 0))
+            columns[self._place] = pc.if_else(pa.array(kept >= 0), stored, photo_places(records))
         return pa.table(columns)

@@ -9,13 +9,17 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from shopwindow.indexing.catalogue.options import CatalogOptions, read_mapping
 from shopwindow.indexing.catalogue.reading import Catalog
 from shopwindow.indexing.errors import CatalogError
 from shopwindow.indexing.full_build.run import build_index, built_already
+from shopwindow.indexing.update.compaction import compact
 from shopwindow.indexing.update.run import update_index
+from shopwindow.retrieval import InvalidRequest, parse_parameters
 from shopwindow.retrieval.index.folder import read_index, read_manifest
+from shopwindow.retrieval.opening import open_index
 
 ROWS: list[dict[str, Any]] = [
     {"sku": 7, "brand": "Kesto", "name": "red mug", "size": 38, "product_id": 1},
@@ -129,3 +133,39 @@ def test_updates_read_changes_as_the_index_was_built(tmp_path: Path, repository:
     live = index.attributes.take(index.live_rows)
     found = dict(zip(index.product_ids[index.live_rows].tolist(), live["title"].to_pylist(), strict=True))
     assert found == {7: "Kesto blue mug 38", 8: "Altmere bowl 40", 9: "Nordvale"}
+
+
+def test_an_index_shows_where_photos_are_under_the_name_of_the_shop(tmp_path: Path, repository: Path) -> None:
+    for number, colour in enumerate(("red", "blue")):
+        Image.new("RGB", (40, 40), colour).save(tmp_path / f"{number}.png")
+    home = tmp_path / "index"
+    reading = CatalogOptions(columns=read_mapping(["image=photo_path"]))
+
+    def row(product: int, title: str | None, photo: str | None) -> dict[str, Any]:
+        return {"product_id": product, "title": title, "photo_path": photo, "price": 5}
+
+    def shown() -> dict[int, str | None]:
+        index = open_index(home)
+        assert index.folder is not None
+        rows = index.folder.live_rows
+        index.check_fields(("photo_path",))
+        found = index.attribute_rows(rows[None], ("photo_path",))[0]
+        return {int(index.product_ids[n]): json.loads(one)["photo_path"] for n, one in zip(rows, found, strict=True)}
+
+    def update(*rows: dict[str, Any]) -> None:
+        update_index(home, repository, changes=write(tmp_path, "c.parquet", [*rows]), progress=False)
+
+    catalogue = write(tmp_path, "a.csv", [row(1, "red mug", "0.png"), row(2, "bowl", None), row(3, "cup", "1.png")])
+    build_index(catalogue, repository, home, reading=reading, progress=False)
+    assert shown() == {1: "0.png", 2: None, 3: "1.png"}
+    with pytest.raises(InvalidRequest, match="no such attribute; this index has: price"):
+        open_index(home).check_parameters(parse_parameters({"filter": {"photo_path": "0.png"}}))
+    (tmp_path / "moved.png").write_bytes((tmp_path / "1.png").read_bytes())
+    update(row(1, None, None), row(2, "bowl", "1.png"), row(3, "cup", "moved.png"), row(4, "jug", "0.png"))
+    # The first has neither title nor photo, so both stay. The photo of the third is the same, and elsewhere.
+    assert shown() == {1: "0.png", 2: "1.png", 3: "moved.png", 4: "0.png"}
+    update({"product_id": 1, "price": 6})
+    update(row(2, "bowl", None))
+    assert shown() == {1: "0.png", 2: None, 3: "moved.png", 4: "0.png"}
+    compact(home, progress=False)
+    assert shown() == {1: "0.png", 2: None, 3: "moved.png", 4: "0.png"}

@@ -70,6 +70,12 @@ def _is_base64(text: str) -> bool:
     return len(text) > _LONGEST_PATH or _BASE64_PHOTO.match(text) is not None
 
 
+def place_of(value: Any) -> str | None:
+    """Return the path or the address of the first photo of a value; None if the value holds it, or there is none."""
+    first = next(sources(value), None)
+    return first if isinstance(first, str) and not _DATA.match(first) and not _is_base64(first) else None
+
+
 def shown(source: Source) -> str:
     """Return a source for messages, cut if it is long."""
     return repr(source[:_SHOWN]) + ("…" if len(source) > _SHOWN else "")

@@ -23,6 +23,7 @@ from shopwindow.indexing.catalogue.photos.options import PhotoOptions, Unreadabl
 from shopwindow.indexing.catalogue.photos.reader import Photos, Unread
 from shopwindow.indexing.catalogue.reading import Catalog
 from shopwindow.indexing.errors import CatalogError
+from shopwindow.retrieval.request.attribute_columns import AttributeTable
 
 
 def photo(grey: int, format: str = "PNG") -> bytes:
@@ -230,3 +231,24 @@ def test_the_photos_of_some_products_are_found_in_every_format(shop: Path) -> No
     for file in files:
         assert Catalog(file).photos_of({1, 147, 3, 144, 999}) == {1: TWO, 147: b"", 3: b"", 144: THREE}
     assert Catalog(files).photos_of({75}) == {75: ONE}
+
+
+@pytest.mark.parametrize(
+    ("column", "places"),
+    [
+        (["1.png", None, "https://shop.example/é.png", TEXTS[0]], ["1.png", None, "https://shop.example/é.png", None]),
+        ([["photos/2.jpg", "1.png"], [], None, [" 1.png "]], ["photos/2.jpg", None, None, "1.png"]),
+        ([None, TEXTS[0], "1.png"], None),  # photos in the file itself: the first one decides
+        ([ONE, TWO], None),
+        ([{"bytes": None, "path": "1.png"}], None),
+    ],
+)
+def test_an_index_keeps_where_the_first_photo_is(shop: Path, column: list[Any], places: list[Any] | None) -> None:
+    catalog = open_with(parquet(shop, column))
+    assert catalog.schema.names == ["title"]
+    kept = pa.concat_tables([rows.attributes for rows in catalog.read(2)])
+    if places is None:
+        assert kept.column_names == ["title"]
+    else:
+        assert kept["image"].to_pylist() == [None if place is None else place.encode() for place in places]
+        assert AttributeTable(kept).names == []  # no filter can name it

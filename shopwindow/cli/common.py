@@ -65,7 +65,13 @@ def add_search(parser: argparse.ArgumentParser) -> None:
         "--effort", type=int, metavar="1..10", help="search effort; 5 is the effort that the index is calibrated for"
     )
     parser.add_argument("--filter", metavar="JSON", help='such as \'{"colour": "red", "price": {"lt": 50}}\'')
-    parser.add_argument("--min-score", type=float, metavar="S", help="leave out products with lower scores")
+    parser.add_argument(
+        "--min-score",
+        type=_score,
+        metavar="S",
+        help="leave out products with lower scores: a number, best*0.85 (a share of the best score) or precision:0.8 "
+        "(as calibrated for the towers)",
+    )
     parser.add_argument("--html", type=Path, metavar="FILE", help="also write an HTML page with the photos")
     parser.add_argument(
         "--show",
@@ -81,6 +87,14 @@ def add_search(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder of the index that the server uses, for titles and photos; may be absent (default: %(default)s)",
     )
+
+
+def _score(text: str) -> float | str:
+    """Read a lowest score. What is no number, the server reads."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def triton_version(text: str) -> tuple[int, int]:

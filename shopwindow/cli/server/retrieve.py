@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from shopwindow.cli.common import add_search, add_url
+from shopwindow.cli.server.page_options import add_page, page_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,11 +21,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fusion", metavar="rrf|weighted:W", help="how to merge two channels; W is the weight of the embedding channel"
     )
+    add_page(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Retrieve, print, and write the page."""
-    from shopwindow.cli.server.show import is_served, show_results
+    from shopwindow.cli.server.page_table import page_notes
+    from shopwindow.cli.server.show import is_served, show_results, wants_index
     from shopwindow_client import RetrievalClient
     from shopwindow_client._values.option_files import client_options
 
@@ -37,8 +40,9 @@ def run(options: argparse.Namespace) -> int:
             min_score=options.min_score,
             channels=options.channels,
             fusion=options.fusion,
+            **page_of(options),
         )
-        served = is_served(options.index, client)
-    asked = [f"“{query}”" for query in options.query]
-    show_results(asked, results, index=options.index, served=served, page_file=options.html, beside=options.show)
+        served = is_served(options.index, client) if wants_index(options) else None
+    asked = options.query if options.json else [f"“{query}”" for query in options.query]
+    show_results(asked, results, options, served=served, notes=[page_notes(row, options.offset) for row in results])
     return 0

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import base64
 import html
+import json
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from shopwindow.base.product_keys import number_of
+from shopwindow.cli.server.page_table import has_columns, page_columns, written
 from shopwindow.indexing.catalogue.files import catalog_files
 from shopwindow.indexing.catalogue.options import CatalogOptions
 from shopwindow.indexing.catalogue.reading import Catalog
@@ -24,7 +29,7 @@ from shopwindow.retrieval.errors import IndexUnfit
 from shopwindow.retrieval.index.folder import Manifest, read_manifest
 from shopwindow.retrieval.index.home import resolve_index
 from shopwindow.retrieval.index.product_keys import read_keys
-from shopwindow_client import InvalidRequest, Results, RetrievalClient, ServerNotReady, VersionMismatch
+from shopwindow_client import InvalidRequest, RetrievalClient, Row, ServerNotReady, VersionMismatch
 from shopwindow_client._values.printable import printable
 
 _STYLE = """
@@ -53,35 +58,50 @@ class Shown:
         return self.title + self.beside
 
 
+_UNKNOWN = Shown(title="", details="", image=b"")
+
+
 def show_results(
     asked: Sequence[str],
-    results: Results,
+    rows: Iterable[Row],
+    options: argparse.Namespace,
     *,
-    index: Path,
-    served: bool,
-    page_file: Path | None,
-    beside: Sequence[str] = (),
+    served: bool | None,
+    notes: Sequence[Sequence[str]] = (),
 ) -> None:
-    """Print results, and write the page if `page_file` names one.
+    """Print results, and write the page if --html names one.
 
     Args:
-        asked: what was asked for, a text for each row of the results.
-        results: from the client.
-        index: index folder to look titles up in; may be missing.
-        served: result of `is_served`; if False, nothing is looked up.
-        page_file: HTML page to write, or None.
-        beside: attributes to print beside the titles.
+        asked: what was asked for, a text for each row.
+        rows: the rows of results from the client.
+        options: of `add_search` and `add_page`.
+        served: result of `is_served`; if False, nothing is looked up in the index folder. None: nothing is wanted.
+        notes: lines to print below each row.
 
     Raises:
-        ValueError: the index has no such attribute.
+        ValueError: the index has no attribute of --show.
     """
-    found = {product_id for row in results for product_id, _ in row}
-    products = look_up(index, served, found, images=page_file is not None, beside=beside)
-    print(table(asked, results, products))
-    if page_file is not None:
-        page_file.parent.mkdir(parents=True, exist_ok=True)
-        page_file.write_text(page([section(asked, results, products)]))
-        print(f"wrote {page_file}")
+    rows = list(rows)
+    products: dict[Any, Shown] = {}
+    if served is not None:
+        found = {product_id for row in rows for product_id, _ in row}
+        images = options.html is not None
+        with redirect_stdout(sys.stderr) if options.json else nullcontext():
+            products = look_up(options.index, served, found, images=images, beside=options.show)
+    if options.json:
+        pages = [{"asked": name, **row.to_dict()} for name, row in zip(asked, rows, strict=True)]
+        print(json.dumps(pages, indent=2, allow_nan=False))
+    else:
+        print(table(asked, rows, products, notes=notes, skipped=options.offset or 0))
+    if options.html is not None:
+        options.html.parent.mkdir(parents=True, exist_ok=True)
+        options.html.write_text(page([section(asked, rows, products)]))
+        print(f"wrote {options.html}", file=sys.stderr if options.json else sys.stdout)
+
+
+def wants_index(options: argparse.Namespace) -> bool:
+    """Return whether the index folder is needed: for photos, --show, or titles that the server does not send."""
+    return options.html is not None or bool(options.show) or not (options.fields or options.json)
 
 
 def is_served(index: Path, client: RetrievalClient) -> bool:
@@ -128,9 +148,9 @@ def look_up(
         raise ValueError(f"--show: the index has no attribute {absent[0]!r}; it has {', '.join(columns)}")
     found = {}
     for product_id, about in zip(names, attributes, strict=True):
-        told = "".join(f"  {n} {_written(about[n])}" for n in beside if about[n] not in (None, []))
+        told = "".join(f"  {n} {written(about[n])}" for n in beside if about[n] not in (None, []))
         title = without_markup(about.pop("title", None) or "")
-        details = ", ".join(f"{name} {_written(value)}" for name, value in about.items() if _told(value))
+        details = ", ".join(f"{name} {written(value)}" for name, value in about.items() if _told(value))
         image = photos.get(product_id) or b""
         found[product_id] = Shown(title=title, details=details, image=image, beside=told)
     return found
@@ -139,14 +159,6 @@ def look_up(
 def _told(value: Any) -> bool:
     """Return whether there is a value to tell. Bytes say where a photo is, which is shown itself."""
     return value not in (None, []) and not isinstance(value, bytes)
-
-
-def _written(value: Any) -> str:
-    if isinstance(value, bytes):
-        return value.decode()
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _photos(manifest: Manifest, product_ids: set[Any]) -> dict[Any, bytes]:
@@ -161,16 +173,37 @@ def _photos(manifest: Manifest, product_ids: set[Any]) -> dict[Any, bytes]:
         return {}
 
 
-def table(asked: Sequence[str], results: Results, products: dict[Any, Shown]) -> str:
-    """Return the results as text: rank, id, score, title, and what is beside it. Nothing in them steers a terminal."""
+def table(
+    asked: Sequence[str],
+    rows: Iterable[Row],
+    products: dict[Any, Shown],
+    *,
+    notes: Sequence[Sequence[str]] = (),
+    skipped: int = 0,
+) -> str:
+    """Return results as text: place, id, score, title, and what is beside it. Nothing in them steers a terminal.
+
+    Args:
+        asked: what was asked for, a text for each row.
+        rows: the rows of results.
+        products: what `look_up` found.
+        notes: lines to add below each row.
+        skipped: places of the ranking before the first product.
+    """
     lines = []
-    for name, row in zip(asked, results, strict=True):
+    for number, (name, row) in enumerate(zip(asked, rows, strict=True)):
         lines.append(printable(name))
-        for rank, (product_id, score) in enumerate(row, 1):
-            title = printable(products[product_id].line) if product_id in products else ""
-            lines.append(f"  {rank:>3}  {printable(str(product_id)):>10}  {score:6.3f}  {title}".rstrip())
+        shown = [products.get(product_id, _UNKNOWN) for product_id in row.products]
+        beside = [f"  {printable(one.line)}" for one in shown]
+        if has_columns(row) and len(row):
+            head, *columns = page_columns(row, [one.title for one in shown])
+            lines.append(f"  {'':>3}  {'id':>10}  {'score':>6}{head}")
+            beside = [text + printable(one.beside) for text, one in zip(columns, shown, strict=True)]
+        for place, ((product_id, score), text) in enumerate(zip(row, beside, strict=True), skipped + 1):
+            lines.append(f"  {place:>3}  {printable(str(product_id)):>10}  {score:6.3f}{text}".rstrip())
         if not row:
-            lines.append("  nothing qualifies")
+            lines.append("  nothing qualifies" if not skipped else "  nothing at these places")
+        lines += notes[number] if notes else ()
     return "\n".join(lines)
 
 
@@ -180,13 +213,13 @@ def page(sections: Sequence[str]) -> str:
     return "\n".join([head, *sections]) + "\n"
 
 
-def section(asked: Sequence[str], results: Results, products: dict[Any, Shown]) -> str:
-    """Return the results as HTML: a heading and a row of cards for each row."""
+def section(asked: Sequence[str], rows: Iterable[Row], products: dict[Any, Shown]) -> str:
+    """Return results as HTML: a heading and a row of cards for each row."""
     parts = []
-    for name, row in zip(asked, results, strict=True):
+    for name, row in zip(asked, rows, strict=True):
         parts.append(f"<h2>{html.escape(name)} <small>{len(row)} products</small></h2><div class=row>")
         for product_id, score in row:
-            shown = products.get(product_id, Shown(title="", details="", image=b""))
+            shown = products.get(product_id, _UNKNOWN)
             photo = base64.b64encode(shown.image).decode()
             picture = f'<img alt="" src="data:image;base64,{photo}">' if photo else "<div class=blank></div>"
             parts.append(

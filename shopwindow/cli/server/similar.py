@@ -8,15 +8,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shopwindow.cli.common import add_search, add_url
+from shopwindow.cli.server.page_options import add_page, like_of, page_of
 
 if TYPE_CHECKING:
-    from shopwindow_client import Results
+    from shopwindow_client import Results, RetrievalClient, Row, SearchOptions
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--image", type=Path, metavar="FILE", help="a JPEG, PNG or WebP photo")
     parser.add_argument("--title", help="a product's title, or words that change the photo")
+    parser.add_argument(
+        "--like",
+        metavar="ID[=WEIGHT],...",
+        help="products of the index to find others like, instead of a photo and a title; below 0 a weight leads away",
+    )
     add_url(parser)
     add_search(parser)
     parser.add_argument(
@@ -34,31 +40,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--without", metavar="ID", help="leave out the product with this id, usually the one you ask about"
     )
+    add_page(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Retrieve, print, and write the page."""
-    from shopwindow.cli.server.show import is_served, show_results
+    from shopwindow.cli.server.page_table import page_notes
+    from shopwindow.cli.server.show import is_served, show_results, wants_index
     from shopwindow_client import RetrievalClient
     from shopwindow_client._values.option_files import client_options
 
     with RetrievalClient(options.url, timeout_s=options.timeout, **client_options(options)) as client:
-        results = client.retrieve_similar(
-            title=options.title,
-            image=options.image,
-            # One more, because the product itself would take a place.
-            top_k=options.top_k + (options.without is not None),
-            effort=options.effort,
-            filter=_filter(options),
-            min_score=options.min_score,
-        )
-        served = is_served(options.index, client)
-    asked = " + ".join(
-        part for part in (options.image and options.image.name, options.title and f"“{options.title}”") if part
-    )
-    names, results = _lists(asked, results, options)
-    show_results(names, results, index=options.index, served=served, page_file=options.html, beside=options.show)
+        results = _search(client, options)
+        served = is_served(options.index, client) if wants_index(options) else None
+    parts = (options.image and options.image.name, options.title and f"“{options.title}”")
+    asked = " + ".join(filter(None, parts)) or f"like {options.like}"
+    notes = page_notes(results[0], options.offset)
+    names, rows = _lists(asked, results, options)
+    show_results(names, rows, options, served=served, notes=[*[[]] * (len(rows) - 1), notes])
     return 0
+
+
+def _search(client: RetrievalClient, options: argparse.Namespace) -> Results:
+    # One more, because the product itself would take a place.
+    top_k = options.top_k + (options.without is not None)
+    given: SearchOptions = {"top_k": top_k, "effort": options.effort, "min_score": options.min_score}
+    given.update(page_of(options))
+    given["filter"] = _filter(options)
+    if options.like is None:
+        return client.retrieve_similar(title=options.title, image=options.image, **given)
+    if options.image is not None or options.title is not None:
+        raise ValueError("--like: names products of the index; --image and --title ask for others, so give one of both")
+    return client.retrieve_like(like_of(options.like), **given)
 
 
 def _filter(options: argparse.Namespace) -> Any:
@@ -88,22 +101,13 @@ def _shop_id(given: str, results: Results) -> int | str:
         raise ValueError(f"--without: the ids of the index are whole numbers, got {given!r}") from None
 
 
-def _lists(asked: str, results: Results, options: argparse.Namespace) -> tuple[list[str], Results]:
+def _lists(asked: str, results: Results, options: argparse.Namespace) -> tuple[list[str], list[Row]]:
     """Return the names of the lists to show, and the lists."""
-    import numpy as np
-
-    from shopwindow_client import Results
-
     if options.without is not None:
-        kept = results.without(_shop_id(options.without, results))
-        best = slice(options.top_k)
-        keys = None if kept.keys is None else kept.keys[:, best]
-        results = Results(kept.ids[:, best], kept.scores[:, best], keys=keys)
+        results = results.without(_shop_id(options.without, results))
+        if len(results[0]) > options.top_k:  # it was not among them
+            results = results.without(results[0].products[-1])
     if options.same is None:
-        return [asked], results
-    lists = results.split(options.same)
-    keys = None if results.keys is None else np.concatenate([part.keys for part in lists])
-    both = Results(
-        np.concatenate([part.ids for part in lists]), np.concatenate([part.scores for part in lists]), keys=keys
-    )
-    return [f"{asked}: the same product", f"{asked}: similar products"], both
+        return [asked], list(results)
+    names = [f"{asked}: the same product", f"{asked}: similar products"]
+    return names, [part[0] for part in results.split(options.same)]

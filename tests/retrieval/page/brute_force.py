@@ -1,0 +1,351 @@
+"""The page that a request must get, by brute force in plain Python. It shares nothing with the code under test.
+
+Only the scores of the lexical channel are taken as given: `LexicalIndex` has tests of its own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
+from fractions import Fraction
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from tests.retrieval.page.plain_filters import Expression, Product, comparable, holds, read, values_of, without
+
+NEAR = 1e-5  # scores that differ by less may come in any order, because they are float32 in the reply
+RRF_K = 60
+DIVERSE_PLACES = 200
+
+
+class Undecided(Exception):
+    """Two scores are so close that rounding decides. The request has more than one right answer."""
+
+
+@dataclass(frozen=True)
+class Shop:
+    """What the judge knows of an index.
+
+    Attributes:
+        vectors: (rows, dim) float64.
+        ids: a product id for each row. Rows that are not alive may repeat ids.
+        products: column -> value for each row; None or NaN if the value is missing.
+        alive: whether each row can be found.
+    """
+
+    vectors: np.ndarray
+    ids: list[Any]
+    products: list[Product]
+    alive: list[bool]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A product in a ranking.
+
+    Attributes:
+        row: its row.
+        score: its final score.
+        channels: 1 if the embedding channel found it, 2 for the lexical one, 3 for both.
+        made_of: what the score was computed from. Products whose scores were made of the same numbers have equal ones.
+    """
+
+    row: int
+    score: float
+    channels: int
+    made_of: Any
+
+
+@dataclass(frozen=True)
+class Page:
+    """The answer to one query. Lists are in result order and without padding.
+
+    Attributes:
+        places: the products of the page.
+        every: the products of all pages.
+        total, facets, group_sizes, group_members, attributes: the outputs, read from JSON. None if not asked for.
+    """
+
+    places: list[Place]
+    every: list[Place]
+    total: int
+    facets: dict[str, list[dict[str, Any]]] | None = None
+    group_sizes: list[int] | None = None
+    group_members: list[list[Any]] | None = None
+    attributes: list[Product] | None = None
+
+
+@dataclass(frozen=True)
+class Query:
+    """One query with its request, and the steps that lead to its page.
+
+    Attributes:
+        shop: the products.
+        request: the parameters as Python values.
+        vector: (dim,) float64; unused without the embedding channel.
+        words: BM25 score of each row; unused without the lexical channel.
+        excluded: ids that the answer must not have.
+    """
+
+    shop: Shop
+    request: dict[str, Any]
+    vector: np.ndarray
+    words: Sequence[float]
+    excluded: frozenset[Any] = field(default_factory=frozenset)
+
+    @property
+    def channels(self) -> set[str]:
+        return {name.strip() for name in self.request.get("channels", "embedding").split(",")}
+
+    @property
+    def filter(self) -> Expression:
+        """The filter of the request."""
+        return read(self.request.get("filter", {}))
+
+    def page(self) -> Page:
+        """Return the answer.
+
+        Raises:
+            Undecided: rounding decides what the answer is.
+        """
+        request, products, filter = self.request, self.shop.products, self.filter
+        threshold = self.threshold(filter)
+        ranking = self.ranking(filter, threshold)
+        qualifying = self.qualifying(filter, threshold)
+        every = ranking
+        if "sort" in request:
+            every = _sorted(ranking[: request["sort"].get("among")], products, **request["sort"])
+        groups: dict[Any, list[Place]] = {}
+        column, members = self.collapse
+        if column is not None:
+            for place in ranking:
+                groups.setdefault(self.group(place.row), []).append(place)
+            first: dict[Any, Place] = {}
+            for place in every:
+                first.setdefault(self.group(place.row), place)
+            every = list(first.values())
+        if "diversity" in request:
+            every = _diverse(every, self.shop.vectors, request["diversity"])
+        offset = request.get("offset", 0)
+        places = every[offset : offset + request.get("top_k", 100)]
+        return Page(
+            places=places,
+            every=every,
+            total=len(qualifying) if column is None else len({self.group(row) for row in qualifying}),
+            facets=self.facets(filter, threshold) if "facets" in request else None,
+            group_sizes=None
+            if column is None
+            else [sum(self.group(row) == self.group(place.row) for row in qualifying) for place in places],
+            group_members=[
+                [self.shop.ids[member.row] for member in groups[self.group(place.row)][:members]] for place in places
+            ]
+            if members
+            else None,
+            attributes=[{name: shown(products[place.row][name]) for name in request["fields"]} for place in places]
+            if "fields" in request
+            else None,
+        )
+
+    def ranking(self, filter: Expression, threshold: float) -> list[Place]:
+        """Return the products that a filter leaves and that reach the threshold, best first."""
+        shop = self.shop
+        rows = [
+            row
+            for row, product in enumerate(shop.products)
+            if shop.alive[row] and shop.ids[row] not in self.excluded and holds(filter, product)
+        ]
+        by_embedding = self.one_channel(rows, (shop.vectors @ self.vector).tolist(), 1)
+        by_words = self.one_channel([row for row in rows if self.words[row] > 0], self.words, 2)
+        if self.channels == {"embedding"}:
+            ranking = by_embedding
+        elif self.channels == {"lexical"}:
+            ranking = by_words
+        else:
+            assert len(rows) <= 100, "how deep the channels go would matter"
+            ranking = _by_score(_fused(by_embedding, by_words, self.request.get("fusion", "rrf")), self.near)
+        return [place for place in ranking if self.reaches(place, threshold)]
+
+    def reaches(self, place: Place, threshold: float) -> bool:
+        """Return whether a product has the score that it must have."""
+        sure = _is_exact(threshold) or self.request.get("min_score") == "best*1"  # the best product always reaches it
+        if abs(place.score - threshold) < self.near and not (place.score == threshold and sure):
+            raise Undecided(place, threshold)
+        return place.score >= threshold
+
+    @property
+    def near(self) -> float:
+        """Final scores that differ by less may come in any order. Merged scores are close together, and float64."""
+        if len(self.channels) == 1:
+            return NEAR
+        return 1e-8 if self.request.get("fusion", "rrf") == "rrf" else 1e-6
+
+    def one_channel(self, rows: list[int], scores: Sequence[float], channel: int) -> list[Place]:
+        """Return rows in the order of a channel's boosted scores, equal ones by row."""
+        places = []
+        for row in rows:
+            factors, addends = boosts(self.request.get("boost", []), self.shop.products[row])
+            score = scores[row] * math.prod(factors) + sum(addends)
+            places.append(Place(row, score, channel, (scores[row], factors, addends)))
+        return _by_score(places, NEAR)
+
+    def has_ties(self) -> bool:
+        """Return whether some products that satisfy the filter are equally near to the query."""
+        scores = [
+            place.score for place in replace(self, request={"filter": self.request.get("filter", {})}).page().every
+        ]
+        return len(set(scores)) < len(scores)
+
+    def threshold(self, filter: Expression) -> float:
+        """Return the score that a product must have."""
+        asked = self.request.get("min_score")
+        if asked is None:
+            return -math.inf
+        if not isinstance(asked, str) or not asked.startswith("best*"):
+            return float(asked)
+        ranking = self.ranking(filter, -math.inf)
+        return ranking[0].score * float(asked.removeprefix("best*")) if ranking else -math.inf
+
+    def qualifying(self, filter: Expression, threshold: float) -> list[int]:
+        """Return the rows that qualify, in row order."""
+        return sorted(place.row for place in self.ranking(filter, threshold))
+
+    @property
+    def collapse(self) -> tuple[str | None, int]:
+        """The column to collapse by and the number of members to list."""
+        asked = self.request.get("collapse")
+        return (asked["by"], asked.get("members", 0)) if isinstance(asked, dict) else (asked, 0)
+
+    def group(self, row: int) -> Any:
+        """Return what identifies a row's group. A product without a value stands alone."""
+        column = self.collapse[0]
+        has = values_of(self.shop.products[row][column]) if column is not None else []
+        return ("value", has[0]) if has else ("alone", row)
+
+    def facets(self, filter: Expression, threshold: float) -> dict[str, list[dict[str, Any]]]:
+        """Return the counts of each facet, each without the filter's conditions on its own column."""
+        counted = {}
+        for column, asked in self.request["facets"].items():
+            ranking = self.ranking(without(filter, column), threshold)[: self.request.get("facet_over")]
+            # A group counts once for each value that one of its products has.
+            having = {
+                (self.group(place.row), value)
+                for place in ranking
+                for value in values_of(self.shop.products[place.row][column])
+            }
+            if isinstance(asked, dict):
+                edges = asked["ranges"]
+                counted[column] = [
+                    {
+                        "from": low,
+                        "to": high,
+                        "count": len({group for group, value in having if _within(value, low, high)}),
+                    }
+                    for low, high in pairwise(edges)
+                ]
+            else:
+                counts = Counter(value for _, value in having)
+                best = sorted(counts, key=lambda value: (-counts[value], value))[:asked]
+                counted[column] = [{"value": shown(value), "count": counts[value]} for value in best]
+        return counted
+
+
+def boosts(terms: list[dict[str, Any]], product: Product) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return the factors and the addends of a product's score."""
+    factors, addends = [], []
+    for term in terms:
+        if "if" in term:
+            value = 1.0 if holds(read(term["if"]), product) else 0.0
+        else:
+            has = values_of(product[term["column"]])
+            value = float(0 if not has else _freshness(has[0], term) if "half_life_days" in term else has[0])
+        if "add" in term:
+            addends.append(term["add"] * value)
+        else:
+            factors.append(1 + term["multiply"] * value if "column" in term else term["multiply"] if value else 1.0)
+    return tuple(factors), tuple(addends)
+
+
+def _freshness(made: date, term: dict[str, Any]) -> float:
+    now = datetime.combine(date.fromisoformat(term["now"]), datetime.min.time(), UTC)
+    moment = made if isinstance(made, datetime) else datetime.combine(made, datetime.min.time(), UTC)
+    age = max(timedelta(0), now - moment) / timedelta(days=1)
+    return float(2 ** (-age / term["half_life_days"]))
+
+
+def _by_score(places: list[Place], near: float) -> list[Place]:
+    """Sort by falling score, equal ones in the order given. Raise Undecided if rounding could swap two."""
+    ordered = sorted(places, key=lambda place: -place.score)
+    for one, other in pairwise(ordered):
+        close = one.score - other.score < near and one.made_of != other.made_of
+        if close and not (one.score == other.score and _is_exact(one.score)):
+            raise Undecided(one, other)
+    return ordered
+
+
+def _is_exact(score: float) -> bool:
+    """Return whether float32 holds a score, with bits to spare for the steps that lead to it."""
+    return abs(score) < 16 and (Fraction(score) * 2**18).denominator == 1
+
+
+def _fused(by_embedding: list[Place], by_words: list[Place], fusion: str) -> list[Place]:
+    """Merge two rankings by reciprocal rank, or by stretched scores, in the order of the channels."""
+    weight = None if fusion == "rrf" else float(fusion.removeprefix("weighted:"))
+    found: dict[int, list[Place]] = {}
+    for ranking, share in ((by_embedding, weight), (by_words, None if weight is None else 1 - weight)):
+        for number, place in enumerate(ranking, 1):
+            if share is None:
+                points = 1 / (RRF_K + number)
+            else:
+                best, worst = ranking[0].score, ranking[-1].score
+                points = share * ((place.score - worst) / (best - worst) if best > worst else 1.0)
+            found.setdefault(place.row, []).append(Place(place.row, points, place.channels, points))
+    return [
+        Place(
+            row, sum(one.score for one in parts), sum(one.channels for one in parts), sorted(one.score for one in parts)
+        )
+        for row, parts in found.items()
+    ]
+
+
+def _sorted(
+    ranking: list[Place], products: list[Product], by: str, order: str = "asc", among: int | None = None
+) -> list[Place]:
+    having = [place for place in ranking if values_of(products[place.row][by])]
+    missing = [place for place in ranking if not values_of(products[place.row][by])]
+    # Python keeps the order of equal elements, also with reverse.
+    return sorted(having, key=lambda place: products[place.row][by], reverse=order == "desc") + missing
+
+
+def _diverse(places: list[Place], vectors: np.ndarray, strength: float) -> list[Place]:
+    left, chosen = list(places[:DIVERSE_PLACES]), []
+    rows = [place.row for place in left]
+    alike = vectors[rows] @ vectors[rows].T
+    worth = [(1 - strength) * place.score for place in left]
+    nearest = np.zeros(len(left))  # the largest similarity to a chosen product
+    open_ones = list(range(len(left)))
+    while open_ones:
+        gains = [worth[one] - strength * nearest[one] for one in open_ones]
+        best = max(gains)
+        if any(best - NEAR < gain < best for gain in gains):
+            raise Undecided(best)
+        one = open_ones.pop(gains.index(best))
+        nearest = alike[one] if not chosen else np.maximum(nearest, alike[one])
+        chosen.append(left[one])
+    return chosen + places[DIVERSE_PLACES:]
+
+
+def _within(value: Any, low: Any, high: Any) -> bool:
+    low, high = (comparable(edge) if isinstance(edge, str) else edge for edge in (low, high))
+    return (low is None or low <= value) and (high is None or value < high)
+
+
+def shown(value: Any) -> Any:
+    """Return a value as JSON has it."""
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    return value.isoformat() if isinstance(value, date) else value

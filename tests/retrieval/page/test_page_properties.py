@@ -1,0 +1,236 @@
+"""Pages against brute force: any requests over any small shop, and page after page of every kind of index."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shopwindow.retrieval import ProductIndex, SearchResult, parse_parameters
+from shopwindow.retrieval.page.outputs import page_outputs
+from shopwindow.retrieval.search import product_index
+from shopwindow.retrieval.search.by_channels import check_channels, search_channels
+from tests.retrieval.page.any_page import Asked, batches, queries, requests, sent
+from tests.retrieval.page.brute_force import Page, Query, Shop, Undecided, comparable
+from tests.retrieval.page.shops import Plan, indexed, made_by, opened, plans
+
+OUTPUTS = {"attributes", "total", "facets", "group_sizes", "group_members"}
+KINDS = ("flat", "ivf", "ivf-sq8", "hnsw")
+
+
+def answers(index: ProductIndex, batch: list[Asked]) -> Iterator[tuple[SearchResult, dict[str, np.ndarray]]]:
+    """Search for all requests at once. Yield the result and the outputs of each."""
+    checked = []
+    for one in batch:
+        parameters = parse_parameters(sent(one.request))
+        index.check(one.vectors, parameters)
+        check_channels(index, parameters, words=True)
+        checked.append((one.vectors, one.texts, parameters))
+    for (vectors, texts, parameters), result in zip(checked, search_channels(index, checked), strict=True):
+        yield result, page_outputs(index, vectors, texts, parameters, result, OUTPUTS)
+
+
+def judges(shop: Shop, index: ProductIndex, one: Asked) -> list[Query]:
+    """Return the queries of a request, for brute force."""
+    found = []
+    for vector, text in zip(one.vectors.astype(np.float64), one.texts, strict=True):
+        words = np.zeros(len(shop.ids))
+        if index.lexical is not None:
+            scores, rows = index.lexical.search(text, len(shop.ids))
+            words[rows] = scores
+        found.append(Query(shop, one.request, vector, words.tolist()))
+    return found
+
+
+def assert_page(
+    shop: Shop, one: Asked, number: int, result: SearchResult, outputs: dict[str, np.ndarray], page: Page
+) -> None:
+    """Assert that the answer to query `number` of a request is a page."""
+    filled, width = len(page.places), one.request.get("top_k", 100)
+    if one.bare:  # equal scores come in the order of the engine
+        true, rows = {place.row: place.score for place in page.every}, result.rows[number, :filled].tolist()
+        assert len(set(rows)) == filled
+        assert [true[row] for row in rows] == pytest.approx([place.score for place in page.places], abs=1e-5)
+    else:
+        rows = [place.row for place in page.places]
+    assert result.rows[number].tolist() == rows + [-1] * (width - filled)
+    np.testing.assert_allclose(result.scores[number, :filled], [place.score for place in page.places], atol=1e-5)
+    assert np.isneginf(result.scores[number, filled:]).all()
+    assert result.channels[number].tolist() == [place.channels for place in page.places] + [0] * (width - filled)
+    assert (result.product_ids[number, filled:] == -1).all()
+    if not isinstance(shop.ids[0], str):
+        assert result.product_ids[number, :filled].tolist() == [shop.ids[row] for row in rows]
+    assert outputs["total"][number].tolist() == [page.total]
+    if page.facets is None:
+        assert outputs["facets"][number].tolist() in ([b""], [""])
+    else:
+        assert_same(json.loads(outputs["facets"][number, 0]), page.facets)
+    if page.group_sizes is None:
+        assert outputs["group_sizes"].shape[1] == 0
+    else:
+        assert outputs["group_sizes"][number].tolist() == page.group_sizes + [0] * (width - filled)
+    for name, expected in (("group_members", page.group_members), ("attributes", page.attributes)):
+        found = outputs[name][number].tolist()
+        if expected is None:
+            assert found == []
+        else:
+            assert_same([json.loads(text) for text in found[:filled]], expected)
+            assert len(found) == width and not any(found[filled:])
+
+
+def assert_same(found: Any, expected: Any) -> None:
+    """Assert equal JSON values, with equal kinds and keys in the same order. Moments may be written in any zone."""
+    if isinstance(expected, dict):
+        assert list(found) == list(expected)
+        for name in expected:
+            assert_same(found[name], expected[name])
+    elif isinstance(expected, list):
+        assert len(found) == len(expected), (found, expected)
+        for one, other in zip(found, expected, strict=True):
+            assert_same(one, other)
+    elif isinstance(expected, str) and isinstance(found, str) and "T" in expected:
+        assert comparable(found) == comparable(expected)
+    else:
+        assert isinstance(found, bool) == isinstance(expected, bool)
+        assert found == expected
+
+
+@settings(max_examples=200)
+@given(plan=plans(400), batch=batches(channels=("embedding", "embedding", "lexical")))
+def test_any_pages_of_one_channel_are_what_brute_force_finds(plan: Plan, batch: list[Asked]) -> None:
+    assert_pages(plan, batch)
+
+
+@settings(max_examples=120)
+@given(plan=plans(100), batch=batches(channels=("both", "both", "embedding", "lexical")))
+def test_any_pages_of_merged_channels_are_what_brute_force_finds(plan: Plan, batch: list[Asked]) -> None:
+    assert_pages(plan, batch)
+
+
+def assert_pages(plan: Plan, batch: list[Asked]) -> None:
+    """Search for all requests at once, and assert that each gets its page."""
+    shop, index = opened(plan)
+    batch = [one for one in batch if index.lexical is not None or "channels" not in one.request]
+    for one, (result, outputs) in zip(batch, answers(index, batch), strict=True):
+        for number, query in enumerate(judges(shop, index, one)):
+            try:
+                page = query.page()
+            except Undecided:
+                continue
+            if one.bare and query.channels == {"embedding", "lexical"} and query.has_ties():
+                continue  # the merged scores depend on the order of the engine
+            assert_page(shop, one, number, result, outputs, page)
+
+
+@pytest.fixture(scope="module")
+def shelves() -> dict[str, tuple[Shop, ProductIndex]]:
+    """Every kind of index over the same products, with a search that visits few of them."""
+    plan = Plan(rows=500, seed=3, delta=0.1, dead=0.1)
+    return {kind: opened(replace(plan, kind=kind, breadth=2)) for kind in KINDS}
+
+
+@pytest.fixture
+def few_are_rare() -> Iterator[None]:
+    """Send filters that leave more than 20 products through the engine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(product_index, "EXACT_ROWS", 20)
+        yield
+
+
+@pytest.mark.usefixtures("few_are_rare")
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=30)
+@given(data=st.data())
+def test_the_pages_of_a_request_show_every_product_or_group_once(
+    shelves: dict[str, tuple[Shop, ProductIndex]], kind: str, data: st.DataObject
+) -> None:
+    shop, index = shelves[kind]
+    request = data.draw(requests(channels=("embedding", "embedding", "lexical")))
+    size = data.draw(st.sampled_from([37, 111, 400]))
+    one = data.draw(queries({**request, "top_k": size}))
+    seen: list[list[int]] = [[] for _ in one.texts]
+    for offset in range(0, len(shop.ids) + 1, size):
+        page = replace(one, request={**one.request, "offset": offset})
+        ((result, outputs),) = answers(index, [page])
+        for rows, found in zip(seen, result.rows.tolist(), strict=True):
+            rows.extend(row for row in found if row >= 0)
+    for number, (query, rows) in enumerate(zip(judges(shop, index, one), seen, strict=True)):
+        try:
+            right = query.page()
+        except Undecided:
+            continue
+        if kind == "flat" or request.get("channels") == "lexical":
+            assert rows == [place.row for place in right.every]
+            continue
+        assert len(set(rows)) == len(rows)
+        assert len({query.group(row) for row in rows}) == len(rows) or "collapse" not in request
+        qualifying = set(query.qualifying(query.filter, query.threshold(query.filter)))
+        assert qualifying.issuperset(rows)
+        if "min_score" not in request:  # else a product that the engine misses may have a score above it
+            assert len(rows) == len(right.every)
+            assert outputs["total"][number].tolist() == [right.total]
+            if right.facets is not None and "facet_over" not in request:
+                assert_same(json.loads(outputs["facets"][number, 0]), right.facets)
+
+
+def clustered(rows: int, seed: int) -> np.ndarray:
+    """Return (rows, 32) float32 unit vectors around the same 50 centres for each seed."""
+    rng, centres = np.random.default_rng(seed), np.random.default_rng(0).normal(size=(50, 32))
+    drawn = centres[rng.integers(50, size=rows)] + 0.7 * rng.normal(size=(rows, 32))
+    unit: np.ndarray = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+    return unit.astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def clusters() -> dict[str, tuple[Shop, ProductIndex]]:
+    """Every kind of index over 2,000 products in clusters."""
+    shop = replace(made_by(Plan(rows=2_000, seed=4, dead=0.05)), vectors=clustered(2_000, 1).astype(np.float64))
+    return {kind: (shop, indexed(shop, Plan(rows=2_000, seed=4, kind=kind))) for kind in KINDS}
+
+
+BOOSTS: list[list[dict[str, Any]]] = [
+    [{"if": {"in_stock": True}, "add": 0.05}],
+    [{"if": {"supplier": 2**40}, "multiply": 1.5}, {"column": "stock", "multiply": 0.02}],
+    [{"column": "made", "half_life_days": 30, "add": 0.3, "now": "2026-01-31"}],
+    [{"if": {"colour": "red", "sizes": "S"}, "add": 0.6}],
+    [{"column": "price", "add": -0.01}, {"if": {"stock": {"exists": False}}, "multiply": 0.5}],
+]
+
+
+@pytest.mark.usefixtures("few_are_rare")
+@pytest.mark.parametrize("boost", BOOSTS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_boosted_products_are_found_by_every_kind_of_index(
+    clusters: dict[str, tuple[Shop, ProductIndex]], kind: str, boost: list[dict[str, Any]]
+) -> None:
+    shop, index = clusters[kind]
+    vectors, texts = clustered(20, 2), [""] * 20
+    for filter in ({}, {"in_stock": True}, {"supplier": {"in": [1, 2]}, "price": {"exists": True}}):
+        asked = Asked(vectors, texts, {"boost": boost, "filter": filter})
+        orders = [query.ranking(query.filter, -np.inf) for query in judges(shop, index, asked)]
+        for top_k in (1, 10, 100, 2_000):
+            ((result, _),) = answers(index, [replace(asked, request={**asked.request, "top_k": top_k})])
+            k, hits = min(top_k, len(orders[0])), 0
+            for ranking, rows, scores in zip(orders, result.rows, result.scores, strict=True):
+                true = {place.row: place.score for place in ranking}
+                found = rows[:k].tolist()
+                assert len(set(found)) == k and (rows[k:] == -1).all()
+                np.testing.assert_allclose(scores[:k], [true[row] for row in found], atol=1e-5)
+                hits += sum(true[row] >= ranking[k - 1].score - 1e-5 for row in found)
+            assert hits >= (1 if kind == "flat" else 0.95) * k * len(orders)
+        asked = replace(asked, request={**asked.request, "collapse": "style", "top_k": 300})
+        ((result, outputs),) = answers(index, [asked])
+        for query, rows, sizes in zip(judges(shop, index, asked), result.rows, outputs["group_sizes"], strict=True):
+            groups: dict[Any, int] = {}
+            for place in orders[0]:
+                groups[query.group(place.row)] = groups.get(query.group(place.row), 0) + 1
+            filled = min(300, len(groups))
+            keys = [query.group(row) for row in rows[:filled].tolist()]
+            assert len(set(keys)) == filled and (rows[filled:] == -1).all()
+            assert sizes[:filled].tolist() == [groups[key] for key in keys]

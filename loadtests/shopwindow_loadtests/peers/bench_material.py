@@ -29,6 +29,7 @@ from shopwindow.towers.architecture.config import TowerConfig, read_json
 from shopwindow.towers.data.tokenizer import train_tokenizer
 from shopwindow_export.repository.run import export_repository
 from shopwindow_loadtests.index_bench.corpus import LATENT, NOISE
+from shopwindow_loadtests.peers.bench_columns import made_up_columns
 from shopwindow_loadtests.scenario.queries import read_queries
 
 _RECIPE = "ivf"
@@ -61,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     note.write_text(json.dumps(asked) + "\n")
 
     catalogue, repository = options.out / "products.parquet", options.out / "model_repository"
-    if not catalogue.exists():
+    if not catalogue.exists() or "style" not in pq.read_schema(catalogue).names:  # older material had no attributes
         write_catalogue(options.titles, catalogue, options.products)
     write_queries(options.titles, options.out / "queries.txt")
     if not (repository / BUNDLE).exists():  # it appears only when it is complete
@@ -83,23 +84,28 @@ def write_catalogue(titles: Path, out: Path, products: int) -> None:
     """Write products without photos: the titles of a catalogue, then the same titles with one word replaced.
 
     A catalogue grows by more products of the kinds that it has. Titles of freely drawn words would be of no kind. An
-    index groups similar products, and would have to look at most of these.
+    index groups similar products, and would have to look at most of these. The attributes are those of
+    `made_up_columns`.
     """
     known = _titles(titles)
     words = sorted({word for title in known for word in title.split()})
     random = np.random.default_rng(7)
-    titles_made = dict.fromkeys(known[:products])
+    kinds = {title: kind for kind, title in enumerate(known[:products])}
     for _ in range(50 * products):
-        if len(titles_made) >= products:
+        if len(kinds) >= products:
             break
-        title = known[random.integers(len(known))].split()
+        kind = int(random.integers(len(known)))
+        title = known[kind].split()
         title[random.integers(len(title))] = words[random.integers(len(words))]
-        titles_made[" ".join(title)] = None
-    made = list(titles_made)
+        kinds.setdefault(" ".join(title), kind)
+    columns = {
+        "product_id": range(len(kinds)),
+        "title": list(kinds),
+        "image": pa.nulls(len(kinds), pa.binary()),
+        **made_up_columns(list(kinds.values())),
+    }
     new = out.with_suffix(".new")
-    pq.write_table(
-        pa.table({"product_id": range(len(made)), "title": made, "image": pa.nulls(len(made), pa.binary())}), new
-    )
+    pq.write_table(pa.table(columns), new)
     new.replace(out)
 
 

@@ -1,4 +1,4 @@
-"""`make demo`: start Triton on the demo shop, search it in seven ways, update it, measure 500 requests, stop."""
+"""`make demo`: start Triton on the demo shop, search it in eight ways, update it, measure 500 requests, stop."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from shopwindow.base.default_places import INDEX, REPOSITORY, SHOP
 from shopwindow.cli.server.show import is_served, look_up, page, section, table
 from shopwindow.demo.catalogue_life import fresh_home, show_update
 from shopwindow.demo.photos import photo
+from shopwindow.demo.result_page import show_page
 from shopwindow.server import ServerOptions, TritonServer
 from shopwindow_client import Product, RetrievalClient
 
@@ -68,6 +69,7 @@ def main() -> None:
         print(f"Triton {server.version} was ready after {time.perf_counter() - started:.1f} s\n")
         PAGE.write_text(page([_show(client, search) for search in searches()]))
         print(f"the same results with photos: {PAGE}\n")
+        show_page(client)
         show_update(server.grpc_url, HOME)
         latencies = _measure(client)
     p50, p99 = np.percentile(latencies, [50, 99])

@@ -86,7 +86,9 @@ def test_a_page_is_shown_with_its_columns_groups_facets_and_places() -> None:
 
 def test_json_carries_everything(tmp_path: Path) -> None:
     with false_server(Shop()) as url:
-        printed = succeeds("retrieve", "mug", "--url", url, *OPTIONS, "--json", "--html", tmp_path / "page.html")
+        printed = succeeds(
+            "retrieve", "mug", "--url", url, *OPTIONS, "--json", "--html", tmp_path / "page.html", "--index", tmp_path
+        )
     (page,) = json.loads(printed)
     assert (page["asked"], page["total"], page["generation"], page["facets"]) == ("mug", 340, 5, FACETS)
     assert [(one["product_id"], one["group_size"], one["group_members"]) for one in page["products"]] == [

@@ -78,7 +78,16 @@ def test_an_index_of_a_csv_is_evaluated_with_the_options_that_it_keeps(
 
 
 def test_pairs_are_mined_from_a_csv_without_its_photos(files: Path, cache: Path, tmp_path: Path) -> None:
-    rules = ("--category-column", "colour", "--min-queries", 1, "--relevance", 0.1, "--clicks", files / "clicks.parquet")
+    rules = (
+        "--category-column",
+        "colour",
+        "--min-queries",
+        1,
+        "--relevance",
+        0.1,
+        "--clicks",
+        files / "clicks.parquet",
+    )
     assert run("mine", "--catalog", files / "equal.parquet", *rules, "--out", tmp_path / "equal.parquet") == 0
     web = ("--map", "product_id=sku,title=name,image=brand")  # no photo can be read from there
     assert run("mine", "--catalog", files / "products.csv", *web, *rules, "--out", tmp_path / "csv.parquet") == 0

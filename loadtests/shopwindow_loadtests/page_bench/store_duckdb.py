@@ -42,10 +42,14 @@ _FACETS = {
     "(SELECT style, unnest(sizes) AS value FROM products WHERE in_stock AND price < ?) "
     "GROUP BY value ORDER BY count DESC, value",
 }
-_RANGES = "SELECT " + ", ".join(
-    f"count(DISTINCT style) FILTER (WHERE price >= {low or '-inf'} AND price < {high or 'inf'})"
-    for low, high in ((low or "'-inf'::DOUBLE", high or "'inf'::DOUBLE") for low, high in _PRICES)
-) + " FROM products WHERE in_stock"
+_RANGES = (
+    "SELECT "
+    + ", ".join(
+        f"count(DISTINCT style) FILTER (WHERE price >= {low or '-inf'} AND price < {high or 'inf'})"
+        for low, high in ((low or "'-inf'::DOUBLE", high or "'inf'::DOUBLE") for low, high in _PRICES)
+    )
+    + " FROM products WHERE in_stock"
+)
 
 
 def main(products: Path) -> None:

@@ -11,8 +11,8 @@ import pyarrow as pa
 
 VARIANTS = 4  # products of a style; a shopper takes them for one product in other colours
 LAST_DAY = date(2026, 1, 31)  # the newest product is from this day
-_COLOURS = "black white blue red green grey brown beige pink yellow purple orange".split()
-_SIZES = "XS S M L XL XXL 36 38 40 42 44 46".split()
+_COLOURS = ["black", "white", "blue", "red", "green", "grey", "brown", "beige", "pink", "yellow", "purple", "orange"]
+_SIZES = ["XS", "S", "M", "L", "XL", "XXL", "36", "38", "40", "42", "44", "46"]
 _BRANDS = 300
 _DAYS = 1_000
 _MISSING = 0.03  # share of products without a value

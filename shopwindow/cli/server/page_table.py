@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,9 +45,10 @@ def page_columns(row: Row, titles: Sequence[str]) -> list[str]:
     lines = [""] * (len(row) + 1)
     for name, values in columns:
         cells = [_cell(name), *(_cell("" if value is None else written(value)) for value in values)]
-        width, numbers = max(map(len, cells)), any(isinstance(value, (int, float)) for value in values)
+        width, numbers = max(map(_width, cells)), any(isinstance(value, (int, float)) for value in values)
         for place, cell in enumerate(cells):
-            lines[place] += "  " + (cell.rjust(width) if numbers else cell.ljust(width))
+            space = " " * (width - _width(cell))
+            lines[place] += "  " + (space + cell if numbers else cell + space)
     return [line.rstrip() for line in lines]
 
 
@@ -75,6 +77,11 @@ def page_notes(row: Row, offset: int | None) -> list[str]:
 def _cell(text: str) -> str:
     text = printable(text)
     return text if len(text) <= _WIDEST else text[: _WIDEST - 1] + "…"
+
+
+def _width(text: str) -> int:
+    """Return how many columns of a terminal a text takes. Chinese and other wide letters take two."""
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
 def _counted(one: dict[str, Any]) -> str:

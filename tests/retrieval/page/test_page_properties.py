@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from shopwindow.retrieval.page.outputs import page_outputs
 
 from shopwindow.retrieval import ProductIndex, SearchResult, parse_parameters
-from shopwindow.retrieval.page.outputs import page_outputs
 from shopwindow.retrieval.search import product_index
 from shopwindow.retrieval.search.by_channels import check_channels, search_channels
 from tests.retrieval.page.any_page import Asked, batches, queries, requests, sent

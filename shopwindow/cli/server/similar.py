@@ -11,7 +11,7 @@ from shopwindow.cli.common import add_search, add_url
 from shopwindow.cli.server.page_options import add_page, like_of, page_of
 
 if TYPE_CHECKING:
-    from shopwindow_client import Results, RetrievalClient, Row, SearchOptions
+    from shopwindow_client import Results, RetrievalClient, Row
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,9 +64,8 @@ def run(options: argparse.Namespace) -> int:
 def _search(client: RetrievalClient, options: argparse.Namespace) -> Results:
     # One more, because the product itself would take a place.
     top_k = options.top_k + (options.without is not None)
-    given: SearchOptions = {"top_k": top_k, "effort": options.effort, "min_score": options.min_score}
-    given.update(page_of(options))
-    given["filter"] = _filter(options)
+    given: dict[str, Any] = {"top_k": top_k, "effort": options.effort, "min_score": options.min_score}
+    given |= {"filter": _filter(options), **page_of(options)}
     if options.like is None:
         return client.retrieve_similar(title=options.title, image=options.image, **given)
     if options.image is not None or options.title is not None:

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from shopwindow.base.product_keys import KeyNumber, is_key
+from shopwindow.base.type_words import type_name
 
 _AS_PARQUET = "write it as parquet, for example with pandas.read_csv(...).to_parquet(...)"
 _PANDAS_INDEX = "__index_level_"  # begins the name of a column that pandas adds
@@ -187,7 +188,8 @@ def _check_type(where: str, parquet: pq.ParquetFile, column: Column) -> None:
         first = [value for batch in islice(parquet.iter_batches(1, columns=[column.name]), 1) for value in batch[0]]
         row = f", such as {show_value(_value(first[0]))} in row 0 (from 0)" if first else ""
         raise ValueError(
-            f"{where}: column {column.name!r} must hold {column.kind.words}, got {kind}{row}; {column.kind.remedy}"
+            f"{where}: column {column.name!r} must hold {column.kind.words}, got {type_name(kind)}{row}; "
+            f"{column.kind.remedy}"
         )
 
 

@@ -42,10 +42,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The user's cache folder."""
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep copies out of the user's cache folder."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache"
 
 
 def run(*words: Any) -> int:
@@ -77,17 +76,8 @@ def test_an_index_of_a_csv_is_evaluated_with_the_options_that_it_keeps(
     assert "--map title=label: there is no column 'label' in" in capsys.readouterr().err
 
 
-def test_pairs_are_mined_from_a_csv_without_its_photos(files: Path, cache: Path, tmp_path: Path) -> None:
-    rules = (
-        "--category-column",
-        "colour",
-        "--min-queries",
-        1,
-        "--relevance",
-        0.1,
-        "--clicks",
-        files / "clicks.parquet",
-    )
+def test_pairs_are_mined_from_a_csv_without_its_photos(files: Path, tmp_path: Path) -> None:
+    rules = ("--category-column", "colour", "--clicks", files / "clicks.parquet", "--min-queries", 1, "--relevance", 0)
     assert run("mine", "--catalog", files / "equal.parquet", *rules, "--out", tmp_path / "equal.parquet") == 0
     web = ("--map", "product_id=sku,title=name,image=brand")  # no photo can be read from there
     assert run("mine", "--catalog", files / "products.csv", *web, *rules, "--out", tmp_path / "csv.parquet") == 0

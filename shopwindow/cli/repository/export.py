@@ -34,8 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--sample",
         type=Path,
         metavar="FILE",
-        help="catalogue (parquet: title, image) whose products are used to set the scales of 8-bit graphs and to "
-        "measure parity (default: the demo shop)",
+        help="catalogue, a file as for 'shopwindow index', whose products are used to set the scales of 8-bit graphs "
+        "and to measure parity (default: the demo shop)",
     )
     parser.add_argument(
         "--sample-size",

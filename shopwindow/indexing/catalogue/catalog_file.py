@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from shopwindow.base.type_words import type_name
 from shopwindow.indexing.catalogue.derived.mapped_rows import MappedRows
 from shopwindow.indexing.catalogue.derived.number_texts import NumberTexts
 from shopwindow.indexing.catalogue.derived.parsed_rows import ParsedRows
@@ -16,7 +17,7 @@ from shopwindow.indexing.catalogue.derived.path_rows import PathRows
 from shopwindow.indexing.catalogue.formats.one_file import ColumnType
 from shopwindow.indexing.catalogue.formats.opening import open_rows
 from shopwindow.indexing.catalogue.options import ID, IMAGE, TARGETS, TITLE, CatalogOptions, near
-from shopwindow.indexing.catalogue.plain_types import FILES, TEXT, plain_type, type_name
+from shopwindow.indexing.catalogue.plain_types import FILES, TEXT, plain_type
 from shopwindow.indexing.catalogue.possible_types import WHOLE, PossibleTypes, choose_type
 from shopwindow.indexing.errors import CatalogError
 from shopwindow.retrieval.request.attribute_columns import is_list
@@ -24,7 +25,7 @@ from shopwindow.retrieval.request.attribute_columns import is_list
 _LISTS = pa.list_(TEXT)  # of several photos
 _INSPECT = (
     "name the right columns, as in --map product_id=COLUMN,title=COLUMN,image=COLUMN; 'shopwindow inspect' proposes "
-    "those with usual English names"
+    "those with usual names"
 )
 _PANDAS_INDEX = re.compile(r"__index_level_\d+__")  # pandas numbers its rows in this column
 

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from shopwindow.base.type_words import type_name
 from shopwindow.indexing.catalogue.catalog_file import CatalogFile
 from shopwindow.indexing.catalogue.derived.number_texts import decide_mark, decide_unit
 from shopwindow.indexing.catalogue.options import ID, IMAGE, CatalogOptions, near
 from shopwindow.indexing.catalogue.photos.sources import place_of
-from shopwindow.indexing.catalogue.plain_types import FILES, MIXED, TEXT, type_name
-from shopwindow.indexing.catalogue.possible_types import FLAG, LIST, NUMBER, PossibleTypes, choose_type
+from shopwindow.indexing.catalogue.plain_types import FILES, MIXED, TEXT
+from shopwindow.indexing.catalogue.possible_types import BIG, FLAG, LIST, NUMBER, PossibleTypes, choose_type
 from shopwindow.indexing.catalogue.product_ids import read_ids, wrong_id
 from shopwindow.indexing.errors import CatalogError
 from shopwindow.retrieval.request.attribute_columns import filterable
+
+_RANGE = "a column holds numbers from -2^63 to 2^63 - 1, or whole numbers from 0 to 2^64 - 1"
 
 
 def check_named(options: CatalogOptions, files: Sequence[CatalogFile], option: str = "catalog") -> None:
@@ -79,8 +83,11 @@ def _type_of(name: str, files: Sequence[CatalogFile]) -> pa.DataType:
         return said[0][1]
     chosen = choose_type(undecided.values())
     if chosen == MIXED and not any(possible.nested for possible in undecided.values()):
-        values = _clash(undecided)
-        raise CatalogError(f"catalog: column {name!r} has no single type: {values}; write all its values alike")
+        found = _clash(undecided)
+        values = [f"row {row} of {path} has {str(value)[:60]!r}" for (path, row), value in found.items()]
+        numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in found.values())
+        remedy = f"{_RANGE}: write all its values as text" if numbers else "write all its values alike"
+        raise CatalogError(f"catalog: column {name!r} has no single type: {', '.join(values)}; {remedy}")
     return chosen
 
 
@@ -98,18 +105,18 @@ def check_fits(name: str, possible: PossibleTypes, kind: pa.DataType, path: Path
         )
 
 
-def _clash(undecided: Mapping[Path, PossibleTypes]) -> str:
-    """Return where the first two values of different types are."""
+def _clash(undecided: Mapping[Path, PossibleTypes]) -> dict[tuple[Path, int], Any]:
+    """Return the first two values that no type holds together, by file and row; one if it alone is beyond all types."""
     held = {path: possible for path, possible in undecided.items() if not possible.empty}
     if all(possible.against(LIST) is None for possible in held.values()):
         return _clash({path: possible.items for path, possible in held.items() if possible.items})
-    found = {}
-    for kind in (TEXT, NUMBER, FLAG, LIST):
+    found: dict[tuple[Path, int], Any] = {}
+    for kind in (TEXT, NUMBER, BIG, FLAG, LIST):
         for path, possible in undecided.items():
             if against := possible.against(kind):
-                found[path, against[0]] = f"row {against[0]} of {path} has {str(against[1])[:60]!r}"
+                found[path, against[0]] = against[1]
                 break
-    return ", ".join(list(found.values())[:2])
+    return dict(islice(found.items(), 2))
 
 
 def align_columns(records: pa.RecordBatch, schema: pa.Schema) -> pa.Table:

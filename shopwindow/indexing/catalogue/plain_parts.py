@@ -32,16 +32,13 @@ def said_in(file: Path) -> Any:
     return json.loads(pq.read_metadata(file).metadata[_SAID])
 
 
-def write_parts(
-    catalog: Catalog, folder: Path, *, photos: bool, part_bytes: int = _PART, progress: bool = True
-) -> None:
+def write_parts(catalog: Catalog, folder: Path, *, photos: bool, progress: bool = True) -> None:
     """Write the parts of a copy that are not there yet.
 
     Args:
         catalog: the catalogue.
         folder: where the parts are, each named by its first row.
         photos: whether to copy the photos, one of each product.
-        part_bytes: bytes after which a part ends.
         progress: show a bar.
 
     Raises:
@@ -59,7 +56,7 @@ def write_parts(
         rows = catalog.read(_ROWS, at, photos=1 if photos else 0)
         while at < catalog.rows or not any(_parts(folder)):
             new = folder / ".part.new"
-            after = _write_part(new, catalog, rows, seen, photos=photos, at=at, part_bytes=part_bytes, bar=bar)
+            after = _write_part(new, catalog, rows, seen, photos=photos, at=at, bar=bar)
             sync(new)
             new.replace(folder / f"part-{at:012}.parquet")
             at = after
@@ -77,7 +74,6 @@ def _write_part(
     *,
     photos: bool,
     at: int,
-    part_bytes: int,
     bar: Any,
 ) -> int:
     """Write a part, and return the number of the row after it."""
@@ -94,7 +90,7 @@ def _write_part(
                 held, written, waiting = [], written + waiting, 0
             at = some.start + len(some.ids)
             bar.update(len(some.ids))
-            if written + waiting >= part_bytes:
+            if written + waiting >= _PART:
                 break
         if held:
             writer.write_table(pa.concat_tables(held))
@@ -121,7 +117,7 @@ def _table(rows: CatalogRows, schema: pa.Schema, seen: ProductSet, skipped: Skip
         if position in problems:
             unread.add(rows.start + position, rows.shop_id(position), rows.located(position, problems[position]))
     found = rows.attributes.take(pa.array(kept, pa.int64()))
-    columns = {name: found[name] for name in found.column_names}
+    columns = {name: found[name] for name in schema.names if name not in (ID, IMAGE)}
     columns[ID] = pa.array(ids if keys is None else keys, schema.field(ID).type)
     if IMAGE in schema.names:
         images = rows.images

@@ -80,11 +80,3 @@ def plain_table(table: pa.Table) -> pa.Table:
         for column, field in zip(table.columns, fields, strict=True)
     ]
     return pa.Table.from_arrays(columns, schema=pa.schema(fields))
-
-
-def type_name(kind: pa.DataType) -> str:
-    """Return what a type is called in messages."""
-    if pa.types.is_list(kind):
-        return f"lists of {type_name(kind.value_type)}"
-    names = {TEXT: "text", FILES: "binary", MIXED: "mixed", DATE: "dates", MOMENT: "timestamps"}
-    return names.get(kind, str(kind))

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from shopwindow.base.skipped_rows import Skipped
+from shopwindow.base.type_words import type_name
 from shopwindow.indexing.catalogue.catalog_file import CatalogFile, holds_texts
 from shopwindow.indexing.catalogue.columns import (
     align_columns,
@@ -32,7 +33,7 @@ from shopwindow.indexing.catalogue.photos.first_look import check_photos
 from shopwindow.indexing.catalogue.photos.options import Unreadable
 from shopwindow.indexing.catalogue.photos.reader import PhotoReader, Photos
 from shopwindow.indexing.catalogue.photos.sources import place_of, sources
-from shopwindow.indexing.catalogue.plain_types import FILES, type_name
+from shopwindow.indexing.catalogue.plain_types import FILES, MIXED
 from shopwindow.indexing.catalogue.product_ids import Id, numbered, read_ids, same_number, settle_text_ids
 from shopwindow.retrieval.embedding.bundle import PHOTOS_PER_PRODUCT
 from shopwindow.retrieval.embedding.product_inputs import ProductBatch, ProductPreprocessor, concatenate
@@ -148,7 +149,9 @@ class Catalog:
         self.left_out = {name: why for file in self._files for name, why in file.left_out.items()}
         for name, kind in types.items():
             if name not in self._types:
-                self.left_out[name] = "it has no value" if pa.types.is_null(kind) else f"it holds {type_name(kind)}"
+                # Values of several kinds are refused, so here these are what no attribute can hold.
+                held = "objects or lists of lists" if kind == MIXED else type_name(kind)
+                self.left_out[name] = "it has no value" if pa.types.is_null(kind) else f"it holds {held}"
 
     @cached_property
     def photo_column(self) -> str | None:

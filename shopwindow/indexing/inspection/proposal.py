@@ -12,25 +12,19 @@ from typing import Any
 
 import pyarrow as pa
 
+from shopwindow.base.languages import COLUMN_NAMES
 from shopwindow.indexing.catalogue.options import ID, IMAGE, TITLE
 from shopwindow.indexing.catalogue.photos.sources import is_address, sources
 from shopwindow.indexing.catalogue.plain_types import FILES, TEXT
 
-# Well-known names in lower case and without separators, the most telling first.
-_IDS = (
-    *("productid", "sku", "id", "itemid", "articleid", "variantid", "productsku", "skuid", "itemsku", "productcode"),
-    *("itemcode", "articlenumber", "itemnumber", "productnumber", "asin", "parentasin", "gtin", "ean", "upc", "uuid"),
-)
-_TITLES = (
-    *("title", "producttitle", "name", "productname", "itemname", "itemtitle", "displayname", "productdisplayname"),
-    *("label", "headline"),
-)
 _PHOTO = re.compile(
-    r"(main|primary|product|display)?(image|photo|picture|img)s?(path|url|link|file|filename|src)?s?\d*"
+    "({photo_before})?({photo})({photo_after})?\\d*".format(
+        **{use: "|".join(names) for use, names in COLUMN_NAMES.items()}
+    )
 )
 _ENOUGH = 0.95  # share of the values that must look alike
 _SIGN = (
-    r"(?:(?:US|CA|AU|NZ|HK|C|A|R|S)?\$|[€£¥₹₽₩₺₫฿₴₦₪₱元円]|Rs\.?|kr\.?|zł|Kč|Ft|AED|AUD|BRL|CAD|CHF|CNY|CZK|DKK|EUR|GBP|HKD|HUF|IDR|"
+    r"(?:(?:US|CA|AU|NZ|HK|C|A|R|S)?\$|[€£¥￥₹₽₩₺₫฿₴₦₪₱元円]|Rs\.?|kr\.?|zł|Kč|Ft|AED|AUD|BRL|CAD|CHF|CNY|CZK|DKK|EUR|GBP|HKD|HUF|IDR|"
     r"INR|JPY|KRW|MXN|MYR|NOK|NZD|PHP|PLN|RMB|RON|RUB|SAR|SEK|SGD|THB|TRY|TWD|UAH|USD|VND|ZAR)"
 )
 _MONEY = re.compile(rf"[-+]?\s*{_SIGN}?\s*[-+]?\d[\d.,'\u00a0\u202f ]*{_SIGN}?")
@@ -89,11 +83,11 @@ def propose(types: Mapping[str, pa.DataType], sample: Mapping[str, Sequence[Any]
     types = {name: kind for name, kind in types.items() if not _UNFIT.search(name)}
     columns: dict[str, tuple[str, ...]] = {}
     if ID not in types and (
-        found := _best(_IDS, [name for name in types if _may_be_id(types[name], sample.get(name, ()))])
+        found := _best(ID, [name for name in types if _may_be_id(types[name], sample.get(name, ()))])
     ):
         columns[ID] = (found,)
     texts = [name for name, kind in types.items() if kind == TEXT and (name,) not in columns.values()]
-    if TITLE not in types and (found := _best(_TITLES, texts)):
+    if TITLE not in types and (found := _best(TITLE, texts)):
         columns[TITLE] = (found,)
     if IMAGE not in types and (photos := _photos(types)):
         columns[IMAGE] = photos
@@ -116,8 +110,9 @@ def _plain(name: str) -> str:
     return re.sub(r"[\W_]+", "", name).lower()
 
 
-def _best(known: Sequence[str], names: Sequence[str]) -> str | None:
-    ranked = sorted((known.index(_plain(name)), place) for place, name in enumerate(names) if _plain(name) in known)
+def _best(target: str, names: Sequence[str]) -> str | None:
+    known = COLUMN_NAMES[target]
+    ranked = sorted((known[_plain(name)], place) for place, name in enumerate(names) if _plain(name) in known)
     return names[ranked[0][1]] if ranked else None
 
 

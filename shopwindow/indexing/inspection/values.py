@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from shopwindow.indexing.catalogue.plain_types import FILES, TEXT, type_name
+from shopwindow.base.type_words import type_name
+from shopwindow.indexing.catalogue.plain_types import FILES, TEXT
 from shopwindow.retrieval.request.attribute_columns import is_list
 from shopwindow_client._values.printable import printable
 

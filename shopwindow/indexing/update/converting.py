@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from shopwindow.indexing.catalogue.plain_types import TEXT, type_name
+from shopwindow.base.type_words import type_name
+from shopwindow.indexing.catalogue.plain_types import TEXT
 from shopwindow.indexing.errors import CatalogError
 
 _SHOWN = 60

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from shopwindow.base.progress_bar import progress_bar
+from shopwindow.base.type_words import type_name
 from shopwindow.towers.data.mining_rules import MiningRules
 from shopwindow.towers.data.training_data import Clicks, read_columns, read_shop_ids, titles_of
 from shopwindow.towers.data.words import split_words
@@ -77,7 +78,9 @@ def load_mining_catalog(file: Path, category_column: str) -> MiningCatalog:
     ids, keys = read_shop_ids("catalog", file)
     table = read_columns(file, category_column, optional=("title",))
     if pa.types.is_nested(kind := table.schema.field(category_column).type):
-        raise ValueError(f"catalog: {file}: column {category_column!r} must hold one category a row, got {kind}")
+        raise ValueError(
+            f"catalog: {file}: column {category_column!r} must hold one category a row, got {type_name(kind)}"
+        )
     codes: dict[object, int] = {}
     category = [
         -1 if name in (None, "") else codes.setdefault(name, len(codes)) for name in table[category_column].to_pylist()

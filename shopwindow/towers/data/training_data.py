@@ -140,7 +140,7 @@ def photo_of(value: Any) -> bytes | None:
     """Return the encoded photo in an image cell: bytes, Hugging Face's struct {bytes, path}, or the first of a list.
 
     Raises:
-        ValueError: the photo is a text. Only `shopwindow index` reads paths and addresses.
+        ValueError: the photo is a text. Paths and addresses are read by the commands, which copy the photos first.
     """
     if isinstance(value, list):
         value = next(filter(None, value), None)
@@ -148,8 +148,8 @@ def photo_of(value: Any) -> bytes | None:
         value = value.get("bytes")
     if isinstance(value, str):
         raise ValueError(
-            f"catalog: column 'image' has the text {value[:100]!r}: paths and addresses are read by 'shopwindow index' "
-            "only, here the file must hold the bytes of photos"
+            f"catalog: column 'image' has the text {value[:100]!r}: here the file must hold the bytes of photos; paths "
+            "and addresses are read by the commands, see shopwindow.indexing.catalogue.plain_catalog"
         )
     return value or None
 

@@ -241,8 +241,16 @@ def test_half_a_character_in_json_is_broken_text(tmp_path: Path) -> None:
         ("a.csv", b"product_id,title,gr\xf6sse\n1,mug,5\n", r"'gr\\udcf6sse' .* not UTF-8; write the file as UTF-8"),
         ("a.csv", b"product_id,title,a,a\n1,mug,5,5\n", "several columns 'a'"),
         ("a.csv", b"", "needs a column 'product_id'"),
-        ("a.csv", b"product_id,title\n1,a\n2.0,b\n", r"is double \('2\.0' in row 1\), .* write it as int64"),
-        ("a.jsonl", b'{"product_id": 1, "image": 7}', r"'image' of .* must hold photos: .* got int64 \('7' in row 0\)"),
+        (
+            "a.csv",
+            b"product_id,title\n1,a\n2.0,b\n",
+            r"is floating-point numbers \('2\.0' in row 1\), .* write it as int64",
+        ),
+        (
+            "a.jsonl",
+            b'{"product_id": 1, "image": 7}',
+            r"'image' of .* must hold photos: .* got whole numbers \('7' in row 0\)",
+        ),
         (
             "a.csv.gz",
             gzip.compress(b"product_id,title\n" + b"1,mug\n" * 999, mtime=0)[:-9],
@@ -253,17 +261,28 @@ def test_half_a_character_in_json_is_broken_text(tmp_path: Path) -> None:
         ("a.jsonl", b'{"product_id": 1}\n{"product_id": ', "as JSON lines: line 2: Expecting value"),
         ("a.json", b'[{"product_id": 1, "title": "mug"}]', "line 1: every line must be an object, got "),
         ("a.jsonl", b'{"product_id": 1, "a": 1, "a": 2}', "line 1: the name 'a' appears twice"),
-        ("a.jsonl", b'{"product_id": 1, "title": 7}', r"'title' of .* must be text, got int64 \('7' in row 0\)"),
+        (
+            "a.jsonl",
+            b'{"product_id": 1, "title": 7}',
+            r"'title' of .* must be text, got whole numbers \('7' in row 0\)",
+        ),
         (
             "a.jsonl",
             b'{"product_id": "1", "title": "mug"}\n{"product_id": 2}',
-            r"is mixed \('1' in row 0\), and ids must be whole num",
+            r"is values of several kinds \('1' in row 0\), and ids must be whole num",
         ),
         (
             "a.jsonl",
             b'{"product_id": 1, "title": "mug", "size": "M"}\n{"product_id": 2, "size": 38}',
             "column 'size' has no single type: row 1 of .* has '38', row 0 of .* has 'M'",
         ),
+        (
+            "a.jsonl",
+            b'{"product_id": 1, "title": "a", "n": 18446744073709551615}\n{"product_id": 2, "n": -1}',
+            r"'n' has no single type: row 0 of .* has '18446744073709551615', row 1 of .* has '-1'; a column holds "
+            r"numbers from -2\^63 to 2\^63 - 1, or whole numbers from 0 to 2\^64 - 1: write all its values as text",
+        ),
+        ("a.XLSX", b"PK\x03\x04", r"is a spreadsheet, which is not read: save it as CSV \(UTF-8\), and give that file"),
     ],
 )
 def test_a_broken_file_is_refused_with_the_place(tmp_path: Path, name: str, data: bytes, named: str) -> None:

@@ -131,7 +131,9 @@ def test_a_column_in_the_file_counts_more_than_one_in_its_path(tmp_path: Path) -
     write(tmp_path / "price=6" / "a.parquet", product_id=[2], title=["mug"])
     assert [row["price"] for row in rows_of(Catalog(tmp_path))] == [5.25, 6.0]
     write(tmp_path / "price=cheap" / "a.parquet", product_id=[3], title=["mug"])
-    with pytest.raises(CatalogError, match=r"'price' is double in .*, and row 0 of .*price=cheap.* has 'cheap'"):
+    with pytest.raises(
+        CatalogError, match=r"'price' is floating-point numbers in .*, and row 0 of .*price=cheap.* has 'cheap'"
+    ):
         Catalog(tmp_path)
 
 
@@ -174,7 +176,7 @@ def test_columns_that_no_filter_can_name_may_differ_between_files(tmp_path: Path
     two = write(tmp_path / "2.parquet", product_id=IDS, title=TITLES, made=made.cast(pa.time64("us")))
     assert Catalog([one, two]).unfilterable == ("made",)
     text = write(tmp_path / "3.parquet", product_id=IDS, title=TITLES, made=["a", "b", "c"])
-    with pytest.raises(CatalogError, match=r"'made' is time32\[ms\] in .*1\.parquet and text in .*3\.parquet"):
+    with pytest.raises(CatalogError, match=r"'made' is times of day in .*1\.parquet and text in .*3\.parquet"):
         Catalog([one, text])
 
 

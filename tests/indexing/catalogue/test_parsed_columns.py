@@ -263,7 +263,7 @@ def test_parquet_says_which_columns_are_dates(tmp_path: Path, kind: pa.DataType,
 def test_options_that_contradict_are_refused(tmp_path: Path, options: dict[str, Any], named: str) -> None:
     with pytest.raises(CatalogError, match=named):
         Catalog(write(tmp_path, "a.csv", ["5"]), CatalogOptions(**options))
-    with pytest.raises(CatalogError, match="holds bool, and only texts can become numbers"):
+    with pytest.raises(CatalogError, match="holds true or false, and only texts can become numbers"):
         Catalog(write(tmp_path, "a.jsonl", [True]), numbers("c"))
 
 

@@ -28,6 +28,11 @@ def proposed(folder: Path, rows: list[dict[str, Any]], given: CatalogOptions | N
         (("parent_asin", "title", "images"), "product_id=parent_asin,image=images"),
         (("article_id", "label", "thumbnail"), "product_id=article_id,title=label"),
         (("number", "words", "colour"), None),
+        (("Artikel-Nr.", "Bezeichnung", "Bild_URL"), "product_id=Artikel-Nr.,title=Bezeichnung,image=Bild_URL"),
+        (("Bestellnummer", "Produkttitel", "Hauptbild"), "product_id=Bestellnummer,title=Produkttitel,image=Hauptbild"),
+        (("商品编号", "商品名称", "商品图片"), "product_id=商品编号,title=商品名称,image=商品图片"),
+        (("货号", "标题", "主图链接"), "product_id=货号,title=标题,image=主图链接"),
+        (("貨號", "商品名稱", "圖片網址"), "product_id=貨號,title=商品名稱,image=圖片網址"),
     ],
 )
 def test_well_known_names(tmp_path: Path, names: tuple[str, str, str], mapping: str | None) -> None:
@@ -54,6 +59,8 @@ def test_several_columns_of_photos(tmp_path: Path) -> None:
     [
         (["₹1,299.00", "₹749.00", "₹12,499.50"], ["--number", "it"]),
         (["1.299,00 €", "15 €", "7,50 €"], ["--number", "it"]),
+        (["￥1,299.00", "￥749"], ["--number", "it"]),
+        (["1299元", "12.50元"], ["--number", "it"]),
         (["USD 1,000", "USD 15", "Rs. 20"], ["--number", "it"]),
         (["0049 171 5550", "0171 5550"], []),
         (["12345", "00017"], []),

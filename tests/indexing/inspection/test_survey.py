@@ -159,3 +159,32 @@ def test_a_proposal_that_a_later_value_does_not_fit_is_not_taken(tmp_path: Path)
         ("price", "text"),
         ("made", "text"),
     ]
+
+
+def test_a_long_id_is_cut_in_the_table(tmp_path: Path) -> None:
+    found = surveyed(
+        write(tmp_path, "a.jsonl", [{"product_id": "x" * 600, "title": "mug"}, {"product_id": "a", "title": "cup"}])
+    )
+    (line,) = (line for line in survey_table(found).splitlines() if line.startswith("left out"))
+    assert f"1 row (row 0, id {'x' * 60}…): product_id: must be 1 to 512 bytes" in line and len(line) < 300
+
+
+def test_no_word_of_arrow_is_shown(tmp_path: Path) -> None:
+    kinds: dict[str, pa.Array] = {
+        "hash": pa.array([b"0123456789abcdef"], pa.binary(16)),
+        "maker": pa.array([{"name": "Kesto"}]),
+        "opens": pa.array([3_600], pa.time32("s")),
+        "sides": pa.array([[[1.5]]]),
+        "terms": pa.array([[("a", 1)]], pa.map_(pa.string(), pa.int64())),
+    }
+    pq.write_table(pa.table({"product_id": [1], "title": ["mug"], **kinds}), tmp_path / "a.parquet")
+    found = surveyed(tmp_path / "a.parquet")
+    assert {one.name: one.type for one in found.columns if one.becomes == "left out"} == {
+        "hash": "it holds 16 bytes each",
+        "maker": "it holds objects",
+        "opens": "it holds times of day",
+        "sides": "it holds lists of lists of floating-point numbers",
+        "terms": "it holds maps",
+    }
+    nested = [{"product_id": 1, "title": "mug", "maker": {"name": "Kesto"}}]
+    assert surveyed(write(tmp_path, "a.jsonl", nested)).columns[-1].type == "it holds objects or lists of lists"

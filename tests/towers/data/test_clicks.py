@@ -41,7 +41,7 @@ def test_clicks_that_cannot_be_used_are_counted(tmp_path: Path) -> None:
         ({"search_term": ["mug"], "product_id": [5]}, r"has no column 'query' \(texts\); it has \['search_term', "),
         (
             {"query": ["mug"], "product_id": [5.0]},
-            r"'product_id' .*got double, such as 5.0 in row 0 \(from 0\)",
+            r"'product_id' .*got floating-point numbers, such as 5.0 in row 0 \(from 0\)",
         ),
         (
             {"query": ["mug", "mug"], "product_id": [5, None]},
@@ -53,7 +53,7 @@ def test_clicks_that_cannot_be_used_are_counted(tmp_path: Path) -> None:
         ),
         (
             {"query": ["mug"], "product_id": [5], "count": [1.5]},
-            r"'count' .* from 1, got double, ",
+            r"'count' .* from 1, got floating-point numbers, ",
         ),
         ({"query": ["mug"], "product_id": [6]}, r"no click names a product of the catalogue and has words; 1 of 1 are"),
     ],

@@ -93,8 +93,12 @@ def test_text_ids_booleans_negative_grades_and_repeated_rows_are_read(tmp_path: 
             {},
             r"column 'text' must hold texts, row 1 \(from 0\) has no value \(2 such rows",
         ),
-        ({"text": [b"mug", b"", b""]}, {}, r"column 'text' must hold texts, got binary"),
-        ({"query_id": [1.0, 2.0, 4.0]}, {}, r"column 'query_id' must hold whole numbers or texts, got double"),
+        ({"text": [b"mug", b"", b""]}, {}, r"column 'text' must hold texts, got bytes"),
+        (
+            {"query_id": [1.0, 2.0, 4.0]},
+            {},
+            r"column 'query_id' must hold whole numbers or texts, got floating-point numbers",
+        ),
         (
             {"query_id": ["1", "2", "4"]},
             {},
@@ -105,7 +109,11 @@ def test_text_ids_booleans_negative_grades_and_repeated_rows_are_read(tmp_path: 
             {"product_id": ["5", "6", "7", "", "5"]},
             r"qrels.*'product_id' must hold whole numbers .*or texts, row 3 \(from 0\) has ''",
         ),
-        ({}, {"product_id": [5.0, 6, 7, 8, 5]}, r"'product_id' must hold whole numbers .*got double, .*lose digits"),
+        (
+            {},
+            {"product_id": [5.0, 6, 7, 8, 5]},
+            r"'product_id' must hold whole numbers .*got floating-point numbers, .*lose digits",
+        ),
         ({}, {"product_id": [5, None, 7, 8, 5]}, r"'product_id' must hold .* row 1 \(from 0\) has no value"),
         ({}, {"product_id": [5, 6, 7, -1, 5]}, r"'product_id' must hold .* row 3 \(from 0\) has -1; "),
         ({}, {"product_id": pa.array([5, 6, 2**63, 8, 5], pa.uint64())}, r"row 2 \(from 0\) has 9223372036854775808"),
@@ -115,7 +123,7 @@ def test_text_ids_booleans_negative_grades_and_repeated_rows_are_read(tmp_path: 
             {"relevance": [1, 1, 1, 1, float("inf")]},
             r"'relevance' must hold finite numbers, row 4 \(from 0\) has inf",
         ),
-        ({}, {"relevance": ["1"] * 5}, r"'relevance' must hold finite numbers, got string"),
+        ({}, {"relevance": ["1"] * 5}, r"'relevance' must hold finite numbers, got text"),
         ({}, {"product_id": [5, 5, 7, 8, 5]}, r"has 1 in row 0 and 2 in row 1 \(from 0\) for product 5 and query 1"),
     ],
 )

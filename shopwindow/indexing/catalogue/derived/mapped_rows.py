@@ -9,9 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from shopwindow.base.type_words import type_name
 from shopwindow.indexing.catalogue.formats.one_file import ColumnType, Rows
 from shopwindow.indexing.catalogue.options import IMAGE, TARGETS, TITLE, CatalogOptions, near
-from shopwindow.indexing.catalogue.plain_types import TEXT, joined_lists, type_name
+from shopwindow.indexing.catalogue.plain_types import TEXT, joined_lists
 from shopwindow.indexing.catalogue.possible_types import PossibleTypes, choose_type, from_text
 from shopwindow.indexing.errors import CatalogError
 from shopwindow.retrieval.request.attribute_columns import is_list

@@ -8,10 +8,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from shopwindow.base.type_words import type_name
 from shopwindow.indexing.catalogue.derived.number_texts import NumberTexts
 from shopwindow.indexing.catalogue.formats.one_file import ColumnType, Rows
 from shopwindow.indexing.catalogue.options import CatalogOptions
-from shopwindow.indexing.catalogue.plain_types import DATE, MOMENT, TEXT, joined_lists, type_name
+from shopwindow.indexing.catalogue.plain_types import DATE, MOMENT, TEXT, joined_lists
 from shopwindow.indexing.catalogue.possible_types import (
     BIG,
     FLAG,

@@ -16,6 +16,7 @@ from shopwindow.indexing.catalogue.plain_types import DATE, MOMENT, plain, plain
 from shopwindow.indexing.errors import CatalogError
 
 _READ_BUFFER = 2**20  # bytes of a column read at a time; without it memory would hold a row group's whole column
+_UNITS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 _DAY = 24 * 60 * 60 * 10**6  # microseconds
 _FIRST_DAY = date.min.toordinal() - date(1970, 1, 1).toordinal()  # of those that ISO 8601 and Python can write
 _END_DAY = date.max.toordinal() + 1 - date(1970, 1, 1).toordinal()
@@ -68,9 +69,10 @@ class ParquetRows:
                     raise
                 row = next(row for row in range(len(given)) if not _fits(given.slice(row, 1), kind))
                 value = given.slice(row, 1).view(pa.int32() if given.type == DATE else pa.int64())[0]
+                unit = "days" if given.type == DATE else _UNITS[getattr(given.type, "unit", "ms")]  # ms: date64
                 raise CatalogError(
-                    f"{self._option}: column {name!r} of {self._path}: row {start + row} has {value} ({given.type}), "
-                    "which is no date from the year 1 to 9999; write null for dates that are not known"
+                    f"{self._option}: column {name!r} of {self._path}: row {start + row} has {value} {unit} since "
+                    "1970, which is no date from the year 1 to 9999; write null for dates that are not known"
                 ) from None
         return pa.RecordBatch.from_pydict(columns)
 

@@ -13,6 +13,7 @@ from typing import IO, Any
 
 import pyarrow as pa
 
+from shopwindow.base.type_words import type_name
 from shopwindow.indexing.catalogue.formats.one_file import ColumnType
 from shopwindow.indexing.catalogue.plain_types import DATE, FILES, MOMENT, TEXT, joined_lists
 from shopwindow.indexing.catalogue.possible_types import PossibleTypes, from_text
@@ -106,7 +107,7 @@ class TextRows:
                     self._convert([value], kind)
                 except (pa.ArrowException, OverflowError) as error:
                     raise CatalogError(
-                        f"{self._option}: column {name!r} of {self._path} should be {kind}, and row "
+                        f"{self._option}: column {name!r} of {self._path} should be {type_name(kind)}, and row "
                         f"{start + position} has {str(value)[:60]!r}"
                     ) from error
             raise

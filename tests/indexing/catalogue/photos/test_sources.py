@@ -143,7 +143,7 @@ def test_several_columns_are_several_photos(shop: Path) -> None:
         found = [photos for rows in Catalog(shop / file, reading).read(3) for photos in rows.photos]
         assert found == [(ONE, TWO), (ONE,), (THREE,), ()], file
     pq.write_table(pa.table({**table, "more": [ONE, None, None, None]}), shop / "e.parquet")
-    with pytest.raises(CatalogError, match=r"the photos of .* must have one type: front is text, more is binary"):
+    with pytest.raises(CatalogError, match=r"the photos of .* must have one type: front is text, more is bytes"):
         Catalog(shop / "e.parquet", CatalogOptions(columns={"image": ("front", "more")}))
 
 

@@ -53,7 +53,7 @@ class Demand:
             depends on the data: calibrate it on a part of the catalogue.
         columns_bytes: memory for a product's attribute columns, 1 to 9 bytes a column. A column of lists takes
             1 to 8 bytes, and 1 to 9 for each value. Titles are not kept in memory.
-        text_bytes: disk space for a product's title and attributes.
+        text_bytes: disk space for a product's title and attributes, in attributes.parquet and attributes.arrow.
         machine_bytes: memory of one machine.
         machine_cores: cores of one machine.
         load: share of the time that the cores may be busy, above 0 and below 1. The wait grows without bound towards 1.

@@ -66,6 +66,8 @@ def test_an_index_in_milvus_answers_like_any_index(
         )
     with pytest.raises(InvalidRequest, match="did you mean 'colour'"):
         index.check(queries, parse_parameters({"filter": '{"color": "red"}'}))
+    with pytest.raises(InvalidRequest, match=r"^fields: an index in Milvus cannot do this; serve"):
+        index.check(queries, parse_parameters({"fields": '["colour"]'}))
     with pytest.raises(IndexUnfit, match="was filled by towers"):
         open_index(tmp_path / "home", tower_hash="b" * 64)
 

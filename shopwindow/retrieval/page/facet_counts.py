@@ -16,11 +16,13 @@ from shopwindow.retrieval.request.attribute_columns import AttributeTable, Colum
 from shopwindow.retrieval.request.page.facet_reading import Facet
 
 # If at most one row in so many is counted, reading the values of these rows is faster than counting under a mask.
-_FEW = 64
+_FEW = 128
 
-# To tell groups apart, a byte for each value and group is faster than sorting, if there are at most so many bytes for
-# each value of a product.
-_CELLS_PER_PAIR = 64
+# Different groups are counted with a byte for each value and group; by sorting if these would be too many bytes, in all
+# or for each pair of a product and its value, or if there are too few pairs for each value.
+_MOST_CELLS = 64 * 2**20
+_CELLS_PER_PAIR = 256
+_PAIRS_PER_VALUE = 16
 _LARGEST_GROUP = 2**31  # so that group number times number of values fits 64 bits
 
 
@@ -99,10 +101,10 @@ def _distinct(codes: np.ndarray, groups: np.ndarray, size: int) -> np.ndarray:
         groups = np.unique(groups, return_inverse=True)[1]
     count = int(groups.max(initial=0)) + 1
     pairs = codes.astype(np.int64) * count + groups
-    if size * count <= len(pairs) * _CELLS_PER_PAIR:
+    if size * count <= min(_MOST_CELLS, _CELLS_PER_PAIR * len(pairs)) and size * _PAIRS_PER_VALUE <= len(pairs):
         seen = np.zeros((size, count), bool)
         seen.reshape(-1)[pairs] = True
-        return np.asarray(np.count_nonzero(seen, axis=1))
+        return np.array([np.count_nonzero(of_value) for of_value in seen])  # faster than along an axis
     return np.bincount(np.unique(pairs) // count, minlength=size)
 
 

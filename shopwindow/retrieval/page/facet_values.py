@@ -56,9 +56,11 @@ def facet_values(facet: Facet, column: Column, rows: np.ndarray | None = None) -
     held = np.flatnonzero(codes >= 0)
     codes, places = codes[held], held if places is None else places[held]
     if isinstance(column, ListColumn):  # a list may have a value twice
-        count = int(places.max(initial=0)) + 1
-        pairs = np.unique(codes.astype(np.int64) * count + places)
-        codes, places = pairs // count, pairs % count
+        order = np.argsort(codes, kind="stable")  # leaves places rising for each value, so that repeats are neighbours
+        codes, places = codes[order], places[order]
+        first = np.ones(len(codes), bool)
+        first[1:] = (codes[1:] != codes[:-1]) | (places[1:] != places[:-1])
+        codes, places = codes[first], places[first]
     places = places.astype(np.min_scalar_type(-int(places.max(initial=0)) - 1))
     return FacetValues(codes=codes, places=places, values=values, size=size)
 

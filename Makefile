@@ -12,7 +12,7 @@ CODE := $(shell find export shopwindow -name '*.py' -not -path '*/cli/*' -not -p
 .DELETE_ON_ERROR:
 # Servers may use the index already, so make must not delete it when the command fails after publishing.
 .PRECIOUS: $(INDEX)/CURRENT
-.PHONY: help install demo serve test test-fast coverage gpu-check bench bench-index soak fuzz docs lint format pre-commit \
+.PHONY: help install demo serve test test-fast coverage gpu-check bench bench-index bench-page soak fuzz docs lint format pre-commit \
 	pins audit sbom clean
 
 help:  ## list these targets
@@ -88,6 +88,16 @@ $(STAND)/.made: $(STAND_TITLES) $(TEMPLATES) $(CODE) | $(READY)
 bench: $(STAND)/.made  ## compare with FastAPI, pytriton and BentoML: 25 minutes
 	$(BIN)/python -m shopwindow_loadtests.peers --repository $(STAND)/model_repository --index $(STAND)/index --queries $(STAND)/queries.txt $(BENCH_ARGS)
 
+# The stores that it compares with stay out of .venv. Ten minutes on two idle cores.
+STORES := build/stores-venv
+$(STORES)/.installed: requirements-stores.txt
+	$(PYTHON) -m venv $(STORES)
+	$(STORES)/bin/python -m pip install --quiet --requirement requirements-stores.txt
+	touch $@
+
+bench-page: $(STAND)/.made $(STORES)/.installed  ## measure what facets, boosts and the like cost, beside other stores: 15 minutes
+	$(BIN)/python -m shopwindow_loadtests.page_bench $(BENCH_ARGS)
+
 # Measure indexes of 1 and 5 million vectors: hours on two cores, 23 GB of memory. Results in build/bench are kept.
 bench-index: $(READY)  ## measure indexes of 1 and 5 million vectors: hours
 	$(BIN)/python -m shopwindow_loadtests.index_bench $(BENCH_ARGS)
@@ -147,7 +157,7 @@ pins: $(TOOLS)/.installed  ## write versions and hashes of what the containers i
 # pip-audit asks the package registry. With --strict it fails if the registry has no data of a package; without, it would
 # call it fine.
 audit: $(TOOLS)/.installed  ## look up known vulnerabilities of all pinned packages; needs a registry with such data
-	for pins in requirements.txt requirements-docs.txt requirements-tools.txt deploy/requirements-*.txt; do \
+	for pins in requirements.txt requirements-docs.txt requirements-stores.txt requirements-tools.txt deploy/requirements-*.txt; do \
 		echo $$pins; $(TOOLS)/bin/pip-audit --strict --disable-pip --no-deps --progress-spinner off --requirement $$pins || \
 			{ echo "audit: a vulnerability was found, or there was no data; see above" >&2; exit 1; }; \
 	done

@@ -57,7 +57,7 @@ ORDERS = {
         ["sending", "generator"],
         ["bisect", "index_bench", "client_overhead"],
         ["peers", "soak", "gpu", "gateway_cost", "text_ids_cost", "word_splitting"],
-        ["fuzz"],
+        ["fuzz", "page_bench"],
     ],
 }
 MAX_LINES, MAX_FILES = 400, 15

@@ -20,7 +20,7 @@ from shopwindow_loadtests.page_bench.answering import Page, Question, serve
 
 _NAME, _DIM, _TOP_K = "products", 128, 48
 _FACETS = {"colour": 12, "brand": 50, "sizes": 50}  # these leave the filter as it is
-_PRICES = ((None, 25), (25, 50), (50, 100), (100, None))
+_PRICES = ((0, 25), (25, 50), (50, 100), (100, None))
 _IN_STOCK = models.FieldCondition(key="in_stock", match=models.MatchValue(value=True))
 
 

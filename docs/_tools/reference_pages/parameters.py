@@ -54,7 +54,7 @@ _WRONG: list[dict[str, Any]] = [
     {"fusion": "weighted:0.7"},
     {"filter": '{"price": {"under": 50}}'},
     {"filter": '{"price": '},
-    {"sort": '{"by": "price"}'},
+    {"sort": '{"by": "price", "order": "down"}'},
     {"topk": 5},
 ]
 _OPERATORS = {

@@ -18,11 +18,12 @@ def show_page(client: RetrievalClient, query: str = "red dress") -> None:
     """Print two pages of results for a query, and what is like the second product."""
     red: SearchOptions = {**_PAGE, "filter": {"colour": "red"}, "total": True}
     facets = {"colour": 4, "price": {"ranges": [None, 25, 50, 100, None]}}
-    first = client.retrieve(query, **{**red, "offset": 0, "facets": facets})
+    page_one: SearchOptions = {**red, "offset": 0, "facets": facets}
+    first = client.retrieve(query, **page_one)
     _print(f"“{query}”, only red, one product of each style, in stock first", first, 0)
     assert first.generation is not None
-    second = client.retrieve(query, **{**red, "offset": _PLACES, "generation": int(first.generation[0])})
-    _print("page two", second, _PLACES)
+    page_two: SearchOptions = {**red, "offset": _PLACES, "generation": int(first.generation[0])}
+    _print("page two", client.retrieve(query, **page_two), _PLACES)
     liked = first[0].products[1]
     _print(f"more like the second product, {liked}", client.retrieve_like(liked, **_PAGE), None)
 

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ROOT / "docs" / "_tools"
 CODE = ("shopwindow", "client/shopwindow_client", "export", "loadtests", "deploy", "model_repository")
 # Read from the environment by a name in the code, and none of the variables that Python or torch define.
-FOREIGN = {"PYTHONPATH", "PATH", "LD_LIBRARY_PATH", "WORLD_SIZE", "LOCAL_RANK", "TOKENIZERS_PARALLELISM"}
+FOREIGN = {"PYTHONPATH", "PATH", "LD_LIBRARY_PATH", "WORLD_SIZE", "RANK", "LOCAL_RANK", "TOKENIZERS_PARALLELISM"}
 
 
 def test_the_pages_are_what_the_code_gives() -> None:

@@ -37,7 +37,7 @@ _search = search_channels
 
 
 def search_channels(index, requests):
-    parameters = [each for _, _, each in requests]
+    parameters = [request.parameters for request in requests]
     time.sleep(sum(0.01 * 2**each.effort for each in parameters if each.top_k == {SLOW_TOP_K}))
     if any(each.top_k == {BROKEN_TOP_K} for each in parameters):
         raise LookupError("broken")

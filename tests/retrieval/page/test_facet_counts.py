@@ -79,8 +79,8 @@ def as_json(value: Any) -> Any:
 
 def comparable(value: Any) -> Any:
     """A value or edge in a type in which the others of its column can be compared; a date is its start."""
-    if isinstance(value, datetime):
-        return value
+    if isinstance(value, datetime | Decimal):  # the number of a decimal is the float that is nearest to it
+        return float(value) if isinstance(value, Decimal) else value
     return datetime(value.year, value.month, value.day, tzinfo=UTC) if isinstance(value, date) else value
 
 

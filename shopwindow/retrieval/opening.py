@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from shopwindow.retrieval.embedding.calibration import Calibration
 from shopwindow.retrieval.engines import EngineOptions
 from shopwindow.retrieval.errors import IndexUnfit, Unfit
 from shopwindow.retrieval.index.checksums import Verify
@@ -21,6 +22,7 @@ def open_index(
     engine: EngineOptions | None = None,
     before: ProductIndex | None = None,
     cache_bytes: int = 0,
+    calibration: Calibration | None = None,
     verify: Verify | None = None,
 ) -> ProductIndex:
     """Load an index to serve it.
@@ -32,6 +34,7 @@ def open_index(
         before: the index that is served now, opened for the same engine. The new index reuses the parts that both
             have in common, as an index and its update do.
         cache_bytes: room for recent results, for embeddings that come again; 0 keeps none.
+        calibration: of the towers that will search the index, for `precision:`; None if they have none.
         verify: how thoroughly files are compared with their checksums; None takes it from the environment.
 
     Returns:
@@ -47,6 +50,7 @@ def open_index(
     else:
         loaded = before.folder if before is not None else None
         index = ProductIndex(read_index(folder, engine, loaded, verify=verify), before)
+    index.calibration = calibration
     if cache_bytes:
         index.cache = ResultCache(cache_bytes)
     if tower_hash is not None and index.manifest.tower_hash != tower_hash:

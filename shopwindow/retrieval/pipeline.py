@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from shopwindow.retrieval.embedding.bundle import Bundle, towers_of
+from shopwindow.retrieval.embedding.bundle import Bundle, calibration_of, towers_of
 from shopwindow.retrieval.embedding.embedding_cache import EmbeddingCache
 from shopwindow.retrieval.embedding.onnx_towers import OnnxProductTower, OnnxQueryTower
 from shopwindow.retrieval.embedding.product_inputs import ProductBatch, ProductPreprocessor, concatenate
@@ -72,6 +72,7 @@ class InProcessPipeline:
         cache_bytes: int = 0,
         query_rows: int = QUERY_ROWS,
     ) -> None:
+        self._repository = repository
         if index is not None:
             index = resolve_index(index)  # once, because another generation may be published meanwhile
             repository = towers_of(index, repository)
@@ -101,7 +102,14 @@ class InProcessPipeline:
         return pipeline
 
     def _open(self, index: Path, before: ProductIndex | None = None) -> ProductIndex:
-        return open_index(index, tower_hash=self.bundle.tower_hash, before=before, cache_bytes=self._cache_bytes)
+        folder = resolve_index(index)
+        return open_index(
+            folder,
+            tower_hash=self.bundle.tower_hash,
+            before=before,
+            cache_bytes=self._cache_bytes,
+            calibration=calibration_of(folder, self._repository),
+        )
 
     @cached_property
     def _query_tower(self) -> OnnxQueryTower:

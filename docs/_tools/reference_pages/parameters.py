@@ -14,6 +14,8 @@ from shopwindow.retrieval.search.fusion import RRF_K
 
 # The one parameter that another field holds. The meaning of the field is not that of the parameter.
 _NAME_OF = {"embedding_weight": "fusion"}
+# Attributes that hold no parameter of their own: the page, and other forms of `min_score`.
+_NO_PARAMETER = ("page", "min_score_of_best", "min_precision")
 _FUSION = (
     f"how two channels are merged. `rrf`: each channel that found a product adds 1 / ({RRF_K} + place). `weighted:W`: "
     "the scores of each channel are stretched to 0 to 1. Those of the embedding channel have the weight W, the others "
@@ -23,7 +25,7 @@ _VALUES = {
     "top_k": f"1 to {parameters.MAX_TOP_K:,}",
     "effort": f"1 to {parameters.MAX_EFFORT}",
     "filter": "JSON object, see [filters](#filters)",
-    "min_score": "a finite number",
+    "min_score": "a finite number, `best*` and a number up to 1, or `precision:` and a number up to 1",
     "channels": "`embedding`, `lexical` or `embedding,lexical`",
     "fusion": "`rrf`, or `weighted:` and a number from 0 to 1",
     "allow_lower_effort": "true or false",
@@ -50,6 +52,7 @@ _WRONG: list[dict[str, Any]] = [
     {"top_k": 0},
     {"effort": "hard"},
     {"min_score": "nan"},
+    {"min_score": "precision:80"},
     {"channels": "title"},
     {"fusion": "weighted:0.7"},
     {"filter": '{"price": {"under": 50}}'},
@@ -99,7 +102,7 @@ def page() -> str:
     """
     texts = {**docstring(RequestParameters).items["Attributes"], **docstring(PageRequest).items["Attributes"]}
     texts["embedding_weight"] = _FUSION
-    held = [each.name for each in (*fields(RequestParameters), *fields(PageRequest)) if each.name != "page"]
+    held = [each.name for each in (*fields(RequestParameters), *fields(PageRequest)) if each.name not in _NO_PARAMETER]
     names = [_NAME_OF.get(name, name) for name in held]
     if set(names) != set(parameters._KNOWN):
         raise KeyError(f"parameters without a text: {set(parameters._KNOWN) ^ set(names)}")

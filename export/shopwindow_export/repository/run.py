@@ -16,6 +16,7 @@ from shopwindow.base.whole_folders import replacing
 from shopwindow.indexing.catalogue.options import CatalogOptions
 from shopwindow.retrieval.embedding.bundle import FILE as BUNDLE
 from shopwindow.retrieval.embedding.bundle import Bundle
+from shopwindow.retrieval.embedding.calibration import Calibration
 from shopwindow.retrieval.embedding.product_inputs import ProductPreprocessor
 from shopwindow.retrieval.embedding.repository_layout import RepositoryLayout
 from shopwindow.retrieval.embedding.text import TextEncoder
@@ -59,7 +60,8 @@ def export_repository(
     kept.
 
     Args:
-        checkpoint_folder: see `shopwindow.towers.architecture.checkpoint`.
+        checkpoint_folder: see `shopwindow.towers.architecture.checkpoint`. A calibration.json in it goes into the
+            bundle.
         repository: folder to write.
         sample: a catalogue. Its products serve to measure the scales of 8-bit graphs, and then parity.
         precision: precision of the graphs, one of `shopwindow_export.graphs.precisions.PRECISIONS`.
@@ -81,6 +83,7 @@ def export_repository(
         FileNotFoundError: the checkpoint is incomplete.
         FileExistsError: `repository` holds something that is not a model repository.
         CatalogError: the sample is unreadable or too small.
+        BundleUnfit: calibration.json is unreadable, or of other towers.
         ParityError: the graphs do not rank as PyTorch does.
         PlanError: TensorRT cannot build a plan.
         ExportError: a graph is unfit, or the rendered repository does not validate.
@@ -99,6 +102,7 @@ def export_repository(
             image_size=config.image_size,
             precision=precision,
             photos_per_product=config.photos_per_product,
+            calibration=Calibration.beside(checkpoint_folder, checkpoint.tower_hash),
         )
         render_models(target, bundle, cpu_instances=cpu_instances or math.ceil(usable_cores() / 2), gpu=gpu)
         layout = RepositoryLayout(target)

@@ -6,13 +6,17 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from glob import has_magic
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shopwindow.base.default_places import SHOP
 from shopwindow.cli.common import add_data, add_index, add_repository
 from shopwindow.cli.towers.catalog_option import add_catalog, beside_catalog, read_catalog
+
+if TYPE_CHECKING:
+    from shopwindow.retrieval.embedding.calibration import Calibration
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,6 +47,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder for report.json, report.md and the plots (default: %(default)s)",
     )
     parser.add_argument(
+        "--calibrate",
+        action="store_true",
+        help="write into bundle.json of the repository which score stands for which precision, for min_score "
+        "precision:X; servers take it when they start or load the next generation",
+    )
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        metavar="DIR",
+        help="with --calibrate: the checkpoint of these towers, which gets the calibration too, for later exports",
+    )
+    parser.add_argument(
         "--seed", type=int, default=0, metavar="N", help="seed of intervals and samples (default: %(default)s)"
     )
     add_catalog(
@@ -59,6 +75,7 @@ def run(options: argparse.Namespace) -> int:
     from shopwindow.retrieval.embedding.repository_layout import default_index
     from shopwindow.retrieval.index.home import resolve_index
     from shopwindow.towers.data.holdout import held_out
+    from shopwindow.towers.evaluation.cut_off import calibrate, search_judged
     from shopwindow.towers.evaluation.retrieval_quality import NDCG, RECALL, by_script, score_pipeline
     from shopwindow.towers.evaluation.sections import Inputs, make_sections
     from shopwindow.towers.judging.judgements import note_unknown, read_judgements
@@ -66,6 +83,8 @@ def run(options: argparse.Namespace) -> int:
 
     # First, so that a wrong file fails at once.
     judgements = read_judgements(options.queries, options.qrels)
+    if options.checkpoint and not options.calibrate:
+        raise ValueError("checkpoint: goes with --calibrate")
     same_style = options.same_style or beside_catalog(options, "same_style.parquet")
     # A file that the user named must exist.
     pairs = read_pairs(same_style, "same-style") if options.same_style or same_style.exists() else None
@@ -97,6 +116,10 @@ def run(options: argparse.Namespace) -> int:
         headline |= {f"{metric}, {label}": float(scores[metric][mask].mean()) for metric in (NDCG, RECALL)}
         shown = ", ".join(f"{metric} {scores[metric][mask].mean():.4f}" for metric in (NDCG, RECALL))
         print(f"{label}: {mask.sum()} queries: {shown}", flush=True)
+    found = search_judged(pipeline, judgements)
+    if options.calibrate:
+        calibration = calibrate(pipeline, found, f"{options.queries.name}, {options.qrels.name}")
+        _write(calibration, options.repository, options.checkpoint)
     inputs = Inputs(
         catalog=catalog,
         same_style_file=same_style,
@@ -107,7 +130,7 @@ def run(options: argparse.Namespace) -> int:
         unseen=unseen,
         seed=options.seed,
     )
-    tables, left_out = make_sections(pipeline, judgements, scores, inputs)
+    tables, left_out = make_sections(pipeline, judgements, scores, found, inputs)
     measured = {
         "queries": str(options.queries),
         "qrels": str(options.qrels),
@@ -132,6 +155,43 @@ def _catalog(options: argparse.Namespace, reading: Mapping[str, Any]) -> Path:
     """Return the catalogue as one parquet file; one that does not exist as it is, for its sections to be left out."""
     missing = [path for path in options.catalog if not path.exists() and not has_magic(str(path))]
     return missing[0] if missing else read_catalog(options, of_index=reading)
+
+
+def _write(calibration: Calibration, repository: Path, checkpoint: Path | None) -> None:
+    """Write a calibration into the bundle of a repository, and beside a checkpoint.
+
+    Raises:
+        ValueError: the repository or the checkpoint has other towers, or there are too few judged queries, or no score
+            proves any precision.
+    """
+    from shopwindow.retrieval.embedding.bundle import FILE, Bundle
+    from shopwindow.towers.architecture.checkpoint import hash_checkpoint
+    from shopwindow.towers.evaluation.cut_off import FEWEST_QUERIES, LEVELS
+
+    bundle = Bundle.read(repository)
+    if bundle.tower_hash != calibration.towers:
+        raise ValueError(
+            f"calibrate: the index carries towers {calibration.towers[:12]}, the repository {repository} has "
+            f"{bundle.tower_hash[:12]}; give the repository that the index's towers were exported to"
+        )
+    if calibration.queries < FEWEST_QUERIES:
+        raise ValueError(f"calibrate: needs at least {FEWEST_QUERIES} judged queries, got {calibration.queries}")
+    if not calibration.points:
+        raise ValueError(
+            f"calibrate: no score proves a precision of {LEVELS[0]:g}; give more judgements, or train the towers"
+        )
+    files = [repository / FILE]
+    if checkpoint is not None:
+        if (found := hash_checkpoint(checkpoint)) != calibration.towers:
+            raise ValueError(
+                f"checkpoint: {checkpoint} holds towers {found[:12]}, the calibration is of {calibration.towers[:12]}"
+            )
+        files.append(calibration.write_beside(checkpoint))
+    replace(bundle, calibration=calibration).write(repository)
+    print(
+        f"wrote the calibration into {' and '.join(map(str, files))}: precision:X goes up to {calibration.highest:g}",
+        file=sys.stderr,
+    )
 
 
 def _other_shop(options: argparse.Namespace) -> str | None:

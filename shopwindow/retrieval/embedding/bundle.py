@@ -9,6 +9,7 @@ import shutil
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+from shopwindow.retrieval.embedding.calibration import Calibration
 from shopwindow.retrieval.embedding.repository_layout import RepositoryLayout
 from shopwindow.retrieval.errors import BundleUnfit
 
@@ -33,6 +34,8 @@ class Bundle:
         photos_per_product: how many photos of a product are read. Its vector is the normalised mean of those of its
             title with each photo.
         files: path in the repository -> SHA-256, for the towers' graphs and the tokenizers.
+        calibration: which precision a score stands for; None if that was not measured. Bundles that differ only in it
+            are equal, because the towers are the same.
     """
 
     tower_hash: str
@@ -43,6 +46,7 @@ class Bundle:
     precision: str = "fp32"
     photos_per_product: int = PHOTOS_PER_PRODUCT
     files: dict[str, str] = field(default_factory=dict)
+    calibration: Calibration | None = field(default=None, compare=False)
 
     @classmethod
     def read(cls, repository: Path) -> Bundle:
@@ -56,13 +60,24 @@ class Bundle:
         if not file.is_file():
             raise FileNotFoundError(f"{file} is missing: make a model repository with 'shopwindow export'")
         try:
-            return cls(**json.loads(file.read_text()))
-        except (ValueError, TypeError) as error:
+            values = json.loads(file.read_text())
+            if (calibration := values.get("calibration")) is not None:
+                values["calibration"] = Calibration.read(calibration, file)
+            return cls(**values)
+        except (ValueError, TypeError, AttributeError) as error:
             raise BundleUnfit(f"{file}: not a bundle ({error}); export the repository again") from error
 
     def write(self, repository: Path) -> None:
-        """Write bundle.json into a repository."""
-        (repository / FILE).write_text(json.dumps(asdict(self), indent=2) + "\n")
+        """Write bundle.json into a repository.
+
+        The file is replaced: an index that carries these towers may link to the earlier one, and keeps it.
+        """
+        values = asdict(self)
+        if self.calibration is None:
+            del values["calibration"]  # so that earlier versions read it
+        new = repository / f".{FILE}.{os.getpid()}"
+        new.write_text(json.dumps(values, indent=2) + "\n")
+        new.replace(repository / FILE)
 
     def sealed(self, repository: Path) -> Bundle:
         """Return the same bundle with the hashes of the files that are in the repository now."""
@@ -120,6 +135,21 @@ def towers_of(index: Path, repository: Path) -> Path:
     """Return the folder of the towers that belong to an index: the bundle in the index folder, else the repository."""
     carried = index / CARRIED
     return carried if carried.is_dir() else repository
+
+
+def calibration_of(index: Path, repository: Path) -> Calibration | None:
+    """Return the calibration of the towers that belong to an index; None if they have none.
+
+    That of the repository comes first, if it is of the same towers: it may be newer than the one in the index folder,
+    which stays as it was written.
+    """
+    towers = towers_of(index, repository)
+    served = Bundle.read(towers)
+    if towers == repository or not (repository / FILE).is_file():
+        return served.calibration
+    own = Bundle.read(repository)
+    same = own.tower_hash == served.tower_hash and own.calibration is not None
+    return own.calibration if same else served.calibration
 
 
 def carry_towers(repository: Path, index: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from shopwindow.base.machine import turn_to_load
-from shopwindow.retrieval.embedding.bundle import Bundle
+from shopwindow.retrieval.embedding.bundle import Bundle, calibration_of
 from shopwindow.retrieval.embedding.embedding_cache import entries_from_environment
 from shopwindow.retrieval.engines import EngineOptions
 from shopwindow.retrieval.errors import IndexUnfit, Unfit
@@ -99,7 +99,14 @@ def index_loader(
             bundle.check(towers)
         with turn_to_load(index):
             check_memory(index, before)
-            found = open_index(index, tower_hash=bundle.tower_hash, engine=engine, before=before, verify=verify)
+            found = open_index(
+                index,
+                tower_hash=bundle.tower_hash,
+                engine=engine,
+                before=before,
+                calibration=calibration_of(index, repository),
+                verify=verify,
+            )
         _check(index, found)
         return found
 

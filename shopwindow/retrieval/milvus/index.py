@@ -141,10 +141,10 @@ class MilvusIndex(ProductIndex):
             scores[short, :k], ids[short, :k] = self._exact_in_milvus(queries[short], k, allowed)
         return scores, ids
 
-    def _result(self, scores: np.ndarray, rows: np.ndarray, min_score: float | None) -> SearchResult:
+    def _result(self, scores: np.ndarray, rows: np.ndarray, kept: np.ndarray | None) -> SearchResult:
         keep = rows != PAD_ID
-        if min_score is not None:
-            keep &= scores >= min_score
+        if kept is not None:
+            keep &= kept
         ids = np.where(keep, rows, PAD_ID)
         channels = np.where(keep, np.int64(Channel.EMBEDDING), np.int64(0))
         return SearchResult(ids, np.where(keep, scores, np.float32(PAD_SCORE)), channels, ids)

@@ -11,8 +11,10 @@ from shopwindow.retrieval.errors import InvalidRequest
 from shopwindow.retrieval.request.channel_choice import Channel, parse_channels, parse_fusion
 from shopwindow.retrieval.request.filter_conditions import Filter
 from shopwindow.retrieval.request.filter_reading import parse_filter
+from shopwindow.retrieval.request.min_score_reading import FIELD as MIN_SCORE
+from shopwindow.retrieval.request.min_score_reading import parse_min_score
 from shopwindow.retrieval.request.page.page_request import PAGE_OUTPUTS, PAGE_PARAMETERS, PageRequest, parse_page
-from shopwindow.retrieval.request.scalars import read_flag, read_integer, read_number, read_text
+from shopwindow.retrieval.request.scalars import read_flag, read_integer, read_text
 
 DEFAULT_TOP_K = 100
 MAX_TOP_K = 10_000
@@ -43,7 +45,11 @@ class RequestParameters:
             needs. Exact engines ignore it.
         filter: conditions over attribute columns that every returned product satisfies.
         min_score: products with a lower score are left out. It applies to the scores of the reply: cosine similarity,
-            BM25, or the merged score.
+            BM25, or the merged score. `best*0.85` leaves out what scores less than 0.85 times the query's best product.
+            `precision:0.8` leaves out what scores less than the calibration of the towers asks for if at least 80 % of
+            the products are to be right; it is for queries in words and the embedding channel.
+        min_score_of_best: X of `best*X`.
+        min_precision: X of `precision:X`. `resolve` turns it into `min_score` before the search.
         channels: where products come from.
         embedding_weight: weight of the embedding channel, 0 to 1, when two channels are merged; None merges by
             reciprocal rank.
@@ -59,12 +65,23 @@ class RequestParameters:
     effort: int = DEFAULT_EFFORT
     filter: Filter = ()
     min_score: float | None = None
+    min_score_of_best: float | None = None
+    min_precision: float | None = None
     channels: Channel = Channel.EMBEDDING
     embedding_weight: float | None = None
     allow_lower_effort: bool = False
     deadline_unix_ms: int | None = None
     towers: str | None = None
     page: PageRequest | None = None
+
+    @property
+    def cuts_off(self) -> bool:
+        """Whether `min_score` was given, in any form."""
+        return any(form is not None for form in (self.min_score, self.min_score_of_best, self.min_precision))
+
+    def uncut(self) -> RequestParameters:
+        """Return the same parameters without `min_score`."""
+        return replace(self, min_score=None, min_score_of_best=None, min_precision=None)
 
 
 def parse_parameters(values: Mapping[str, Any]) -> RequestParameters:
@@ -88,7 +105,7 @@ def parse_parameters(values: Mapping[str, Any]) -> RequestParameters:
         elif name == "effort":
             checked[name] = read_integer(name, value, 1, MAX_EFFORT)
         elif name == "min_score":
-            checked[name] = read_number(name, value)
+            checked |= _least_score(value)
         elif name == "allow_lower_effort":
             checked[name] = read_flag(name, value)
         elif name == "deadline_unix_ms":
@@ -108,7 +125,22 @@ def parse_parameters(values: Mapping[str, Any]) -> RequestParameters:
     if fusion is not None:
         checked["embedding_weight"] = parse_fusion(fusion, checked.get("channels", Channel.EMBEDDING))
     checked["page"] = parse_page(values, checked.get("top_k", DEFAULT_TOP_K))
-    return RequestParameters(**checked)
+    parameters = RequestParameters(**checked)
+    if parameters.min_precision is not None and parameters.channels != Channel.EMBEDDING:
+        raise InvalidRequest(
+            MIN_SCORE,
+            "may be precision: only if channels is embedding, because only its scores are calibrated; got "
+            f"'precision:{parameters.min_precision:g}' with the lexical channel; give a number or best*X",
+        )
+    return parameters
+
+
+def _least_score(value: Any) -> dict[str, float]:
+    """Return the attribute of `RequestParameters` that a value of `min_score` sets."""
+    read = parse_min_score(value)
+    if isinstance(read, float):
+        return {"min_score": read}
+    return {"min_score_of_best" if read.kind == "best" else "min_precision": read.value}
 
 
 def with_outputs(parameters: RequestParameters, outputs: Iterable[str]) -> RequestParameters:

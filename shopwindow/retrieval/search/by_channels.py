@@ -13,7 +13,9 @@ import numpy as np
 
 from shopwindow.retrieval.errors import InvalidRequest
 from shopwindow.retrieval.request.channel_choice import Channel
+from shopwindow.retrieval.request.min_score_reading import FIELD as MIN_SCORE
 from shopwindow.retrieval.request.parameters import RequestParameters
+from shopwindow.retrieval.search.cut_off import cut_off, resolve
 from shopwindow.retrieval.search.exact import PAD_SCORE, SearchResult
 from shopwindow.retrieval.search.fusion import Found, fuse
 from shopwindow.retrieval.search.pages import page_of
@@ -51,8 +53,15 @@ def check_channels(index: ProductIndex, parameters: RequestParameters, *, words:
         words: whether the request has a text to search with.
 
     Raises:
-        InvalidRequest: the request has no text, or the index has no lexical channel.
+        InvalidRequest: the request has no text, which the lexical channel and `precision:` need, or the index has no
+            lexical channel.
     """
+    if parameters.min_precision is not None and not words:
+        raise InvalidRequest(
+            MIN_SCORE,
+            "may be precision: only if the request has a query text, because only scores of words are calibrated, got "
+            f"'precision:{parameters.min_precision:g}'; send `query` beside its embedding, or give a number or best*X",
+        )
     if Channel.LEXICAL not in parameters.channels:
         return
     got = "lexical" if parameters.channels == Channel.LEXICAL else "embedding,lexical"
@@ -81,6 +90,8 @@ def search_channels(index: ProductIndex, requests: Sequence[ChannelRequest]) -> 
         scores are BM25 scores; merged scores are those of `fuse`. min_score applies to these scores.
     """
     requests = [ChannelRequest(*request) for request in requests]
+    # Only here, because every search of a request passes here.
+    requests = [each._replace(parameters=resolve(each.parameters, index.calibration)) for each in requests]
     through_embedding = [i for i, request in enumerate(requests) if Channel.EMBEDDING in request.parameters.channels]
     found = index.search_batch(
         [(requests[i].embeddings, _for_embedding_channel(requests[i])) for i in through_embedding]
@@ -110,10 +121,10 @@ def _for_embedding_channel(request: ChannelRequest) -> RequestParameters:
     """Return the parameters for the search by embeddings, which is deeper if its result is ordered or merged later."""
     parameters = request.parameters
     if _ranks(request):
-        return replace(parameters, top_k=FIRST_DEPTH, min_score=None)
+        return replace(parameters.uncut(), top_k=FIRST_DEPTH)
     if parameters.channels == Channel.EMBEDDING:
         return parameters
-    return replace(parameters, top_k=max(parameters.top_k, FUSED_DEPTH), min_score=None)
+    return replace(parameters.uncut(), top_k=max(parameters.top_k, FUSED_DEPTH))
 
 
 def _rankings(index: ProductIndex, request: ChannelRequest, found: SearchResult | None) -> list[Ranking]:
@@ -174,8 +185,8 @@ def _add_lexical(
             other = by_embedding.rows[place][real], by_embedding.scores[place][real]
             products, points, tags = fuse(other, ranking, weight=parameters.embedding_weight)
         kept = min(len(products), parameters.top_k)
-        if parameters.min_score is not None:
-            kept = int(np.count_nonzero(points[:kept].astype(np.float32) >= parameters.min_score))
+        if (enough := cut_off(points[None, :kept].astype(np.float32), parameters)) is not None:
+            kept = int(np.count_nonzero(enough))
         rows[place, :kept], scores[place, :kept], channels[place, :kept] = products[:kept], points[:kept], tags[:kept]
     return SearchResult(index.ids_of(rows), scores, channels, rows)
 

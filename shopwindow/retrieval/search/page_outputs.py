@@ -65,7 +65,7 @@ def page_outputs(
 def _qualifying(ranking: Ranking, conditions: Filter) -> np.ndarray | None:
     """Return the products that qualify under a filter: a mask (rows,) bool, or row numbers int64; None for all."""
     parameters = ranking.parameters
-    if parameters.min_score is not None:
+    if parameters.cuts_off:
         return _with(ranking, conditions).all_good().rows
     mask = ranking.index.mask(conditions)
     rows = None if mask is None else mask.rows
@@ -82,13 +82,14 @@ def _with(ranking: Ranking, conditions: Filter) -> Ranking:
     """Return the ranking of the same query under another filter."""
     if conditions == ranking.parameters.filter:
         return ranking
-    return ranking.filtered(replace(ranking.parameters, filter=conditions))
+    # With the least score of the request itself, also where its best product is not the best under the other filter.
+    return ranking.filtered(replace(ranking.parameters.uncut(), filter=conditions, min_score=ranking.least))
 
 
 def _same_for_all_queries(ranking: Ranking) -> bool:
     """Return whether which products qualify depends on the filter alone."""
     parameters = ranking.parameters
-    return parameters.min_score is None and parameters.channels != Channel.LEXICAL and not len(ranking.excluded)
+    return not parameters.cuts_off and parameters.channels != Channel.LEXICAL and not len(ranking.excluded)
 
 
 def _counted(ranking: Ranking, key: tuple[Any, ...], count: Callable[[], Any]) -> Any:
@@ -98,7 +99,7 @@ def _counted(ranking: Ranking, key: tuple[Any, ...], count: Callable[[], Any]) -
 
 def _total(ranking: Ranking) -> int:
     index, parameters = ranking.index, ranking.parameters
-    if index.folder is None and parameters.min_score is not None:
+    if index.folder is None and parameters.cuts_off:
         return -1
     collapse = parameters.page.collapse if parameters.page is not None else None
     by = None if collapse is None else collapse.by

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from shopwindow.base.recently_used import RecentlyUsed
+from shopwindow.retrieval.embedding.calibration import Calibration
 from shopwindow.retrieval.engines.rescoring import search_rescored
 from shopwindow.retrieval.engines.row_mask import RowMask
 from shopwindow.retrieval.engines.stored_vectors import Vectors
@@ -33,6 +34,7 @@ from shopwindow.retrieval.request.filter_rows import check_filter, filter_mask
 from shopwindow.retrieval.request.page.boost_reading import BoostTerm
 from shopwindow.retrieval.request.page.page_request import PageRequest
 from shopwindow.retrieval.request.parameters import RequestParameters
+from shopwindow.retrieval.search.cut_off import cut_off, resolve
 from shopwindow.retrieval.search.exact import PAD_ID, PAD_SCORE, SearchResult, exact_search
 from shopwindow.retrieval.search.result_cache import ResultCache
 
@@ -61,11 +63,13 @@ class ProductIndex:
 
     Attributes:
         cache: recent results; None if none are kept.
+        calibration: of the towers that filled the index; None if they have none.
         counts: recent counts of facets, groups and products that do not depend on the query.
         groups: the groups of equal values of attribute columns.
     """
 
     cache: ResultCache | None = None
+    calibration: Calibration | None = None
 
     def __init__(self, folder: IndexFolder, before: ProductIndex | None = None) -> None:
         self.manifest = folder.manifest
@@ -219,13 +223,14 @@ class ProductIndex:
         """Check that this index can answer a request.
 
         Raises:
-            InvalidRequest: the filter does not fit the columns of this index.
+            InvalidRequest: the filter does not fit the columns of this index, or as `resolve`.
             TowersDiffer: other towers made the embeddings of the request.
             GenerationGone: as `check_page`.
         """
         if parameters.towers is not None and parameters.towers != self.manifest.tower_hash:
             raise TowersDiffer(parameters.towers, self.manifest.tower_hash)
         check_filter(parameters.filter, self._table)
+        resolve(parameters, self.calibration)
         if parameters.page is not None:
             self.check_page(parameters.page, parameters)
 
@@ -239,7 +244,7 @@ class ProductIndex:
         if page.generation is not None and page.generation != self.manifest.generation:
             raise GenerationGone(page.generation, self.manifest.generation)
         self.check_fields(page.fields)
-        page.check(self._table, min_score_given=parameters.min_score is not None)
+        page.check(self._table, min_score_given=parameters.cuts_off)
 
     def search_batch(self, requests: Sequence[tuple[np.ndarray, RequestParameters]]) -> list[SearchResult]:
         """Answer several requests at once, each as if it came alone.
@@ -247,7 +252,7 @@ class ProductIndex:
         Requests that agree in top_k, effort and filter are searched together.
 
         Args:
-            requests: ((batch, dim) float32, parameters) pairs that `check` accepts.
+            requests: ((batch, dim) float32, parameters) pairs that `check` accepts, without `min_precision`.
 
         Returns:
             One result per request, in order.
@@ -264,10 +269,10 @@ class ProductIndex:
             start = 0
             for i in members:
                 part = slice(start, start + len(requests[i][0]))
-                if (min_score := requests[i][1].min_score) is None:
+                if (kept := cut_off(scores[part], requests[i][1])) is None:
                     results[i] = whole[part]
                 else:
-                    results[i] = self._result(scores[part], rows[part], min_score)
+                    results[i] = self._result(scores[part], rows[part], kept)
                 start = part.stop
         return [result for result in results if result is not None]
 
@@ -338,10 +343,8 @@ class ProductIndex:
         self._masks.move_to_end(conditions)
         return mask
 
-    def _result(self, scores: np.ndarray, rows: np.ndarray, min_score: float | None) -> SearchResult:
-        keep = rows >= 0
-        if min_score is not None:
-            keep &= scores >= min_score
+    def _result(self, scores: np.ndarray, rows: np.ndarray, kept: np.ndarray | None) -> SearchResult:
+        keep = rows >= 0 if kept is None else (rows >= 0) & kept
         rows = np.where(keep, rows, -1)
         channels = np.where(keep, np.int64(Channel.EMBEDDING), np.int64(0))
         return SearchResult(self.ids_of(rows), np.where(keep, scores, np.float32(PAD_SCORE)), channels, rows)

@@ -20,6 +20,7 @@ from shopwindow.retrieval.page.boosts import Boosts
 from shopwindow.retrieval.request.channel_choice import Channel
 from shopwindow.retrieval.request.page.page_request import PLACES
 from shopwindow.retrieval.request.parameters import RequestParameters
+from shopwindow.retrieval.search.cut_off import threshold
 from shopwindow.retrieval.search.fusion import fuse
 from shopwindow.retrieval.search.product_index import ProductIndex
 
@@ -115,9 +116,18 @@ class Ranking:
             self._extend()
         return self.places
 
+    @property
+    def least(self) -> float | None:
+        """The least score that the request's `min_score` asks for; None if it has none."""
+        if not self.parameters.cuts_off:
+            return None
+        best = self.take(1).scores[:1] if len(self.take(1)) else np.full(1, -np.inf, np.float32)
+        found = threshold(best, self.parameters)
+        return None if found is None else float(found[0])
+
     def good(self, count: int) -> Places:
         """Return the first `count` places, or more, that reach the request's `min_score`; or all there are."""
-        least = self.parameters.min_score
+        least = self.least
         if least is None:
             return self.take(count)
         while len(places := self.places[self.places.scores >= least]) < count and not self._settled(least):
@@ -160,7 +170,7 @@ class Ranking:
         if self._first is not None:
             (scores, rows), self._first = self._first, None
         else:
-            asked = replace(self.parameters, top_k=depth if in_memory else min(depth, PLACES), min_score=None)
+            asked = replace(self.parameters.uncut(), top_k=depth if in_memory else min(depth, PLACES))
             (found,) = self.index.search_batch([(self.embedding[None], asked)])
             scores, rows = found.scores[0], found.rows[0]
         scores, rows = scores[rows >= 0], rows[rows >= 0]
@@ -204,7 +214,7 @@ class Ranking:
         """Merge the first places of both channels, deeper each time."""
         if self._parts is None:
             first, self._first = self._first, None
-            one = replace(self.parameters, min_score=None)
+            one = self.parameters.uncut()
             by_embedding = self.filtered(replace(one, channels=Channel.EMBEDDING))
             by_embedding._first = first
             self._parts = by_embedding, self.filtered(replace(one, channels=Channel.LEXICAL))

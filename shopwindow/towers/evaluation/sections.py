@@ -12,6 +12,7 @@ from shopwindow.retrieval.pipeline import InProcessPipeline
 from shopwindow.towers.data.colours import colour_words
 from shopwindow.towers.evaluation.channels import channels_table
 from shopwindow.towers.evaluation.composed import composed_table
+from shopwindow.towers.evaluation.cut_off import FEWEST_QUERIES, Found, cut_off_table
 from shopwindow.towers.evaluation.gates import gates_table
 from shopwindow.towers.evaluation.retrieval_quality import Scores, quality_table, score_bm25, slices
 from shopwindow.towers.evaluation.same_style import same_style_of, same_style_table
@@ -53,7 +54,7 @@ class Inputs:
 
 
 def make_sections(
-    pipeline: InProcessPipeline, judgements: Judgements, scores: Scores, inputs: Inputs
+    pipeline: InProcessPipeline, judgements: Judgements, scores: Scores, found: Found, inputs: Inputs
 ) -> tuple[dict[str, Table], dict[str, str]]:
     """Compute the sections.
 
@@ -61,6 +62,7 @@ def make_sections(
         pipeline: towers and index.
         judgements: the judged queries.
         scores: the pipeline's scores on these queries.
+        found: what `search_judged` found for them.
         inputs: everything else.
 
     Returns:
@@ -71,11 +73,15 @@ def make_sections(
     """
     seed = inputs.seed
     left_out: dict[str, str] = {}
-    channels: dict[str, Table] = {}
+    general: dict[str, Table] = {}
     if pipeline.index.lexical is None:
         left_out["channels"] = "index: has no lexical channel; build it with 'shopwindow index' from titles"
     else:
-        channels["channels"] = channels_table(pipeline, judgements, seed)
+        general["channels"] = channels_table(pipeline, judgements, seed)
+    if len(judgements.queries) < FEWEST_QUERIES:
+        left_out["cut_off"] = f"queries: {len(judgements.queries)} are judged, it needs {FEWEST_QUERIES}"
+    else:
+        general["cut_off"] = cut_off_table(pipeline, found, judgements, seed)
     try:
         corpus = read_corpus(inputs.catalog, inputs.product_ids)
     except (OSError, ValueError) as error:
@@ -83,7 +89,7 @@ def make_sections(
         sections = ("bm25", "by category", "unseen", "visual", "same_style", "composed", "gates")
         left_out |= dict.fromkeys(sections, reason)
         table = quality_table(scores, None, slices(judgements, None, None), judgements, seed)
-        return {"retrieval": table, **channels}, left_out
+        return {"retrieval": table, **general}, left_out
 
     category = _column(corpus, "category-column", inputs.category, CATEGORY_COLUMNS)
     colour = _column(corpus, "colour-column", inputs.colour, COLOUR_COLUMNS)
@@ -92,7 +98,7 @@ def make_sections(
         left_out["by category"] = f"catalog: has none of the columns {', '.join(CATEGORY_COLUMNS)}"
     bm25 = score_bm25(corpus, judgements) if any(corpus.titles) else None
     by_slice = slices(judgements, corpus, category)
-    tables = {"retrieval": quality_table(scores, bm25, by_slice, judgements, seed), **channels}
+    tables = {"retrieval": quality_table(scores, bm25, by_slice, judgements, seed), **general}
     if bm25 is None:
         left_out["bm25"] = "catalog: no product has a title"
 

@@ -66,7 +66,7 @@ def test_min_score_is_a_number_or_its_decimal_text(given: Any, score: float) -> 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, "nan", "inf", "high", "", True, [0.5], 10**400])
 def test_a_min_score_that_is_not_a_finite_number_is_refused(value: Any) -> None:
-    with pytest.raises(InvalidRequest, match="min_score: must be a finite number, got ") as caught:
+    with pytest.raises(InvalidRequest, match=r"min_score: must be a finite number, .*got ") as caught:
         parse_parameters({"min_score": value})
     assert caught.value.field == "min_score"
 

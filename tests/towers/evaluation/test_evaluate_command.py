@@ -15,7 +15,19 @@ from shopwindow.retrieval import InProcessPipeline
 from shopwindow.retrieval.index.folder import read_index
 from shopwindow.towers.judging.judgements import read_judgements
 
-SECTIONS = ["retrieval", "channels", "unseen", "visual", "same_style", "same_style_thresholds", "composed", "gates"]
+SECTIONS = [
+    *(
+        "retrieval",
+        "channels",
+        "cut_off",
+        "unseen",
+        "visual",
+        "same_style",
+        "same_style_thresholds",
+        "composed",
+        "gates",
+    )
+]
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -82,7 +94,7 @@ def test_without_the_catalogue_its_sections_are_left_out_with_a_reason(
     nowhere = tmp_path / "nowhere.parquet"
     assert evaluate(repository, index, shop, tmp_path, "--catalog", str(nowhere)) == 0
     report = json.loads((tmp_path / "report.json").read_text())
-    assert list(report["sections"]) == ["retrieval", "channels"]
+    assert list(report["sections"]) == ["retrieval", "channels", "cut_off"]
     assert {row["system"] for row in report["sections"]["retrieval"]["rows"]} == {"towers"}
     assert {"unseen", "visual", "same_style", "composed", "gates"} < set(report["left_out"])
     names = "bm25, by category, unseen, visual, same_style, composed, gates"

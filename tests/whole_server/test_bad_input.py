@@ -151,6 +151,8 @@ PARAMETERS = [
     ({"min_score": "high"}, ("min_score", "finite number", "got 'high'")),
     ({"min_score": "nan"}, ("min_score", "finite number", "got 'nan'")),
     ({"min_score": "-inf"}, ("min_score", "finite number", "got '-inf'")),
+    ({"min_score": "best*1.5"}, ("min_score", "above 0, at most 1", "got 'best*1.5'")),
+    ({"min_score": "precision:80"}, ("min_score", "above 0, at most 1", "got 'precision:80'")),
     ({"min_score": True}, ("min_score", "finite number", "got True")),
     ({"topk": 5}, ("topk", "unknown request parameter", "top_k")),
     ({"nprobe": 5}, ("nprobe", "unknown request parameter", "effort, filter, fusion, min_score, top_k")),

@@ -10,9 +10,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from shopwindow.retrieval import InProcessPipeline
 from shopwindow.retrieval.index.home import resolve_index
 from tests.ranking import assert_is_exact_search, assert_same_ranking
-from tests.server.stranger import ask, ask_http, get, grpc_client, post, texts
+from tests.server.stranger import Refused, ask, ask_http, get, grpc_client, post, texts
 
 DIM = "dim"  # the length of an embedding
 ANY = -1
@@ -225,6 +226,25 @@ def test_a_number_may_come_as_text(server: Any, inputs: dict[str, Any], model: s
             ask(server, model, inputs[model], parameters={name: either}) for either in (value, str(value))
         )
         assert_same_ranking(as_text["product_ids"], as_text["scores"], as_number["product_ids"], as_number["scores"])
+
+
+def test_a_least_score_may_depend_on_the_query_or_on_the_calibration(
+    server: Any, transport: Any, pipeline: InProcessPipeline
+) -> None:
+    query = {"query": texts("red dress", "asdfgh")}
+    by_embedding = {**query, "embedding": ask(server, "embed_query", query)["embedding"]}
+    for given in ({"min_score": "best*0.9"}, {"min_score": "precision:0.8"}):
+        expected = pipeline.retrieve(["red dress", "asdfgh"], **given)
+        found = (expected.product_ids >= 0).sum(axis=1)
+        assert 0 < found[0] < 100 and (found[1] == 0) == ("precision" in given["min_score"])
+        for model, inputs in (("retrieve", query), ("product_index", by_embedding)):
+            answer = transport(server, model, inputs, parameters=given)
+            assert_same_ranking(answer["product_ids"], answer["scores"], expected.product_ids, expected.scores)
+    alone = {"embedding": by_embedding["embedding"]}
+    for model, inputs in (("retrieve_similar", {"title": texts("mug"), "image": texts("")}), ("product_index", alone)):
+        with pytest.raises(Refused, match=r"min_score: .* only if the request has a query text") as refused:
+            transport(server, model, inputs, parameters={"min_score": "precision:0.8"})
+        assert refused.value.status in ("StatusCode.INVALID_ARGUMENT", "400")
 
 
 def test_the_curl_command_of_the_readme_answers(

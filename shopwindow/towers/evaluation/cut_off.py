@@ -85,7 +85,7 @@ def points_of(found: Found) -> tuple[tuple[float, float], ...]:
         products += each
         squares += each.astype(np.float64) ** 2
         right += np.concatenate([[0], np.cumsum(marks)])[each]
-    some = products > 0
+    some = products > np.append(products[1:], 0)  # where a score is, so that no score is below all that were seen
     products, squares, right = products[some], squares[some], right[some]
     low = lower_bound(rising(right / products, products), products**2 / squares)
     low = np.maximum.accumulate(low)  # precision rises, so what holds from a score on holds from a higher one on

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from math import log2
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from shopwindow.cli.main import main
 from shopwindow.retrieval import InProcessPipeline
+from shopwindow.retrieval.embedding.bundle import Bundle
+from shopwindow.retrieval.embedding.calibration import Calibration
 from shopwindow.retrieval.index.folder import read_index
+from shopwindow.towers.evaluation.cut_off import NONSENSE
 from shopwindow.towers.judging.judgements import read_judgements
+from tests.conftest import CHECKPOINT
+from tests.whole_server.other_towers import copied
 
 SECTIONS = [
     *(
@@ -119,3 +126,62 @@ def test_an_unseen_share_out_of_range_is_refused_before_anything_is_computed(
     printed = capsys.readouterr()
     assert "below 1, got 1.5" in printed.err
     assert not printed.out
+
+
+def test_calibrate_writes_what_the_report_shows_and_servers_then_take(
+    repository: Path, index: Path, shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ours, checkpoint = copied(repository, tmp_path / "model_repository"), tmp_path / "checkpoint"
+    shutil.copytree(CHECKPOINT, checkpoint)
+    (checkpoint / "calibration.json").unlink()
+    nowhere = ("--catalog", str(tmp_path / "nowhere.parquet"))
+    out = tmp_path / "report"
+    assert evaluate(ours, index, shop, out, *nowhere, "--calibrate", "--checkpoint", str(checkpoint)) == 0
+    assert (
+        f"wrote the calibration into {ours / 'bundle.json'} and {checkpoint / 'calibration.json'}: precision:X goes"
+        in (capsys.readouterr().err)
+    )
+    bundle = Bundle.read(ours)
+    assert bundle.calibration == Calibration.beside(checkpoint, bundle.tower_hash)
+    assert bundle.calibration is not None
+    judged = read_judgements(shop / "queries.parquet", shop / "qrels.parquet")
+    assert (bundle.calibration.queries, bundle.calibration.products) == (len(judged.queries), 900)
+
+    pipeline = InProcessPipeline(ours, index)
+    rows = {
+        row["min_score"]: row for row in json.loads((out / "report.json").read_text())["sections"]["cut_off"]["rows"]
+    }
+    found = pipeline.retrieve(judged.queries, top_k=900, min_score="precision:0.8")
+    lowest = found.scores[np.isfinite(found.scores)].min()
+    assert rows["precision:0.8"]["score"] <= lowest < rows["precision:0.8"]["score"] + 0.01
+    right = [
+        product in answers
+        for ids, answers in zip(found.product_ids.tolist(), judged.relevant, strict=True)
+        for product in ids
+        if product >= 0
+    ]
+    assert np.mean(right) >= 0.8
+    assert rows["precision:0.8"]["precision"] == pytest.approx(np.mean(right), abs=0.1)
+    nonsense = pipeline.retrieve(NONSENSE, top_k=900).scores
+    of_best = np.mean([(scores >= 0.85 * scores[0]).sum() for scores in nonsense])
+    assert rows["best*0.85"]["nonsense: products"] == pytest.approx(of_best, abs=0.05)
+    few = np.mean([(scores >= rows["precision:0.8"]["score"]).sum() for scores in nonsense])
+    assert few < 1 < of_best
+
+
+def test_a_calibration_is_not_written_for_other_towers_or_from_too_few_queries(
+    repository: Path, index: Path, shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ours, checkpoint = copied(repository, tmp_path / "model_repository"), tmp_path / "checkpoint"
+    before = (ours / "bundle.json").read_bytes()
+    shutil.copytree(CHECKPOINT, checkpoint)
+    (checkpoint / "tokenizer.json").write_text("{}")
+    assert evaluate(ours, index, shop, tmp_path, "--calibrate", "--checkpoint", str(checkpoint)) == 1
+    assert f"checkpoint: {checkpoint} holds towers " in capsys.readouterr().err
+    some = tmp_path / "some"
+    some.mkdir()
+    shutil.copyfile(shop / "qrels.parquet", some / "qrels.parquet")
+    pq.write_table(pq.read_table(shop / "queries.parquet").slice(0, 19), some / "queries.parquet")
+    assert evaluate(ours, index, some, tmp_path, "--calibrate") == 1
+    assert "calibrate: needs at least 20 judged queries, got 19" in capsys.readouterr().err
+    assert (ours / "bundle.json").read_bytes() == before

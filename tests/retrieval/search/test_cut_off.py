@@ -1,0 +1,139 @@
+"""What `min_score` leaves out, in its three forms, against plain Python over the uncut ranking."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from shopwindow.retrieval import InvalidRequest, ProductIndex, SearchResult, parse_parameters
+from shopwindow.retrieval.embedding.calibration import Calibration
+from shopwindow.retrieval.engines import FaissCpuEngine
+from shopwindow.retrieval.index.lexical import LexicalIndex
+from shopwindow.retrieval.search.by_channels import check_channels, search_channels
+from tests.retrieval.index_parts import DIM, attribute_rows, make_index, unit_vectors
+
+ROWS = 600
+QUERIES = ["red", "blue", "no such word", "product 7"]
+CALIBRATION = Calibration(
+    towers="a" * 64, source="q, r", queries=40, products=ROWS, points=((0.5, 0.3), (0.8, 0.55), (0.9, 0.7))
+)
+
+
+@pytest.fixture(scope="module")
+def index() -> ProductIndex:
+    titles = [f"{row['colour']} {row['title']}" for row in attribute_rows(ROWS)]
+    index = ProductIndex(replace(make_index("flat", ROWS), lexical=LexicalIndex.build(titles)))
+    index.calibration = CALIBRATION
+    return index
+
+
+@pytest.fixture(scope="module")
+def embeddings() -> np.ndarray:
+    """Queries near products."""
+    near = unit_vectors(ROWS)[[5, 300, 400, 590]] + 0.15 * np.random.default_rng(2).normal(size=(4, DIM))
+    unit: np.ndarray = (near / np.linalg.norm(near, axis=1, keepdims=True)).astype(np.float32)
+    return unit
+
+
+def search(index: ProductIndex, embeddings: np.ndarray, **given: Any) -> SearchResult:
+    parameters = parse_parameters(given)
+    index.check(embeddings, parameters)
+    check_channels(index, parameters, words=True)
+    return search_channels(index, [(embeddings, QUERIES, parameters)])[0]
+
+
+def kept(result: SearchResult) -> list[list[int]]:
+    """Return the ids of each row, and check that padding is whole and at the end."""
+    rows = []
+    for ids, scores, channels, places in zip(*vars(result).values(), strict=True):
+        count = int((ids >= 0).sum())
+        assert (ids[count:] == -1).all() and np.isneginf(scores[count:]).all()
+        assert not channels[count:].any() and (places[count:] == -1).all()
+        rows.append(ids[:count].tolist())
+    return rows
+
+
+CHANNELS: list[dict[str, Any]] = [
+    {},
+    {"channels": "lexical"},
+    {"channels": "embedding,lexical"},
+    {"channels": "embedding,lexical", "fusion": "weighted:0.7"},
+]
+
+
+@pytest.mark.parametrize("share", [0.5, 0.85, 1.0])
+@pytest.mark.parametrize("channels", CHANNELS)
+def test_best_keeps_what_scores_the_share_of_the_best(
+    index: ProductIndex, embeddings: np.ndarray, channels: dict[str, Any], share: float
+) -> None:
+    whole = search(index, embeddings, top_k=80, **channels)
+    expected = []
+    for ids, scores in zip(whole.product_ids.tolist(), whole.scores.tolist(), strict=True):
+        least = np.float32(share * scores[0]) if scores[0] > 0 else scores[0]
+        expected.append([one for one, score in zip(ids, scores, strict=True) if one >= 0 and score >= least])
+    assert kept(search(index, embeddings, top_k=80, min_score=f"best*{share}", **channels)) == expected
+    assert any(1 <= len(row) < 80 for row in expected)
+
+
+def test_where_nothing_scores_above_0_only_the_best_is_kept() -> None:
+    folder = make_index("flat", ROWS)
+    vectors = np.abs(folder.vectors)
+    vectors[7] = vectors[40]  # equal vectors score the same
+    index = ProductIndex(replace(folder, vectors=vectors, engine=FaissCpuEngine.build(vectors, folder.manifest.recipe)))
+    queries = np.stack([-vectors[40] - 0.01, -np.eye(DIM, dtype=np.float32)[0]])
+    result = index.search_batch([(queries, parse_parameters({"min_score": "best*0.5", "top_k": ROWS}))])[0]
+    for query, ids in zip(queries, kept(result), strict=True):
+        scores = vectors @ query
+        assert scores.max() <= 0
+        assert ids == folder.product_ids[np.isclose(scores, scores.max(), rtol=0, atol=1e-7)].tolist()
+
+
+@pytest.mark.parametrize(("asked", "score"), [(0.5, 0.3), (0.2, 0.3), (0.51, 0.55), (0.8, 0.55), (0.9, 0.7)])
+def test_a_precision_is_the_score_of_the_next_calibrated_one(
+    index: ProductIndex, embeddings: np.ndarray, asked: float, score: float
+) -> None:
+    found = search(index, embeddings, top_k=200, min_score=f"precision:{asked}")
+    expected = search(index, embeddings, top_k=200, min_score=score)
+    assert kept(found) == kept(expected)
+    assert 0 < sum(map(len, kept(found))) < 4 * 200
+
+
+def test_requests_of_one_batch_may_cut_off_differently(index: ProductIndex, embeddings: np.ndarray) -> None:
+    forms: list[dict[str, Any]] = [
+        {},
+        {"min_score": "precision:0.8"},
+        {"min_score": "best*0.7"},
+        {"min_score": 0.4},
+        {"min_score": "best*0.9", "channels": "embedding,lexical"},
+    ]
+    together = search_channels(index, [(embeddings, QUERIES, parse_parameters(form)) for form in forms])
+    for form, result in zip(forms, together, strict=True):
+        assert kept(result) == kept(search(index, embeddings, **form))
+
+
+def test_a_precision_beyond_the_calibration_is_refused_with_the_limit(
+    index: ProductIndex, embeddings: np.ndarray
+) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        search(index, embeddings, min_score="precision:0.91")
+    assert caught.value.field == "min_score"
+    assert "must be at most 0.9, " in str(caught.value) and "got 'precision:0.91'" in str(caught.value)
+
+
+def test_towers_without_a_calibration_refuse_a_precision_and_say_how_to_get_one(embeddings: np.ndarray) -> None:
+    bare = ProductIndex(make_index("flat", ROWS))
+    with pytest.raises(
+        InvalidRequest, match=r"min_score: .*calibrated, got 'precision:0\.8'; run 'shopwindow evaluate"
+    ):
+        bare.check_parameters(parse_parameters({"min_score": "precision:0.8"}))
+    assert kept(search(bare, embeddings, min_score="best*0.9"))
+
+
+def test_a_precision_needs_words_because_only_their_scores_are_calibrated(index: ProductIndex) -> None:
+    parameters = parse_parameters({"min_score": "precision:0.8"})
+    check_channels(index, parameters, words=True)
+    with pytest.raises(InvalidRequest, match=r"min_score: .* only if the request has a query text.*'precision:0\.8'"):
+        check_channels(index, parameters, words=False)

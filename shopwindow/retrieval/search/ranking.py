@@ -119,9 +119,9 @@ class Ranking:
     @property
     def least(self) -> float | None:
         """The least score that the request's `min_score` asks for; None if it has none."""
-        if not self.parameters.cuts_off:
-            return None
-        best = self.take(1).scores[:1] if len(self.take(1)) else np.full(1, -np.inf, np.float32)
+        best = np.full(1, -np.inf, np.float32)
+        if self.parameters.min_score_of_best is not None and len(places := self.take(1)):
+            best = places.scores[:1]
         found = threshold(best, self.parameters)
         return None if found is None else float(found[0])
 

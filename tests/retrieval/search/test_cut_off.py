@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +14,8 @@ from shopwindow.retrieval import InvalidRequest, ProductIndex, SearchResult, par
 from shopwindow.retrieval.embedding.calibration import Calibration
 from shopwindow.retrieval.engines import FaissCpuEngine
 from shopwindow.retrieval.index.lexical import LexicalIndex
-from shopwindow.retrieval.search.by_channels import check_channels, search_channels
+from shopwindow.retrieval.search.by_channels import ChannelRequest, check_channels, search_channels
+from shopwindow.retrieval.search.page_outputs import page_outputs
 from tests.retrieval.index_parts import DIM, attribute_rows, make_index, unit_vectors
 
 ROWS = 600
@@ -42,13 +45,14 @@ def search(index: ProductIndex, embeddings: np.ndarray, **given: Any) -> SearchR
     parameters = parse_parameters(given)
     index.check(embeddings, parameters)
     check_channels(index, parameters, words=True)
-    return search_channels(index, [(embeddings, QUERIES, parameters)])[0]
+    return search_channels(index, [ChannelRequest(embeddings, QUERIES, parameters)])[0]
 
 
 def kept(result: SearchResult) -> list[list[int]]:
     """Return the ids of each row, and check that padding is whole and at the end."""
     rows = []
-    for ids, scores, channels, places in zip(*vars(result).values(), strict=True):
+    parts = result.product_ids, result.scores, result.channels, result.rows
+    for ids, scores, channels, places in zip(*parts, strict=True):
         count = int((ids >= 0).sum())
         assert (ids[count:] == -1).all() and np.isneginf(scores[count:]).all()
         assert not channels[count:].any() and (places[count:] == -1).all()
@@ -101,6 +105,49 @@ def test_a_precision_is_the_score_of_the_next_calibrated_one(
     assert 0 < sum(map(len, kept(found))) < 4 * 200
 
 
+PAGES: list[dict[str, Any]] = [
+    {"offset": 3},
+    {"boost": [{"if": {"colour": "red"}, "add": 0.2}, {"if": {"in_stock": False}, "multiply": 0.5}]},
+    {"boost": [{"if": {"colour": "red"}, "multiply": 3}], "offset": 1, "channels": "lexical"},
+]
+
+
+@pytest.mark.parametrize(
+    ("page", "form"), [*((page, "best*0.8") for page in PAGES), *((page, "precision:0.5") for page in PAGES[:2])]
+)
+def test_a_page_is_cut_off_by_final_scores(
+    index: ProductIndex, embeddings: np.ndarray, page: dict[str, Any], form: str
+) -> None:
+    whole = search(index, embeddings, top_k=ROWS, **{**page, "offset": 0})
+    cut = search(index, embeddings, top_k=200, min_score=form, **page)
+    totals = page_outputs(index, cut, parse_parameters({"min_score": form, **page}), {"total"})["total"]
+    skipped = page.get("offset", 0)
+    for ids, scores, found, total in zip(whole.product_ids, whole.scores, kept(cut), totals[:, 0], strict=True):
+        least = np.float32(0.8) * scores[0] if form.startswith("best") else np.float32(0.3)
+        qualifying = [int(one) for one, score in zip(ids, scores, strict=True) if one >= 0 and score >= least]
+        assert found == qualifying[skipped : skipped + 200]
+        assert total == len(qualifying)
+
+
+def test_facets_count_with_the_least_score_of_the_request(index: ProductIndex, embeddings: np.ndarray) -> None:
+    """A facet leaves out the filter on its own column. Another product may then be the best, which must not matter."""
+    given = {"filter": {"colour": "blue"}, "facets": {"colour": 5}, "min_score": "best*0.6", "top_k": 5}
+    result = search(index, embeddings, **given)
+    facets = page_outputs(index, result, parse_parameters(given), {"facets", "total"})
+    everything = search(index, embeddings, top_k=ROWS)
+    colour_of = dict(zip(index.product_ids.tolist(), [row["colour"] for row in attribute_rows(ROWS)], strict=True))
+    for place in range(len(QUERIES)):
+        least = np.float32(0.6) * result.scores[place, 0]
+        colours = Counter(
+            colour_of[one]
+            for one, score in zip(everything.product_ids[place].tolist(), everything.scores[place], strict=True)
+            if score >= least
+        )
+        counted = {each["value"]: each["count"] for each in json.loads(facets["facets"][place, 0])["colour"]}
+        assert counted == {colour: count for colour, count in colours.items() if colour is not None}
+        assert counted["blue"] == facets["total"][place, 0]
+
+
 def test_requests_of_one_batch_may_cut_off_differently(index: ProductIndex, embeddings: np.ndarray) -> None:
     forms: list[dict[str, Any]] = [
         {},
@@ -109,7 +156,7 @@ def test_requests_of_one_batch_may_cut_off_differently(index: ProductIndex, embe
         {"min_score": 0.4},
         {"min_score": "best*0.9", "channels": "embedding,lexical"},
     ]
-    together = search_channels(index, [(embeddings, QUERIES, parse_parameters(form)) for form in forms])
+    together = search_channels(index, [ChannelRequest(embeddings, QUERIES, parse_parameters(form)) for form in forms])
     for form, result in zip(forms, together, strict=True):
         assert kept(result) == kept(search(index, embeddings, **form))
 

@@ -31,8 +31,10 @@ def read_page(reply: Reply, request: ModelRequest) -> None:
         Untrue: An output cannot be true.
     """
     padding = reply["product_ids"] == PADDING_ID
-    if names.TOTAL_OUTPUT in reply and (reply[names.TOTAL_OUTPUT][:, 0] < np.count_nonzero(~padding, axis=1)).any():
-        raise Untrue("less than the products found", names.TOTAL_OUTPUT)
+    if names.TOTAL_OUTPUT in reply:
+        total = reply[names.TOTAL_OUTPUT][:, 0]  # -1: the server cannot count them
+        if ((total < np.count_nonzero(~padding, axis=1)) & (total != -1)).any():
+            raise Untrue("less than the products found", names.TOTAL_OUTPUT)
     sizes = reply.get(names.SIZES_OUTPUT)
     if sizes is not None and (sizes.min() < 0 or not np.array_equal(sizes == 0, padding)):
         raise Untrue("groups without products, or products without groups,", names.SIZES_OUTPUT)

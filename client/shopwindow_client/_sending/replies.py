@@ -107,8 +107,8 @@ def read_reply(data: bytes, request: ModelRequest) -> Reply:
 
     Raises:
         ServerFault: An output is missing, has another type or shape than was asked for, or cannot be true: scores that
-            rise unless they were sorted, products that repeat, a score without a product, numbers that are none, or
-            text that is no JSON.
+            rise unless a page may reorder them, products that repeat, a score without a product, numbers that are
+            none, or text that is no JSON.
     """
     response = read_message("ModelInfer", data, request.model, most_bytes(request))
     contents = response.raw_output_contents
@@ -217,7 +217,7 @@ def _check_results(reply: Reply, request: ModelRequest) -> None:
     rows, width = ids.shape
     padding = ids == PADDING_ID
     padded = np.count_nonzero(padding)
-    if "sort" in request.parameters or "diversity" in request.parameters:
+    if any(name in request.parameters for name in pages.MAY_REORDER):
         _check_scores_in_any_order(scores, padding, request)
     else:
         # Every call pays for these steps, and most have one row: a list is then faster than a column in numpy. A
@@ -244,7 +244,7 @@ def _check_results(reply: Reply, request: ModelRequest) -> None:
 
 
 def _check_scores_in_any_order(scores: Array, padding: Array, request: ModelRequest) -> None:
-    """Check scores that need not fall, because the products were put into another order."""
+    """Check scores that need not fall."""
     if not (scores < math.inf).all():
         raise _fault(request, "nan or infinity", "scores")
     if not np.array_equal(padding, scores == -math.inf):

@@ -17,6 +17,10 @@ FACETS_OUTPUT = "facets"
 SIZES_OUTPUT = "group_sizes"
 MEMBERS_OUTPUT = "group_members"
 
+# Parameters with which scores may rise. Two of them order by something else. With the others the server fetches its
+# ranking step by step: a better product that an approximate index finds only then comes behind those before it.
+MAY_REORDER = ("boost", "collapse", "diversity", "offset", "sort")
+
 
 class Page(NamedTuple):
     """What a page adds to a search.

@@ -37,7 +37,8 @@ class Row:
         attributes: A mapping of the columns of `fields` for each product, or None. A missing value is None.
         group_sizes: (count,) int64, as in `Results.group_sizes`, or None.
         group_members: A list of ids for each product, as in `Results.group_members`, or None.
-        total: How many products qualify, or groups with `collapse`. None unless you asked for it.
+        total: How many products qualify, or groups with `collapse`. None unless you asked for it and the server can
+            count them.
         facets: Column -> what was counted, as in `Results.facets`, or None.
         generation: The generation of the index that answered, or None.
     """
@@ -126,8 +127,8 @@ class Results:
             is -1. None unless the search has `collapse`.
         group_members: (n, k) objects, a list of the ids of the best products of each group; None where the id is -1.
             None unless `collapse` asks for `members`.
-        total: (n,) int64, how many products qualify, or groups with `collapse`. None unless you asked for it with
-            `total=True`.
+        total: (n,) int64, how many products qualify, or groups with `collapse`; -1 where the server cannot count them.
+            None unless you asked for it with `total=True`.
         facets: For each row a mapping of column -> list of counts, in the order of the search's `facets`:
             `{"value": "red", "count": 12}`, or for ranges `{"from": 0, "to": 25, "count": 3}`. None unless the search
             has `facets`.
@@ -228,7 +229,7 @@ class Results:
             attributes=None if attributes is None else attributes.tolist(),
             group_sizes=found_of(self.group_sizes),
             group_members=None if members is None else members.tolist(),
-            total=None if self.total is None else int(self.total[row]),
+            total=None if self.total is None or self.total[row] < 0 else int(self.total[row]),
             facets=None if self.facets is None else self.facets[row],
             generation=None if self.generation is None else int(self.generation[row]),
         )

@@ -9,7 +9,7 @@ from typing import Any
 from shopwindow_client import Row
 from shopwindow_client._values.printable import printable
 
-_WIDEST = 48  # characters of a cell
+_WIDEST = 48  # of a cell, in columns of a terminal
 
 
 def written(value: Any) -> str:
@@ -76,7 +76,11 @@ def page_notes(row: Row, offset: int | None) -> list[str]:
 
 def _cell(text: str) -> str:
     text = printable(text)
-    return text if len(text) <= _WIDEST else text[: _WIDEST - 1] + "…"
+    if _width(text) <= _WIDEST:
+        return text
+    while _width(text := text[:_WIDEST]) > _WIDEST - 1:
+        text = text[:-1]
+    return text + "…"
 
 
 def _width(text: str) -> int:

@@ -60,6 +60,12 @@ def test_a_page_comes_as_python_values() -> None:
     assert list(row.facets) == ["colour", "price"]
 
 
+def test_a_total_that_the_server_cannot_count_is_none() -> None:
+    found = ask(page(total=np.array([[-1]], np.int64)))
+    assert (found.total.tolist(), found[0].total) == ([-1], None)
+    assert "total" not in found[0].to_dict()
+
+
 def test_scores_may_rise_only_where_the_order_is_another() -> None:
     rising = results([[7, 8, 9]], [[0.7, 0.9, 0.8]])
     for order in ({"sort": {"by": "price", "among": 9}}, {"diversity": 0.5}):
@@ -85,6 +91,7 @@ UNTRUE = {
     "attributes of fewer": ({"attributes": texts(MUG, MUG)}, r"of 3 columns with shape \(1, 2\) in attributes"),
     "no attributes": ({"attributes": np.zeros((1, 3), np.int64)}, "of BYTES with INT64 in attributes"),
     "total of fewer": ({"total": np.array([[1]], np.int64)}, "less than the products found in total"),
+    "total below -1": ({"total": np.array([[-2]], np.int64)}, "less than the products found in total"),
     "totals": ({"total": np.array([[5, 5]], np.int64)}, r"shape \(1, 2\) in total"),
     "an empty group": ({"group_sizes": np.array([[3, 0, 0]], np.int64)}, "groups without products"),
     "a group below 0": ({"group_sizes": np.array([[3, -1, 0]], np.int64)}, "groups without products"),

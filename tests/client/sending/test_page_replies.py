@@ -66,16 +66,23 @@ def test_a_total_that_the_server_cannot_count_is_none() -> None:
     assert "total" not in found[0].to_dict()
 
 
-def test_scores_may_rise_only_where_the_order_is_another() -> None:
-    rising = results([[7, 8, 9]], [[0.7, 0.9, 0.8]])
-    for order in ({"sort": {"by": "price", "among": 9}}, {"diversity": 0.5}):
+@pytest.mark.parametrize(
+    "order", [{"sort": {"by": "price", "among": 9}}, {"diversity": 0.5}, {"boost": [{"column": "price", "add": 1}]}]
+)
+def test_scores_may_rise_only_where_the_order_may_be_another(order: dict[str, Any]) -> None:
+    def ask_for(reply: bytes, **options: Any) -> Any:
         bare = dict.fromkeys(("fields", "facets", "collapse", "offset"))
-        assert ask(rising, total=False, **bare, **order).ids.tolist() == [[7, 8, 9]]
-        for untrue in ([[0.7, np.nan, 0.8]], [[0.7, INF, 0.8]], [[0.7, -INF, 0.8]]):
-            with pytest.raises(ServerFault, match="scores"):
-                ask(results([[7, 8, 9]], untrue), total=False, **bare, **order)
-        with pytest.raises(ServerFault, match="padding before products"):
-            ask(results([[7, -1, 9]], [[0.7, -INF, 0.8]]), total=False, **bare, **order)
+        return ask(reply, total=False, **bare, **options)
+
+    rising = results([[7, 8, 9]], [[0.7, 0.9, 0.8]])
+    assert ask_for(rising, **order).ids.tolist() == [[7, 8, 9]]
+    with pytest.raises(ServerFault, match="scores that rise"):
+        ask_for(rising)
+    for untrue in ([[0.7, np.nan, 0.8]], [[0.7, INF, 0.8]], [[0.7, -INF, 0.8]]):
+        with pytest.raises(ServerFault, match="scores"):
+            ask_for(results([[7, 8, 9]], untrue), **order)
+    with pytest.raises(ServerFault, match="padding before products"):
+        ask_for(results([[7, -1, 9]], [[0.7, -INF, 0.8]]), **order)
 
 
 UNTRUE = {

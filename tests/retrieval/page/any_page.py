@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -98,6 +98,7 @@ TERMS = st.one_of(
     ),
 )
 
+SHARES: tuple[str, ...] = ()
 AMONG = st.sampled_from([1, 5, 60, 10_000])
 PAGE: dict[str, Values] = {
     "filter": FILTERS,
@@ -125,7 +126,7 @@ def requests(draw: st.DrawFn, *, channels: tuple[str, ...] = ("embedding", "lexi
             request["fusion"] = draw(st.sampled_from(["rrf", "weighted:0.25", "weighted:1"]))
     if draw(st.sampled_from([False, False, True])):
         least = {"embedding": [-0.25, 0.0, 0.3], "lexical": [0.4, 1.1], "both": [0.017, 0.4]}[channel]
-        request["min_score"] = draw(st.sampled_from([*least, "best*0.5", "best*0.75", "best*1"]))
+        request["min_score"] = draw(st.sampled_from([*least, *SHARES]))
     if "facets" in request and draw(st.booleans()):
         request["facet_over"] = draw(AMONG)
     order = draw(st.sampled_from(["ranking", "sort", "diversity"]))
@@ -148,16 +149,27 @@ def sent(request: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Asked:
-    """A request with its inputs: vectors (batch, dim) float32 and texts (batch)."""
+    """A request with its inputs.
+
+    Attributes:
+        vectors: (batch, dim) float32.
+        texts: (batch) words to search for.
+        request: its parameters.
+        likes: (batch) products to search with in place of the vectors, and their weights: number n stands for the n-th
+            product that can be found, counted on from the start again after the last. Empty if there are none.
+    """
 
     vectors: np.ndarray
     texts: list[str]
     request: dict[str, Any]
+    likes: list[dict[int, float]] = field(default_factory=list)
 
     @property
     def bare(self) -> bool:
         """Whether it asks for none of the things that make a page. Then it is answered as before there were pages."""
-        return self.request.keys().isdisjoint({*PAGE, "facet_over", "sort", "diversity"} - {"filter", "top_k"})
+        return not self.likes and self.request.keys().isdisjoint(
+            {*PAGE, "facet_over", "sort", "diversity"} - {"filter", "top_k"}
+        )
 
 
 @st.composite
@@ -179,4 +191,8 @@ def queries(draw: st.DrawFn, request: dict[str, Any]) -> Asked:
     batch, pool = draw(st.integers(1, 2)), grid(64)
     rows = draw(st.lists(st.integers(0, len(pool) - 1), min_size=batch, max_size=batch))
     texts = st.lists(st.sampled_from([*WORDS, "sofa"]), min_size=1, max_size=3).map(" ".join)
-    return Asked(pool[rows], draw(st.lists(texts, min_size=batch, max_size=batch)), request)
+    likes: list[dict[int, float]] = []
+    if "channels" not in request and draw(st.sampled_from([False, False, True])):
+        like = st.dictionaries(st.integers(0, 20), st.sampled_from([1, 0.5, -0.25]), min_size=1, max_size=3)
+        likes = draw(st.lists(like, min_size=batch, max_size=batch))
+    return Asked(pool[rows], draw(st.lists(texts, min_size=batch, max_size=batch)), request, likes)

@@ -43,6 +43,20 @@ class Shop:
     products: list[Product]
     alive: list[bool]
 
+    def liked(self, weights: dict[int, float]) -> tuple[np.ndarray, dict[Any, float]]:
+        """Return what to search with for some products that can be found.
+
+        Args:
+            weights: number -> weight; products are numbered in row order, again and again.
+
+        Returns:
+            (dim,) float64, the weighted sum of their vectors, not normalised; and the weight of each id.
+        """
+        found = [row for row, alive in enumerate(self.alive) if alive]
+        by_row = {found[number % len(found)]: weight for number, weight in weights.items()}
+        total: np.ndarray = sum(weight * self.vectors[row] for row, weight in by_row.items())
+        return total, {self.ids[row]: weight for row, weight in by_row.items()}
+
 
 @dataclass(frozen=True)
 class Place:
@@ -68,7 +82,7 @@ class Page:
     Attributes:
         places: the products of the page.
         every: the products of all pages.
-        total, facets, group_sizes, group_members, attributes: the outputs, read from JSON. None if not asked for.
+        total, facets, group_sizes, group_members: the outputs, read from JSON. None if not asked for.
     """
 
     places: list[Place]
@@ -77,7 +91,6 @@ class Page:
     facets: dict[str, list[dict[str, Any]]] | None = None
     group_sizes: list[int] | None = None
     group_members: list[list[Any]] | None = None
-    attributes: list[Product] | None = None
 
 
 @dataclass(frozen=True)
@@ -146,21 +159,13 @@ class Query:
             ]
             if members
             else None,
-            attributes=[{name: shown(products[place.row][name]) for name in request["fields"]} for place in places]
-            if "fields" in request
-            else None,
         )
 
     def ranking(self, filter: Expression, threshold: float) -> list[Place]:
         """Return the products that a filter leaves and that reach the threshold, best first."""
-        shop = self.shop
-        rows = [
-            row
-            for row, product in enumerate(shop.products)
-            if shop.alive[row] and shop.ids[row] not in self.excluded and holds(filter, product)
-        ]
-        by_embedding = self.one_channel(rows, (shop.vectors @ self.vector).tolist(), 1)
-        by_words = self.one_channel([row for row in rows if self.words[row] > 0], self.words, 2)
+        rows = self.rows(filter)
+        by_embedding = _by_score(self.scored_by_embedding(rows), NEAR)
+        by_words = _by_score(self.scored([row for row in rows if self.words[row] > 0], self.words, 2), NEAR)
         if self.channels == {"embedding"}:
             ranking = by_embedding
         elif self.channels == {"lexical"}:
@@ -169,6 +174,27 @@ class Query:
             assert len(rows) <= 100, "how deep the channels go would matter"
             ranking = _by_score(_fused(by_embedding, by_words, self.request.get("fusion", "rrf")), self.near)
         return [place for place in ranking if self.reaches(place, threshold)]
+
+    def rows(self, filter: Expression) -> list[int]:
+        """Return the rows that can be found and satisfy a filter."""
+        return [
+            row
+            for row, product in enumerate(self.shop.products)
+            if self.shop.alive[row] and self.shop.ids[row] not in self.excluded and holds(filter, product)
+        ]
+
+    def scored_by_embedding(self, rows: list[int]) -> list[Place]:
+        """Return rows with the boosted scores of the embedding channel, in the order given."""
+        return self.scored(rows, (self.shop.vectors * self.vector).sum(axis=1).tolist(), 1)
+
+    def scored(self, rows: list[int], scores: Sequence[float], channel: int) -> list[Place]:
+        """Return rows with the boosted scores of a channel, in the order given."""
+        places = []
+        for row in rows:
+            factors, addends = boosts(self.request.get("boost", []), self.shop.products[row])
+            score = scores[row] * math.prod(factors) + sum(addends)
+            places.append(Place(row, score, channel, (scores[row], factors, addends)))
+        return places
 
     def reaches(self, place: Place, threshold: float) -> bool:
         """Return whether a product has the score that it must have."""
@@ -183,15 +209,6 @@ class Query:
         if len(self.channels) == 1:
             return NEAR
         return 1e-8 if self.request.get("fusion", "rrf") == "rrf" else 1e-6
-
-    def one_channel(self, rows: list[int], scores: Sequence[float], channel: int) -> list[Place]:
-        """Return rows in the order of a channel's boosted scores, equal ones by row."""
-        places = []
-        for row in rows:
-            factors, addends = boosts(self.request.get("boost", []), self.shop.products[row])
-            score = scores[row] * math.prod(factors) + sum(addends)
-            places.append(Place(row, score, channel, (scores[row], factors, addends)))
-        return _by_score(places, NEAR)
 
     def has_ties(self) -> bool:
         """Return whether some products that satisfy the filter are equally near to the query."""
@@ -322,21 +339,29 @@ def _sorted(
 
 
 def _diverse(places: list[Place], vectors: np.ndarray, strength: float) -> list[Place]:
-    left, chosen = list(places[:DIVERSE_PLACES]), []
-    rows = [place.row for place in left]
+    """Choose again and again the product with the largest (1 - strength) * score - strength * similarity.
+
+    The score is stretched to 0 to 1, and the similarity is the largest one with a product chosen before.
+    """
+    left = list(range(len(places[:DIVERSE_PLACES])))
+    rows = [places[one].row for one in left]
     alike = vectors[rows] @ vectors[rows].T
-    worth = [(1 - strength) * place.score for place in left]
-    nearest = np.zeros(len(left))  # the largest similarity to a chosen product
-    open_ones = list(range(len(left)))
-    while open_ones:
-        gains = [worth[one] - strength * nearest[one] for one in open_ones]
-        best = max(gains)
-        if any(best - NEAR < gain < best for gain in gains):
-            raise Undecided(best)
-        one = open_ones.pop(gains.index(best))
-        nearest = alike[one] if not chosen else np.maximum(nearest, alike[one])
-        chosen.append(left[one])
-    return chosen + places[DIVERSE_PLACES:]
+    scores = [places[one].score for one in left]
+    low, high = min(scores, default=0), max(scores, default=0)
+    worth = [(1 - strength) * ((score - low) / (high - low) if high > low else 0) for score in scores]
+    chosen: list[int] = []
+    nearest = np.zeros(len(left))
+    while left:
+        gains = [worth[one] - strength * nearest[one] for one in left]
+        best = left[gains.index(max(gains))]
+        made_of = worth[best], nearest[best]
+        for one, gain in zip(left, gains, strict=True):
+            if max(gains) - gain < NEAR and (worth[one], nearest[one]) != made_of:
+                raise Undecided(places[best], places[one])
+        left.remove(best)
+        nearest = np.maximum(nearest, alike[best]) if chosen else alike[best]
+        chosen.append(best)
+    return [places[one] for one in chosen] + places[DIVERSE_PLACES:]
 
 
 def _within(value: Any, low: Any, high: Any) -> bool:

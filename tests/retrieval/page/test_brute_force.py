@@ -70,14 +70,9 @@ def test_facets_leave_out_the_conditions_on_their_own_column() -> None:
 
 
 def test_collapse() -> None:
-    found = page(collapse={"by": "style", "members": 1}, fields=["price", "sizes"])
+    found = page(collapse={"by": "style", "members": 1})
     assert ids(found) == [10, 11, 14]
     assert (found.total, found.group_sizes, found.group_members) == (3, [2, 2, 1], [[10], [11], [14]])
-    assert found.attributes == [
-        {"price": 30.0, "sizes": ["S", "M", "S"]},
-        {"price": 10.0, "sizes": ["M"]},
-        {"price": None, "sizes": ["S"]},
-    ]
 
 
 def test_sort() -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 from hypothesis import strategies as st
 
+from shopwindow.base.product_keys import key_number
 from shopwindow.retrieval import ProductIndex
 from shopwindow.retrieval.engines import FaissCpuEngine
 from shopwindow.retrieval.engines.recipes import choose_recipe
@@ -154,7 +155,7 @@ def _index(shop: Shop, plan: Plan, folder: Path) -> ProductIndex:
         folder,
         manifest=manifest,
         vectors=vectors[:base],
-        product_ids=np.arange(rows) if plan.text_ids else np.array(shop.ids, np.int64),
+        product_ids=np.array([key_number(one) for one in shop.ids] if plan.text_ids else shop.ids, np.int64),
         attributes=pa.Table.from_pylist(shop.products, schema=pa.schema(KINDS)),
         engine=FaissCpuEngine.build(vectors[:base], recipe),
         skipped="row,product_id,reason\n",

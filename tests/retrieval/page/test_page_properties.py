@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -20,7 +21,7 @@ from shopwindow.retrieval.search.by_channels import ChannelRequest, check_channe
 from shopwindow.retrieval.search.like import embed_like
 from shopwindow.retrieval.search.page_outputs import page_outputs
 from tests.retrieval.page.any_page import Asked, batches, queries, requests, sent
-from tests.retrieval.page.brute_force import Page, Query, Shop, Undecided, shown
+from tests.retrieval.page.brute_force import Page, Query, Shop, Undecided, boosts, shown
 from tests.retrieval.page.plain_filters import comparable
 from tests.retrieval.page.shops import Plan, indexed, made_by, opened, plans
 
@@ -173,7 +174,7 @@ def shelves() -> dict[str, tuple[Shop, ProductIndex]]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=30)
+@settings(max_examples=50)
 @given(data=st.data())
 def test_the_pages_of_a_request_show_every_product_or_group_once(
     shelves: dict[str, tuple[Shop, ProductIndex]], kind: str, data: st.DataObject
@@ -244,28 +245,29 @@ def test_boosted_products_are_found_by_every_kind_of_index(
     clusters: dict[str, tuple[Shop, ProductIndex]], kind: str, boost: list[dict[str, Any]]
 ) -> None:
     shop, index = clusters[kind]
-    vectors, texts = clustered(20, 2), [""] * 20
+    vectors = clustered(20, 2)
+    effects = [boosts(boost, product) for product in shop.products]
+    factors, addends = (np.array(some) for some in zip(*[(np.prod(a), sum(b)) for a, b in effects], strict=True))
+    scores = vectors.astype(np.float64) @ shop.vectors.T * factors + addends
     for filter in ({}, {"in_stock": True}, {"supplier": {"in": [1, 2]}, "price": {"exists": True}}):
-        asked = Asked(vectors, texts, {"boost": boost, "filter": filter})
-        scored = [query.scored_by_embedding(query.rows(query.filter)) for query in judges(shop, index, asked)]
+        asked = Asked(vectors, [""] * 20, {"boost": boost, "filter": filter})
+        (query, *_) = judges(shop, index, replace(asked, request={**asked.request, "collapse": "style"}))
+        qualifying = query.rows(query.filter)
+        best = -np.sort(-scores[:, qualifying], axis=1)
         for top_k in (1, 10, 100, 2_000):
             ((result, _),) = answers(shop, index, [replace(asked, request={**asked.request, "top_k": top_k})])
-            k, hits = min(top_k, len(scored[0])), 0
-            for places, rows, scores in zip(scored, result.rows, result.scores, strict=True):
-                true = {place.row: place.score for place in places}
-                found = rows[:k].tolist()
-                assert len(set(found)) == k and (rows[k:] == -1).all()
-                np.testing.assert_allclose(scores[:k], [true[row] for row in found], atol=1e-5)
-                worst = sorted(true.values(), reverse=True)[k - 1]
-                hits += sum(true[row] >= worst - 1e-5 for row in found)
-            assert hits >= (1 if kind == "flat" else 0.95) * k * len(scored)
-        asked = replace(asked, request={**asked.request, "collapse": "style", "top_k": 300})
-        ((result, outputs),) = answers(shop, index, [asked])
-        for query, rows, sizes in zip(judges(shop, index, asked), result.rows, outputs["group_sizes"], strict=True):
-            groups: dict[Any, int] = {}
-            for place in scored[0]:
-                groups[query.group(place.row)] = groups.get(query.group(place.row), 0) + 1
-            filled = min(300, len(groups))
-            keys = [query.group(row) for row in rows[:filled].tolist()]
-            assert len(set(keys)) == filled and (rows[filled:] == -1).all()
-            assert sizes[:filled].tolist() == [groups[key] for key in keys]
+            k = min(top_k, len(qualifying))
+            found = result.rows[:, :k]
+            assert np.isin(found, qualifying).all() and all(len(set(rows)) == k for rows in found.tolist())
+            assert (result.rows[:, k:] == -1).all()
+            true = np.take_along_axis(scores, found, 1)
+            np.testing.assert_allclose(result.scores[:, :k], true, atol=1e-5)
+            hits = (true >= best[:, k - 1 : k] - 1e-5).sum()
+            assert hits >= (1 if kind == "flat" else 0.95) * found.size
+        ((result, outputs),) = answers(shop, index, [replace(asked, request={**query.request, "top_k": 300})])
+        groups = Counter(query.group(row) for row in qualifying)
+        filled = min(300, len(groups))
+        for rows, sizes in zip(result.rows.tolist(), outputs["group_sizes"].tolist(), strict=True):
+            assert len({query.group(row) for row in rows[:filled]}) == filled
+            assert rows[filled:] == [-1] * (300 - filled)
+            assert sizes[:filled] == [groups[query.group(row)] for row in rows[:filled]]

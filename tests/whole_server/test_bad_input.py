@@ -155,7 +155,7 @@ PARAMETERS = [
     ({"min_score": "precision:80"}, ("min_score", "above 0, at most 1", "got 'precision:80'")),
     ({"min_score": True}, ("min_score", "finite number", "got True")),
     ({"topk": 5}, ("topk", "unknown request parameter", "top_k")),
-    ({"nprobe": 5}, ("nprobe", "unknown request parameter", "effort, filter, fusion, min_score, top_k")),
+    ({"nprobe": 5}, ("nprobe", "unknown request parameter", "min_score, offset, sort, top_k, towers")),
     ({"x" * 5_000: 5}, ("xxx", "unknown request parameter")),
 ]
 

@@ -81,6 +81,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--catalogue", type=Path, default=STAND / "products.parquet", help="(%(default)s)")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="how often to measure everything (%(default)s)")
     parser.add_argument("--requests", type=int, default=300, help="of each kind in a round (%(default)s)")
+    names = [variant.name for variant in VARIANTS]
+    parser.add_argument("--only", nargs="*", choices=names, default=names, help="kinds of request to measure (all)")
     parser.add_argument("--no-costs", dest="costs", action="store_false", help="leave out the server")
     parser.add_argument("--no-recall", dest="recall", action="store_false", help="leave out the recall of boosts")
     parser.add_argument(
@@ -100,7 +102,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     for name in ("rounds", "requests"):
         if getattr(options, name) < 1:
             parser.error(f"--{name} must be at least 1, got {getattr(options, name)}")
-    whole = options.costs and options.recall and len(options.stores) == 2
+    whole = options.costs and options.recall and len(options.stores) == 2 and len(options.only) == len(names)
     if options.document is None and whole and options.rounds >= ROUNDS:
         options.document = DOCUMENT
     if options.document is not None:
@@ -116,9 +118,10 @@ def _costs(options: argparse.Namespace, queries: Sequence[str]) -> dict[str, lis
     with served(options.repository, options.index) as server:
         products = 1 + int(InProcessPipeline(options.repository, options.index).index.product_ids.max())
         caller = Caller(server.target, queries, products)
-        for variant in VARIANTS:
+        variants = [variant for variant in VARIANTS if variant.name in options.only]
+        for variant in variants:
             caller.measure(variant, min(_WARM_UP, options.requests))
-        measures = {variant.name: partial(caller.measure, variant, options.requests) for variant in VARIANTS}
+        measures = {variant.name: partial(caller.measure, variant, options.requests) for variant in variants}
         with progress_bar(total=len(measures) * options.rounds, desc="requests", unit="measurement") as bar:
             return interleave(measures, options.rounds, lambda _: bar.update())
 

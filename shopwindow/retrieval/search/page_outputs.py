@@ -104,19 +104,37 @@ def _total(ranking: Ranking) -> int:
     collapse = parameters.page.collapse if parameters.page is not None else None
     by = None if collapse is None else collapse.by
 
+    if by is not None:
+        sizes = _sizes(ranking, by)
+        return int(sizes[0] + np.count_nonzero(sizes[1:]))
+
     def count() -> int:
-        if by is None and _same_for_all_queries(ranking):
+        if _same_for_all_queries(ranking):
             return index.count_satisfying(parameters.filter)
         rows = _qualifying(ranking, parameters.filter)
-        if by is not None:
-            groups = index.groups.numbers(by)
-            return len(np.unique(groups if rows is None else groups[rows]))
         if rows is None:
             return index.manifest.count
         return int(np.count_nonzero(rows)) if rows.dtype == np.bool_ else len(rows)
 
-    found: int = _counted(ranking, ("total", parameters.filter, by), count)
+    found: int = _counted(ranking, ("total", parameters.filter), count)
     return found
+
+
+def _sizes(ranking: Ranking, by: str) -> np.ndarray:
+    """Return how many qualifying products are in no group, and then how many in each: (1 + groups,) int64."""
+    conditions = ranking.parameters.filter
+
+    def count() -> np.ndarray:
+        found = _qualifying(ranking, conditions)
+        numbers = np.maximum(ranking.index.groups.numbers(by), -1).astype(np.int64) + 1
+        if found is None:
+            return np.bincount(numbers, minlength=1)
+        if found.dtype != np.bool_:
+            return np.bincount(numbers[found], minlength=1)
+        return np.bincount(numbers, weights=found, minlength=1).astype(np.int64)  # faster than picking those in the mask
+
+    sizes: np.ndarray = _counted(ranking, ("sizes", conditions, by), count)
+    return sizes
 
 
 def _facets(ranking: Ranking) -> bytes:
@@ -151,17 +169,9 @@ def _group_sizes(ranking: Ranking, rows: np.ndarray) -> np.ndarray:
     index, parameters = ranking.index, ranking.parameters
     assert parameters.page is not None and parameters.page.collapse is not None
     by = parameters.page.collapse.by
-    groups = index.groups.numbers(by)
-
-    def count() -> np.ndarray:
-        found = _qualifying(ranking, parameters.filter)
-        numbers = groups if found is None else groups[found]
-        return np.bincount(numbers[numbers >= 0], minlength=1)
-
-    sizes: np.ndarray = _counted(ranking, ("sizes", parameters.filter, by), count)
-    own = groups[rows]
+    sizes, own = _sizes(ranking, by), index.groups.numbers(by)[rows].astype(np.int64)
     # A product without a value stands alone. The group of a hit always has a size.
-    found = np.where(own < 0, 1, sizes[np.clip(own, 0, len(sizes) - 1)])
+    found = np.where(own < 0, 1, sizes[np.clip(own + 1, 0, len(sizes) - 1)])
     return np.where(rows >= 0, found, 0)
 
 

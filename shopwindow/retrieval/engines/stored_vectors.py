@@ -17,8 +17,8 @@ class Vectors(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, rows: np.ndarray, /) -> np.ndarray:
-        """Return the vectors of some row numbers, (len(rows), dim) float32."""
+    def __getitem__(self, rows: np.ndarray | slice, /) -> np.ndarray:
+        """Return the vectors of some row numbers, or of a range of rows, (rows, dim) float32."""
         ...
 
 
@@ -38,7 +38,9 @@ class JoinedVectors:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, rows: np.ndarray, /) -> np.ndarray:
+    def __getitem__(self, rows: np.ndarray | slice, /) -> np.ndarray:
+        if isinstance(rows, slice):
+            rows = np.arange(*rows.indices(len(self)))
         found = np.empty((len(rows), self.shape[1]), np.float32)
         later = rows >= len(self._base)
         found[~later] = self._base[rows[~later]]

@@ -20,12 +20,11 @@ from shopwindow.retrieval.search.exact import PAD_SCORE, SearchResult
 from shopwindow.retrieval.search.fusion import Found, fuse
 from shopwindow.retrieval.search.pages import page_of
 from shopwindow.retrieval.search.product_index import ProductIndex
-from shopwindow.retrieval.search.ranking import STAGES, Ranking
+from shopwindow.retrieval.search.ranking import Ranking, first_depth
 
 # Each channel gives at least this many products to a merged ranking, because a product that both channels rank low may
 # come first. It also makes the results of top_k 10 the first 10 results of top_k 100.
 FUSED_DEPTH = 100
-FIRST_DEPTH = STAGES[0]
 
 
 class ChannelRequest(NamedTuple):
@@ -121,7 +120,8 @@ def _for_embedding_channel(request: ChannelRequest) -> RequestParameters:
     """Return the parameters for the search by embeddings, which is deeper if its result is ordered or merged later."""
     parameters = request.parameters
     if _ranks(request):
-        return replace(parameters.uncut(), top_k=FIRST_DEPTH)
+        depth = first_depth(parameters, max(map(len, request.excluded), default=0))
+        return replace(parameters.uncut(), top_k=depth)
     if parameters.channels == Channel.EMBEDDING:
         return parameters
     return replace(parameters.uncut(), top_k=max(parameters.top_k, FUSED_DEPTH))

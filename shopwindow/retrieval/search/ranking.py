@@ -19,16 +19,37 @@ import numpy as np
 from shopwindow.retrieval.page.boosts import Boosts
 from shopwindow.retrieval.request.channel_choice import Channel
 from shopwindow.retrieval.request.page.page_request import PLACES
-from shopwindow.retrieval.request.parameters import RequestParameters
+from shopwindow.retrieval.request.parameters import MAX_EFFORT, RequestParameters
 from shopwindow.retrieval.search.cut_off import threshold
 from shopwindow.retrieval.search.fusion import fuse
 from shopwindow.retrieval.search.product_index import ProductIndex
 
-# How many candidates are fetched at a time. The first number covers the first pages of most requests in one search, and
-# costs hardly more than a search for 48.
+# How many candidates are fetched at a time. The first numbers cover the first pages of most requests in one search: 256
+# cost hardly more than 48. Boosts move products up from further behind, and sorts are often among 500.
 STAGES = (512, 4_096, 32_768)
+_FIRST_STAGE = 256
+_SPARE = 16  # the last candidate has no place yet, nor have others with its very score
 _FUSED_STAGES = (100, 512, 4_096, 32_768)  # the first is as deep as a request without a page, see `by_channels`
-_BLOCK = 65_536  # rows scored at a time
+_BLOCK = 2_048  # rows scored at a time: their vectors stay in the processor's cache
+# If at least one row in so many is scored, reading all vectors in order is faster than picking some.
+_DENSE = 4
+# If at most so many products for each candidate of a stage qualify, scoring all of them is about as fast, and exact.
+_ALL = 16
+
+
+def first_depth(parameters: RequestParameters, excluded: int) -> int:
+    """Return how many products to fetch first for the rankings of a request.
+
+    It is the same for all pages of a ranking: otherwise an approximate engine might give them different products.
+
+    Args:
+        parameters: the request's parameters.
+        excluded: how many products may not be found, at most, for one of its queries.
+    """
+    page = parameters.page
+    if page is None or not page.ranks:  # nobody reads a further page
+        return parameters.top_k + excluded + _SPARE
+    return STAGES[0] if page.boost or page.sort is not None else _FIRST_STAGE
 
 
 @dataclass(frozen=True)
@@ -72,7 +93,7 @@ class Ranking:
         parameters: the request's parameters, checked.
         boosts: the boosts of the request on this index; None if it has none.
         excluded: row numbers that may not be found, int64.
-        first: the result of the first search by embedding, scores and rows (k,) each; None searches when needed.
+        first: the result of the first search by embedding, `first_depth` scores and rows; None searches when needed.
 
     Attributes:
         places: the places that are known.
@@ -161,16 +182,19 @@ class Ranking:
     def _extend_by_embedding(self) -> None:
         qualify = self.index.count_satisfying(self.parameters.filter)
         in_memory = self.index.folder is not None
-        depth = self._stages.pop(0) if self._stages else qualify
-        if in_memory and depth > STAGES[-1]:
-            mask = self.index.mask(self.parameters.filter)
-            rows = np.arange(len(self.index.product_ids)) if mask is None else np.flatnonzero(mask.rows)
-            self._scored = self._unknown(rows, self.similarities(rows))
-            return
         if self._first is not None:
             (scores, rows), self._first = self._first, None
+            depth = len(rows)
+            self._stages = [stage for stage in self._stages if stage > 2 * depth]
         else:
+            depth = self._stages.pop(0) if self._stages else qualify
+            begun = self._bound < np.inf
+            if in_memory and (depth > STAGES[-1] or (begun and qualify <= _ALL * depth)):
+                self._score_all()
+                return
             asked = replace(self.parameters.uncut(), top_k=depth if in_memory else min(depth, PLACES))
+            if begun:  # at the same effort, fewer of so many products would be found
+                asked = replace(asked, effort=min(asked.effort + 1, MAX_EFFORT))
             (found,) = self.index.search_batch([(self.embedding[None], asked)])
             scores, rows = found.scores[0], found.rows[0]
         scores, rows = scores[rows >= 0], rows[rows >= 0]
@@ -179,10 +203,17 @@ class Ranking:
             # that score nearly alike.
             scores = self.similarities(rows)
         whole = depth >= qualify or (depth >= PLACES and not in_memory)
-        self._bound = -np.inf if whole else self._most(float(scores.min()))
+        if whole or len(scores):  # else nothing is known yet
+            self._bound = -np.inf if whole else self._most(float(scores.min()))
         rows, final = self._unknown(rows, scores)
         certain = final > self._bound  # one with this very score waits: an unknown product may come before it
         self._append(rows[certain], final[certain])
+
+    def _score_all(self) -> None:
+        """Score all products that satisfy the filter."""
+        mask = self.index.mask(self.parameters.filter)
+        rows = np.arange(len(self.index.product_ids)) if mask is None else np.flatnonzero(mask.rows)
+        self._scored = self._unknown(rows, self.similarities(rows))
 
     def _append_scored(self) -> None:
         """Append the best of all products that are left, when all are scored."""
@@ -204,11 +235,16 @@ class Ranking:
     def _unknown(self, rows: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the candidates that have no place yet and may be found, and their final scores."""
         final = scores if self.boosts is None else self.boosts.apply(scores, rows)
-        for known in (self.places.rows, self.excluded):
-            if len(known):
-                new = ~np.isin(rows, known)
-                rows, final = rows[new], final[new]
-        return rows, final
+        known = np.concatenate([self.places.rows, self.excluded])
+        if not len(known):
+            return rows, final
+        if len(rows) * _DENSE < len(self.index.product_ids):
+            new = ~np.isin(rows, known)
+        else:  # a byte for each product is faster than sorting
+            unknown = np.ones(len(self.index.product_ids), bool)
+            unknown[known] = False
+            new = unknown[rows]
+        return rows[new], final[new]
 
     def _extend_merged(self) -> None:
         """Merge the first places of both channels, deeper each time."""
@@ -233,9 +269,12 @@ class Ranking:
     def similarities(self, rows: np.ndarray) -> np.ndarray:
         """Return inner products with stored vectors, (len(rows),) float32. Each is independent of the other rows."""
         vectors, query = self.index.vectors, self.embedding.astype(np.float32, copy=False)
-        blocks = (rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK))
-        parts = [np.einsum("ij,j->i", vectors[block], query) for block in blocks]
-        return np.concatenate(parts) if parts else np.empty(0, np.float32)
+        every = len(rows) * _DENSE >= len(vectors)
+        scores = np.empty(len(vectors) if every else len(rows), np.float32)
+        for start in range(0, len(scores), _BLOCK):
+            block = slice(start, start + _BLOCK)
+            np.einsum("ij,j->i", vectors[block if every else rows[block]], query, out=scores[block])
+        return scores[rows] if every else scores
 
     def word_scores(self, mask: np.ndarray | None) -> np.ndarray:
         """Return the BM25 score of every product, (rows,) float32; 0 for those that a mask (rows,) bool leaves out."""

@@ -37,6 +37,7 @@ from shopwindow_loadtests.page_bench.stores import (
     LOCAL,
     OURS,
     Store,
+    check_counts,
     fit_effort,
     recall,
     running,
@@ -141,6 +142,8 @@ def _stores(options: argparse.Namespace, pipeline: InProcessPipeline, embeddings
         exact = found.get(EXACT, next(reversed(found.values())))
         fitted = min(_FITTED if exact.name == EXACT else 1, len(embeddings))
         right = [exact.ask(vector, price) for vector, price in zip(embeddings[:fitted], prices, strict=False)]
+        if exact.name == EXACT:
+            check_counts(found[OURS].ask(embeddings[0], prices[0]), right[0])
         reached = fit_effort(found[OURS], embeddings[:fitted], prices[:fitted], right)
         print(f"{OURS} finds {reached:.4f} of the products with effort {found[OURS].effort}")
         recalls = {name: _recall(store, exact, embeddings, prices, right) for name, store in found.items()}

@@ -10,8 +10,8 @@ from typing import Any
 from shopwindow_loadtests.peers.bench_columns import LAST_DAY
 
 TOP_K = 48
-PAGE = 5  # the page that is compared with all products up to it
-BARE, DEEP, FILTERED, LIKE = "bare ids", f"bare ids, top {TOP_K * PAGE}", "filter", "like, one product"
+PAGES = 5, 20  # the pages that are compared with all products up to them
+BARE, FILTERED, LIKE = "bare ids", "filter", "like, one product"
 ALL = "all together"
 CPU, P50 = "cpu_ms", "p50_ms"
 FACETS = {
@@ -24,7 +24,7 @@ FACETS = {
 FIELDS = ["title", "price", "brand"]
 BOOST = [{"if": {"in_stock": True}, "add": 0.03}, {"column": "margin", "add": 0.05}]
 DATED_BOOST = [{"column": "made", "half_life_days": 90, "now": LAST_DAY.isoformat(), "multiply": 0.2}]
-# Results, embeddings and counts of filters that came before are kept. So each query has a price limit of its own.
+# A server keeps the masks and counts of recent filters. So each filtered query has a price limit of its own.
 _FIRST_PRICE, _PRICES, _CENT = 30.0, 5_000, 0.01
 
 
@@ -72,6 +72,10 @@ def _fixed(**parameters: Any) -> Callable[[int], Mapping[str, Any]]:
     return lambda number: parameters
 
 
+def _up_to(page: int) -> str:
+    return f"bare ids, top {TOP_K * page}"
+
+
 def _filtered(**parameters: Any) -> Callable[[int], Mapping[str, Any]]:
     return lambda number: {"filter": some_products(number), **parameters}
 
@@ -80,7 +84,7 @@ _WHOLE: dict[str, Any] = {"fields": FIELDS, "facets": FACETS, "collapse": "style
 _WHOLE_OUTPUTS = ("attributes", "facets", "total", "group_sizes")
 VARIANTS = (
     Variant(name=BARE),
-    Variant(name=DEEP, top_k=TOP_K * PAGE),
+    *(Variant(name=_up_to(page), top_k=TOP_K * page) for page in PAGES),
     Variant(name=FILTERED, parameters=_filtered()),
     Variant(name="fields", parameters=_fixed(fields=FIELDS), outputs=("attributes",), limit=1.1),
     Variant(name="facets", parameters=_fixed(facets=FACETS), outputs=("facets", "total"), limit=1.5),
@@ -97,7 +101,10 @@ VARIANTS = (
     Variant(name="sort", parameters=_fixed(sort={"by": "price", "among": 500})),
     Variant(name="diversity", parameters=_fixed(diversity=0.3)),
     Variant(name="page 1", parameters=_fixed(offset=0)),
-    Variant(name=f"page {PAGE}", parameters=_fixed(offset=TOP_K * (PAGE - 1)), beside=DEEP, limit=1.0),
+    *(
+        Variant(name=f"page {page}", parameters=_fixed(offset=TOP_K * (page - 1)), beside=_up_to(page), limit=1.0)
+        for page in PAGES
+    ),
     Variant(name=LIKE, like=True, limit=0.6),
     Variant(name=ALL, parameters=_fixed(**_WHOLE), outputs=_WHOLE_OUTPUTS, figure=P50, limit=2.5),
     Variant(

@@ -104,6 +104,16 @@ def recall(right: Sequence[Page], found: Sequence[Page]) -> float:
     return same / max(1, sum(len(page.ids) for page in right))
 
 
+def check_counts(ours: Page, right: Page) -> None:
+    """Check that both count the same styles.
+
+    Raises:
+        HarnessFailure: They do not: then they do not do the same work.
+    """
+    if (ours.total, ours.facets) != (right.total, right.facets):
+        raise HarnessFailure(f"{OURS} counts {ours.total} {ours.facets}, but {EXACT} {right.total} {right.facets}")
+
+
 def fit_effort(ours: Store, vectors: np.ndarray, prices: Sequence[float], right: Sequence[Page]) -> float:
     """Set the least effort that finds `LEAST_RECALL` of the right products, or the most. Return the recall reached."""
     reached = 0.0

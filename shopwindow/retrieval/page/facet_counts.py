@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from shopwindow.retrieval.page.facet_groups import FacetGroups
 from shopwindow.retrieval.page.facet_rows import FacetRows
-from shopwindow.retrieval.page.facet_values import FacetValues, facet_values, shown
+from shopwindow.retrieval.page.facet_values import facet_values, shown
 from shopwindow.retrieval.page.kept_facets import kept_facets
 from shopwindow.retrieval.request.attribute_columns import AttributeTable, Column
 from shopwindow.retrieval.request.page.facet_reading import Facet
@@ -18,11 +19,6 @@ from shopwindow.retrieval.request.page.facet_reading import Facet
 # If at most one row in so many is counted, reading the values of these rows is faster than counting under a mask.
 _FEW = 128
 
-# Different groups are counted with a byte for each value and group; by sorting if these would be too many bytes, in all
-# or for each pair of a product and its value, or if there are too few pairs for each value.
-_MOST_CELLS = 64 * 2**20
-_CELLS_PER_PAIR = 256
-_PAIRS_PER_VALUE = 16
 _LARGEST_GROUP = 2**31  # so that group number times number of values fits 64 bits
 
 
@@ -48,22 +44,21 @@ def count_facet(
     few = None if rows is None else _few(rows, table.rows)
     if few is not None:
         found = facet_values(facet, column, few)
-        codes, places = found.codes, few[found.places]
-    elif groups is not None:
-        found = kept_facets(table).get(FacetValues, facet, lambda: facet_values(facet, column))
-        codes, places = found.codes, found.places
-        if rows is not None:
-            kept = np.flatnonzero(_mask(rows, table.rows).take(places))
-            codes, places = codes.take(kept), places.take(kept)
-    else:
-        by_value = kept_facets(table).get(FacetRows, facet, lambda: FacetRows(facet_values(facet, column), table.rows))
-        counts = by_value.totals if rows is None else by_value.counts(_mask(rows, table.rows))
-        return _listed(facet, column, by_value.values, counts)
+        if groups is None:
+            counts = np.bincount(found.codes, minlength=found.size)
+        else:
+            counts = _distinct(found.codes, groups.take(few[found.places]), found.size)
+        return _listed(facet, column, found.values, counts)
+    by_value: FacetRows | FacetGroups
     if groups is None:
-        counts = np.bincount(codes, minlength=found.size)
+        by_value = kept_facets(table).get(FacetRows, facet, lambda: FacetRows(facet_values(facet, column), table.rows))
     else:
-        counts = _distinct(codes, groups.take(places), found.size)
-    return _listed(facet, column, found.values, counts)
+        numbers = groups
+        by_value = kept_facets(table).get(
+            FacetGroups, facet, lambda: FacetGroups(facet_values(facet, column), numbers), beside=groups
+        )
+    counts = by_value.totals if rows is None else by_value.counts(_mask(rows, table.rows))
+    return _listed(facet, column, by_value.values, counts)
 
 
 def facets_json(pairs: Iterable[tuple[str, list[dict[str, Any]]]]) -> bytes:
@@ -101,10 +96,6 @@ def _distinct(codes: np.ndarray, groups: np.ndarray, size: int) -> np.ndarray:
         groups = np.unique(groups, return_inverse=True)[1]
     count = int(groups.max(initial=0)) + 1
     pairs = codes.astype(np.int64) * count + groups
-    if size * count <= min(_MOST_CELLS, _CELLS_PER_PAIR * len(pairs)) and size * _PAIRS_PER_VALUE <= len(pairs):
-        seen = np.zeros((size, count), bool)
-        seen.reshape(-1)[pairs] = True
-        return np.array([np.count_nonzero(of_value) for of_value in seen])  # faster than along an axis
     return np.bincount(np.unique(pairs) // count, minlength=size)
 
 

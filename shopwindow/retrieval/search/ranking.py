@@ -18,7 +18,7 @@ import numpy as np
 
 from shopwindow.retrieval.page.boosts import Boosts
 from shopwindow.retrieval.request.channel_choice import Channel
-from shopwindow.retrieval.request.page.page_request import PLACES
+from shopwindow.retrieval.request.page.page_request import PLACES, PageRequest
 from shopwindow.retrieval.request.parameters import MAX_EFFORT, RequestParameters
 from shopwindow.retrieval.search.cut_off import threshold
 from shopwindow.retrieval.search.fusion import fuse
@@ -26,15 +26,19 @@ from shopwindow.retrieval.search.product_index import ProductIndex
 
 # How many candidates are fetched at a time. The first numbers cover the first pages of most requests in one search: 256
 # cost hardly more than 48. Boosts move products up from further behind, and sorts are often among 500.
-STAGES = (512, 4_096, 32_768)
-_FIRST_STAGE = 256
+STAGES = (256, 1_024, 4_096, 32_768)
+LONG_STAGES = (512, 4_096, 32_768)
 _SPARE = 16  # the last candidate has no place yet, nor have others with its very score
 _FUSED_STAGES = (100, 512, 4_096, 32_768)  # the first is as deep as a request without a page, see `by_channels`
 _BLOCK = 2_048  # rows scored at a time: their vectors stay in the processor's cache
 # If at least one row in so many is scored, reading all vectors in order is faster than picking some.
 _DENSE = 4
 # If at most so many products for each candidate of a stage qualify, scoring all of them is about as fast, and exact.
-_ALL = 16
+SCORED_FOR_A_CANDIDATE = 16
+
+
+def _stages(page: PageRequest | None) -> tuple[int, ...]:
+    return LONG_STAGES if page is not None and (page.boost or page.sort is not None) else STAGES
 
 
 def first_depth(parameters: RequestParameters, excluded: int) -> int:
@@ -47,9 +51,9 @@ def first_depth(parameters: RequestParameters, excluded: int) -> int:
         excluded: how many products may not be found, at most, for one of its queries.
     """
     page = parameters.page
-    if page is None or not page.ranks:  # nobody reads a further page
+    if parameters.channels == Channel.EMBEDDING and (page is None or not page.ranks):  # nobody reads a further page
         return parameters.top_k + excluded + _SPARE
-    return STAGES[0] if page.boost or page.sort is not None else _FIRST_STAGE
+    return _stages(page)[0]
 
 
 @dataclass(frozen=True)
@@ -119,7 +123,7 @@ class Ranking:
         self.places = Places.none()
         self.complete = False
         self._bound = np.inf  # no product that is still unknown has a higher final score
-        self._stages = list(_FUSED_STAGES if parameters.channels == Channel.BOTH else STAGES)
+        self._stages = list(_FUSED_STAGES if parameters.channels == Channel.BOTH else _stages(parameters.page))
         self._first = first
         self._end = parameters.top_k + ((parameters.page and parameters.page.offset) or 0)
         self._merged_depth = 0
@@ -189,11 +193,11 @@ class Ranking:
         else:
             depth = self._stages.pop(0) if self._stages else qualify
             begun = self._bound < np.inf
-            if in_memory and (depth > STAGES[-1] or (begun and qualify <= _ALL * depth)):
+            if in_memory and (depth > STAGES[-1] or (begun and qualify <= SCORED_FOR_A_CANDIDATE * depth)):
                 self._score_all()
                 return
             asked = replace(self.parameters.uncut(), top_k=depth if in_memory else min(depth, PLACES))
-            if begun:  # at the same effort, fewer of so many products would be found
+            if begun and self.boosts is not None:  # at the same effort, fewer of these would be found
                 asked = replace(asked, effort=min(asked.effort + 1, MAX_EFFORT))
             (found,) = self.index.search_batch([(self.embedding[None], asked)])
             scores, rows = found.scores[0], found.rows[0]

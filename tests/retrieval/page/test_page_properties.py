@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from shopwindow.retrieval import ProductIndex, SearchResult, parse_parameters
 from shopwindow.retrieval.request.parameters import with_outputs
-from shopwindow.retrieval.search import by_channels, product_index, ranking
+from shopwindow.retrieval.search import product_index, ranking
 from shopwindow.retrieval.search.by_channels import ChannelRequest, check_channels, search_channels
 from shopwindow.retrieval.search.like import embed_like
 from shopwindow.retrieval.search.page_outputs import page_outputs
@@ -35,7 +35,8 @@ def small_steps() -> Iterator[None]:
     """Let small shops be searched like large ones: step by step, and by the engine unless a filter leaves very few."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ranking, "STAGES", STAGES)
-        patch.setattr(by_channels, "FIRST_DEPTH", STAGES[0])
+        patch.setattr(ranking, "LONG_STAGES", STAGES)
+        patch.setattr(ranking, "SCORED_FOR_A_CANDIDATE", 0)  # else all steps but the first score the whole shop
         patch.setattr(product_index, "EXACT_ROWS", 20)
         yield
 

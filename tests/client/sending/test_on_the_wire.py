@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -73,6 +74,7 @@ def test_a_request_carries_its_id_trace_and_headers(relay: Relay) -> None:
         ("retrieve_similar", Product("mug")),
         ("retrieve_by_embedding", np.eye(1, 128)),
         ("retrieve_composed", [Part(np.eye(1, 128)[0])]),
+        ("retrieve_like", None),  # products that the server finds
     ],
 )
 def test_every_option_of_a_search_reaches_the_server(relay: Relay, search: str, given: Any) -> None:
@@ -80,15 +82,26 @@ def test_every_option_of_a_search_reaches_the_server(relay: Relay, search: str, 
     parameters |= {"channels": "embedding", "allow_lower_effort": True}
     if search == "retrieve":  # the other searches have no words
         parameters |= {"channels": "embedding,lexical", "fusion": "weighted:0.5"}
+    page: dict[str, Any] = {"fields": ["title"], "facets": {"colour": 3}, "collapse": {"by": "style", "members": 2}}
+    page |= {"boost": [{"column": "stock", "add": 0.001}]}
+    parameters |= {"facet_over": 40, "offset": 1}
+    if search == "retrieve":  # one of the two
+        page["sort"] = {"by": "price", "among": 50}
+    else:
+        parameters["diversity"] = 0.5
     with RetrievalClient(relay.url, timeout_s=60.0) as client:
-        parameters["towers"] = client.info().tower_hash
+        server = client.info()
+        parameters |= {"towers": server.tower_hash, "generation": server.generation}
+        asked = client.retrieve("red dress", top_k=2)[0].products if given is None else given
         relay.seen.clear()
         options: SearchOptions = {"timings": True, "timeout_s": 30.0, "request_id": "cart-17", "traceparent": TRACE}
-        options |= {"headers": {"x-shop": "blue"}, **parameters}  # type: ignore[typeddict-item]
-        assert SearchOptions.__annotations__.keys() - options.keys() <= {"fusion"}
-        assert getattr(client, search)(given, **options).timings is not None
+        options |= {"headers": {"x-shop": "blue"}, "total": True, **parameters, **page}  # type: ignore[typeddict-item]
+        assert SearchOptions.__annotations__.keys() - options.keys() <= {"fusion", "sort", "diversity"}
+        results = getattr(client, search)(asked, **options)
+    assert not {name for name, value in vars(results).items() if value is None} - {"channels", "keys"}
     ((message, metadata, left_s),) = relay.seen
     sent = {name: getattr(value, value.WhichOneof("parameter_choice")) for name, value in message.parameters.items()}
+    assert {name: json.loads(sent.pop(name)) for name in page} == page
     assert sent.pop("timeout") <= 30_000_000
     assert sent == parameters
     assert (message.id, metadata["traceparent"], metadata["x-shop"]) == ("cart-17", TRACE, "blue")

@@ -52,8 +52,8 @@ class Searches(VectorSearches[ResultsT]):
             filter: Conditions that products must meet: `field("price") < 50`, or what the server reads, as a mapping
                 or its JSON: `{"colour": "red", "price": {"lt": 50}, "brand": {"in": ["a", "b"]}}`.
             min_score: Leave out products that score less. "best*0.85": less than this share of the best product's
-                score. "precision:0.8", only in `retrieve`: less than the score from which on at least 80 % of products are
-                right, by the calibration of the server's towers. None: leave out none.
+                score. "precision:0.8", only in `retrieve`: less than the score from which on at least 80 % of
+                products are right, by the calibration of the server's towers. None: leave out none.
             channels: What finds products: "embedding", "lexical" or "embedding,lexical". All but the first need words;
                 `Results.channels` then tells which channel found each product. None: the server's default, "embedding".
             fusion: How to merge two channels: "rrf", or "weighted:0.7", where 0.7 is the weight of the embedding

@@ -1,4 +1,4 @@
-"""docs/how-to/: the examples of each page run, in the order of the page."""
+"""docs/how-to/ and docs/search.md: the examples of each page run, in the order of the page."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from shopwindow.cli.main import COMMANDS
 from shopwindow.server import TritonServer
 from tests.doc_examples import ROOT, ask_over_http, blocks, command_lines, easier, read_page, run_command
 
-PAGES = sorted(page.stem for page in (ROOT / "docs" / "how-to").glob("*.md") if page.stem != "index")
+HOW_TO = (ROOT / "docs" / "how-to").glob("*.md")
+PAGES = ["search", *sorted(f"how-to/{page.stem}" for page in HOW_TO if page.stem != "index")]
 # These train, export or serve for long, or need what is not here: only their options are checked. Other tests run them.
 LONG = {"ablate", "adapt", "bisect", "evaluate", "export", "milvus", "mine", "plans", "pretrain", "serve"}
 
 # What must have happened before a page helps.
-BEFORE = {"when-an-index-is-refused": ["update", "--changes", "changes.parquet", "--index", "build/mine/index"]}
+BEFORE = {"how-to/when-an-index-is-refused": ["update", "--changes", "changes.parquet", "--index", "build/mine/index"]}
 
 
 @pytest.fixture
@@ -50,11 +51,11 @@ def test_the_examples_of_a_page_run(page: str, checkout: Path, served: TritonSer
     if page in BEFORE:
         run_command(BEFORE[page], served.grpc_url)
     names = {"URL": served.grpc_url, "PHOTO": Path("mug.jpg").read_bytes()}
-    for block in blocks(read_page(f"how-to/{page}.md")):
+    for block in blocks(read_page(f"{page}.md")):
         if block.file:
             Path(block.file).write_text(easier(block.text) if block.file == "slo.yaml" else block.text)
         elif block.language == "python":
-            exec(compile(block.text, f"docs/how-to/{page}.md", "exec"), dict(names))
+            exec(compile(block.text, f"docs/{page}.md", "exec"), dict(names))
         elif block.language == "sh":
             for words in command_lines(block.text, "shopwindow"):
                 if words[0] not in LONG and not {"--ray", "gpu"} & set(words):
@@ -75,7 +76,7 @@ def parse(words: list[str]) -> None:
 def test_every_option_of_a_page_exists(page: str) -> None:
     commands = [
         words
-        for block in blocks(read_page(f"how-to/{page}.md"), "sh")
+        for block in blocks(read_page(f"{page}.md"), "sh")
         for words in command_lines(block.text, "shopwindow")
     ]
     assert commands or page == "index"

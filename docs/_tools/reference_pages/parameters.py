@@ -77,7 +77,7 @@ _INTRODUCTION = """# Request parameters
 A request to a model that searches may carry these parameters, beside its inputs. Numbers may come as decimal text,
 because not every gRPC client can send a floating-point parameter. `shopwindow_client` has an argument of the same name
 for each, except `deadline_unix_ms`, which it sends when the client was made with `clocks_synchronised=True`. Values
-that are JSON are sent as text. [A result page in one call](../how-to/result-page.md) shows those of a page at work.
+that are JSON are sent as text. [A result page in one call](../search.md) shows those of a page at work.
 """
 _WRONG_TEXT = """
 Triton's own names (`priority`, `timeout`, `headers`, names that begin with `triton_`, and others) are left alone.

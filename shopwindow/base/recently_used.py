@@ -5,10 +5,21 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from hashlib import blake2b
 from typing import Generic, TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
+
+ENTRY_BYTES = 200  # about what an entry takes beside its value, if its key is short
+
+
+def short_key(key: object) -> bytes:
+    """Return a digest of a key that may be long, because a cache counts only the bytes of its values.
+
+    Equal keys with different `repr` get different digests.
+    """
+    return blake2b(repr(key).encode(), digest_size=16).digest()
 
 
 class RecentlyUsed(Generic[Key, Value]):
@@ -17,7 +28,7 @@ class RecentlyUsed(Generic[Key, Value]):
     Args:
         most_bytes: how many bytes it holds. A new value replaces those least recently used. The newest one stays even
             if it is larger than that, so that it is not made for each request.
-        size: returns the bytes of a value.
+        size: returns the bytes of a value. Add ENTRY_BYTES if values may be small, and shorten keys that may be long.
     """
 
     def __init__(self, most_bytes: int, size: Callable[[Value], int]) -> None:

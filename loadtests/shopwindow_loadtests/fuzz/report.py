@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from shopwindow_loadtests.fuzz.page_verdicts import AGREE, FIELDS
 from shopwindow_loadtests.fuzz.state import State
 from shopwindow_loadtests.fuzz.watching import GROWTH, GROWTH_BYTES
 
@@ -15,8 +16,10 @@ INVARIANTS = {
     "errors are short": "at most 2,000 characters",
     "errors are printable": "no control characters",
     "errors tell no secret": "no name of shared memory",
+    FIELDS: "INVALID_ARGUMENT and NOT_FOUND to page parameters and `like` begin with a field of the request",
     "answers are whole": "each output is as long as its shape says",
     "answers are numbers": "no NaN, and infinity only as the score of a padded place",
+    AGREE: "fields, totals, facets and groups fit the request and each other",
     "closed protocols stay closed": "shared memory, logging, tracing and models",
     "neighbours are unharmed": "the answers of other callers are what they were before",
     "memory stays flat": f"after the warm-up at most {GROWTH:.0%} and {GROWTH_BYTES // 2**20} MiB more",

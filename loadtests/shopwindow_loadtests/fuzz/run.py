@@ -11,9 +11,11 @@ from pathlib import Path
 
 from tritonclient.grpc import InferenceServerClient
 
+from shopwindow_client import RetrievalClient
 from shopwindow_loadtests.fuzz.neighbours import Neighbours
 from shopwindow_loadtests.fuzz.requests.cases import Case, Model, Tensor
 from shopwindow_loadtests.fuzz.requests.making import make_case
+from shopwindow_loadtests.fuzz.requests.pages import MOST_LIKE
 from shopwindow_loadtests.fuzz.sending import Reply, Sender
 from shopwindow_loadtests.fuzz.state import State
 from shopwindow_loadtests.fuzz.verdicts import judge, kind_of
@@ -29,6 +31,8 @@ _KEPT_SAMPLES = 60
 
 def models_of(server: WatchedServer) -> list[Model]:
     """Return the models of a server, in alphabetical order."""
+    with RetrievalClient(server.url, timeout_s=30.0) as shop:
+        products = tuple(sorted(shop.retrieve("red dress", top_k=MOST_LIKE)[0].products))
     with InferenceServerClient(server.url, channel_args=[("grpc.enable_http_proxy", 0)]) as client:
         found = []
         for name in server.models:
@@ -38,7 +42,8 @@ def models_of(server: WatchedServer) -> list[Model]:
                 for tensors in (described.inputs, described.outputs)
             )
             rows = client.get_model_config(name).config.max_batch_size
-            found.append(Model(name=name, inputs=inputs, outputs=outputs, max_rows=rows))
+            searched = products if any(one.name == "like" for one in inputs) else ()
+            found.append(Model(name=name, inputs=inputs, outputs=outputs, max_rows=rows, products=searched))
         return found
 
 

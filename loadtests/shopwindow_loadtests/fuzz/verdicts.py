@@ -12,6 +12,7 @@ import numpy as np
 from tritonclient.grpc import service_pb2 as pb
 
 from shopwindow_loadtests.fuzz.allowances import allowed
+from shopwindow_loadtests.fuzz.page_verdicts import page_faults
 from shopwindow_loadtests.fuzz.requests.cases import INFER, SERVICE, Call, Case, RawHttp
 from shopwindow_loadtests.fuzz.requests.frames import CLOSED
 from shopwindow_loadtests.fuzz.sending import Reply
@@ -59,6 +60,8 @@ def judge(case: Case, reply: Reply, secrets: Sequence[str]) -> tuple[list[Fault]
         faults, texts = _http_faults(case.sent, reply), [_http_error(reply)]
     else:
         faults, texts = _grpc_faults(case.sent, reply)
+        if case.kind == "page" and not faults:
+            faults = [Fault(invariant=rule, text=text) for rule, text in page_faults(case.sent, reply)]
     kept, reasons = [], []
     for fault in [*faults, *(fault for text in texts for fault in _text_faults(text, secrets))]:
         reason = allowed(reply.status, fault.error) if fault.invariant == TYPED else ""

@@ -44,15 +44,17 @@ class TritonPythonModel:
         index = self.live.current  # read only once, so that no batch mixes generations
 
         def prepare(request):
+            parameters = parse_parameters(batch_io.parameters(request))
             excluded = ()
             if not batch_io.has_input(request, "like"):
                 embeddings = batch_io.array(request, "embedding")
+                index.check(embeddings, parameters)
             elif batch_io.has_input(request, "embedding"):
                 raise InvalidRequest("like", "takes the place of embedding; send one of the two")
             else:
+                # First of all the generation: another one may lack the products.
+                index.check_parameters(parameters)
                 embeddings, excluded = embed_like(index, batch_io.texts(request, "like"))
-            parameters = parse_parameters(batch_io.parameters(request))
-            index.check(embeddings, parameters)
             queries = clean_queries(batch_io.texts(request, "query")) if batch_io.has_input(request, "query") else []
             check_channels(index, parameters, words=bool(queries))
             return (embeddings, queries, excluded), parameters

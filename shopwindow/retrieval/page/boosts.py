@@ -7,7 +7,7 @@ from datetime import date
 
 import numpy as np
 
-from shopwindow.base.recently_used import RecentlyUsed
+from shopwindow.base.recently_used import ENTRY_BYTES, RecentlyUsed, short_key
 from shopwindow.retrieval.request.attribute_columns import AttributeTable, NumberColumn, TimeColumn
 from shopwindow.retrieval.request.filter_rows import filter_mask
 from shopwindow.retrieval.request.moments import DAY
@@ -102,9 +102,7 @@ class BoostCache:
 
     def __init__(self, table: AttributeTable, most_bytes: int = BOOST_BYTES) -> None:
         self._table = table
-        self._kept: RecentlyUsed[tuple[tuple[BoostTerm, ...], date | None], Boosts] = RecentlyUsed(
-            most_bytes, lambda boosts: boosts.nbytes
-        )
+        self._kept: RecentlyUsed[bytes, Boosts] = RecentlyUsed(most_bytes, lambda boosts: ENTRY_BYTES + boosts.nbytes)
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -112,7 +110,8 @@ class BoostCache:
     def get(self, terms: tuple[BoostTerm, ...], today: date) -> Boosts:
         """Return `Boosts.of(terms, table, today)`, from the cache if possible."""
         dated = any(term.half_life_days is not None and term.now is None for term in terms)
-        return self._kept.get((terms, today if dated else None), lambda: Boosts.of(terms, self._table, today))
+        key = short_key((terms, today if dated else None))
+        return self._kept.get(key, lambda: Boosts.of(terms, self._table, today))
 
 
 def _joined(join: np.ufunc, values: Sequence[_Values], part: slice) -> np.ndarray:

@@ -12,13 +12,14 @@ from shopwindow.retrieval.errors import InvalidRequest, show
 MAX_JSON_BYTES = 16_384
 
 
-def read_json(field: str, text: str, *, on_repeats: str = "") -> Any:
-    """Return the value that a JSON text of at most MAX_JSON_BYTES stands for.
+def read_json(field: str, text: str | bytes, *, on_repeats: str = "", most_bytes: int = MAX_JSON_BYTES) -> Any:
+    """Return the value that a JSON text stands for.
 
     Args:
         field: name of the parameter, for errors.
-        text: the text.
+        text: the text, or its bytes in UTF-8.
         on_repeats: what to add to the error about a key that appears twice in an object.
+        most_bytes: how long the text may be.
 
     Raises:
         InvalidRequest: too long, not JSON, or a key appears twice in an object.
@@ -32,9 +33,9 @@ def read_json(field: str, text: str, *, on_repeats: str = "") -> Any:
             found[name] = value
         return found
 
-    size = len(text.encode("utf-8", "surrogatepass"))
-    if size > MAX_JSON_BYTES:
-        raise InvalidRequest(field, f"at most {MAX_JSON_BYTES} bytes of JSON, got {size}")
+    size = len(text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass"))
+    if size > most_bytes:
+        raise InvalidRequest(field, f"at most {most_bytes} bytes of JSON, got {size}")
     try:
         return json.loads(text, object_pairs_hook=without_repeats)
     except InvalidRequest:

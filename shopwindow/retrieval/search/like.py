@@ -35,9 +35,11 @@ def embed_like(index: ProductIndex, texts: Sequence[bytes]) -> tuple[np.ndarray,
     given = [_rows_of(index, f"like[{row}].ids", like) for row, like in enumerate(likes)]
     embeddings = np.empty((len(likes), index.manifest.dim), np.float32)
     for row, (like, rows) in enumerate(zip(likes, given, strict=True)):
-        total = np.array(like.weights) @ index.vectors[rows].astype(np.float64)
+        weights = np.array(like.weights)
+        weights /= np.abs(weights).max()  # so that huge ones do not overflow
+        total = weights @ index.vectors[rows].astype(np.float64)
         length = np.linalg.norm(total)
-        if not 1e-6 < length < np.inf:
+        if not length > 1e-6:
             raise InvalidRequest(f"like[{row}].weights", "the products cancel out; change their weights")
         embeddings[row] = total / length
     return embeddings, given

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from shopwindow.base.recently_used import short_key
 from shopwindow.retrieval.page.facet_counts import count_facet
 from shopwindow.retrieval.request.channel_choice import Channel
 from shopwindow.retrieval.request.filter_conditions import Filter, without_own
@@ -94,7 +95,7 @@ def _same_for_all_queries(ranking: Ranking) -> bool:
 
 def _counted(ranking: Ranking, key: tuple[Any, ...], count: Callable[[], Any]) -> Any:
     """Return what `count` returns, kept for later queries if it is the same for all of them."""
-    return ranking.index.counts.get(key, count) if _same_for_all_queries(ranking) else count()
+    return ranking.index.counts.get(short_key(key), count) if _same_for_all_queries(ranking) else count()
 
 
 def _total(ranking: Ranking) -> int:

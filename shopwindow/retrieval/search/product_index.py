@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from shopwindow.base.recently_used import RecentlyUsed
+from shopwindow.base.recently_used import ENTRY_BYTES, RecentlyUsed
 from shopwindow.retrieval.embedding.calibration import Calibration
 from shopwindow.retrieval.engines.rescoring import search_rescored
 from shopwindow.retrieval.engines.row_mask import RowMask
@@ -44,13 +44,13 @@ MASKS_KEPT = 64
 COUNT_BYTES = 32 * 2**20  # all kept counts together
 MASK_BYTES = 64 * 2**20  # all kept masks together, in each serving process
 
-Counts = RecentlyUsed[Hashable, Any]
+Counts = RecentlyUsed[bytes, Any]
 
 
 def counts_kept() -> Counts:
-    """Return a cache of counts: numbers, arrays, and the JSON of facets."""
+    """Return a cache of counts: numbers, arrays, and the JSON of facets. Its keys are `short_key`s."""
     return RecentlyUsed(
-        COUNT_BYTES, lambda count: 200 + (count.nbytes if hasattr(count, "nbytes") else getsizeof(count))
+        COUNT_BYTES, lambda count: ENTRY_BYTES + (count.nbytes if hasattr(count, "nbytes") else getsizeof(count))
     )
 
 

@@ -10,13 +10,18 @@ import sys
 import warnings
 from collections import Counter
 from random import Random
+from typing import Any
 
 from PIL import Image
 from tritonclient.grpc import service_pb2 as pb
 
+from shopwindow.retrieval import InvalidRequest
+from shopwindow.retrieval.request.page.page_request import parse_page
+from shopwindow.retrieval.request.parameters import DEFAULT_TOP_K
 from shopwindow_loadtests.fuzz.requests.cases import INFER, Call, Model, RawHttp, Tensor
 from shopwindow_loadtests.fuzz.requests.inference import TRICKS
 from shopwindow_loadtests.fuzz.requests.making import KINDS, make_case
+from shopwindow_loadtests.fuzz.requests.pages import PAGE
 from shopwindow_loadtests.fuzz.requests.photos import photo, sound
 from shopwindow_loadtests.fuzz.requests.protobuf import mutated_fields
 from tests.conftest import ROOT
@@ -29,9 +34,10 @@ def tensor(name: str, datatype: str, *shape: int) -> Tensor:
 MODELS = [
     Model(
         name="product_index",
-        inputs=(tensor("embedding", "FP32", -1, 128), tensor("query", "BYTES", -1, 1)),
-        outputs=(tensor("scores", "FP32", -1, -1),),
+        inputs=(tensor("embedding", "FP32", -1, 128), tensor("like", "BYTES", -1, 1), tensor("query", "BYTES", -1, 1)),
+        outputs=(tensor("scores", "FP32", -1, -1), tensor("facets", "BYTES", -1, 1)),
         max_rows=64,
+        products=tuple(range(7, 1_007)),
     ),
     Model(
         name="embed_product",
@@ -97,6 +103,27 @@ def test_a_request_for_inference_is_right_as_often_as_wrong() -> None:
         for message in [pb.ModelInferRequest.FromString(case.sent.messages[0])]
     ]
     assert sum(known) > len(known) / 2
+
+
+def test_requests_for_pages_use_every_parameter_and_some_are_right() -> None:
+    seen: Counter[str] = Counter()
+    for number in range(2_000):
+        case = make_case(5, number, MODELS)
+        if case.kind == "page":
+            assert isinstance(case.sent, Call)
+            message = pb.ModelInferRequest.FromString(case.sent.messages[0])
+            seen.update([*message.parameters, *(one.name for one in message.inputs)])
+            try:
+                seen["right"] += parse_page(_values(message), DEFAULT_TOP_K) is not None
+            except InvalidRequest:
+                seen["wrong"] += 1
+    assert all(seen[name] > 10 for name in (*PAGE, "like", "embedding", "query", "right", "wrong")), seen
+
+
+def _values(message: pb.ModelInferRequest) -> dict[str, Any]:
+    return {
+        name: getattr(one, str(one.WhichOneof("parameter_choice")), None) for name, one in message.parameters.items()
+    }
 
 
 def test_every_trick_can_follow_every_other_on_the_smallest_request() -> None:

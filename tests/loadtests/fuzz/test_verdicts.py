@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from tritonclient.grpc import service_pb2 as pb
 
 from shopwindow_loadtests.fuzz.report import INVARIANTS, as_json, summary
 from shopwindow_loadtests.fuzz.requests.cases import INFER, SERVICE, Call, Case, RawHttp
+from shopwindow_loadtests.fuzz.requests.values import counted
 from shopwindow_loadtests.fuzz.sending import Reply
 from shopwindow_loadtests.fuzz.state import State
 from shopwindow_loadtests.fuzz.verdicts import judge
@@ -77,6 +79,81 @@ def test_a_reply_that_breaks_a_rule_is_found(sent: Call | RawHttp, reply: Reply,
 @pytest.mark.parametrize(("sent", "reply"), FINE)
 def test_a_reply_that_keeps_all_rules_passes(sent: Call | RawHttp, reply: Reply) -> None:
     assert judge(Case(number=1, kind="inference", what="a test", sent=sent), reply, ["secret-abc"])[0] == []
+
+
+ASKED = {"fields": '["price"]', "facets": '{"colour": 5}', "collapse": '{"by": "style", "members": 2}'}
+SOUND: dict[str, tuple[str, list[Any]]] = {
+    "product_ids": ("INT64", [7, 8, -1]),
+    "attributes": ("BYTES", ['{"price":2.5}', '{"price":null}', ""]),
+    "total": ("INT64", [2]),
+    "facets": ("BYTES", ['{"colour":[{"value":"red","count":2}]}']),
+    "group_sizes": ("INT64", [3, 1, 0]),
+    "group_members": ("BYTES", ["[7,9]", "[8]", ""]),
+}
+
+
+def page(**changed: Any) -> Reply:
+    """Return an answer of one row to a request with the parameters ASKED."""
+    response = pb.ModelInferResponse(model_name="retrieve")
+    for name, (datatype, held) in SOUND.items():
+        values = changed.get(name, held)
+        response.outputs.add(name=name, datatype=datatype, shape=[1, len(values)])
+        raw = (
+            np.array(values, "<i8").tobytes() if datatype == "INT64" else b"".join(counted(v.encode()) for v in values)
+        )
+        response.raw_output_contents.append(raw)
+    return Reply(status="OK", messages=(response.SerializeToString(),))
+
+
+def refused(text: str, status: str = "INVALID_ARGUMENT") -> Reply:
+    return Reply(status=status, text=text)
+
+
+BROKEN_PAGES = [
+    (page(product_ids=[7, 7, -1]), "pages are consistent"),
+    (page(product_ids=[7, -1, 8]), "pages are consistent"),
+    (page(attributes=['{"price":2.5}', '{"colour":null}', ""]), "pages are consistent"),
+    (page(attributes=['{"price":NaN}', '{"price":1}', ""]), "pages are consistent"),
+    (page(attributes=['{"price":2.5}', "", ""]), "pages are consistent"),
+    (page(total=[1]), "pages are consistent"),
+    (page(facets=['{"colour":[{"value":"red","count":3}]}']), "pages are consistent"),
+    (page(facets=['{"colour":[{"value":"red","count":0}]}']), "pages are consistent"),
+    (page(facets=['{"brand":[]}']), "pages are consistent"),
+    (page(group_sizes=[3, 1, 1]), "pages are consistent"),
+    (page(group_members=["[7]", "[8]", ""]), "pages are consistent"),
+    (page(group_members=["[7,7]", "[8]", ""]), "pages are consistent"),
+    (refused("must be a number"), "refusals name a field"),
+    (refused("sort.by: no such attribute"), "refusals name a field"),  # it was not sent
+]
+SOUND_PAGES = [
+    page(),
+    page(facets=['{"colour":[]}']),
+    refused("collapse.by: must be the name of a column"),
+    refused("[request id: 7] facets.colour: must be an integer"),
+    refused("like[0].ids: must be a list"),
+    refused("invalid value type for 'fields' parameter, expected int64_param"),
+    Reply(status="UNAVAILABLE", text="Exceeds maximum queue size"),
+]
+
+
+def judged(reply: Reply) -> set[str]:
+    request = pb.ModelInferRequest(model_name="retrieve")
+    for name, value in ASKED.items():
+        request.parameters[name].string_param = value
+    request.inputs.add(name="like")
+    call = Call(path=INFER, messages=(request.SerializeToString(),))
+    return {fault.invariant for fault in judge(Case(number=1, kind="page", what="a test", sent=call), reply, [])[0]}
+
+
+@pytest.mark.parametrize(("reply", "rule"), BROKEN_PAGES)
+def test_a_page_that_breaks_a_rule_is_found(reply: Reply, rule: str) -> None:
+    assert judged(reply) == {rule}
+    assert rule in INVARIANTS
+
+
+@pytest.mark.parametrize("reply", SOUND_PAGES)
+def test_a_sound_page_passes(reply: Reply) -> None:
+    assert judged(reply) == set()
 
 
 def test_memory_that_grows_after_the_warm_up_is_found() -> None:

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from shopwindow.base.recently_used import ENTRY_BYTES
 from shopwindow.retrieval import InvalidRequest
 from shopwindow.retrieval.page.boosts import BoostCache, Boosts
 from shopwindow.retrieval.request.attribute_columns import AttributeTable
@@ -175,7 +176,7 @@ def test_padding_stays_and_an_empty_index_has_boosts() -> None:
 def test_the_cache_keeps_boosts_and_makes_those_that_depend_on_the_day_anew() -> None:
     tomorrow = TODAY + timedelta(days=1)
     rows: list[dict[str, Any]] = [dict.fromkeys(COLUMNS) | {"made": TODAY, "listed": datetime(2026, 1, 1, tzinfo=UTC)}]
-    cache = BoostCache(table_of(rows), most_bytes=8)  # two boosts of one product with one array
+    cache = BoostCache(table_of(rows), most_bytes=2 * (ENTRY_BYTES + 4))  # two boosts of one product with one array
     fixed = parse_boost([{"column": "made", "half_life_days": 1, "now": "2026-02-02", "add": 1}])
     moving = parse_boost([{"column": "made", "half_life_days": 1, "add": 1}])
     first = cache.get(fixed, TODAY)

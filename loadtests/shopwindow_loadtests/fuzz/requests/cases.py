@@ -32,12 +32,14 @@ class Model:
         inputs: Its inputs.
         outputs: Its outputs.
         max_rows: The most rows of a request.
+        products: Ids of some products of the index, if it can search with them.
     """
 
     name: str
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     max_rows: int
+    products: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

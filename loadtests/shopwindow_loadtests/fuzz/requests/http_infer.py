@@ -13,6 +13,7 @@ from typing import Any
 from shopwindow_loadtests.fuzz.requests import values
 from shopwindow_loadtests.fuzz.requests.cases import Model, RawHttp
 from shopwindow_loadtests.fuzz.requests.filters import filter_text
+from shopwindow_loadtests.fuzz.requests.pages import page
 from shopwindow_loadtests.fuzz.requests.photos import photo
 
 _LIES = (-1, 0, 1, 3, 10_000, 2**31, 2**32, 2**63 - 1, 2**64, "5", "x", 1.5, None, True, [1])
@@ -57,6 +58,8 @@ def _json(rng: Random, model: Model) -> dict[str, Any]:
     rows = rng.choice((1, 1, 2, model.max_rows, model.max_rows + 1))
     inputs = []
     for tensor in model.inputs:
+        if tensor.name == "like":  # takes the place of `embedding`
+            continue
         shape = [rows, *(side if side > 0 else 3 for side in tensor.shape[1:])]
         count = math.prod(shape)
         value: Any = values.words(rng).decode() if tensor.datatype == "BYTES" else 0
@@ -68,6 +71,8 @@ def _json(rng: Random, model: Model) -> dict[str, Any]:
     request: dict[str, Any] = {"inputs": inputs, "id": "fuzz"}
     if rng.random() < 0.5:
         request["parameters"] = {"top_k": rng.choice((1, 5, 0, -1, "7", 1.5)), "filter": filter_text(rng)}
+    elif rng.random() < 0.3:
+        request["parameters"] = page(rng, hostile=rng.random() < 0.5)
     if rng.random() < 0.3:
         request["outputs"] = [{"name": output.name} for output in model.outputs]
     return request

@@ -12,6 +12,7 @@ from tritonclient.grpc import service_pb2 as pb
 from shopwindow_loadtests.fuzz.requests import values
 from shopwindow_loadtests.fuzz.requests.cases import INFER, Call, Model, Tensor
 from shopwindow_loadtests.fuzz.requests.filters import filter_text
+from shopwindow_loadtests.fuzz.requests.pages import PAGE, like_text, page, set_value
 from shopwindow_loadtests.fuzz.requests.photos import photo, sound
 
 _DATATYPES = {"INT32": "<i4", "INT64": "<i8", "FP32": "<f4", "UINT8": "u1", "FP64": "<f8", "BOOL": "?"}
@@ -20,9 +21,9 @@ _DIMENSIONS = (0, -1, 1, 2, 63, 64, 65, 1_000, 2**31, 2**32, 2**62, 2**63 - 1, -
 _CONTENTS = ("bool", "int", "int64", "uint", "uint64", "fp32", "fp64", "bytes")
 _RESERVED = ("timeout", "priority", "headers", "binary_data_output", "sequence_id", "sequence_start", "sequence_end")
 _OWN = (
+    *PAGE,
     "top_k",
     "effort",
-    "min_score",
     "filter",
     "channels",
     "fusion",
@@ -65,20 +66,24 @@ def inference(rng: Random, model: Model, *, hostile: bool) -> pb.ModelInferReque
     rows = rng.choice((1, 1, 1, 2, 3, most, most + 1)) if hostile else rng.choice((1, 1, 2, 4))
     message = pb.ModelInferRequest(model_name=model.name)
     length = rng.choice((1, 2, 7, 32, 64)) if not hostile else rng.choice((0, 1, 32, 65, 129, 3_000))
+    # In product_index, `query` is optional, and `like` takes the place of `embedding`.
+    left_out = {"query"} if rng.random() < 0.5 else set()
+    left_out |= {rng.choice(("embedding", "like", "like"))} if rng.random() < 0.9 or not hostile else set()
     for tensor in model.inputs:
-        # `query` is optional in product_index.
-        if len(model.inputs) > 1 and tensor.name == "query" and rng.random() < 0.5:
+        if len(model.inputs) > 1 and tensor.name in left_out:
             continue
         shape = [rows, *(length if side < 0 else side for side in tensor.shape[1:])]
         message.inputs.add(name=tensor.name, datatype=tensor.datatype, shape=shape)
-        message.raw_input_contents.append(_values(rng, tensor, shape, hostile=hostile))
+        message.raw_input_contents.append(_values(rng, model, tensor, shape, hostile=hostile))
     for _ in range(rng.choice((0, 0, 1, 2))):
         _good_parameter(rng, message)
     return message
 
 
-def _values(rng: Random, tensor: Tensor, shape: list[int], *, hostile: bool) -> bytes:
+def _values(rng: Random, model: Model, tensor: Tensor, shape: list[int], *, hostile: bool) -> bytes:
     count = math.prod(shape)
+    if tensor.name == "like":
+        return b"".join(values.counted(like_text(rng, model.products, hostile=hostile)) for _ in range(count))
     if tensor.name == "image":
         made = [sound(rng)[1] if rng.random() < 0.5 else b"" for _ in range(count)]
         return b"".join(values.counted(values.text(rng) if hostile and rng.random() < 0.3 else one) for one in made)
@@ -158,6 +163,11 @@ def _own_parameter_of_any_type(rng: Random, message: pb.ModelInferRequest, model
 
 def _filter(rng: Random, message: pb.ModelInferRequest, model: Model) -> None:
     message.parameters["filter"].string_param = filter_text(rng)
+
+
+def _page(rng: Random, message: pb.ModelInferRequest, model: Model) -> None:
+    for name, value in page(rng, hostile=rng.random() < 0.5).items():
+        set_value(message.parameters[name], value)
 
 
 def _extreme_search(rng: Random, message: pb.ModelInferRequest, model: Model) -> None:
@@ -287,7 +297,15 @@ def _odd_names(rng: Random, message: pb.ModelInferRequest, model: Model) -> None
 
 
 TRICKS: tuple[Trick, ...] = (
-    *(_odd_parameters, _own_parameter_of_any_type, _filter, _extreme_search, _past_deadline, _reserved_parameters),
+    *(
+        _odd_parameters,
+        _own_parameter_of_any_type,
+        _filter,
+        _page,
+        _extreme_search,
+        _past_deadline,
+        _reserved_parameters,
+    ),
     *(_odd_outputs, _classification, _region),
     *(_wrong_datatype, _wrong_shape, _drop_input, _extra_input, _double_input, _rename_input, _lie_about_bytes),
     *(_contents_instead, _odd_names),

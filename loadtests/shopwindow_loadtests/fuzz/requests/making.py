@@ -11,17 +11,19 @@ from shopwindow_loadtests.fuzz.requests.frames import mutated_frame, other_metho
 from shopwindow_loadtests.fuzz.requests.http_infer import http_inference
 from shopwindow_loadtests.fuzz.requests.http_odd import odd_http
 from shopwindow_loadtests.fuzz.requests.inference import hostile_inference, photo_request
+from shopwindow_loadtests.fuzz.requests.pages import page_request
 
 Maker = Callable[[Random, Sequence[Model]], tuple[str, Call | RawHttp]]
 
 # Each kind, how many of a hundred requests it makes, and what makes it.
 KINDS: dict[str, tuple[int, Maker]] = {
-    "inference": (40, hostile_inference),
-    "photo": (13, photo_request),
-    "frame": (18, mutated_frame),
+    "inference": (32, hostile_inference),
+    "page": (14, page_request),
+    "photo": (11, photo_request),
+    "frame": (16, mutated_frame),
     "method": (5, other_method),
-    "HTTP inference": (16, http_inference),
-    "odd HTTP": (8, odd_http),
+    "HTTP inference": (15, http_inference),
+    "odd HTTP": (7, odd_http),
 }
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from shopwindow.retrieval.errors import InvalidRequest, show
+from shopwindow.retrieval.request.json_text import read_json
 
 MAX_FIELDS = 50
 
@@ -14,16 +14,13 @@ def parse_fields(value: Any) -> tuple[str, ...]:
     """Read names of columns, in the order of the reply.
 
     Args:
-        value: JSON text of a list such as `["title", "price"]`, or the list itself.
+        value: JSON text, at most MAX_JSON_BYTES, of a list such as `["title", "price"]`, or the list itself.
 
     Raises:
         InvalidRequest: not JSON, not a list of 1 to MAX_FIELDS texts, or a text that is empty or appears twice.
     """
     if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError) as error:  # ValueError: malformed, or an integer with thousands of digits
-            raise InvalidRequest("fields", f"not valid JSON ({error}): {show(value)}") from None
+        value = read_json("fields", value)
     if not isinstance(value, (list, tuple)) or not value:
         raise InvalidRequest("fields", f'must be a JSON list of column names, such as ["title"], got {show(value)}')
     if len(value) > MAX_FIELDS:

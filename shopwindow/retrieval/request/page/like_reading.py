@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from typing import Any
 
 from shopwindow.retrieval.errors import InvalidRequest, show
+from shopwindow.retrieval.request.json_text import read_json
 from shopwindow.retrieval.request.scalars import read_number
 
 MAX_PRODUCTS = 1_000
@@ -36,12 +35,7 @@ def parse_like(field: str, text: bytes) -> Like:
     Raises:
         InvalidRequest: it is not of this form, or beyond a limit.
     """
-    if len(text) > _MAX_BYTES:
-        raise InvalidRequest(field, f"at most {_MAX_BYTES} bytes of JSON, got {len(text)}")
-    try:
-        given: Any = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InvalidRequest(field, f"not valid JSON ({error}): {show(text)}") from None
+    given = read_json(field, text, most_bytes=_MAX_BYTES)
     if not isinstance(given, dict) or not set(given) <= {"ids", "weights"} or "ids" not in given:
         raise InvalidRequest(
             field, f'must be a JSON object like {{"ids": [7, 9], "weights": [1, -0.5]}}, got {show(given)}'

@@ -98,7 +98,7 @@ TERMS = st.one_of(
     ),
 )
 
-SHARES: tuple[str, ...] = ()
+SHARES = ("best*0.5", "best*0.75", "best*1")
 AMONG = st.sampled_from([1, 5, 60, 10_000])
 PAGE: dict[str, Values] = {
     "filter": FILTERS,
@@ -166,10 +166,8 @@ class Asked:
 
     @property
     def bare(self) -> bool:
-        """Whether it asks for none of the things that make a page. Then it is answered as before there were pages."""
-        return not self.likes and self.request.keys().isdisjoint(
-            {*PAGE, "facet_over", "sort", "diversity"} - {"filter", "top_k"}
-        )
+        """Whether it asks for nothing that ranks. Then equal scores come in the order of the engine."""
+        return not self.likes and self.request.keys().isdisjoint({"offset", "boost", "collapse", "sort", "diversity"})
 
 
 @st.composite

@@ -195,6 +195,7 @@ def _group_members(ranking: Ranking, rows: np.ndarray) -> list[bytes]:
         members = index.groups.rows_like(by, row)
         if qualify is not None:
             members = members[qualify[members]]
-        order = np.lexsort((members, -ranking.final_scores(members)))[:most]
+        # Those with a place in their order. In a merged ranking, the scores of the others do not compare with theirs.
+        order = np.lexsort((members, -ranking.final_scores(members), ranking.places_of(members)))[:most]
         found.append(_json(index.shop_ids(members[order])))
     return found

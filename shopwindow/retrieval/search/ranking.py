@@ -280,6 +280,15 @@ class Ranking:
             np.einsum("ij,j->i", vectors[block if every else rows[block]], query, out=scores[block])
         return scores[rows] if every else scores
 
+    def places_of(self, rows: np.ndarray) -> np.ndarray:
+        """Return the place of each row among those that are known, from 0, int64; their number for the others."""
+        known = self.places.rows
+        if not len(known):
+            return np.zeros(len(rows), np.int64)
+        order = np.argsort(known)
+        found = order[np.searchsorted(known, rows, sorter=order).clip(max=len(known) - 1)]
+        return np.where(known[found] == rows, found, len(known))
+
     def word_scores(self, mask: np.ndarray | None) -> np.ndarray:
         """Return the BM25 score of every product, (rows,) float32; 0 for those that a mask (rows,) bool leaves out."""
         assert self.index.lexical is not None  # `check_channels` has checked it

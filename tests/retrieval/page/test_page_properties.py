@@ -169,18 +169,6 @@ def assert_pages(plan: Plan, batch: list[Asked]) -> None:
             assert_page(shop, one, number, result, outputs, page)
 
 
-@pytest.mark.xfail(strict=True, reason="a request without offset leaves equal scores in the order of the engine")
-def test_equal_scores_come_in_row_order_also_if_only_fields_are_asked_for() -> None:
-    plan = Plan(rows=2, seed=0)
-    shop = made_by(plan)
-    same = replace(shop, vectors=shop.vectors[[0, 0]])
-    index = indexed(same, plan)
-    one = Asked(same.vectors[:1].astype(np.float32), ["mug"], {"fields": ["colour"], "top_k": 2})
-    ((result, _),) = answers(same, index, [one])
-    assert result.rows.tolist() == [[0, 1]]
-
-
-@pytest.mark.xfail(strict=True, reason="members are in the order of the embedding channel, not of the merged ranking")
 def test_the_hit_is_the_first_member_of_its_group_also_if_channels_are_merged() -> None:
     shop, index = opened(Plan(rows=60, seed=0, missing=0.0))
     one = Asked(

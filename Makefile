@@ -12,8 +12,8 @@ CODE := $(shell find export shopwindow -name '*.py' -not -path '*/cli/*' -not -p
 .DELETE_ON_ERROR:
 # Servers may use the index already, so make must not delete it when the command fails after publishing.
 .PRECIOUS: $(INDEX)/CURRENT
-.PHONY: help install demo serve test test-fast coverage gpu-check bench bench-index bench-page soak fuzz docs lint format pre-commit \
-	pins audit sbom clean
+.PHONY: help install demo serve test test-fast coverage gpu-check bench bench-index bench-page soak fuzz docs lint format \
+	pre-commit pins audit sbom clean
 
 help:  ## list these targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1@\2/p' $(MAKEFILE_LIST) | awk -F@ '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -88,14 +88,14 @@ $(STAND)/.made: $(STAND_TITLES) $(TEMPLATES) $(CODE) | $(READY)
 bench: $(STAND)/.made  ## compare with FastAPI, pytriton and BentoML: 25 minutes
 	$(BIN)/python -m shopwindow_loadtests.peers --repository $(STAND)/model_repository --index $(STAND)/index --queries $(STAND)/queries.txt $(BENCH_ARGS)
 
-# The stores that it compares with stay out of .venv. Ten minutes on two idle cores.
+# The stores that it compares with stay out of .venv.
 STORES := build/stores-venv
 $(STORES)/.installed: requirements-stores.txt
 	$(PYTHON) -m venv $(STORES)
 	$(STORES)/bin/python -m pip install --quiet --requirement requirements-stores.txt
 	touch $@
 
-bench-page: $(STAND)/.made $(STORES)/.installed  ## measure what facets, boosts and the like cost, beside other stores: 15 minutes
+bench-page: $(STAND)/.made $(STORES)/.installed  ## measure what result pages cost, beside other stores: 15 minutes
 	$(BIN)/python -m shopwindow_loadtests.page_bench $(BENCH_ARGS)
 
 # Measure indexes of 1 and 5 million vectors: hours on two cores, 23 GB of memory. Results in build/bench are kept.

@@ -152,7 +152,8 @@ def _stores(options: argparse.Namespace, pipeline: InProcessPipeline, embeddings
         with progress_bar(total=options.rounds, desc="stores", unit="round") as bar:
             for number in range(options.rounds):
                 for name, store in found.items():
-                    at = [(number * max(_PAGES.values()) + page) % len(embeddings) for page in range(_PAGES[name])]
+                    first = fitted + number * max(_PAGES.values())  # counts of the questions before are kept
+                    at = [(first + page) % len(embeddings) for page in range(_PAGES[name])]
                     rounds[name].append([store.ask(embeddings[i], prices[i]) for i in at])
                 bar.update()
         return {

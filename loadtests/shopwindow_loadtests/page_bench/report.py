@@ -38,7 +38,7 @@ class StoreRounds:
 
     def median_ms(self, figure: str = "seconds") -> float:
         """Return the median over all pages, in milliseconds."""
-        return 1e3 * float(median(getattr(page, figure) for pages in self.pages for page in pages))
+        return 1e3 * median(float(getattr(page, figure)) for pages in self.pages for page in pages)
 
     def over(self, ours: StoreRounds) -> float:
         """Return the median over the rounds of the ratio of both medians."""

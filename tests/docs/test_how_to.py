@@ -75,9 +75,7 @@ def parse(words: list[str]) -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_every_option_of_a_page_exists(page: str) -> None:
     commands = [
-        words
-        for block in blocks(read_page(f"{page}.md"), "sh")
-        for words in command_lines(block.text, "shopwindow")
+        words for block in blocks(read_page(f"{page}.md"), "sh") for words in command_lines(block.text, "shopwindow")
     ]
     assert commands or page == "index"
     for words in commands:

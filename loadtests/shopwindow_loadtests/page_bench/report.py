@@ -93,7 +93,7 @@ def goals(
         found.append(Goal(name=name, limit=variant.limit, at_most=True, ratio=ratio))
     found += [
         Goal(
-            name=f"recall@{DEPTH} with a {one.name} boost",
+            name=f"recall@{DEPTH} with {'no' if one.name == 'none' else f'a {one.name}'} boost",
             limit=LEAST_BOOSTED_RECALL,
             at_most=False,
             ratio=one.recall,

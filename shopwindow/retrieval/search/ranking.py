@@ -41,6 +41,17 @@ def _stages(page: PageRequest | None) -> tuple[int, ...]:
     return LONG_STAGES if page is not None and (page.boost or page.sort is not None) else STAGES
 
 
+def _judged_depth(parameters: RequestParameters) -> int:
+    """Return how deep a merged ranking goes to look for products that reach `min_score`.
+
+    Pages that are sorted must all be cut from the same products, so it must not grow with their offset.
+    """
+    page, least = parameters.page, _FUSED_STAGES[1]
+    if page is not None and page.sort is not None:
+        return least
+    return max(least, parameters.top_k + ((page and page.offset) or 0))
+
+
 def first_depth(parameters: RequestParameters, excluded: int) -> int:
     """Return how many products to fetch first for the rankings of a request.
 
@@ -125,7 +136,7 @@ class Ranking:
         self._bound = np.inf  # no product that is still unknown has a higher final score
         self._stages = list(_FUSED_STAGES if parameters.channels == Channel.BOTH else _stages(parameters.page))
         self._first = first
-        self._end = parameters.top_k + ((parameters.page and parameters.page.offset) or 0)
+        self._judged_depth = _judged_depth(parameters)
         self._merged_depth = 0
         self._parts: tuple[Ranking, Ranking] | None = None  # in a merged ranking, those of the two channels
         self._scored: tuple[np.ndarray, np.ndarray] | None = None  # rows without a place, once all are scored
@@ -162,14 +173,14 @@ class Ranking:
     def all_good(self) -> Places:
         """Return all places that reach the request's `min_score`.
 
-        In a merged ranking, only candidates as deep as the page is are known. The others have no merged score.
+        In a merged ranking these are only the candidates of a limited depth. The others have no merged score.
         """
         return self.good(len(self.index.product_ids) + 1)
 
     def _settled(self, least: float) -> bool:
         """Return whether no further product can reach a score."""
         if self.parameters.channels == Channel.BOTH:
-            return self.complete or self._merged_depth >= self._end
+            return self.complete or self._merged_depth >= self._judged_depth
         return self.complete or self._bound < least
 
     def _extend(self) -> None:

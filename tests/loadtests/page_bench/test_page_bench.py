@@ -23,7 +23,7 @@ from shopwindow_loadtests.page_bench.stores import EXACT, OURS, running
 from shopwindow_loadtests.peers.bench_columns import VARIANTS as STYLE_SIZE
 from shopwindow_loadtests.peers.bench_material import write_catalogue
 
-PRODUCTS = 1_500
+PRODUCTS = 600
 
 
 @pytest.fixture(scope="module")

@@ -258,3 +258,11 @@ def test_like_takes_the_place_of_an_embedding(server: Any, requests: list[Asked]
     with pytest.raises(Refused, match="like: takes the place of embedding") as refused:
         ask(server, "product_index", both)
     assert refused.value.status == "StatusCode.INVALID_ARGUMENT"
+
+
+def test_a_page_that_comes_too_late_is_refused(server: Any, requests: list[Asked]) -> None:
+    for model in MODELS:
+        late = next(each for each in requests if each.model == model and "facets" in each.parameters)
+        with pytest.raises(Refused, match="its deadline passed") as refused:
+            ask(server, model, late.inputs, parameters={**late.parameters, "deadline_unix_ms": 1})
+        assert refused.value.status == "StatusCode.UNAVAILABLE"

@@ -24,7 +24,7 @@ from shopwindow.retrieval.index.home import IndexHome
 from shopwindow.retrieval.index.serving_processes import served_by
 from shopwindow.retrieval.live.awaiting_servers import wait_until_served
 from shopwindow.server import ServerOptions, TritonServer
-from shopwindow_client import RetrievalClient, ServerNotReady
+from shopwindow_client import GenerationGone, Results, RetrievalClient, ServerNotReady
 from tests.ranking import assert_same_ranking
 from tests.retrieval.live.eventually import eventually
 from tests.server.stranger import Refused, ask, texts
@@ -120,16 +120,35 @@ def rolled_back(home: Path) -> int:
         return IndexHome(home).rollback().generation
 
 
+def check_next_page(client: RetrievalClient, first: Results, now: InProcessPipeline) -> None:
+    """Check that the page after `first` is refused if it must be of the same generation, and else is of another one."""
+    assert first.generation is not None and len(set(first.generation)) == 1
+    pinned = {"offset": TOP_K, "generation": int(first.generation[0])}
+    gone = f"generation: {first.generation[0]} is not served here any more, but {now.index.manifest.generation} is"
+    for search in (
+        lambda: client.retrieve(QUERIES, top_k=TOP_K, **pinned),
+        lambda: client.retrieve_similar(title=QUERIES[0], top_k=TOP_K, **pinned),
+        lambda: client.retrieve_like(int(first.ids[0, 0]), top_k=TOP_K, **pinned),  # that product is gone too
+    ):
+        with pytest.raises(GenerationGone, match=gone):
+            search()
+    second, expected = client.retrieve(QUERIES, top_k=TOP_K, offset=TOP_K), now.retrieve(QUERIES, top_k=2 * TOP_K)
+    assert_same_ranking(second.ids, second.scores, expected.product_ids[:, TOP_K:], expected.scores[:, TOP_K:])
+
+
 def test_swaps_and_rollbacks_under_load(
     home: Path, server: TritonServer, towers: InProcessPipeline, repository: Path
 ) -> None:
     """Generations have different ids and vectors, so that a mixed reply would be noticed."""
     expected = {1: InProcessPipeline(repository, IndexHome(home).folder(1))}
-    with Load(server.grpc_url) as load:
+    with Load(server.grpc_url) as load, RetrievalClient(server.grpc_url, timeout_s=20.0, retry=None) as client:
+        first = client.retrieve(QUERIES, top_k=TOP_K, offset=0)
         for swap in range(6):
             generation = publish(home, TITLES[swap % 3 :], 1_000 * (swap + 2), towers)
             expected[generation] = InProcessPipeline(repository, IndexHome(home).folder(generation))
             assert wait_until_served(home, generation, WAIT_S) == PROCESSES
+            if swap == 0:
+                check_next_page(client, first, expected[generation])
             if swap % 2:
                 assert wait_until_served(home, rolled_back(home), WAIT_S) == PROCESSES
     answered = load.check(expected)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +15,7 @@ import tritonclient.grpc as grpcclient
 from shopwindow.indexing.full_build.run import build_index
 from shopwindow.retrieval import InProcessPipeline
 from shopwindow.server import ServerOptions, TritonServer
-from shopwindow_client import InProcess, Results, RetrievalClient
+from shopwindow_client import InProcess, InvalidRequest, Like, Results, RetrievalClient
 
 QUERIES = ["red floral dress", "navy trainers", "white mug"]
 
@@ -66,6 +67,40 @@ def test_text_ids_come_back_from_every_search_and_in_process(
         one = texts.retrieve(QUERIES[0], top_k=3)
         assert one.without(one[0].products[0])[0].products == one[0].products[1:]
         assert one.to_list()[0][0]["product_id"] == one[0].products[0]
+
+
+def pages(client: RetrievalClient, liked: list[Any]) -> list[Results]:
+    page = {"top_k": 20, "fields": ["title", "price"], "total": True, "collapse": {"by": "style", "members": 3}}
+    return [
+        client.retrieve(QUERIES, facets={"colour": 5, "price": {"ranges": [None, 30, None]}}, **page),
+        client.retrieve_similar(title="white mug", **page),
+        client.retrieve_like(Like(liked, weights=[1, 0.5]), **page),
+        client.retrieve_like(liked[0], top_k=5, offset=5),
+    ]
+
+
+def test_pages_and_products_to_be_like_have_text_ids(
+    served_texts: TritonServer, pipeline: InProcessPipeline, repository: Path, text_index: Path
+) -> None:
+    with (
+        RetrievalClient(InProcess(pipeline)) as numbers,
+        RetrievalClient(served_texts.grpc_url, timeout_s=30) as texts,
+        RetrievalClient(InProcess(InProcessPipeline(repository, text_index))) as here,
+    ):
+        liked = numbers.retrieve(QUERIES[0], top_k=2)[0].products
+        skus = [f"sku-{product}" for product in liked]
+        for expected, found, twin in zip(pages(numbers, liked), pages(texts, skus), pages(here, skus), strict=True):
+            for row, served, in_process in zip(expected, found, twin, strict=True):
+                assert served.products == in_process.products == [f"sku-{product}" for product in row.products]
+                assert served.attributes == in_process.attributes == row.attributes
+                assert (served.total, served.facets) == (in_process.total, in_process.facets) == (row.total, row.facets)
+                if row.group_members is not None:
+                    members = [[f"sku-{one}" for one in group] for group in row.group_members]
+                    assert served.group_members == in_process.group_members == members
+        with pytest.raises(InvalidRequest, match=r"like\[0\]\.ids: this index has no product 'sku-none'"):
+            texts.retrieve_like("sku-none")
+        with pytest.raises(InvalidRequest, match=r"like\[0\]\.ids: the ids of this index are texts, got 7"):
+            texts.retrieve_like(7)
 
 
 @pytest.mark.parametrize("profile", ["served", "served_ensemble"])

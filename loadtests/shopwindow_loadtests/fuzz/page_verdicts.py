@@ -42,7 +42,8 @@ def page_faults(call: Call, reply: Reply) -> Iterator[tuple[str, str]]:
 
 def _disagreements(sent: pb.ModelInferRequest, outputs: dict[str, np.ndarray]) -> Iterator[str]:
     """Yield in what the outputs contradict each other or the request."""
-    given = {name: value.string_param for name, value in sent.parameters.items()}
+    # Triton cuts the text of a parameter at a NUL.
+    given = {name: value.string_param.partition("\0")[0] for name, value in sent.parameters.items()}
     ids = outputs.get("product_ids")
     if ids is not None:
         held = ids >= 0

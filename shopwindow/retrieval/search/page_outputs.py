@@ -187,15 +187,17 @@ def _group_members(ranking: Ranking, rows: np.ndarray) -> list[bytes]:
         mask = np.zeros(len(index.product_ids), bool)
         mask[qualify] = True
         qualify = mask
-    found = []
-    for row in rows.tolist():
-        if row < 0:
-            found.append(b"")
-            continue
-        members = index.groups.rows_like(by, row)
-        if qualify is not None:
-            members = members[qualify[members]]
+    groups = [index.groups.rows_like(by, row) for row in rows[rows >= 0].tolist()]
+    if qualify is not None:
+        groups = [members[qualify[members]] for members in groups]
+    found = [b""] * len(rows)  # padding comes last
+    if not groups:
+        return found
+    whole, ends = np.concatenate(groups), np.cumsum([len(members) for members in groups])[:-1]
+    # All at once, because the words of a query are scored in the whole index.
+    scores, places = np.split(ranking.final_scores(whole), ends), np.split(ranking.places_of(whole), ends)
+    for at, members in enumerate(groups):
         # Those with a place in their order. In a merged ranking, the scores of the others do not compare with theirs.
-        order = np.lexsort((members, -ranking.final_scores(members), ranking.places_of(members)))[:most]
-        found.append(_json(index.shop_ids(members[order])))
+        order = np.lexsort((members, -scores[at], places[at]))[:most]
+        found[at] = _json(index.shop_ids(members[order]))
     return found

@@ -53,7 +53,7 @@ def page_request(rng: Random, models: Sequence[Model]) -> tuple[str, Call]:
     message = pb.ModelInferRequest(model_name=model.name)
     rows = rng.choice((1, 1, 2, 3))
     if "like" in names and rng.random() < 0.6:
-        _add(message, "like", [like_text(rng, model.products, hostile=rng.random() < 0.6) for _ in range(rows)])
+        _add(message, "like", [like_text(rng, model.products, hostile=rng.random() < 0.3) for _ in range(rows)])
     elif "embedding" in names:
         dim = names["embedding"].shape[-1]
         vectors = np.random.default_rng(rng.getrandbits(64)).standard_normal((rows, dim)).astype("<f4")
@@ -65,7 +65,7 @@ def page_request(rng: Random, models: Sequence[Model]) -> tuple[str, Call]:
             _add(message, name, [values.words(rng) for _ in range(rows)])
     if "image" in names:
         _add(message, "image", [b""] * rows)
-    for name, value in page(rng, hostile=rng.random() < 0.6).items():
+    for name, value in page(rng, hostile=rng.random() < 0.45).items():
         set_value(message.parameters[name], value)
     if any(one.name == "query" for one in message.inputs) and rng.random() < 0.4:
         message.parameters["channels"].string_param = rng.choice(("lexical", "embedding,lexical"))

@@ -44,12 +44,9 @@ def _stages(page: PageRequest | None) -> tuple[int, ...]:
 def _judged_depth(parameters: RequestParameters) -> int:
     """Return how deep a merged ranking goes to look for products that reach `min_score`.
 
-    Pages that are sorted must all be cut from the same products, so it must not grow with their offset.
+    It does not grow with the offset: all pages must be cut from the same products, and count the same ones.
     """
-    page, least = parameters.page, _FUSED_STAGES[1]
-    if page is not None and page.sort is not None:
-        return least
-    return max(least, parameters.top_k + ((page and page.offset) or 0))
+    return max(_FUSED_STAGES[1], parameters.top_k)
 
 
 def first_depth(parameters: RequestParameters, excluded: int) -> int:

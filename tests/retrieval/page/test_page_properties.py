@@ -221,6 +221,24 @@ def test_the_pages_of_a_request_show_every_product_or_group_once(
             assert_whole_ranking(query, rows)
 
 
+@pytest.mark.parametrize("order", [{}, {"sort": {"by": "price"}}, {"diversity": 0.5}, {"collapse": "style"}])
+@pytest.mark.parametrize("fusion", ["rrf", "weighted:0.5"])
+def test_a_lowest_score_of_merged_channels_leaves_the_same_products_for_every_page(
+    shelves: dict[str, tuple[Shop, ProductIndex]], order: dict[str, Any], fusion: str
+) -> None:
+    shop, index = shelves["flat"]
+    request = {"channels": "embedding,lexical", "fusion": fusion, "min_score": "best*0.1", "top_k": 30, **order}
+    one = Asked(shop.vectors[:1].astype(np.float32), ["mug"], request)
+    rows, totals = list[int](), set[int]()
+    for offset in range(0, len(shop.ids), 30):
+        page = replace(one, request={**one.request, "offset": offset})
+        ((result, outputs),) = answers(shop, index, [page])
+        rows += [row for row in result.rows[0].tolist() if row >= 0]
+        totals.add(int(outputs["total"][0, 0]))
+    assert len(rows) == len(set(rows))
+    assert totals == {len(rows)}
+
+
 def assert_whole_ranking(query: Query, rows: list[int]) -> None:
     """Assert that all pages together are the exact ranking, unless channels are merged or rounding decides."""
     if len(query.channels) == 1:

@@ -74,8 +74,8 @@ class GenerationGone(RetrievalError):
 
     def __init__(self, requested: int, served: int) -> None:
         super().__init__(
-            f"generation: {requested} is not served here any more, but {served} is; the catalogue has changed, so "
-            "start again from the first page"
+            f"generation: {requested} is not served here, but {served} is; start again from the first page, without "
+            "generation"
         )
 
 

@@ -211,10 +211,7 @@ def from_status(
             "per call, or check the server's load."
         )
     if status == "NOT_FOUND" and _GENERATION.search(lowered):
-        return GenerationGone(
-            f"{model} at {url}: {said}. The index was replaced since that page. Start again from the first page, "
-            "without generation=."
-        )
+        return GenerationGone(f"{model} at {url}: {said}")
     if status == "NOT_FOUND":
         return _not_ready(said, lowered, url=url, model=model)
     large = _LARGE_REPLY.search(lowered)

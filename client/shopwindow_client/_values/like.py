@@ -72,7 +72,8 @@ def _query(name: str, one: Any) -> Mapping[str, Any]:
 
 def _ids(name: str, given: Any) -> list[Any]:
     if isinstance(given, (bytes, bool)) or not isinstance(given, (str, int, np.integer, Sequence, np.ndarray)):
-        raise InvalidRequest(f"{name} must be an id, a list of ids, a Like or a list of Likes, got {given!r}")
+        hint = "; weights go into Like(ids, weights)" if isinstance(given, Mapping) else ""
+        raise InvalidRequest(f"{name} must be an id, a list of ids, a Like or a list of Likes, got {given!r}{hint}")
     ids: list[Any] = [given] if isinstance(given, (str, int, np.integer)) else list(given)
     if not ids:
         raise InvalidRequest(f"{name} must name at least one product, got none")

@@ -100,6 +100,7 @@ def test_products_to_search_with_are_one_query_or_a_row_each() -> None:
         ([], "like must name at least one product"),
         (None, "like must be an id, a list of ids, a Like or a list of Likes, got None"),
         (True, "like must be an id"),
+        ({7: 1.0}, r"got \{7: 1.0\}; weights go into Like\(ids, weights\)"),
         (1.5, "like must be an id"),
         ([7, "a"], "like must name products by whole numbers, or all by texts, got 'a'"),
         ([Like(7), 8.5], r"like\[1\] must be an id"),

@@ -84,6 +84,15 @@ def test_a_page_is_shown_with_its_columns_groups_facets_and_places() -> None:
     assert sent == {"top_k": 3, "facet_over": 100, "offset": 12, "min_score": "best*0.5"}
 
 
+def test_no_page_follows_the_last_place_that_a_sort_orders() -> None:
+    sorted_page = ("--top-k", 3, "--offset", 12, "--total", "--fields", "title,price,sizes", "--sort", "price")
+    with false_server(Shop()) as url:
+        last = succeeds("retrieve", "mug", "--url", url, *sorted_page, "--among", 14)
+        other = succeeds("retrieve", "mug", "--url", url, *sorted_page, "--among", 15)
+    assert last.splitlines()[-1] == "  2 of 340 products, places 13 to 14"
+    assert other.splitlines()[-1] == "  2 of 340 products, places 13 to 14, next: --offset 14 --generation 5"
+
+
 def test_json_carries_everything(tmp_path: Path) -> None:
     with false_server(Shop()) as url:
         printed = succeeds(

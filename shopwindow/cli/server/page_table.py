@@ -52,12 +52,13 @@ def page_columns(row: Row, titles: Sequence[str]) -> list[str]:
     return [line.rstrip() for line in lines]
 
 
-def page_notes(row: Row, offset: int | None) -> list[str]:
+def page_notes(row: Row, offset: int | None, among: int | None = None) -> list[str]:
     """Return the lines below a table: facets, how many products there are, and how to get the next page.
 
     Args:
         row: the products of the page.
         offset: how many places the page skipped, as --offset gives it.
+        among: how many places there are at most, because a sort leaves out the others, as --among gives it.
     """
     notes = []
     for column, counts in (row.facets or {}).items():
@@ -69,7 +70,8 @@ def page_notes(row: Row, offset: int | None) -> list[str]:
         said.append(f"{len(row):,} of {row.total:,} {'products' if row.group_sizes is None else 'groups'}")
     if len(row) and (offset is not None or row.generation is not None):
         said.append(f"places {first:,} to {last:,}")
-    if row.generation is not None and len(row) and (row.total is None or last < row.total):
+    ends = [end for end in (row.total, among) if end is not None]
+    if row.generation is not None and len(row) and last < min(ends, default=last + 1):
         said.append(f"next: --offset {last} --generation {row.generation}")
     return [*notes, f"  {', '.join(said)}"] if said else notes
 

@@ -44,5 +44,6 @@ def run(options: argparse.Namespace) -> int:
         )
         served = is_served(options.index, client) if wants_index(options) else None
     asked = options.query if options.json else [f"“{query}”" for query in options.query]
-    show_results(asked, results, options, served=served, notes=[page_notes(row, options.offset) for row in results])
+    notes = [page_notes(row, options.offset, options.among) for row in results]
+    show_results(asked, results, options, served=served, notes=notes)
     return 0

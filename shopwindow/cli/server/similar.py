@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
         served = is_served(options.index, client) if wants_index(options) else None
     parts = (options.image and options.image.name, options.title and f"“{options.title}”")
     asked = " + ".join(filter(None, parts)) or f"like {options.like}"
-    notes = page_notes(results[0], options.offset)
+    notes = page_notes(results[0], options.offset, options.among)
     names, rows = _lists(asked, results, options)
     show_results(names, rows, options, served=served, notes=[*[[]] * (len(rows) - 1), notes])
     return 0

@@ -224,8 +224,12 @@ def test_the_pages_of_a_request_show_every_product_or_group_once(
 @pytest.mark.parametrize("order", [{}, {"sort": {"by": "price"}}, {"diversity": 0.5}, {"collapse": "style"}])
 @pytest.mark.parametrize("fusion", ["rrf", "weighted:0.5"])
 def test_a_lowest_score_of_merged_channels_leaves_the_same_products_for_every_page(
-    shelves: dict[str, tuple[Shop, ProductIndex]], order: dict[str, Any], fusion: str
+    shelves: dict[str, tuple[Shop, ProductIndex]],
+    monkeypatch: pytest.MonkeyPatch,
+    order: dict[str, Any],
+    fusion: str,
 ) -> None:
+    monkeypatch.setattr(ranking, "_FUSED_STAGES", (20, 60, 150, 32_768))
     shop, index = shelves["flat"]
     request = {"channels": "embedding,lexical", "fusion": fusion, "min_score": "best*0.1", "top_k": 30, **order}
     one = Asked(shop.vectors[:1].astype(np.float32), ["mug"], request)

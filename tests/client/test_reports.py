@@ -46,7 +46,9 @@ class Scripted(InProcess):
             raise Refused(grpc.StatusCode.UNAVAILABLE, self._refusal)
         return super()._ModelInfer(message)
 
-    def _infer(self, model: str, inputs: dict[str, Any], parameters: dict[str, Any]) -> dict[str, Any]:
+    def _infer(
+        self, model: str, inputs: dict[str, Any], parameters: dict[str, Any], outputs: set[str]
+    ) -> dict[str, Any]:
         rows = [int(words) for words in next(iter(inputs.values()))[:, 0]]
         return {
             "product_ids": np.array([[row, row + 10, -1] for row in rows]),

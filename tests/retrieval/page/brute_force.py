@@ -198,7 +198,9 @@ class Query:
 
     def reaches(self, place: Place, threshold: float) -> bool:
         """Return whether a product has the score that it must have."""
-        sure = _is_exact(threshold) or self.request.get("min_score") == "best*1"  # the best product always reaches it
+        asked = self.request.get("min_score")
+        itself = asked == "best*1" or (isinstance(asked, str) and threshold <= 0)  # the score of the best product
+        sure = _is_exact(threshold) or itself
         if abs(place.score - threshold) < self.near and not (place.score == threshold and sure):
             raise Undecided(place, threshold)
         return place.score >= threshold
@@ -225,7 +227,10 @@ class Query:
         if not isinstance(asked, str) or not asked.startswith("best*"):
             return float(asked)
         ranking = self.ranking(filter, -math.inf)
-        return ranking[0].score * float(asked.removeprefix("best*")) if ranking else -math.inf
+        if not ranking:
+            return -math.inf
+        best = ranking[0].score  # a share of a score that is not above 0 says nothing: only the best qualifies
+        return best * float(asked.removeprefix("best*")) if best > 0 else best
 
     def qualifying(self, filter: Expression, threshold: float) -> list[int]:
         """Return the rows that qualify, in row order."""

@@ -124,7 +124,7 @@ def check_next_page(client: RetrievalClient, first: Results, now: InProcessPipel
     """Check that the page after `first` is refused if it must be of the same generation, and else is of another one."""
     assert first.generation is not None and len(set(first.generation)) == 1
     pinned = {"offset": TOP_K, "generation": int(first.generation[0])}
-    gone = f"generation: {first.generation[0]} is not served here any more, but {now.index.manifest.generation} is"
+    gone = f"generation: {first.generation[0]} is not served here, but {now.index.manifest.generation} is"
     for search in (
         lambda: client.retrieve(QUERIES, top_k=TOP_K, **pinned),
         lambda: client.retrieve_similar(title=QUERIES[0], top_k=TOP_K, **pinned),

@@ -85,5 +85,5 @@ def test_what_needs_the_products_in_memory_is_refused(index: MilvusIndex, name: 
 def test_products_to_be_like_and_other_generations_are_refused(index: MilvusIndex) -> None:
     with pytest.raises(InvalidRequest, match=r"^like: needs an index in memory"):
         embed_like(index, [b'{"ids": [7]}'])
-    with pytest.raises(GenerationGone, match=r"^generation: 2 is not served here any more, but 1 is"):
+    with pytest.raises(GenerationGone, match=r"^generation: 2 is not served here, but 1 is"):
         searched(index, generation=2)

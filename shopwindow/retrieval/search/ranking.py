@@ -250,7 +250,7 @@ class Ranking:
         known = np.concatenate([self.places.rows, self.excluded])
         if not len(known):
             return rows, final
-        if len(rows) * _DENSE < len(self.index.product_ids):
+        if self.index.folder is None or len(rows) * _DENSE < len(self.index.product_ids):
             new = ~np.isin(rows, known)
         else:  # a byte for each product is faster than sorting
             unknown = np.ones(len(self.index.product_ids), bool)

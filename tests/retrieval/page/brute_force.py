@@ -164,7 +164,8 @@ class Query:
     def ranking(self, filter: Expression, threshold: float) -> list[Place]:
         """Return the products that a filter leaves and that reach the threshold, best first."""
         rows = self.rows(filter)
-        by_embedding = _by_score(self.scored_by_embedding(rows), NEAR)
+        # The sum of several vectors is rounded to float32, so that it decides between scores that should be equal.
+        by_embedding = _by_score(self.scored_by_embedding(rows), NEAR, exact=not self.excluded)
         by_words = _by_score(self.scored([row for row in rows if self.words[row] > 0], self.words, 2), NEAR)
         if self.channels == {"embedding"}:
             ranking = by_embedding
@@ -185,7 +186,10 @@ class Query:
 
     def scored_by_embedding(self, rows: list[int]) -> list[Place]:
         """Return rows with the boosted scores of the embedding channel, in the order given."""
-        return self.scored(rows, (self.shop.vectors * self.vector).sum(axis=1).tolist(), 1)
+        places = self.scored(rows, (self.shop.vectors * self.vector).sum(axis=1).tolist(), 1)
+        if not self.excluded:
+            return places
+        return [replace(place, made_of=(*self.shop.vectors[place.row], *place.made_of[1:])) for place in places]
 
     def scored(self, rows: list[int], scores: Sequence[float], channel: int) -> list[Place]:
         """Return rows with the boosted scores of a channel, in the order given."""
@@ -299,12 +303,12 @@ def _freshness(made: date, term: dict[str, Any]) -> float:
     return float(2 ** (-age / term["half_life_days"]))
 
 
-def _by_score(places: list[Place], near: float) -> list[Place]:
+def _by_score(places: list[Place], near: float, *, exact: bool = True) -> list[Place]:
     """Sort by falling score, equal ones in the order given. Raise Undecided if rounding could swap two."""
     ordered = sorted(places, key=lambda place: -place.score)
     for one, other in pairwise(ordered):
         close = one.score - other.score < near and one.made_of != other.made_of
-        if close and not (one.score == other.score and _is_exact(one.score)):
+        if close and not (exact and one.score == other.score and _is_exact(one.score)):
             raise Undecided(one, other)
     return ordered
 

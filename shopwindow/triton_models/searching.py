@@ -214,7 +214,7 @@ class Searching:
             rows = self._fit(kept)
             results = search(kept) if kept else []
             watch.lap("search")
-            if kept:
+            if kept and all(item.parameters.page is None for item in kept):  # pages say nothing about bare searches
                 self._costs.note(max(item.parameters.effort for item in kept), rows, watch.laps[-1].seconds)
             share.searched += len(kept)
             self._metrics.count("expired", len(items) - len(kept))
@@ -224,8 +224,12 @@ class Searching:
         return batch_io.compute_isolated(answer, share.items)
 
     def _outcome(self, item: Item, result: SearchResult | None, share: Share, index: ProductIndex) -> Outcome:
+        late = time.perf_counter() - item.deadline
+        if result is not None and item.parameters.page is not None and late >= 0:  # its outputs may take long
+            self._metrics.count("expired", 1)
+            result = None
         if result is None:
-            return Expired(time.perf_counter() - item.deadline)
+            return Expired(late)
         return self._outputs(result, item, share, index)
 
     def _fit(self, items: list[Item]) -> int:

@@ -15,7 +15,7 @@ from shopwindow.retrieval.search.fusion import RRF_K
 # The one parameter that another field holds. The meaning of the field is not that of the parameter.
 _NAME_OF = {"embedding_weight": "fusion"}
 # Attributes that hold no parameter of their own: the page, and other forms of `min_score`.
-_NO_PARAMETER = ("page", "min_score_of_best", "min_precision")
+_NO_PARAMETER = ("page", "min_score_of_best", "min_precision", "min_similarity")
 _FUSION = (
     f"how two channels are merged. `rrf`: each channel that found a product adds 1 / ({RRF_K} + place). `weighted:W`: "
     "the scores of each channel are stretched to 0 to 1. Those of the embedding channel have the weight W, the others "

@@ -50,6 +50,8 @@ class RequestParameters:
             the products are to be right; it is for queries in words and the embedding channel.
         min_score_of_best: X of `best*X`.
         min_precision: X of `precision:X`. `resolve` turns it into `min_score` before the search.
+        min_similarity: the same for a request with boosts, which the calibration does not know: products are left out
+            by their score before boosts.
         channels: where products come from.
         embedding_weight: weight of the embedding channel, 0 to 1, when two channels are merged; None merges by
             reciprocal rank.
@@ -67,6 +69,7 @@ class RequestParameters:
     min_score: float | None = None
     min_score_of_best: float | None = None
     min_precision: float | None = None
+    min_similarity: float | None = None
     channels: Channel = Channel.EMBEDDING
     embedding_weight: float | None = None
     allow_lower_effort: bool = False
@@ -77,10 +80,11 @@ class RequestParameters:
     @property
     def cuts_off(self) -> bool:
         """Whether `min_score` was given, in any form."""
-        return any(form is not None for form in (self.min_score, self.min_score_of_best, self.min_precision))
+        forms = self.min_score, self.min_score_of_best, self.min_precision, self.min_similarity
+        return any(form is not None for form in forms)
 
     def uncut(self) -> RequestParameters:
-        """Return the same parameters without `min_score`."""
+        """Return the same parameters without `min_score`. `min_similarity` stays: only a `Ranking` uses it."""
         return replace(self, min_score=None, min_score_of_best=None, min_precision=None)
 
 

@@ -13,7 +13,9 @@ from shopwindow.retrieval.request.parameters import RequestParameters
 
 
 def resolve(parameters: RequestParameters, calibration: Calibration | None) -> RequestParameters:
-    """Return the parameters with the score for `min_precision` as `min_score`. The others stay as they are.
+    """Return the parameters with the score for `min_precision` as `min_score`, or as `min_similarity` beside boosts.
+
+    The others stay as they are.
 
     Args:
         parameters: of the request.
@@ -38,6 +40,8 @@ def resolve(parameters: RequestParameters, calibration: Calibration | None) -> R
             f"after precision: must be at most {calibration.highest:g}, the most that the calibration from "
             f"{calibration.queries} judged queries proves for any score, got 'precision:{wanted:g}'",
         )
+    if parameters.page is not None and parameters.page.boost:
+        return replace(parameters, min_similarity=score, min_precision=None)
     return replace(parameters, min_score=score, min_precision=None)
 
 

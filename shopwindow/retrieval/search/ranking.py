@@ -214,12 +214,17 @@ class Ranking:
             # Scored in one way, so that neither the engine nor the other queries of its batch decide between products
             # that score nearly alike.
             scores = self.similarities(rows)
-        whole = depth >= qualify or (depth >= PLACES and not in_memory)
+        whole = depth >= qualify or (depth >= PLACES and not in_memory) or self._too_far(scores)
         if whole or len(scores):  # else nothing is known yet
             self._bound = -np.inf if whole else self._most(float(scores.min()))
         rows, final = self._unknown(rows, scores)
         certain = final > self._bound  # one with this very score waits: an unknown product may come before it
         self._append(rows[certain], final[certain])
+
+    def _too_far(self, scores: np.ndarray) -> bool:
+        """Return whether the worst candidate is below the least similarity, so that no unknown product reaches it."""
+        least = self.parameters.min_similarity
+        return least is not None and len(scores) > 0 and bool(scores.min() < least)
 
     def _score_all(self) -> None:
         """Score all products that satisfy the filter."""
@@ -246,6 +251,8 @@ class Ranking:
 
     def _unknown(self, rows: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the candidates that have no place yet and may be found, and their final scores."""
+        if (least := self.parameters.min_similarity) is not None:
+            rows, scores = rows[scores >= least], scores[scores >= least]
         final = scores if self.boosts is None else self.boosts.apply(scores, rows)
         known = np.concatenate([self.places.rows, self.excluded])
         if not len(known):

@@ -115,18 +115,23 @@ PAGES: list[dict[str, Any]] = [
 @pytest.mark.parametrize(
     ("page", "form"), [*((page, "best*0.8") for page in PAGES), *((page, "precision:0.5") for page in PAGES[:2])]
 )
-def test_a_page_is_cut_off_by_final_scores(
+def test_a_page_is_cut_off_by_final_scores_and_for_a_precision_by_those_before_boosts(
     index: ProductIndex, embeddings: np.ndarray, page: dict[str, Any], form: str
 ) -> None:
     whole = search(index, embeddings, top_k=ROWS, **{**page, "offset": 0})
+    plain = search(index, embeddings, top_k=ROWS)
     cut = search(index, embeddings, top_k=200, min_score=form, **page)
     totals = page_outputs(index, cut, parse_parameters({"min_score": form, **page}), {"total"})["total"]
     skipped = page.get("offset", 0)
-    for ids, scores, found, total in zip(whole.product_ids, whole.scores, kept(cut), totals[:, 0], strict=True):
-        least = np.float32(0.8) * scores[0] if form.startswith("best") else np.float32(0.3)
-        qualifying = [int(one) for one, score in zip(ids, scores, strict=True) if one >= 0 and score >= least]
+    for place, (ids, scores, found) in enumerate(zip(whole.product_ids, whole.scores, kept(cut), strict=True)):
+        judged = dict(zip(ids.tolist(), scores.tolist(), strict=True))
+        least = np.float32(0.8) * scores[0]
+        if form.startswith("precision"):
+            judged = dict(zip(plain.product_ids[place].tolist(), plain.scores[place].tolist(), strict=True))
+            least = np.float32(0.3)
+        qualifying = [one for one in ids.tolist() if one >= 0 and judged[one] >= least]
         assert found == qualifying[skipped : skipped + 200]
-        assert total == len(qualifying)
+        assert totals[place, 0] == len(qualifying)
 
 
 def test_facets_count_with_the_least_score_of_the_request(index: ProductIndex, embeddings: np.ndarray) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from shopwindow.retrieval.embedding.images import Decode, decode_photo
+from shopwindow.retrieval.request.page.page_request import PageRequest
 from shopwindow.retrieval.request.parameters import RequestParameters, with_outputs
 from shopwindow.retrieval.search.exact import SearchResult
 from shopwindow.retrieval.search.page_outputs import page_outputs
@@ -46,6 +47,11 @@ class Item:
     waited: float
     key: object = field(default_factory=object)
     embeddings: np.ndarray | None = None
+
+    @property
+    def ranks(self) -> bool:
+        """Whether a page orders the products anew."""
+        return self.parameters.page is not None and self.parameters.page.ranks
 
     @property
     def decode_s(self) -> float:
@@ -214,7 +220,7 @@ class Searching:
             rows = self._fit(kept)
             results = search(kept) if kept else []
             watch.lap("search")
-            if kept and all(item.parameters.page is None for item in kept):  # pages say nothing about bare searches
+            if kept and not any(item.ranks for item in kept):  # rankings say nothing about bare searches
                 self._costs.note(max(item.parameters.effort for item in kept), rows, watch.laps[-1].seconds)
             share.searched += len(kept)
             self._metrics.count("expired", len(items) - len(kept))
@@ -225,7 +231,8 @@ class Searching:
 
     def _outcome(self, item: Item, result: SearchResult | None, share: Share, index: ProductIndex) -> Outcome:
         late = time.perf_counter() - item.deadline
-        if result is not None and item.parameters.page is not None and late >= 0:  # its outputs may take long
+        if result is not None and late >= 0 and item.parameters.page not in (None, PageRequest()):
+            # The outputs of a page may take long.
             self._metrics.count("expired", 1)
             result = None
         if result is None:

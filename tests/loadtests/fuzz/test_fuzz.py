@@ -68,6 +68,7 @@ def test_a_process_that_dies_is_found_and_the_run_goes_on(server: WatchedServer,
     fuzz(server, state, MORE, tmp_path / "state.json")
     killer.join()
     assert state.done == MORE
-    [found] = [found for found in state.findings.values() if found.invariant == "the server stays up"]
-    assert found.text == "ended: query_tokenizer"
-    assert found.numbers
+    found = {one.text: one for one in state.findings.values() if one.invariant == "the server stays up"}
+    assert found["ended: query_tokenizer"].numbers
+    # Until the model is there again, a look at the server's health may find that, too.
+    assert set(found) <= {"ended: query_tokenizer", "the health endpoint says that the server is not ready"}

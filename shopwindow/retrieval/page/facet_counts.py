@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -50,20 +49,15 @@ def count_facet(
             counts = _distinct(found.codes, groups.take(few[found.places]), found.size)
         return _listed(facet, column, found.values, counts)
     by_value: FacetRows | FacetGroups
+    kept, named = kept_facets(table), replace(facet, values=0)  # it is the same for any number of values to list
     if groups is None:
-        by_value = kept_facets(table).get(FacetRows, facet, lambda: FacetRows(facet_values(facet, column), table.rows))
+        by_value = kept.get((FacetRows, named), lambda: FacetRows(facet_values(facet, column), table.rows))
     else:
         numbers = groups
-        by_value = kept_facets(table).get(
-            FacetGroups, facet, lambda: FacetGroups(facet_values(facet, column), numbers), beside=groups
-        )
+        # What is kept holds the groups, so no other array has the same `id`.
+        by_value = kept.get((FacetGroups, named, id(groups)), lambda: FacetGroups(facet_values(facet, column), numbers))
     counts = by_value.totals if rows is None else by_value.counts(_mask(rows, table.rows))
     return _listed(facet, column, by_value.values, counts)
-
-
-def facets_json(pairs: Iterable[tuple[str, list[dict[str, Any]]]]) -> bytes:
-    """Return the counts of facets, (column, counts) each, as one JSON object in UTF-8, in their order."""
-    return json.dumps(dict(pairs), ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
 def _few(rows: np.ndarray, count: int) -> np.ndarray | None:

@@ -163,7 +163,7 @@ def _facet(ranking: Ranking, page: PageRequest, facet: Facet) -> bytes:
 
 
 def _json(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
 def _group_sizes(ranking: Ranking, rows: np.ndarray) -> np.ndarray:

@@ -42,16 +42,21 @@ demo: $(INDEX)/CURRENT  ## start a real Triton on a made-up shop, search it, upd
 serve: $(INDEX)/CURRENT  ## keep the demo's server up, until Ctrl-C
 	$(BIN)/shopwindow serve --repository $(REPOSITORY) --index $(INDEX)
 
-# These tests measure time, kill servers or overload them, so they run alone, one after the other. All others share the
-# cores; three at once, because many wait for a server.
-ALONE := tests/cli/test_serve.py tests/client/sending tests/client/test_async.py tests/client/test_overhead.py \
-	tests/client/values/test_timings.py tests/indexing/full_build/test_embedders.py \
-	$(addprefix tests/server/test_,supervisor.py supervisor_serve.py tritonserver.py watch.py) \
-	$(addprefix tests/loadtests/,bisect fuzz generator peers sending test_docs.py) \
-	$(addprefix tests/whole_server/test_,overload.py stages.py swaps.py)
+# These tests kill, freeze or overload servers and wait until they are well, so not more than two run at once. The files
+# that take longest come first.
+HARMING := tests/cli/test_serve.py tests/server/test_watch.py tests/loadtests/sending \
+	$(addprefix tests/server/test_,supervisor.py supervisor_serve.py tritonserver.py) \
+	$(addprefix tests/loadtests/,peers test_docs.py fuzz bisect) tests/whole_server/test_swaps.py \
+	tests/client/sending tests/client/test_async.py tests/indexing/full_build/test_embedders.py
+# These compare times, so they run alone, one after the other.
+TIMED := tests/client/test_overhead.py tests/client/values/test_timings.py tests/loadtests/generator \
+	$(addprefix tests/whole_server/test_,overload.py stages.py)
+TOGETHER := -m pytest --dist loadfile --no-loadscope-reorder --durations=20
+# All others share the cores; three at once, because many wait for a server.
 test: $(READY)  ## the whole test suite, against real servers
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=20 $(ALONE:%=--ignore=%)
-	$(BIN)/python -m pytest --durations=20 $(ALONE)
+	OMP_NUM_THREADS=1 $(BIN)/python $(TOGETHER) -n 3 $(patsubst %,--ignore=%,$(HARMING) $(TIMED))
+	$(BIN)/python $(TOGETHER) -n 2 $(HARMING)
+	$(BIN)/python -m pytest --durations=5 $(TIMED)
 
 # Rooms whose tests need no server, without the tests that export a repository first.
 FAST_TESTS := tests/base tests/client/values tests/deploy/test_deploy.py tests/indexing/catalogue tests/loadtests/judging \
